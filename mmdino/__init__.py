@@ -1,0 +1,14 @@
+"""DINO self-supervised learning as registered MMEngine components."""
+from importlib.util import find_spec
+
+from .version import __version__
+
+__all__ = ['__version__']
+
+_missing = [p for p in ('mmengine', 'mmcv', 'mmpretrain') if not find_spec(p)]
+if _missing:
+    raise ImportError(
+        f'mmdino needs {", ".join(_missing)}, which is not installed. '
+        "Install the maintained distributions with `pip install 'mmdino"
+        "[onedl]'`, or the original ones with `pip install 'mmdino"
+        "[openmmlab]'`; never both in one environment.")

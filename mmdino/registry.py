@@ -1,0 +1,42 @@
+"""Registries of mmdino, children of MMEngine's root registries.
+
+Each is a scope-``mmdino`` child: ``type='mmdino.VisionTransformer'`` is
+found from any toolbox's config, and importing :mod:`mmdino` builds nothing.
+Those without modules of ours only let ``default_scope = 'mmdino'`` find
+MMEngine's.
+"""
+from mmengine import registry as mmengine
+from mmengine.registry import Registry
+
+__all__ = [
+    'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS',
+    'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'TRANSFORMS',
+    'VISBACKENDS', 'VISUALIZERS'
+]
+
+
+def _child(parent: Registry, location: str) -> Registry:
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope='mmdino',
+        locations=[f'mmdino.{location}'])
+
+
+MODELS = _child(mmengine.MODELS, 'models')
+MODEL_WRAPPERS = _child(mmengine.MODEL_WRAPPERS, 'models')
+DATASETS = _child(mmengine.DATASETS, 'datasets')
+DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, 'datasets')
+TRANSFORMS = _child(mmengine.TRANSFORMS, 'datasets.transforms')
+HOOKS = _child(mmengine.HOOKS, 'engine.hooks')
+LOOPS = _child(mmengine.LOOPS, 'engine.loops')
+LOG_PROCESSORS = _child(mmengine.LOG_PROCESSORS, 'engine')
+OPTIMIZERS = _child(mmengine.OPTIMIZERS, 'engine.optim')
+OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, 'engine.optim')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
+                                    'engine.optim')
+PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, 'engine')
+METRICS = _child(mmengine.METRICS, 'evaluation.metrics')
+VISBACKENDS = _child(mmengine.VISBACKENDS, 'visualization')
+VISUALIZERS = _child(mmengine.VISUALIZERS, 'visualization')
