@@ -1,0 +1,88 @@
+"""Convolutional patch embedding.
+
+B images, D features, h x w patches.
+"""
+from typing import Optional, Tuple
+
+import torch.nn as nn
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.utils import to_2tuple
+from torch import Tensor
+
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class ConvStem(BaseModule):
+    """Stride-2 convolutions in the place of a ViT's patch projection.
+
+    One 3 x 3 convolution, norm and ReLU for each halving of the resolution,
+    the last ``embed_dims`` wide and each before it half as wide as the next;
+    then a 1 x 1 convolution. Batch normalisation spreads the tokens of
+    different images from the first step on, which a small network needs to
+    leave the uniform output.
+
+    Source: Xiao et al. 2021, "Early convolutions help transformers see
+    better" (arXiv 2106.14881), section 4.
+
+    Args:
+        in_channels (int): Channels of the images.
+        embed_dims (int): D, the width of a token.
+        patch_size (int): Height and width of a patch in pixels, a power of 2
+            of at least 2.
+        input_size (int | tuple[int, int], optional): Height and width in
+            pixels that ``init_out_size`` is told for.
+        norm_cfg (dict): The norm after each 3 x 3 convolution.
+        init_cfg (dict, optional): As in every ``BaseModule``.
+
+    Raises:
+        ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``
+            cannot be halved for every convolution.
+    """
+
+    def __init__(self,
+                 in_channels: int = 3,
+                 embed_dims: int = 768,
+                 patch_size: int = 16,
+                 input_size: Optional[int] = None,
+                 norm_cfg: dict = dict(type='BN'),
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        steps = patch_size.bit_length() - 1
+        if steps < 1 or patch_size != 2**steps:
+            raise ValueError(f'patch_size is {patch_size}: ConvStem halves '
+                             'the image again and again, so use 2, 4, 8, ...')
+        if embed_dims % 2**(steps - 1):
+            raise ValueError(
+                f'embed_dims is {embed_dims}: with patch_size {patch_size} '
+                f'it must be a multiple of {2**(steps - 1)}')
+        layers, channels = [], in_channels
+        for step in reversed(range(steps)):
+            width = embed_dims // 2**step
+            layers += [
+                nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
+                build_norm_layer(norm_cfg, width)[1],
+                nn.ReLU(inplace=True)
+            ]
+            channels = width
+        self.convs = nn.Sequential(*layers)
+        self.projection = nn.Conv2d(channels, embed_dims, 1)
+        self.embed_dims = embed_dims
+        self.init_input_size = self.init_out_size = None
+        if input_size is not None:
+            self.init_input_size = to_2tuple(input_size)
+            self.init_out_size = tuple(-(-side // patch_size)
+                                       for side in self.init_input_size)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        """Turn images into tokens.
+
+        Args:
+            x (Tensor): Images, shape (B, C, H, W).
+
+        Returns:
+            tuple: Tokens (B, h w, D) and (h, w).
+        """
+        x = self.projection(self.convs(x))
+        return x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])

@@ -1,0 +1,3 @@
+from .pixel_features import PixelFeatures
+
+__all__ = ['PixelFeatures']

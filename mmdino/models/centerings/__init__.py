@@ -1,0 +1,3 @@
+from .mean_centering import MeanCentering
+
+__all__ = ['MeanCentering']

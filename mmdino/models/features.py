@@ -1,0 +1,50 @@
+"""From images to one feature vector each, for any backbone and neck."""
+import copy
+from typing import Mapping
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+
+def features(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
+    """Run a backbone and, if there is one, a neck.
+
+    Args:
+        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+        images (Tensor): Shape (B, C, H, W).
+
+    Returns:
+        Tensor: The last output, shape (B, D).
+
+    Raises:
+        ValueError: If the result is not one vector an image.
+    """
+    out = network['backbone'](images)
+    if 'neck' in network:
+        out = network['neck'](out)
+    if isinstance(out, (tuple, list)):
+        out = out[-1]
+    if out.ndim != 2:
+        raise ValueError(
+            'DINO needs one feature vector an image, (B, D), but '
+            f'{type(network["backbone"]).__name__} yields {tuple(out.shape)}. '
+            "Pool it with neck=dict(type='mmpretrain.GlobalAveragePooling') "
+            "or, for a ViT, out_type='cls_token'.")
+    return out
+
+
+def feature_width(network: Mapping[str, nn.Module]) -> int:
+    """Infer D by a run on the meta device, which computes nothing.
+
+    Args:
+        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+    """
+    network = nn.ModuleDict(copy.deepcopy(dict(network))).to('meta')
+    network.eval()
+    backbone = network['backbone']
+    size = getattr(backbone, 'img_size', (224, 224))
+    channels = getattr(backbone, 'in_channels', 3)
+    with torch.no_grad():
+        images = torch.zeros(1, channels, *size, device='meta')
+        return features(network, images).shape[1]

@@ -1,0 +1,88 @@
+"""The projection head of DINO (Caron et al. 2021, Sec. 3.1 and App. C)."""
+from typing import Optional
+
+import torch.nn as nn
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.init import trunc_normal_
+from torch.nn.utils.parametrizations import weight_norm
+
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class DINOHead(BaseModule):
+    """MLP, L2 normalisation, then a weight-normalised linear layer.
+
+    The student and the teacher own one each; the head holds neither the loss
+    nor the centre.
+
+    Args:
+        in_channels (int): Width of the backbone's features. :class:`DINO`
+            fills it in from the backbone.
+        out_dim (int): Number of prototypes K.
+        hidden_channels (int): Width of the MLP's hidden layers.
+        bottleneck_channels (int): Width of the L2-normalised output of the
+            MLP.
+        num_layers (int): Linear layers in the MLP, 1 or more.
+        use_bn (bool): Batch normalisation after each hidden linear layer.
+        norm_last_layer (bool): Keep the norm g of every prototype at 1. False
+            trains it: better for ViT-S, unstable for larger models.
+
+    Raises:
+        ValueError: If ``in_channels`` is missing or a size is below 1.
+    """
+
+    def __init__(self,
+                 in_channels: Optional[int] = None,
+                 out_dim: int = 65536,
+                 hidden_channels: int = 2048,
+                 bottleneck_channels: int = 256,
+                 num_layers: int = 3,
+                 use_bn: bool = False,
+                 norm_last_layer: bool = True,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        sizes = dict(
+            in_channels=in_channels,
+            out_dim=out_dim,
+            hidden_channels=hidden_channels,
+            bottleneck_channels=bottleneck_channels,
+            num_layers=num_layers)
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(
+                    f'DINOHead: {name} must be a positive integer, got {size}')
+        self.in_channels = in_channels
+        self.out_dim = out_dim
+        self.mlp = _mlp([in_channels] + [hidden_channels] * (num_layers - 1) +
+                        [bottleneck_channels], use_bn)
+        self.last_layer = weight_norm(
+            nn.Linear(bottleneck_channels, out_dim, bias=False))
+        gain = self.last_layer.parametrizations.weight.original0
+        nn.init.ones_(gain)
+        gain.requires_grad = not norm_last_layer
+
+    def init_weights(self) -> None:
+        """Initialise the MLP; the last layer keeps ``nn.Linear``'s own."""
+        super().init_weights()
+        for module in self.mlp.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Project features (B, D) to logits (B, K)."""
+        return self.last_layer(F.normalize(self.mlp(features), dim=-1))
+
+
+def _mlp(widths: list, use_bn: bool) -> nn.Sequential:
+    """Linear layers of the given widths with (BN and) GELU in between."""
+    layers = []
+    for in_channels, out_channels in zip(widths[:-2], widths[1:-1]):
+        layers.append(nn.Linear(in_channels, out_channels))
+        if use_bn:
+            layers.append(nn.BatchNorm1d(out_channels))
+        layers.append(nn.GELU())
+    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
