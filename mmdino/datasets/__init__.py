@@ -1,0 +1,7 @@
+"""Data sets of images and the transforms that make views of them."""
+from .images import Images
+from .shape_scenes import ShapeScenes
+from .transforms import MultiCrop
+from .zip_backend import ZipBackend
+
+__all__ = ['Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend']

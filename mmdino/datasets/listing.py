@@ -1,0 +1,108 @@
+"""Which images a folder, an archive or a list file holds.
+
+Each function returns paths with ``/``, relative to what was asked for,
+sorted, so that the order is the same on every machine.
+"""
+import os
+import os.path as osp
+import re
+from collections.abc import Iterable
+from zipfile import ZipFile
+
+IMAGE_EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif',
+                    '.tiff', '.webp')
+
+
+def is_image(path: str) -> bool:
+    """Whether the name is an image's: extension in any case, not hidden."""
+    name = osp.basename(path)
+    return name.lower().endswith(IMAGE_EXTENSIONS) and name[0] != '.'
+
+
+def list_folder(root: str) -> list[str]:
+    """Images anywhere below the folder ``root``; links are followed once."""
+    paths, seen = [], set()
+    for folder, subfolders, names in os.walk(
+            root, onerror=_raise, followlinks=True):
+        if osp.realpath(folder) in seen:  # a loop of links
+            subfolders.clear()
+            continue
+        seen.add(osp.realpath(folder))
+        subfolders.sort()
+        inside = osp.relpath(folder, root)
+        paths += [osp.normpath(osp.join(inside, n)) for n in names]
+    return sorted(p.replace(os.sep, '/') for p in paths if is_image(p))
+
+
+def list_archive(path: str, subset: str = '') -> list[str]:
+    """Images in the folder ``subset`` of a zip archive, relative to it.
+
+    Raises:
+        ValueError: If one of them is encrypted.
+    """
+    prefix = f'{subset.strip("/")}/' if subset.strip('/') else ''
+    with ZipFile(path) as archive:
+        entries = [
+            e for e in archive.infolist()
+            if e.filename.startswith(prefix) and is_image(e.filename)
+        ]
+    encrypted = [e.filename for e in entries if e.flag_bits & 1]
+    if encrypted:
+        raise ValueError(
+            f'{path} holds {len(encrypted)} encrypted images, the first is '
+            f'{encrypted[0]!r}; write the archive without a password')
+    return sorted(e.filename[len(prefix):] for e in entries)
+
+
+def read_list(path: str) -> tuple[list[str], list[int] | None]:
+    """Images that a list file names, one a line, in its order.
+
+    A line is a path, which may hold spaces and ends in an image extension,
+    then, in every line or in none, a blank, tab or comma and an integer
+    label. Empty lines are skipped.
+
+    Raises:
+        ValueError: If the file is no UTF-8 text; if a line is no such path;
+            if only some have a label. Names the line.
+    """
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            lines = file.read().split('\n')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is neither a zip archive nor a list file '
+                         f'(UTF-8 text): {error}') from error
+    entries = [
+        _parse(line, f'{path}, line {i}') for i, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    labels = [label for _, label in entries if label is not None]
+    if labels and len(labels) < len(entries):
+        first = next(p for p, label in entries if label is None)
+        raise ValueError(f'{path}: {len(labels)} of {len(entries)} lines have '
+                         f'a label; the first without one is {first!r}')
+    return [p for p, _ in entries], labels or None
+
+
+def class_folders(paths: Iterable[str]) -> list[str]:
+    """Names of the top folders, sorted; [] if an image lies outside any."""
+    tops = {p.partition('/')[0] if '/' in p else '' for p in paths}
+    return [] if '' in tops else sorted(tops)
+
+
+_EXTENSION = '|'.join(re.escape(e) for e in IMAGE_EXTENSIONS)
+_LINE = re.compile(rf'(?P<path>.*(?:{_EXTENSION}))(?:[\s,]\s*(?P<label>\d+))?',
+                   re.IGNORECASE)
+
+
+def _parse(line: str, place: str) -> tuple[str, int | None]:
+    match = _LINE.fullmatch(line.strip())
+    if not match:
+        raise ValueError(
+            f'{place}: {line!r} is not a path that ends in one of '
+            f'{", ".join(IMAGE_EXTENSIONS)}, with an integer label or without')
+    label = match['label']
+    return match['path'], None if label is None else int(label)
+
+
+def _raise(error: OSError) -> None:
+    raise error

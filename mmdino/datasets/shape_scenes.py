@@ -1,0 +1,191 @@
+"""ShapeScenes: pictures of patterned shapes, drawn on the fly.
+
+The views of one picture must share its class and nothing else, or DINO learns
+what tells pictures apart instead: backgrounds and distractors therefore come
+from one distribution, colours carry no class and are left to the
+augmentation to erase, and every class has, beside its outline, a pattern that
+even a small crop of the large object shows.
+"""
+from typing import Callable, List, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mmdino.registry import DATASETS
+from .shapes import CLASSES
+from .transforms import build_steps
+
+SPLITS = ('train', 'val', 'test')
+# Weights of B, G, R in the luminance (ITU-R 601-2).
+LIGHT = np.float32([.114, .587, .299])
+
+
+@DATASETS.register_module()
+class ShapeScenes(BaseDataset):
+    """One large patterned shape on a noisy background with distractors.
+
+    Ten classes, each an outline and a pattern (rings in a disc, checks in a
+    square, ...), at random place, turn, size, period, phase and colours.
+    Picture ``i`` depends on ``seed``, ``split`` and ``i`` alone, its class is
+    ``i`` modulo ten, and it is drawn when asked for: nothing is stored.
+
+    An item is a dict with ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int),
+    ``gt_mask`` (H, W; uint8, 1 on the object), ``img_shape``, ``ori_shape``
+    and ``sample_idx``.
+
+    Args:
+        num_images (int): Number of pictures.
+        split (str): 'train', 'val' or 'test'; no two share a picture.
+        img_size (int): Height and width in pixels, at least 16.
+        seed (int): Chooses another set of pictures, not negative.
+        area (tuple[float, float]): Least and largest share of the picture
+            that the object covers, in (0, 1).
+        pipeline (Sequence | dict): Transforms, or a single one.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    METAINFO = dict(
+        classes=('disc', 'square', 'ellipse', 'heart', 'star', 'bar', 'cross',
+                 'triangle', 'flower', 'hexagon'))
+
+    def __init__(self,
+                 num_images: int = 2000,
+                 split: str = 'train',
+                 img_size: int = 48,
+                 seed: int = 0,
+                 area: Tuple[float, float] = (.3, .45),
+                 pipeline: Union[Sequence, dict] = ()):
+        if num_images < 1:
+            raise ValueError(f'num_images is {num_images}: ask for at least '
+                             'one picture')
+        if split not in SPLITS:
+            raise ValueError(f'split is {split!r}: choose one of {SPLITS}')
+        if img_size < 16:
+            raise ValueError(f'img_size is {img_size}: a pattern needs at '
+                             'least 16 pixels to be seen')
+        if seed < 0:
+            raise ValueError(f'seed is {seed}: choose 0 or more')
+        if not 0 < area[0] <= area[1] < 1:
+            raise ValueError(f'area is {area}: give the least and the '
+                             'largest share of the picture, both between 0 '
+                             'and 1')
+        self.num_images = num_images
+        self.img_size = img_size
+        self.area = area
+        self.key = (seed, SPLITS.index(split))
+        # The items are numbers: pickling them for workers saves nothing.
+        super().__init__(serialize_data=False)
+        self.pipeline = build_steps(pipeline)
+
+    def load_data_list(self) -> List[dict]:
+        """List what is known before drawing: the labels."""
+        num_classes = len(self.METAINFO['classes'])
+        return [dict(gt_label=i % num_classes) for i in range(self.num_images)]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Draw picture ``idx``."""
+        info = super().get_data_info(idx)
+        rng = np.random.default_rng((*self.key, info['sample_idx']))
+        img, mask = draw_scene(rng, info['gt_label'], self.img_size, self.area)
+        return dict(
+            info,
+            img=img,
+            gt_mask=mask,
+            img_shape=img.shape[:2],
+            ori_shape=img.shape[:2])
+
+
+def draw_scene(rng: np.random.Generator, label: int, size: int,
+               area: Tuple[float, float]) -> Tuple[np.ndarray, np.ndarray]:
+    """Draw one picture of class ``label``.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: The picture (size, size, 3; uint8, BGR)
+        and the object's mask (size, size; uint8, 0 or 1).
+    """
+    img = _background(rng, size)
+    _draw_distractors(rng, img)
+    outline, pattern, scale = CLASSES[label]
+    center = size * rng.uniform(.25, .75, 2)
+    angle = rng.uniform(-np.pi, np.pi)
+    radius = size * np.sqrt(rng.uniform(*area))
+    mask = _fill(outline, center, angle, radius, size)
+    period = size * scale * rng.uniform(.8, 1.25)
+    share = _paint(rng, pattern, center, angle, period, size)[..., None]
+    first, second = _two_colors(rng)
+    textured = share * first + (1 - share) * second
+    textured += rng.normal(0, 12, img.shape)
+    alpha = mask[..., None]
+    img = img * (1 - alpha) + textured * alpha
+    return (img.clip(0, 255).astype(np.uint8), (mask >= .5).astype(np.uint8))
+
+
+def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Noise at two scales: the same distribution in every picture.
+
+    Grey for the most part: what is only colourful vanishes in the grey views,
+    and a network trained on them stumbles over it in the colour pictures.
+    """
+    img = np.full((size, size, 3), 128, np.float32)
+    for cell in (4, 2):
+        side = size // cell + 2
+        noise = 48 * rng.standard_normal((side, side, 3), np.float32)
+        gray = (noise @ LIGHT)[..., None]
+        img += cv2.resize(
+            1.1 * gray + .6 * (noise - gray), (size, size),
+            interpolation=cv2.INTER_CUBIC)
+    return img
+
+
+def _draw_distractors(rng: np.random.Generator, img: np.ndarray) -> None:
+    """Scatter small discs and bars in any colour."""
+    size = len(img)
+    for _ in range(rng.integers(4, 8)):
+        x, y, dx, dy = (size * rng.uniform((0, 0, -.12, -.12),
+                                           (1, 1, .12, .12))).astype(int)
+        color = rng.uniform(0, 255, 3)
+        if rng.random() < .5:
+            cv2.circle(img, (x, y), max(1, abs(dx) // 2), color, -1)
+        else:
+            cv2.line(img, (x, y), (x + dx, y + dy), color, 2)
+
+
+def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
+          size: int) -> np.ndarray:
+    """Coverage (size, size) in [0, 1] of a turned and scaled outline."""
+    turn = np.array([[np.cos(angle), np.sin(angle)],
+                     [-np.sin(angle), np.cos(angle)]])
+    points = np.round(
+        (center + radius * outline @ turn) * 256).astype(np.int32)
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, shift=8)
+    return mask.astype(np.float32) / 255
+
+
+def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
+           angle: float, period: float, size: int) -> np.ndarray:
+    """Share (size, size) of the first colour, edges one pixel wide."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) / np.float32(period)
+    x, y = x - center[0] / period, y - center[1] / period
+    c, s = np.cos(angle), np.sin(angle)
+    x, y = c * x + s * y, c * y - s * x
+    dx, dy = rng.uniform(-.5, .5, 2)
+    return (.5 + period * pattern(x + dx, y + dy)).clip(0, 1)
+
+
+def _two_colors(rng: np.random.Generator) -> np.ndarray:
+    """A light and a dark colour (2, 3), in random order, of any hue.
+
+    Their luminances are nearly the same in all pictures, so that a grey view
+    does not tell one picture from another by them.
+    """
+    colors = rng.uniform(64, 192, (2, 3))
+    light = 128 + 52.5 * np.array([1, -1]) * rng.choice([1, -1])
+    light += rng.normal(0, 5, 2)
+    for _ in range(3):  # clipping takes some of the light away again
+        colors += (light - colors @ LIGHT)[:, None]
+        colors = colors.clip(0, 255)
+    return colors

@@ -1,0 +1,120 @@
+"""The ten classes of ShapeScenes: outlines and the patterns in them."""
+import cv2
+import numpy as np
+
+# Outlines: polygons of area 1 around (0, 0), (N, 2).
+
+
+def _unit(points: np.ndarray) -> np.ndarray:
+    """Move a polygon's centroid to the origin and scale its area to 1."""
+    moments = cv2.moments(points.astype(np.float32))
+    center = np.array([moments['m10'], moments['m01']]) / moments['m00']
+    return (points - center) / np.sqrt(moments['m00'])
+
+
+def _polar(radius, num: int = 60) -> np.ndarray:
+    """Sample ``radius(angle)`` at ``num`` angles."""
+    angle = np.arange(num) * 2 * np.pi / num
+    return np.stack([np.cos(angle), np.sin(angle)], 1) * radius(angle)[:, None]
+
+
+def _regular(sides: int) -> np.ndarray:
+    return _polar(np.ones_like, sides)
+
+
+def _star(points: int, inner: float) -> np.ndarray:
+    radius = np.tile([1, inner], points)
+    return _polar(lambda _: radius, 2 * points)
+
+
+def _heart() -> np.ndarray:
+    t = np.arange(60) * 2 * np.pi / 60
+    return np.stack([
+        16 * np.sin(t)**3,
+        5 * np.cos(2 * t) + 2 * np.cos(3 * t) + np.cos(4 * t) - 13 * np.cos(t)
+    ], 1)
+
+
+def _cross(arm: float) -> np.ndarray:
+    corner = np.array([[arm, 1], [arm, arm], [1, arm]])
+    turn = np.array([[0, -1], [1, 0]])
+    parts = [corner]
+    for _ in range(3):
+        parts.append(parts[-1] @ turn)
+    return np.concatenate(parts)
+
+
+# Patterns: height over a plane whose unit is the period; the sign chooses the
+# colour, the slope is about 1, so that edges can be drawn one pixel wide.
+
+
+def _wave(t: np.ndarray) -> np.ndarray:
+    """A triangle wave of period 1 and slope 1."""
+    return np.abs(t - np.floor(t) - .5) - .25
+
+
+def _cell(t: np.ndarray) -> np.ndarray:
+    """Distance to the middle of the unit cell, in [0, .5]."""
+    return np.abs(t - np.floor(t) - .5)
+
+
+def _rings(x, y):
+    return _wave(np.hypot(x, y))
+
+
+def _checks(x, y):
+    return 8 * _wave(.5 * x) * _wave(.5 * y)
+
+
+def _stripes(x, y):
+    return _wave(x)
+
+
+def _dots(x, y):
+    return .32 - np.hypot(_cell(x), _cell(y))
+
+
+def _zigzag(x, y):
+    return _wave(x + 2 * _wave(.5 * y))
+
+
+def _bricks(x, y):
+    y = 1.2 * y
+    x = .55 * x + .5 * np.mod(np.floor(y), 2)
+    return .36 - np.maximum(_cell(y), 1.8 * _cell(x) - .4)
+
+
+def _hatch(x, y):
+    return np.maximum(_cell(x), _cell(y)) - .36
+
+
+def _triangles(x, y):
+    x, y = .8 * x, .8 * .8660254 * y
+    return .6 * (
+        np.sin(np.pi * 2 * y / 1.7320508) * np.sin(np.pi * (x + y * .57735)) *
+        np.sin(np.pi * (x - y * .57735)))
+
+
+def _spokes(x, y):
+    return .2 * np.sin(6 * np.arctan2(y, x)) * np.hypot(x, y)
+
+
+def _plusses(x, y):
+    x, y = _cell(.8 * x), _cell(.8 * y)
+    return np.minimum(.13 - np.minimum(x, y), .4 - np.maximum(x, y))
+
+
+# Outline, pattern, mean period of the pattern as a share of the picture.
+CLASSES = (
+    (_unit(_regular(60)), _rings, 0.22),
+    (_unit(_regular(4) @ (np.array([[1, 1], [-1, 1]]) * .5**.5)), _checks,
+     0.2),
+    (_unit(_regular(60) * (1, .6)), _stripes, 0.13),
+    (_unit(_heart()), _dots, 0.19),
+    (_unit(_star(5, .5)[:, ::-1] * (1, -1)), _zigzag, 0.17),
+    (_unit(np.array([[2, 1], [-2, 1], [-2, -1], [2, -1]])), _bricks, 0.21),
+    (_unit(_cross(.38)), _hatch, 0.15),
+    (_unit(_regular(3)[:, ::-1] * (1, -1)), _triangles, 0.26),
+    (_unit(_polar(lambda a: 1 + .25 * np.cos(6 * a))), _spokes, 0.2),
+    (_unit(_regular(6)), _plusses, 0.24),
+)
