@@ -1,0 +1,34 @@
+"""What the hooks ask of a runner."""
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from mmdino.models import DINO
+
+
+def dino_model(runner: Runner) -> DINO:
+    """Unwrap ``runner.model``.
+
+    Raises:
+        TypeError: If it is not a :class:`DINO`.
+    """
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    if not isinstance(model, DINO):
+        raise TypeError("mmdino's hooks train a mmdino.DINO, but the model is "
+                        f'a {type(model).__name__}: remove them from '
+                        'default_hooks or change model.type.')
+    return model
+
+
+def require_epochs(runner: Runner, hook: Hook) -> None:
+    """Refuse a train loop that does not count epochs.
+
+    Raises:
+        TypeError: If the loop is not an ``EpochBasedTrainLoop``: its epoch
+            would stay 0, and what lasts for epochs would never end.
+    """
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        raise TypeError(
+            f'{type(hook).__name__} counts epochs, but train_cfg builds a '
+            f'{type(runner.train_loop).__name__}: use by_epoch=True.')

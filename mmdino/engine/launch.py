@@ -1,0 +1,168 @@
+"""From a config and the options of a command line to a Runner."""
+import argparse
+import difflib
+import gc
+import inspect
+import os
+import os.path as osp
+import sys
+from typing import Any, Iterable, Set
+
+import torch
+import torch.distributed
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
+    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
+}
+AMP = dict(
+    OptimWrapper='AmpOptimWrapper',
+    PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that override the config, as key=value')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher')
+    # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config, merge the options of :func:`add_arguments`.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+        ValueError: If a key looks misspelled.
+    """
+    local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    # Modules beside the config can be named in its custom_imports.
+    sys.path.insert(0, osp.dirname(osp.abspath(args.config)))
+    cfg = Config.fromfile(args.config)
+    check_overrides(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
+    check_top_level(cfg)
+    cfg.launcher = args.launcher
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
+        'work_dirs', name)
+    return cfg
+
+
+def check_overrides(cfg: Config, overrides: dict) -> None:
+    """Refuse overrides of settings that the config does not have.
+
+    MMEngine would add them, and a misspelled one would have no effect. A new
+    argument of an existing component is fine.
+    """
+    for key, value in overrides.items():
+        node, parents = cfg, key.split('.')
+        for part in parents[:-1] if len(parents) > 1 else parents:
+            known = _keys(node) | (RUNNER_KEYS if node is cfg else set())
+            if part not in known:
+                raise ValueError(f'--cfg-options {key}={value}: the config '
+                                 f'has no {part!r}.{_suggest(part, known)}')
+            in_list = isinstance(node, (list, tuple))
+            node = node[int(part)] if in_list else node.get(part)
+
+
+def _keys(node: Any) -> Set[str]:
+    """What a part of an override can name below ``node``."""
+    if isinstance(node, (list, tuple)):
+        return {str(i) for i in range(len(node))}
+    return set(node) if isinstance(node, (dict, Config)) else set()
+
+
+def check_top_level(cfg: Config) -> None:
+    """Refuse top-level keys that are almost ones of MMEngine's Runner."""
+    for key in set(cfg) - RUNNER_KEYS:
+        close = difflib.get_close_matches(key, RUNNER_KEYS, 1, cutoff=0.9)
+        if close and close[0] not in cfg:
+            raise ValueError(f'Unknown config key {key!r} with the value '
+                             f'{cfg[key]!r}: did you mean {close[0]!r}?')
+
+
+def _suggest(part: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(part, known, 1)
+    return f' Did you mean {close[0]!r}?' if close else ''
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision.
+
+    Raises:
+        RuntimeError: If there is no GPU.
+        ValueError: If the optim wrapper has no counterpart for it.
+    """
+    if not torch.cuda.is_available():
+        raise RuntimeError('--amp needs a GPU, and torch sees none: train '
+                           'without it.')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    kind = kind.removeprefix('mmdino.')
+    if kind not in {*AMP, *AMP.values()}:
+        raise ValueError(f'--amp does not know the optim wrapper {kind!r}; '
+                         f'use one of {sorted(AMP)}.')
+    cfg.optim_wrapper.type = AMP.get(kind, kind)
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the Runner, also for several processes without GPUs."""
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        distribute_on_cpu(cfg)
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def distribute_on_cpu(cfg: Config) -> None:
+    """Make the process group and the model wrapper that CPUs need.
+
+    MMEngine's own would ask for CUDA devices.
+
+    Raises:
+        ValueError: If the launcher is not torchrun.
+    """
+    if cfg.launcher != 'pytorch':
+        raise ValueError(f'--launcher {cfg.launcher} needs GPUs; on CPUs use '
+                         'tools/dist_train.sh or tools/dist_test.sh.')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False))
+    # Torch has no synchronised BatchNorm for CPUs: each process normalises
+    # by its own images, and the statistics are averaged after each epoch.
+    cfg.sync_bn = None
+    cfg.custom_hooks = [
+        *cfg.get('custom_hooks', []),
+        dict(type='SyncBuffersHook')
+    ]
+
+
+def leave_process_group() -> None:
+    """Let all processes end together; alone, do nothing.
+
+    Without it a process whose peer is already gone may abort at exit; so may
+    one whose DDP model outlives the group.
+    """
+    if torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,3 @@
+from .gallery_loop import GalleryTestLoop, GalleryValLoop
+
+__all__ = ['GalleryTestLoop', 'GalleryValLoop']

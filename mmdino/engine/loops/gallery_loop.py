@@ -1,0 +1,137 @@
+"""Validation and test loops with a second data set to compare with."""
+from typing import Dict, List, Optional, Tuple, Union
+
+import torch
+from mmengine.dist import all_gather, all_reduce, get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.runner import TestLoop, ValLoop, autocast
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmdino.progress import track
+from mmdino.registry import LOOPS
+
+
+class _GalleryMixin:
+    """Embed a gallery and give it to the metrics before the parent's run.
+
+    Every metric with a ``set_gallery(features, labels)`` gets the features
+    (G, D) and the labels (G,), None without ground truth, of the whole
+    gallery on every rank, on the CPU, in the order of the data set and
+    without the duplicates that fill up the last batch.
+
+    The gallery is embedded before the ``before_val`` hooks are called, so a
+    hook that swaps the weights there (MMEngine's EMAHook) does not reach it.
+
+    Args:
+        runner: The runner.
+        dataloader: The queries.
+        evaluator: The metrics.
+        gallery_dataloader: The gallery: a DataLoader or its config, with a
+            sampler that deals samples in turn to the ranks (DefaultSampler,
+            ``shuffle=False``).
+        fp16: Whether to embed with autocast.
+    """
+    step: str
+
+    def __init__(self,
+                 runner,
+                 dataloader: Union[DataLoader, Dict],
+                 evaluator: Union[Evaluator, Dict, List],
+                 gallery_dataloader: Union[DataLoader, Dict],
+                 fp16: bool = False) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.gallery_dataloader = runner.build_dataloader(
+            gallery_dataloader, seed=runner.seed)
+        _check_classes(self.dataloader.dataset,
+                       self.gallery_dataloader.dataset)
+
+    def run(self) -> dict:
+        """Embed the gallery, then launch the parent's loop."""
+        takers = [
+            metric for metric in self.evaluator.metrics
+            if hasattr(metric, 'set_gallery')
+        ]
+        if takers:
+            gallery = self.embed_gallery()
+            for metric in takers:
+                metric.set_gallery(*gallery)
+        return super().run()
+
+    @torch.no_grad()
+    def embed_gallery(self) -> Tuple[Tensor, Optional[Tensor]]:
+        """Features (G, D), float32, and labels (G,) of the whole gallery."""
+        self.runner.model.eval()
+        embed = getattr(self.runner.model, self.step)
+        features, labels = [], []
+        for data_batch in track(self.gallery_dataloader, 'Gallery'):
+            with autocast(enabled=self.fp16):
+                samples = embed(data_batch)
+            features.append(_features(samples))
+            labels.append(_labels(samples))
+        if not features:
+            raise ValueError('gallery_dataloader gave no batch: its data set '
+                             'is empty or smaller than a dropped batch.')
+        size = len(self.gallery_dataloader.dataset)
+        features = _gather(torch.cat(features), size)
+        if any(label is None for label in labels):
+            return features, None
+        return features, _gather(torch.cat(labels), size)
+
+
+@LOOPS.register_module()
+class GalleryValLoop(_GalleryMixin, ValLoop):
+    """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    step = 'val_step'
+
+
+@LOOPS.register_module()
+class GalleryTestLoop(_GalleryMixin, TestLoop):
+    """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    step = 'test_step'
+
+
+def _check_classes(queries: Dataset, gallery: Dataset) -> None:
+    """Refuse labels that mean different classes, where the data sets tell."""
+    ours, theirs = (
+        getattr(dataset, 'metainfo', {}).get('classes')
+        for dataset in (queries, gallery))
+    if ours and theirs and tuple(ours) != tuple(theirs):
+        raise ValueError(
+            f'The queries have {len(ours)} classes, {list(ours)[:5]} ..., and '
+            f'the gallery {len(theirs)}, {list(theirs)[:5]} ...: their labels '
+            'do not mean the same. Give both data sets the same `classes`.')
+
+
+def _features(samples: list) -> Tensor:
+    if any('feature' not in sample for sample in samples):
+        raise KeyError(
+            'The samples that the model returned have no `feature`: a gallery '
+            'needs a model whose predict mode adds one, as DINO does.')
+    return torch.stack([sample.feature for sample in samples]).float().cpu()
+
+
+def _labels(samples: list) -> Optional[Tensor]:
+    if any('gt_label' not in sample for sample in samples):
+        return None
+    return torch.tensor([int(sample.gt_label) for sample in samples])
+
+
+def _gather(part: Tensor, size: int) -> Tensor:
+    """Rows of all ranks in the order in which a sampler dealt them.
+
+    Args:
+        part: This rank's rows, which are rank, rank + W, rank + 2 W, ... of
+            the data set; ranks may have one more or less.
+        size: Rows of the data set. Those beyond it are duplicates.
+    """
+    if get_world_size() == 1:  # spares copies of millions of rows
+        return part[:size]
+    longest = torch.tensor(len(part))
+    all_reduce(longest, 'max')
+    padded = part.new_zeros((int(longest), *part.shape[1:]))
+    padded[:len(part)] = part
+    counts = torch.stack(all_gather(torch.tensor(len(part))))
+    filled = torch.arange(int(longest))[:, None] < counts
+    rows = torch.stack(all_gather(padded), dim=1)
+    return rows[filled][:size]

@@ -1,0 +1,75 @@
+"""LARS with the authors' trust ratio."""
+from typing import Callable, Iterable, Optional
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mmdino.registry import OPTIMIZERS
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    r"""Layer-wise adaptive rate scaling as in DINO's ResNet-50 recipe.
+
+    .. math::
+        d &= g + \lambda p, \quad q = \eta \|p\| / \|d\| \\
+        \mu &\leftarrow m \mu + q d, \quad p \leftarrow p - \mathrm{lr}\, \mu
+
+    q is 1 where either norm is 0. Parameters of one dimension take d = g and
+    q = 1. mmpretrain's LARS computes another ratio.
+
+    Args:
+        params: Parameters or groups.
+        lr (float): Learning rate.
+        momentum (float): m.
+        weight_decay (float): lambda.
+        eta (float): Trust coefficient.
+
+    Raises:
+        ValueError: If a value is negative.
+    """
+
+    def __init__(self,
+                 params: Iterable,
+                 lr: float,
+                 momentum: float = 0.9,
+                 weight_decay: float = 0.,
+                 eta: float = 0.001) -> None:
+        defaults = dict(
+            lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta)
+        for name, value in defaults.items():
+            if value < 0:
+                raise ValueError(f'LARS: {name} must be >= 0, got {value}')
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Optional[Callable] = None) -> Optional[Tensor]:
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group['params']:
+                if param.grad is not None:
+                    self._update(param, group)
+        return loss
+
+    def _update(self, param: Tensor, group: dict) -> None:
+        delta = param.grad
+        if param.ndim != 1:
+            delta = delta.add(param, alpha=group['weight_decay'])
+            delta = delta * trust_ratio(param, delta, group['eta'])
+        state = self.state[param]
+        if 'mu' not in state:
+            state['mu'] = torch.zeros_like(param)
+        state['mu'].mul_(group['momentum']).add_(delta)
+        param.add_(state['mu'], alpha=-group['lr'])
+
+
+def trust_ratio(param: Tensor, delta: Tensor, eta: float) -> Tensor:
+    """eta |param| / |delta|, or 1 where either norm is 0."""
+    param_norm, delta_norm = param.norm(), delta.norm()
+    ratio = eta * param_norm / delta_norm
+    return torch.where((param_norm > 0) & (delta_norm > 0), ratio, 1.)
