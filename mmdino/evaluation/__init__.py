@@ -1,0 +1,8 @@
+from .functional import (KNNPrediction, attention_jaccard, knn_predict,
+                         mass_threshold, nearest_neighbours, weighted_vote)
+from .metrics import AttentionJaccard, KNNAccuracy
+
+__all__ = [
+    'AttentionJaccard', 'KNNAccuracy', 'KNNPrediction', 'attention_jaccard',
+    'knn_predict', 'mass_threshold', 'nearest_neighbours', 'weighted_vote'
+]

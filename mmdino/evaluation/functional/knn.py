@@ -1,0 +1,214 @@
+"""Weighted nearest-neighbour classification of features.
+
+Wu et al. 2018 (arXiv 1805.01978, section 3.4) with the settings of DINO
+(arXiv 2104.14294, section 4): cosine similarity s, votes exp(s / 0.07).
+
+Letters: Q queries, G gallery images, D features, C classes, k neighbours.
+"""
+from typing import (Callable, Dict, Iterable, NamedTuple, Optional, Sequence,
+                    Tuple, Union)
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LOW = 0xffffffff
+
+
+class KNNPrediction(NamedTuple):
+    """The classes with the most votes, best first.
+
+    Attributes:
+        classes: (Q, R) class labels; -1 where fewer than R classes got votes.
+        shares: (Q, R) their shares of all votes, fractions.
+    """
+    classes: Tensor
+    shares: Tensor
+
+
+def knn_predict(queries: Tensor,
+                gallery: Tensor,
+                labels: Tensor,
+                ks: Sequence[int] = (10, 20, 100, 200),
+                temperature: float = 0.07,
+                num_ranks: int = 5,
+                **blocks) -> Dict[int, KNNPrediction]:
+    """Classify the queries by the votes of their k nearest gallery images.
+
+    All k share one pass over the similarities. A k beyond the gallery means
+    the whole gallery; equal votes go to the smaller label.
+
+    Args:
+        queries: (Q, D) features, normalised here.
+        gallery: (G, D) features, normalised here.
+        labels: (G,) labels of the gallery: any integers from 0, with gaps
+            or not.
+        ks: Numbers of neighbours.
+        temperature: Of the votes exp(s / temperature).
+        num_ranks: R, how many classes to return a query.
+        **blocks: ``query_block``, ``gallery_block``, ``device`` and
+            ``progress`` of :func:`nearest_neighbours`.
+
+    Returns:
+        The prediction for each k, on the CPU; R is at most the number of
+        classes.
+    """
+    if not ks or min(ks) < 1:
+        raise ValueError(f'k-NN needs k of at least 1, got {list(ks)}.')
+    if not temperature > 0:
+        raise ValueError(f'temperature must be positive, got {temperature}.')
+    if len(labels) != len(gallery):
+        raise ValueError(f'The gallery has {len(gallery)} features but '
+                         f'{len(labels)} labels.')
+    similarities, indices = nearest_neighbours(queries, gallery, max(ks),
+                                               **blocks)
+    names, compact = labels.cpu().unique(return_inverse=True)
+    votes = weighted_vote(similarities, compact[indices], len(names), ks,
+                          temperature, num_ranks)
+    return {
+        k: KNNPrediction(torch.where(shares > 0, names[classes], -1), shares)
+        for k, (classes, shares) in votes.items()
+    }
+
+
+@torch.no_grad()
+def nearest_neighbours(
+    queries: Tensor,
+    gallery: Tensor,
+    k: int,
+    query_block: int = 1024,
+    gallery_block: int = 16384,
+    device: Optional[Union[str, torch.device]] = None,
+    progress: Callable[[range],
+                       Iterable[int]] = iter) -> Tuple[Tensor, Tensor]:
+    """The k gallery images of largest cosine similarity to each query.
+
+    Similarities exist one block at a time, so that memory holds the features,
+    k candidates a query and ``query_block`` x ``gallery_block`` numbers. Each
+    gallery block goes to the device once. Equal similarities are ordered by
+    the place in the gallery, whatever the block sizes.
+
+    Args:
+        queries: (Q, D) features.
+        gallery: (G, D) features.
+        k: Number of neighbours, cut to G.
+        query_block: Queries compared at once.
+        gallery_block: Gallery images compared at once.
+        device: Where to compare; by default where the queries are.
+        progress: Wraps the range of gallery blocks, e.g. to log time left.
+
+    Returns:
+        Similarities (Q, k) in falling order, float32, and places in the
+        gallery (Q, k), both on the CPU.
+    """
+    _check_features(queries, gallery)
+    device = device or queries.device
+    k = min(k, len(gallery))
+    query_blocks = F.normalize(
+        queries.to(device, torch.float32), dim=1).split(query_block)
+    best = [q.new_empty((len(q), 0), dtype=torch.int64) for q in query_blocks]
+    for start in progress(range(0, len(gallery), gallery_block)):
+        block = gallery[start:start + gallery_block]
+        block = F.normalize(block.to(device, torch.float32), dim=1).t()
+        for i, query in enumerate(query_blocks):
+            found = torch.cat([best[i], _top_keys(query @ block, k, start)], 1)
+            best[i] = found.topk(min(k, found.shape[1]), dim=1).values
+    return _from_keys(torch.cat(best).cpu())
+
+
+@torch.no_grad()
+def weighted_vote(similarities: Tensor,
+                  labels: Tensor,
+                  num_classes: int,
+                  ks: Sequence[int],
+                  temperature: float = 0.07,
+                  num_ranks: int = 5,
+                  query_block: int = 1024) -> Dict[int, KNNPrediction]:
+    """Rank the classes by the summed votes exp(s / temperature).
+
+    Args:
+        similarities: (Q, k) of the neighbours, falling.
+        labels: (Q, k) of the neighbours, in [0, C).
+        num_classes: C.
+        ks: How many of the neighbours vote; one prediction for each.
+        temperature: Of the votes.
+        num_ranks: R, classes returned, cut to C.
+        query_block: Queries whose (C,) votes are in memory at once.
+
+    Returns:
+        The prediction for each k; classes without a vote have share 0.
+    """
+    num_ranks = min(num_ranks, num_classes)
+    parts: Dict[int, list] = {k: [] for k in sorted(set(ks))}
+    for near, label in zip(
+            similarities.split(query_block), labels.split(query_block)):
+        # The common factor exp(-s_max / T) guards against overflow.
+        weights = ((near - near[:, :1]).double() / temperature).exp()
+        votes = weights.new_zeros((len(near), num_classes))
+        counted = 0
+        for k, part in parts.items():
+            fresh = slice(counted, k)
+            votes.scatter_add_(1, label[:, fresh], weights[:, fresh])
+            shares = votes / votes.sum(dim=1, keepdim=True)
+            ranked = _from_keys(_top_keys(shares.float(), num_ranks))
+            part.append(ranked[::-1])
+            counted = k
+    return {
+        k: KNNPrediction(*map(torch.cat, zip(*part)))
+        for k, part in parts.items()
+    }
+
+
+def _check_features(queries: Tensor, gallery: Tensor) -> None:
+    if not len(gallery):
+        raise ValueError('The gallery is empty: k-NN has nothing to vote.')
+    if queries.shape[1:] != gallery.shape[1:] or queries.ndim != 2:
+        raise ValueError('Queries and gallery must be (Q, D) and (G, D), got '
+                         f'{tuple(queries.shape)} and {tuple(gallery.shape)}.')
+    for name, features in (('query', queries), ('gallery', gallery)):
+        # Through the sums: isfinite of the whole would copy the features.
+        bad = int((~features.sum(dim=1).isfinite()).sum())
+        if bad:
+            raise ValueError(
+                f'{bad} of {len(features)} {name} features are not finite: '
+                'the network has diverged or the image is broken.')
+
+
+def _top_keys(values: Tensor, k: int, first: int = 0) -> Tensor:
+    """Keys of the k largest of each row, falling, ties by place.
+
+    ``torch.topk`` breaks ties arbitrarily. That matters where the last value
+    taken was left out elsewhere, so only such rows are sorted by their keys.
+
+    Args:
+        values: (Q, n) float32.
+        k: How many, cut to n.
+        first: Place of the first column.
+    """
+    k = min(k, values.shape[1])
+    top, places = values.topk(k, dim=1)
+    keys = _to_keys(top, places + first)
+    tied = (values >= top[:, -1:]).sum(dim=1) > k
+    if tied.any():
+        every = torch.arange(values.shape[1], device=values.device) + first
+        keys[tied] = _to_keys(values[tied], every).topk(k, dim=1).values
+    return keys.sort(dim=1, descending=True).values
+
+
+def _to_keys(values: Tensor, places: Tensor) -> Tensor:
+    """Integers that sort as (value, earlier place first).
+
+    The bits of a float32, with those of negative numbers turned over, sort as
+    signed integers; they become the high half of an int64 and the place,
+    counted downwards, the low half.
+    """
+    bits = (values + 0.).view(torch.int32)  # + 0. makes -0. equal to 0.
+    bits = bits ^ ((bits >> 31) & 0x7fffffff)
+    return (bits.long() << 32) + (_LOW - places)
+
+
+def _from_keys(keys: Tensor) -> Tuple[Tensor, Tensor]:
+    """Values and places of :func:`_to_keys`."""
+    bits = (keys >> 32).int()
+    bits = bits ^ ((bits >> 31) & 0x7fffffff)
+    return bits.view(torch.float32), _LOW - (keys & _LOW)

@@ -1,0 +1,4 @@
+from .attention_jaccard import AttentionJaccard
+from .knn_accuracy import KNNAccuracy
+
+__all__ = ['AttentionJaccard', 'KNNAccuracy']

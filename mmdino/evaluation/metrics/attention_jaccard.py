@@ -1,0 +1,60 @@
+"""Jaccard index of self-attention and objects (arXiv 2104.14294, 4.2.2)."""
+from typing import Any, Dict, List, Sequence
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from mmdino.evaluation.functional import attention_jaccard
+from mmdino.registry import METRICS
+
+
+@METRICS.register_module()
+class AttentionJaccard(BaseMetric):
+    """Mean over objects of the best head's Jaccard index, a fraction.
+
+    The key is ``attention/jaccard``. Samples need ``attention`` (H, h, w),
+    which the model's predict mode adds with ``predict_attention=True``, and
+    ``gt_mask`` (H', W').
+
+    Args:
+        mass: Fraction of each head's attention that its mask keeps.
+        ignore_index: Mask value that counts nowhere.
+        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
+            BaseMetric.
+    """
+    default_prefix = 'attention'
+
+    def __init__(self,
+                 mass: float = 0.6,
+                 ignore_index: int = 255,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.mass = mass
+        self.ignore_index = ignore_index
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score the objects of each sample."""
+        for sample in data_samples:
+            for key, cause in (
+                ('attention', 'build the model with predict_attention=True'),
+                ('gt_mask', 'the data set must give masks and PackInputs '
+                 "must pack them (algorithm_keys=('gt_mask', ))")):
+                if sample.get(key) is None:
+                    raise KeyError(
+                        f'AttentionJaccard found no `{key}` in the sample of '
+                        f'{sample.get("img_path", "an image")}: {cause}.')
+            attention = sample['attention'].float()
+            mask = torch.as_tensor(sample['gt_mask'], device=attention.device)
+            self.results.append(
+                attention_jaccard(attention, mask, self.mass,
+                                  self.ignore_index).cpu())
+
+    def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
+        """Mean over all objects of all images."""
+        objects = torch.cat(results) if results else torch.empty(0)
+        if not len(objects):
+            raise ValueError(
+                f'AttentionJaccard found no object in {len(results)} masks: '
+                f'all pixels are background or {self.ignore_index}.')
+        return {'jaccard': objects.mean().item()}

@@ -1,0 +1,39 @@
+"""Progress of long steps as a few log lines with the time left."""
+import datetime
+import time
+from typing import Iterable, Iterator, TypeVar
+
+from mmengine.logging import print_log
+
+Item = TypeVar('Item')
+
+
+def track(items: Iterable[Item],
+          name: str,
+          interval: float = 10.) -> Iterator[Item]:
+    """Yield the items and log how many are done and the time left.
+
+    Lines go to the current MMEngine logger, hence to rank 0 alone, and come
+    at fixed times instead of fixed counts: a step of seconds leaves one line,
+    a step of hours does not flood the log file.
+
+    Args:
+        items: What to iterate over; it needs a length.
+        name: What the lines start with.
+        interval: Seconds between two lines.
+    """
+    total, start = len(items), time.monotonic()
+    due = start + interval
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if done < total and now >= due:
+            left = (now - start) / done * (total - done)
+            print_log(
+                f'{name} [{done}/{total}]  '
+                f'eta: {datetime.timedelta(seconds=round(left))}',
+                logger='current')
+            due = now + interval
+    print_log(
+        f'{name} [{total}/{total}]  time: {time.monotonic() - start:.1f} s',
+        logger='current')
