@@ -1,0 +1,52 @@
+# Multi-crop on CIFAR-10, class folders of 32 px JPEGs in a zip archive that
+# is read in place, and the k-NN gallery and queries.
+_base_ = 'imagenet_multi_crop.py'
+
+archive = 'data/cifar10_jpeg.zip'
+# No blur: a radius of 2 px on a 32 px image leaves nothing of the object.
+color_pipeline = _base_.color_pipeline
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=2,
+    pin_memory=False,
+    dataset=dict(
+        data_root=archive,
+        subset='cifar10/train',
+        pipeline=dict(
+            views=dict(
+                global_1=dict(crop=dict(size=32), pipeline=color_pipeline),
+                global_2=dict(
+                    crop=dict(size=32),
+                    pipeline=[
+                        *color_pipeline,
+                        dict(type='Solarize', prob=0.2, threshold=128),
+                    ]),
+                # Half the side, as 96 px is of 224 and a little more, and a
+                # multiple of the patch of 4.
+                local=dict(
+                    num_views=6,
+                    crop=dict(size=16, scale=(0.1, 0.4)),
+                    pipeline=color_pipeline)))))
+
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='mmpretrain.PackInputs'),
+]
+queries = dict(
+    batch_size=256,
+    num_workers=2,
+    pin_memory=False,
+    dataset=dict(
+        data_root=archive, subset='cifar10/test', pipeline=test_pipeline))
+gallery = dict(
+    batch_size=256,
+    num_workers=2,
+    pin_memory=False,
+    dataset=dict(
+        data_root=archive, subset='cifar10/train', pipeline=test_pipeline))
+
+val_dataloader = queries
+val_cfg = dict(gallery_dataloader=gallery)
+test_dataloader = queries
+test_cfg = dict(gallery_dataloader=gallery)

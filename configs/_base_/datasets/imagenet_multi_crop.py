@@ -1,0 +1,112 @@
+# Multi-crop on ImageNet and the k-NN gallery and queries. A config that
+# inherits changes a view by its name, for instance
+#   train_dataloader = dict(dataset=dict(pipeline=dict(views=dict(
+#       global_1=dict(crop=dict(scale=(0.25, 1.0))),
+#       global_2=dict(crop=dict(scale=(0.25, 1.0))),
+#       local=dict(num_views=10, crop=dict(scale=(0.05, 0.25)))))))
+
+# flip, colour jitter and grayscale: what all views share
+color_pipeline = [
+    dict(type='HorizontalFlip', prob=0.5),
+    dict(
+        type='ColorJitter',
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.2,
+        hue=0.1,
+        prob=0.8),
+    dict(type='RandomGrayscale', prob=0.2),
+]
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=10,
+    # Workers that live through all epochs: new ones would start each epoch
+    # with the same random numbers.
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='train',
+        pipeline=dict(
+            type='MultiCrop',
+            before=[dict(type='LoadImage')],
+            # in the order of their names; the teacher sees the global ones
+            views=dict(
+                global_1=dict(
+                    num_views=1,
+                    crop=dict(
+                        type='RandomResizedCrop', size=224, scale=(0.4, 1.0)),
+                    pipeline=[
+                        *color_pipeline,
+                        dict(type='GaussianBlur', prob=1.0, radius=(0.1, 2.0)),
+                    ]),
+                global_2=dict(
+                    num_views=1,
+                    crop=dict(
+                        type='RandomResizedCrop', size=224, scale=(0.4, 1.0)),
+                    pipeline=[
+                        *color_pipeline,
+                        dict(type='GaussianBlur', prob=0.1, radius=(0.1, 2.0)),
+                        dict(type='Solarize', prob=0.2, threshold=128),
+                    ]),
+                local=dict(
+                    num_views=8,
+                    crop=dict(
+                        type='RandomResizedCrop', size=96, scale=(0.05, 0.4)),
+                    pipeline=[
+                        *color_pipeline,
+                        dict(type='GaussianBlur', prob=0.5, radius=(0.1, 2.0)),
+                    ])),
+            after=[dict(type='mmpretrain.PackInputs')])))
+
+# Pillow resizes antialiased, OpenCV does not
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(
+        type='mmpretrain.ResizeEdge',
+        scale=256,
+        edge='short',
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='mmpretrain.PackInputs'),
+]
+
+# The queries of k-NN; its gallery is the training set, not augmented.
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=10,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='val',
+        with_label=True,
+        pipeline=test_pipeline))
+val_cfg = dict(
+    type='GalleryValLoop',
+    gallery_dataloader=dict(
+        batch_size=128,
+        num_workers=10,
+        pin_memory=True,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(
+            type='Images',
+            data_root='data/imagenet',
+            subset='train',
+            with_label=True,
+            pipeline=test_pipeline)))
+val_evaluator = dict(type='KNNAccuracy')
+
+test_dataloader = val_dataloader
+test_cfg = dict(
+    type='GalleryTestLoop', gallery_dataloader=val_cfg['gallery_dataloader'])
+test_evaluator = val_evaluator

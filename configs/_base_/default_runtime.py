@@ -1,0 +1,27 @@
+default_scope = 'mmdino'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    weight_decay=dict(type='WeightDecayLogHook'),
+    collapse=dict(type='CollapseMonitorHook', interval=50, begin=1))
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))
+
+# For TensorBoard add '_base_/tensorboard.py' to a config's _base_ list.
+visualizer = dict(
+    type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+
+# Student and teacher normalise over all GPUs where they have BatchNorm.
+sync_bn = 'torch'
+
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=0)

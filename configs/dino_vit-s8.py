@@ -1,0 +1,8 @@
+# ViT-S/8 as released, 800 epochs. Published: k-NN 78.3, linear 79.7.
+# 64 GPUs x 16 images = 1024, fp32. On 8 GPUs keep 1024 with
+#   --cfg-options optim_wrapper.accumulative_counts=8 \
+#                 optim_wrapper.optimizer.lr=4e-3
+_base_ = 'dino_vit-s16_800e.py'
+
+model = dict(backbone=dict(patch_size=8))
+train_dataloader = dict(batch_size=16)
