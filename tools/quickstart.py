@@ -1,0 +1,214 @@
+"""Pretrain a small ViT with DINO, evaluate it and draw what it sees.
+
+Without --data it learns from ShapeScenes, pictures drawn on the fly. It ends
+with a table and, in the work dir, summary.json, attention.png and curves.png.
+"""
+import argparse
+import copy
+import json
+import os
+import os.path as osp
+import time
+from pathlib import Path
+from typing import Dict
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import default_collate
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmdino.datasets import Images
+from mmdino.engine.launch import check_overrides
+from mmdino.models import DINO
+from mmdino.registry import DATASETS
+from mmdino.visualization import draw_attention, draw_curves
+
+CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
+MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
+PICTURES = 8
+ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
+                                        'knn_top1_untrained'),
+        ('  raw pixels', 'knn_top1_pixels'), ('attention Jaccard',
+                                              'attention_jaccard'),
+        ('  untrained network', 'attention_jaccard_untrained'),
+        ('training, images/s', 'images_per_second'), ('wall time, s',
+                                                      'wall_s'))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        '--data', help='folder of images, with or without class sub-folders')
+    source.add_argument(
+        '--config', help='another config with a test loop on labelled images')
+    parser.add_argument('--work-dir', default='work_dirs/quickstart')
+    parser.add_argument('--epochs', type=int)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that override the config, as key=value')
+    return parser.parse_args()
+
+
+def main() -> None:
+    start = time.time()
+    cfg = load_config(parse_args())
+    # A core is left to the process that draws and augments: on two cores two
+    # threads beside it would only wait for each other.
+    torch.set_num_threads(max(1, os.cpu_count() - 1))
+    untrained = score(cfg, 'untrained network')
+    pixels = score(
+        cfg,
+        'raw pixels',
+        model=dict(
+            type='PixelFeatures',
+            data_preprocessor=cfg.model.data_preprocessor),
+        test_evaluator=dict(type='KNNAccuracy'))
+
+    trainer = Runner.from_cfg(cfg)
+    trainer.train()
+    iteration_s = trainer.message_hub.get_scalar('train/time').mean()
+    trained = score(
+        cfg, 'trained network', load_from=find_latest_checkpoint(cfg.work_dir))
+
+    draw_pictures(trainer.model, cfg)
+    draw_curves(
+        Path(trainer.log_dir),
+        out=osp.join(cfg.work_dir, 'curves.png'),
+        num_prototypes=cfg.model.head.out_dim)
+    report(
+        cfg.work_dir,
+        dict(
+            knn_top1=trained.get('knn/k20_top1'),
+            knn_top1_untrained=untrained.get('knn/k20_top1'),
+            knn_top1_pixels=pixels.get('knn/k20_top1'),
+            attention_jaccard=trained.get('attention/jaccard'),
+            attention_jaccard_untrained=untrained.get('attention/jaccard'),
+            images_per_second=cfg.train_dataloader.batch_size / iteration_s,
+            wall_s=time.time() - start))
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of the data at hand and merge the options."""
+    name = 'images' if args.data else 'shapescenes'
+    cfg = Config.fromfile(args.config or CONFIGS / f'dino_vit-tiny_{name}.py')
+    if args.data:
+        use_folder(cfg, Path(args.data).absolute())
+    check_overrides(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
+    if args.epochs is not None:
+        cfg.train_cfg.max_epochs = args.epochs
+    warmup = cfg.param_scheduler[0].end
+    if cfg.train_cfg.max_epochs <= warmup:
+        raise ValueError(
+            f'--epochs {args.epochs} leaves nothing after the {warmup} '
+            f'epochs of warm-up: give at least {warmup + 1}.')
+    cfg.work_dir = args.work_dir
+    cfg.randomness.seed = args.seed
+    return cfg
+
+
+def use_folder(cfg: Config, root: Path) -> None:
+    """Read a folder's images and hold a fifth of the labelled ones back.
+
+    A folder with train/ and val/ or test/ is split already. Without labels
+    there is nothing to score.
+    """
+    held = next((s for s in ('val', 'test') if (root / s).is_dir()), '')
+    split = held and (root / 'train').is_dir()
+    train = cfg.train_dataloader.dataset
+    gallery = cfg.val_cfg.gallery_dataloader.dataset
+    queries = cfg.val_dataloader.dataset
+    for dataset in (train, gallery, queries):
+        dataset.data_root = str(root)
+        dataset.subset = 'train' if split else ''
+    if split:
+        queries.subset = held
+    images = Images(str(root), subset=gallery.subset)
+    if len(images) < 2:
+        raise ValueError(f'{root} has {len(images)} image: give at least two.')
+    labelled = 'gt_label' in images.get_data_info(0)
+    if labelled:
+        queries.classes = gallery.classes = list(images.metainfo['classes'])
+    if labelled and not split:
+        chosen = np.random.default_rng(0).permutation(len(images))
+        chosen = chosen[:MAX_EVALUATED].tolist()
+        fifth = -(-len(chosen) // 5)
+        queries.indices = sorted(chosen[:fifth])
+        gallery.indices = sorted(chosen[fifth:])
+        train.indices = sorted(set(range(len(images))) - {*chosen[:fifth]})
+    # The learning rate follows by itself.
+    cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
+                                          len(train.get('indices', images)))
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_cfg.gallery_dataloader = cfg.val_cfg.gallery_dataloader
+    if not labelled:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.test_evaluator = []
+
+
+def score(cfg: Config, name: str, **changes) -> Dict[str, float]:
+    """Run the config's test, changed so, and return its metrics."""
+    if not cfg.test_evaluator:
+        return {}
+    cfg = copy.deepcopy(cfg)
+    folder = name.replace(' ', '_')
+    unused = dict.fromkeys(f'{part}_{what}' for part in ('train', 'val')
+                           for what in ('cfg', 'dataloader', 'evaluator'))
+    settings = dict(
+        unused,
+        optim_wrapper=None,
+        param_scheduler=None,
+        work_dir=osp.join(cfg.work_dir, folder),
+        experiment_name=folder,
+        log_level='WARNING',  # leaves out what the trainer logs, too
+        **changes)
+    for key, value in settings.items():
+        cfg[key] = value
+    runner = Runner.from_cfg(cfg)
+    for logger in (runner.logger, *runner.logger.handlers):
+        logger.setLevel('INFO')
+    runner.logger.info(f'Scoring the {name}')
+    if not cfg.load_from:
+        runner.model.init_weights()
+    return runner.test()
+
+
+def draw_pictures(model: DINO, cfg: Config) -> None:
+    """Draw the attention to some test pictures."""
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    count = min(PICTURES, len(dataset))
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    batch = default_collate([dataset[int(i)] for i in chosen])
+    images = batch['inputs'].flip(1).permute(0, 2, 3, 1).numpy()
+    model.eval()
+    samples = model.test_step(batch)
+    draw_attention(
+        images, [sample.attention for sample in samples],
+        masks=[s.gt_mask
+               for s in samples] if 'gt_mask' in samples[0] else None,
+        out=osp.join(cfg.work_dir, 'attention.png'))
+
+
+def report(work_dir: str, summary: dict) -> None:
+    """Write summary.json and print the table."""
+    with open(osp.join(work_dir, 'summary.json'), 'w') as file:
+        json.dump(summary, file, indent=2)
+    print()
+    for title, key in ROWS:
+        value = summary[key]
+        digits = 3 if 'jaccard' in key else 1
+        shown = '-' if value is None else f'{value:.{digits}f}'
+        print(f'{title:22}{shown:>8}')
+    print(f'\nIn {work_dir}: attention.png, curves.png, summary.json')
+
+
+if __name__ == '__main__':
+    main()

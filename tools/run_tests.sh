@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Install the test extras and run the tests:
+#   bash tools/run_tests.sh [options of pytest]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/venv.sh
+
+use_venv onedl,tests
+# More threads than free cores slow tiny tensors down a hundredfold.
+export OMP_NUM_THREADS=1
+exec python -m pytest "$@"
