@@ -1,0 +1,195 @@
+"""The hooks in a real Runner."""
+import copy
+import math
+import re
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmdino.engine.hooks import (CenteringHook, CollapseMonitorHook,
+                                 FreezeLastLayerHook, TeacherEMAHook)
+from mmdino.engine.hooks.collapse_monitor_hook import diagnose
+from mmdino.registry import MODELS
+from tests.tiny import build_runner, constant, runner_cfg
+
+LAST_LAYER = 'head.last_layer.parametrizations.weight.original1'
+
+
+class Snapshots(Hook):
+    """Copies of the model's state after each iteration."""
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.states, self.temps = [], []
+
+    def before_train(self, runner):
+        self.states.append(copy.deepcopy(runner.model.state_dict()))
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        self.states.append(copy.deepcopy(runner.model.state_dict()))
+        self.temps.append(runner.model.centering.temperature)
+
+
+def train(cfg):
+    runner = Runner.from_cfg(cfg)
+    snapshots = Snapshots()
+    runner.register_hook(snapshots)
+    runner.train()
+    return runner, snapshots
+
+
+def changed(before, after, name):
+    return not torch.equal(before[name], after[name])
+
+
+def test_last_layer_is_frozen_wholly_then_trained(tmp_path):
+    runner, snapshots = train(
+        runner_cfg(tmp_path, head__norm_last_layer=False))
+    states, gain = snapshots.states, LAST_LAYER[:-1] + '0'
+    for step in (1, 2):  # epoch 0
+        for name in (LAST_LAYER, gain):
+            assert not changed(states[step - 1], states[step], name)
+        assert changed(states[step - 1], states[step], 'head.mlp.0.weight')
+    assert changed(states[2], states[3], LAST_LAYER)
+    assert changed(states[2], states[3], gain)
+    param = runner.model.head.last_layer.parametrizations.weight.original1
+    steps = runner.optim_wrapper.optimizer.state[param]['step']
+    assert steps == 2  # no moments were kept in epoch 0
+
+
+def test_teacher_and_center_move_every_step(tmp_path):
+    _, snapshots = train(runner_cfg(tmp_path))
+    name = 'backbone.layers.0.attn.qkv.weight'
+    states = snapshots.states
+    for step, (old, new) in enumerate(zip(states, states[1:])):
+        momentum = 1 - (1 - .996) * (1 + math.cos(math.pi * step / 4)) / 2
+        expected = momentum * old[f'teacher.{name}'] + (1 -
+                                                        momentum) * new[name]
+        torch.testing.assert_close(new[f'teacher.{name}'], expected)
+        assert changed(old, new, 'centering.center')
+
+
+def test_temperature_changes_every_epoch(tmp_path):
+    cfg = runner_cfg(tmp_path, epochs=4)
+    cfg.default_hooks.centering.update(
+        teacher_temp=.08, warmup_teacher_temp=.04, warmup_epochs=3)
+    _, snapshots = train(cfg)
+    assert snapshots.temps == pytest.approx(
+        [.04, .04, .06, .06, .08, .08, .08, .08])
+
+
+def test_accumulated_batches_equal_one(tmp_path, float64):
+    whole = constant(runner_cfg(tmp_path / 'whole', batch_size=4, length=16))
+    halves = constant(runner_cfg(tmp_path / 'half', batch_size=2, length=16))
+    halves.optim_wrapper.accumulative_counts = 2
+    one, _ = train(whole)
+    two, snapshots = train(halves)
+    for name, value in one.model.state_dict().items():
+        torch.testing.assert_close(
+            two.model.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    states = snapshots.states
+    for name in ('centering.center', 'teacher.backbone.cls_token'):
+        assert not changed(states[0], states[1], name)  # only collected
+        assert changed(states[1], states[2], name)
+
+
+def test_logged_quantities(tmp_path):
+    runner = build_runner(tmp_path)
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    for name in ('loss', 'teacher_entropy', 'kl', 'largest_prototype', 'lr',
+                 'weight_decay', 'momentum', 'teacher_temp', 'grad_norm'):
+        assert len(scalars[f'train/{name}'].data[0]) == 4, name
+
+
+@pytest.mark.parametrize('loss,entropy,share,words', [
+    (math.log(64), math.log(64), 1 / 64, r'uniform.*4\.159.*ln K = 4\.159'),
+    (.1, .01, .97, 'one prototype takes 97%'),
+])
+def test_diagnosis(loss, entropy, share, words):
+    assert re.search(words, diagnose(loss, entropy, share, 64))
+
+
+def test_no_false_alarm():
+    assert diagnose(3.5, 2.9, .1, 64) is None
+    assert diagnose(4.5, 4.158, .02, 64) is not None
+    assert diagnose(4.1, 3.9, .05, 64) is None
+
+
+def test_uniform_output_is_reported_once(tmp_path):
+    cfg = runner_cfg(tmp_path, epochs=3)
+    cfg.default_hooks.collapse.update(interval=1, begin=1)
+    cfg.default_hooks.centering.update(
+        teacher_temp=1e3, warmup_teacher_temp=1e3)
+    cfg.optim_wrapper.optimizer.lr = 0.
+    Runner.from_cfg(cfg).train()
+    log, = tmp_path.glob('*/*.log')
+    warnings = re.findall('WARNING.*output is uniform', log.read_text())
+    assert len(warnings) == 1
+    assert 'Iteration 3: the output is uniform' in log.read_text()
+
+
+def test_lost_loss_stops_before_the_step_and_can_be_reproduced(tmp_path):
+    cfg = runner_cfg(tmp_path, epochs=2, backbone__drop_path_rate=.5)
+
+    class Poison(Hook):
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if runner.iter == 2:
+                with torch.no_grad():
+                    runner.model.head.mlp[0].bias[0] = float('nan')
+            self.weights = copy.deepcopy(runner.model.state_dict())
+
+    runner, poison = Runner.from_cfg(cfg), Poison()
+    runner.register_hook(poison)
+    with pytest.raises(
+            FloatingPointError,
+            match='Iteration 3: the loss is '
+            'nan on rank 0.*nonfinite_iter3_rank0.pth'):
+        runner.train()
+    dump = torch.load(tmp_path / 'nonfinite_iter3_rank0.pth')
+    for name, value in dump['state_dict'].items():
+        torch.testing.assert_close(
+            value, poison.weights[name], equal_nan=True, msg=name)
+
+    (tmp_path / 'cfg.py').write_text(dump['cfg'])
+    cfg = Config.fromfile(tmp_path / 'cfg.py')
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(dump['state_dict'])
+    model.train()
+    torch.set_rng_state(dump['random_state']['cpu'])
+    assert model(dump['inputs'], mode='loss')['loss'].isnan()
+
+
+@pytest.mark.parametrize('hook,args,message', [
+    (TeacherEMAHook, dict(momentum=1.2), 'got 1.2'),
+    (CenteringHook, dict(teacher_temp=0), 'must be > 0, got 0'),
+    (CenteringHook, dict(warmup_epochs=-1), 'got -1'),
+    (FreezeLastLayerHook, dict(num_epochs=-2), 'got -2'),
+])
+def test_bad_values(hook, args, message):
+    with pytest.raises(ValueError, match=message):
+        hook(**args)
+
+
+@pytest.mark.parametrize(
+    'hook', [CenteringHook, CollapseMonitorHook, FreezeLastLayerHook])
+def test_a_loop_without_epochs_is_refused(tmp_path, hook):
+    runner = build_runner(tmp_path)
+    runner._train_loop = IterBasedTrainLoop(
+        runner, runner.train_dataloader, max_iters=2)
+    with pytest.raises(
+            TypeError,
+            match=f'{hook.__name__} counts epochs, but '
+            'train_cfg builds a IterBasedTrainLoop'):
+        hook().before_train(runner)
+
+
+def test_another_model_is_refused(tmp_path):
+    runner = build_runner(tmp_path)
+    runner.model = torch.nn.Linear(1, 1)
+    with pytest.raises(TypeError, match='but the model is a Linear'):
+        FreezeLastLayerHook().before_train(runner)

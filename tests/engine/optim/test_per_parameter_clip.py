@@ -1,0 +1,36 @@
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.registry import OPTIM_WRAPPERS
+
+import mmdino.engine.optim  # noqa: F401
+from mmdino.engine.optim.per_parameter_clip import clip_each_grad_norm_
+
+
+def test_each_gradient_by_itself():
+    grads = [torch.randn(n, 3).double() * n for n in (1, 2, 9)]
+    grads += [torch.zeros(2).double(), torch.full((1, ), .1).double()]
+    before = [g.clone() for g in grads]
+    norms = clip_each_grad_norm_(grads, 1.5)
+    for grad, old, norm in zip(grads, before, norms):
+        torch.testing.assert_close(norm, old.norm())
+        factor = 1.5 / (old.norm() + 1e-6)
+        expected = old * factor if factor < 1 else old
+        torch.testing.assert_close(grad, expected, rtol=0, atol=1e-15)
+
+
+def test_wrapper_clips_and_logs():
+    params = [torch.zeros(4, requires_grad=True) for _ in range(3)]
+    unused = torch.zeros(1, requires_grad=True)
+    wrapper = OPTIM_WRAPPERS.build(
+        dict(
+            type='mmdino.PerParameterClipOptimWrapper',
+            optimizer=torch.optim.SGD([*params, unused], lr=1.),
+            clip_grad=dict(max_norm=.5)))
+    weights = torch.tensor([0.1, 1., 10.])
+    loss = sum(w * p.sum() for w, p in zip(weights, params))
+    wrapper.update_params(loss)
+    moved = torch.stack([p.detach().norm() for p in params])
+    torch.testing.assert_close(moved, torch.tensor([.2, .5, .5]))
+    logged = MessageHub.get_current_instance().get_scalar('train/grad_norm')
+    assert logged.current() == pytest.approx(float(2 * weights.norm()))

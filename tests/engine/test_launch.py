@@ -1,0 +1,72 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmdino.engine import launch
+
+
+def parse(*argv):
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    return parser.parse_args(['configs/dino_vit-s16.py', *argv])
+
+
+def test_options_are_merged():
+    cfg = launch.load_config(
+        parse('--cfg-options', 'train_cfg.max_epochs=3',
+              'default_hooks.teacher.momentum=0.99',
+              'optim_wrapper.accumulative_counts=2',
+              'train_dataloader.dataset.pipeline.views.local.num_views=4',
+              'param_scheduler.1.eta_min=1e-5'))
+    assert cfg.train_cfg.max_epochs == 3
+    assert cfg.default_hooks.teacher.momentum == .99
+    assert cfg.optim_wrapper.accumulative_counts == 2
+    assert cfg.param_scheduler[1].eta_min == 1e-5
+    views = cfg.train_dataloader.dataset.pipeline.views
+    assert views.local.num_views == 4
+    assert views.local.crop.size == 96
+    assert cfg.work_dir == 'work_dirs/dino_vit-s16'
+    assert launch.load_config(parse('--work-dir', 'x')).work_dir == 'x'
+
+
+@pytest.mark.parametrize('option,message', [
+    ('max_epochs=3', "max_epochs=3: the config has no 'max_epochs'"),
+    ('optim_wraper.optimizer.lr=1', "'optim_wraper'. Did you mean "
+     "'optim_wrapper'"),
+    ('default_hooks.teachr.momentum=1', "no 'teachr'. Did you mean "
+     "'teacher'"),
+    ('param_scheduler.7.eta_min=1', "no '7'"),
+])
+def test_misspelled_option(option, message):
+    with pytest.raises(ValueError, match=message):
+        launch.load_config(parse('--cfg-options', option))
+
+
+def test_misspelled_key_of_the_config():
+    cfg = Config(dict(optim_wraper=dict(type='OptimWrapper')))
+    with pytest.raises(
+            ValueError,
+            match="'optim_wraper'.*OptimWrapper.*did "
+            "you mean 'optim_wrapper'"):
+        launch.check_top_level(cfg)
+    launch.check_top_level(Config(dict(data_root='x', test_pipeline=[])))
+
+
+def test_amp(monkeypatch):
+    cfg = launch.load_config(parse())
+    with pytest.raises(RuntimeError, match='--amp needs a GPU'):
+        monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+        launch.use_amp(cfg)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    launch.use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'PerParameterClipAmpOptimWrapper'
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(ValueError, match='ApexOptimWrapper'):
+        launch.use_amp(cfg)
+
+
+def test_cpus_need_torchrun():
+    cfg = Config(dict(launcher='slurm'))
+    with pytest.raises(ValueError, match='--launcher slurm needs GPUs'):
+        launch.distribute_on_cpu(cfg)

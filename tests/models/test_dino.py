@@ -1,0 +1,185 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.structures import DataSample
+
+from mmdino.models import DINO
+from mmdino.registry import MODELS
+from tests.tiny import model_cfg
+
+RESNET = dict(
+    type='mmpretrain.ResNet',
+    depth=18,
+    stem_channels=8,
+    base_channels=8,
+    norm_cfg=dict(type='BN'))
+POOLING = dict(type='mmpretrain.GlobalAveragePooling')
+
+
+def build(**changes) -> DINO:
+    model = MODELS.build(model_cfg(**changes))
+    model.init_weights()
+    model.train()
+    return model
+
+
+def views(*sizes, batch=3, channels=3):
+    return [torch.randn(batch, channels, size, size) for size in sizes]
+
+
+def pairs_loss(student, teacher, center, student_temp, teacher_temp):
+    """The formula, pair by pair."""
+    losses = []
+    for t, target in enumerate(teacher):
+        q = F.softmax((target - center) / teacher_temp, -1)
+        for s, logits in enumerate(student):
+            if s != t:
+                log_p = F.log_softmax(logits / student_temp, -1)
+                losses.append(-(q * log_p).sum(-1).mean())
+    return sum(losses) / len(losses)
+
+
+def test_loss_is_the_formula_view_by_view():
+    model = build()
+    model.centering.center.normal_()
+    inputs = views(32, 32, 16, 16, 16)
+    out = model(inputs, mode='loss')
+    student = [model.head(model.backbone(v)[0]) for v in inputs]
+    teacher = [
+        model.teacher.head(model.teacher.backbone(v)[0]) for v in inputs[:2]
+    ]
+    expected = pairs_loss(student, teacher, model.centering.center, .1, .04)
+    torch.testing.assert_close(out['loss'], expected)
+    torch.testing.assert_close(out['loss'].detach(),
+                               out['kl'] + out['teacher_entropy'])
+    assert 1 / 64 <= out['largest_prototype'] <= 1
+
+
+def test_one_backbone_pass_a_size_and_one_head_pass():
+    model = build()
+    seen = []
+    for name in ('backbone', 'head'):
+        for net, owner in ((model, 'student'), (model.teacher, 'teacher')):
+            getattr(net, name).register_forward_pre_hook(
+                lambda m, x, who=f'{owner}.{name}': seen.append(
+                    (who, tuple(x[0].shape))))
+    model(views(32, 32, 16, 16, 16), mode='loss')
+    assert seen == [('student.backbone', (6, 3, 32, 32)),
+                    ('student.backbone', (9, 3, 16, 16)),
+                    ('student.head', (15, 24)),
+                    ('teacher.backbone', (6, 3, 32, 32)),
+                    ('teacher.head', (6, 24))]
+
+
+def test_no_local_crops():
+    model = build()
+    loss = model(views(32, 32), mode='loss')['loss']
+    assert loss.isfinite()
+
+
+def test_teacher_starts_equal_has_no_gradient_and_follows():
+    model = build()
+    student = copy.deepcopy(dict(model.named_parameters()))
+    for name, param in model.teacher.named_parameters():
+        assert torch.equal(param, student[name]), name
+        assert not param.requires_grad
+    model(views(32, 32, 16), mode='loss')['loss'].backward()
+    assert all(p.grad is None for p in model.teacher.parameters())
+    with torch.no_grad():
+        for p in (*model.backbone.parameters(), *model.head.parameters()):
+            p.add_(1)
+    model.update_teacher(0.75)
+    for name, param in model.teacher.named_parameters():
+        torch.testing.assert_close(param, student[name] + .25)
+
+
+def test_teacher_keeps_its_own_running_statistics():
+    model = build(backbone=RESNET, neck=POOLING, head__use_bn=True)
+    student, teacher = model.backbone.bn1, model.teacher.backbone.bn1
+    assert student.training and teacher.training
+    model(views(32, 32, 16, 16), mode='loss')
+    assert not torch.equal(student.running_mean, teacher.running_mean)
+    before = teacher.running_mean.clone()
+    model.update_teacher(0.5)
+    assert torch.equal(teacher.running_mean, before)
+
+
+def test_teacher_has_no_stochastic_depth():
+    model = build(
+        backbone__drop_path_rate=0.9,
+        backbone__drop_rate=0.5,
+        backbone__layer_cfgs=dict(attn_drop_rate=0.5))
+    images = torch.randn(64, 3, 32, 32)
+    teacher = model.teacher.backbone
+    assert torch.equal(teacher(images)[0], teacher(images)[0])
+    assert not torch.equal(
+        model.backbone(images)[0],
+        model.backbone(images)[0])
+
+
+@pytest.mark.parametrize('backbone,neck,width', [
+    (dict(type='mmdino.VisionTransformer', arch='deit-tiny'), None, 192),
+    (dict(type='mmdino.TimmBackbone',
+          model_name='xcit_nano_12_p16_224'), None, 128),
+    (dict(type='mmdino.TimmBackbone', model_name='convnext_atto'), None, 320),
+    (RESNET, POOLING, 64),
+])
+def test_width_is_inferred(backbone, neck, width):
+    model = MODELS.build(model_cfg(backbone=backbone, neck=neck))
+    assert model.head.in_channels == width
+    assert model.head.out_dim == model.centering.center.shape[1]
+
+
+def test_features_and_predictions_are_the_teachers():
+    model = build(predict_attention=True)
+    with torch.no_grad():
+        for p in model.backbone.parameters():
+            p.add_(1)
+    model.eval()
+    images = torch.randn(2, 3, 32, 48)
+    features = model(images)
+    torch.testing.assert_close(features, model.teacher.backbone(images)[0])
+    assert not features.requires_grad
+    samples = model(images, [DataSample(), DataSample()], mode='predict')
+    torch.testing.assert_close(samples[1].feature, features[1])
+    assert samples[0].attention.shape == (3, 4, 6)
+
+
+def test_checkpoint_holds_both_networks_and_the_center():
+    keys = {k.split('.')[0] for k in build().state_dict()}
+    assert keys == {'backbone', 'head', 'teacher', 'centering'}
+    assert 'teacher.backbone.cls_token' in build().state_dict()
+
+
+@pytest.mark.parametrize('changes,message', [
+    (dict(backbone=RESNET), r'ResNet yields \(1, 64, 7, 7\).*GlobalAverage'),
+    (dict(backbone=RESNET, neck=POOLING,
+          predict_attention=True), 'ResNet has none'),
+    (dict(loss__student_temp=-1), 'student_temp must be > 0, got -1'),
+])
+def test_errors(changes, message):
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        MODELS.build(model_cfg(**changes))
+
+
+def test_unknown_key_is_named():
+    with pytest.raises(TypeError, match='head_typo'):
+        MODELS.build(model_cfg(head_typo=1))
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_wrong_number_of_channels(channels):
+    model = build()
+    inputs = [v.to(torch.uint8) for v in views(32, 32, channels=channels)]
+    with pytest.raises(ValueError, match=f'3 channels.*, {channels}, 32, 32'):
+        model.data_preprocessor(dict(inputs=inputs, data_samples=[]))
+
+
+def test_crops_that_are_no_multiple_of_the_patch():
+    with pytest.raises(
+            ValueError,
+            match='image height 20 is not a multiple '
+            'of the patch size 8: use 16 or 24'):
+        build()(views(32, 32, 20), mode='loss')
