@@ -2,8 +2,6 @@ import os
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -11,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
 from mmdino.progress import track
+from tests.ranks import run_ranks
 
 WRAPPER = dict(
     type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
@@ -125,31 +124,22 @@ def test_errors(tmp_path):
         runner.val()
 
 
-def validate_rank(rank, work_dir):
-    os.environ.update(RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank))
-    os.chdir(work_dir)
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo',
-        init_method=f'file://{work_dir}/store',
-        rank=rank,
-        world_size=2)
+def validate_rank(rank, folder):
     for round_up in (True, False):
         runner, recorder = build(
-            os.path.join(work_dir, f'two_{round_up}'),
+            folder / f'two_{round_up}',
             gallery=loader(Points(41, 0), round_up=round_up),
             launcher='pytorch',
             cfg=dict(model_wrapper_cfg=WRAPPER))
         outcome = runner.val(), *recorder.gallery
         torch.save(outcome, f'rank{rank}_{round_up}.pth')
-    dist.destroy_process_group()
 
 
 def test_two_ranks_equal_one(tmp_path):
     """41 images do not divide by 2: a duplicate is cut, or a rank is short."""
     runner, recorder = build(tmp_path / 'one')
     wanted = runner.val()
-    mp.spawn(validate_rank, (str(tmp_path), ), nprocs=2)
+    run_ranks(validate_rank, tmp_path)
     outcomes = list(tmp_path.glob('rank*.pth'))
     assert len(outcomes) == 4
     for outcome in outcomes:
