@@ -1,8 +1,11 @@
 from .functional import (KNNPrediction, attention_jaccard, knn_predict,
-                         mass_threshold, nearest_neighbours, weighted_vote)
+                         mass_threshold, merge_neighbours, nearest_neighbours,
+                         vote, weighted_vote)
+from .gallery import Gallery
 from .metrics import AttentionJaccard, KNNAccuracy
 
 __all__ = [
-    'AttentionJaccard', 'KNNAccuracy', 'KNNPrediction', 'attention_jaccard',
-    'knn_predict', 'mass_threshold', 'nearest_neighbours', 'weighted_vote'
+    'AttentionJaccard', 'Gallery', 'KNNAccuracy', 'KNNPrediction',
+    'attention_jaccard', 'knn_predict', 'mass_threshold', 'merge_neighbours',
+    'nearest_neighbours', 'vote', 'weighted_vote'
 ]
