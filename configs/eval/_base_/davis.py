@@ -4,9 +4,8 @@ _base_ = '../../_base_/default_runtime.py'
 
 test_dataloader = dict(
     batch_size=1,
-    num_workers=2,
-    # A sequence takes 200 MB: the next is read while one is propagated.
-    prefetch_factor=1,
+    # One reads ahead: a sequence of 100 frames takes 160 MB.
+    num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='DAVIS',

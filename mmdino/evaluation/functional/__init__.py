@@ -1,11 +1,11 @@
 from .attention import attention_jaccard, mass_threshold
-from .davis import (Statistics, contour, contour_accuracy, frame_statistics,
-                    region_similarity, score_sequence)
+from .davis import (FrameStatistics, contour, contour_accuracy,
+                    frame_statistics, region_similarity, score_sequence)
 from .knn import KNNPrediction, knn_predict, nearest_neighbours, weighted_vote
 from .label_propagation import labels_to_mask, mask_to_labels, propagate_labels
 
 __all__ = [
-    'KNNPrediction', 'Statistics', 'attention_jaccard', 'contour',
+    'KNNPrediction', 'FrameStatistics', 'attention_jaccard', 'contour',
     'contour_accuracy', 'frame_statistics', 'knn_predict', 'labels_to_mask',
     'mask_to_labels', 'mass_threshold', 'nearest_neighbours',
     'propagate_labels', 'region_similarity', 'score_sequence', 'weighted_vote'

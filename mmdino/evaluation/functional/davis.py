@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 
-class Statistics(NamedTuple):
+class FrameStatistics(NamedTuple):
     """What is told of a measure over the frames of an object, fractions."""
     mean: float
     recall: float  # share of the frames with a value above 0.5
@@ -115,7 +115,7 @@ def contour(mask: np.ndarray) -> np.ndarray:
     return (mask ^ right) | (mask ^ below) | (mask ^ diagonal)
 
 
-def frame_statistics(values: np.ndarray) -> Statistics:
+def frame_statistics(values: np.ndarray) -> FrameStatistics:
     """Mean, recall and decay of a measure.
 
     The quarters are the benchmark's: they share their end frames.
@@ -125,8 +125,8 @@ def frame_statistics(values: np.ndarray) -> Statistics:
     """
     ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[:ends[1] + 1], values[ends[3]:]
-    return Statistics(values.mean(), (values > 0.5).mean(),
-                      first.mean() - last.mean())
+    return FrameStatistics(values.mean(), (values > 0.5).mean(),
+                           first.mean() - last.mean())
 
 
 def _contour_f(predicted: np.ndarray, true: np.ndarray,

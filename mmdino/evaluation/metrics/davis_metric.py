@@ -4,15 +4,15 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmdino.evaluation.functional import (Statistics, frame_statistics,
+from mmdino.evaluation.functional import (FrameStatistics, frame_statistics,
                                           score_sequence)
 from mmdino.registry import METRICS
 
 
 class ObjectScores(NamedTuple):
     """Both measures of an object, fractions."""
-    region: Statistics
-    contour: Statistics
+    region: FrameStatistics
+    contour: FrameStatistics
 
 
 @METRICS.register_module()
@@ -75,6 +75,6 @@ def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
     scores = {
         f'{letter}_{name}': float(value)
         for letter, row in zip('jf', means)
-        for name, value in zip(Statistics._fields, row)
+        for name, value in zip(FrameStatistics._fields, row)
     }
     return dict(jf_mean=(scores['j_mean'] + scores['f_mean']) / 2, **scores)

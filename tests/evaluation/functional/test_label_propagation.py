@@ -132,5 +132,7 @@ def test_follows_a_moving_square():
                              torch.stack([labels[j] for j in near])))
         size = masks.shape[1:]
         predicted.append(labels_to_mask(labels[i], size, size).numpy())
+    still = np.repeat(masks[:1], len(masks), axis=0)
+    assert score_sequence(still, masks)[0].mean() < .5
     region, contour = score_sequence(np.stack(predicted), masks)
     assert region.min() > .95 and contour.min() > .95

@@ -76,7 +76,7 @@ def runner_cfg(root, work_dir):
         cfg.model[part] = MODEL[part]
     cfg.test_dataloader.dataset.data_root = str(root)
     cfg.test_dataloader.dataset.pipeline[0].update(short_side=96, divisor=32)
-    cfg.test_dataloader.update(num_workers=0, prefetch_factor=None)
+    cfg.test_dataloader.update(num_workers=0)
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = str(work_dir).replace('/', '_')
     return cfg
@@ -184,6 +184,8 @@ def test_configs(arch, patch, width, root):
     assert model.backbone.embed_dims == width
     assert (model.num_context, model.radius) == (7, 12)
     assert (model.topk, model.temperature) == (5, .1)
+    # the authors' .228 for red is a slip
+    assert cfg.model.data_preprocessor.std == [58.395, 57.12, 57.375]
     assert cfg.test_dataloader.dataset.data_root == 'data/DAVIS'
     cfg.test_dataloader.dataset.data_root = str(root)
     item = DATASETS.build(cfg.test_dataloader.dataset)[2]
