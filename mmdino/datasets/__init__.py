@@ -1,7 +1,8 @@
 """Data sets of images and the transforms that make views of them."""
+from .davis import DAVIS
 from .images import Images
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
 from .zip_backend import ZipBackend
 
-__all__ = ['Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend']
+__all__ = ['DAVIS', 'Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend']

@@ -2,10 +2,10 @@ from .functional import (KNNPrediction, attention_jaccard, knn_predict,
                          mass_threshold, merge_neighbours, nearest_neighbours,
                          vote, weighted_vote)
 from .gallery import Gallery
-from .metrics import AttentionJaccard, KNNAccuracy
+from .metrics import AttentionJaccard, DAVISMetric, KNNAccuracy
 
 __all__ = [
-    'AttentionJaccard', 'Gallery', 'KNNAccuracy', 'KNNPrediction',
-    'attention_jaccard', 'knn_predict', 'mass_threshold', 'merge_neighbours',
-    'nearest_neighbours', 'vote', 'weighted_vote'
+    'AttentionJaccard', 'DAVISMetric', 'Gallery', 'KNNAccuracy',
+    'KNNPrediction', 'attention_jaccard', 'knn_predict', 'mass_threshold',
+    'merge_neighbours', 'nearest_neighbours', 'vote', 'weighted_vote'
 ]

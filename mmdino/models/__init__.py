@@ -5,9 +5,10 @@ from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
 from .heads import DINOHead
 from .losses import DINOLoss
+from .video_segmentation_dino import VideoSegmentationDINO
 
 __all__ = [
     'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'MeanCentering',
     'MultiViewDataPreprocessor', 'PixelFeatures', 'TimmBackbone',
-    'VisionTransformer'
+    'VideoSegmentationDINO', 'VisionTransformer'
 ]

@@ -3,13 +3,14 @@ from .color_jitter import ColorJitter
 from .gaussian_blur import GaussianBlur
 from .horizontal_flip import HorizontalFlip
 from .load_image import LoadImage, UnreadableImageError
+from .load_sequence import LoadSequence
 from .multi_crop import MultiCrop, build_steps
 from .random_grayscale import RandomGrayscale
 from .random_resized_crop import RandomResizedCrop
 from .solarize import Solarize
 
 __all__ = [
-    'ColorJitter', 'GaussianBlur', 'HorizontalFlip', 'LoadImage', 'MultiCrop',
-    'RandomGrayscale', 'RandomResizedCrop', 'Solarize', 'UnreadableImageError',
-    'build_steps'
+    'ColorJitter', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',
+    'LoadSequence', 'MultiCrop', 'RandomGrayscale', 'RandomResizedCrop',
+    'Solarize', 'UnreadableImageError', 'build_steps'
 ]
