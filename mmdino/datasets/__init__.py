@@ -1,8 +1,11 @@
 """Data sets of images and the transforms that make views of them."""
 from .davis import DAVIS
+from .feature_rows import FeatureRows
 from .images import Images
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
 from .zip_backend import ZipBackend
 
-__all__ = ['DAVIS', 'Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend']
+__all__ = [
+    'DAVIS', 'FeatureRows', 'Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend'
+]

@@ -1,11 +1,15 @@
+from .feature_file import Features, load_features, save_features
 from .functional import (KNNPrediction, attention_jaccard, knn_predict,
-                         mass_threshold, merge_neighbours, nearest_neighbours,
-                         vote, weighted_vote)
+                         logistic_regression, mass_threshold, merge_neighbours,
+                         nearest_neighbours, vote, weighted_vote)
 from .gallery import Gallery
-from .metrics import AttentionJaccard, DAVISMetric, KNNAccuracy
+from .metrics import (AttentionJaccard, DAVISMetric, KNNAccuracy,
+                      LowShotAccuracy, SaveFeatures)
 
 __all__ = [
-    'AttentionJaccard', 'DAVISMetric', 'Gallery', 'KNNAccuracy',
-    'KNNPrediction', 'attention_jaccard', 'knn_predict', 'mass_threshold',
-    'merge_neighbours', 'nearest_neighbours', 'vote', 'weighted_vote'
+    'AttentionJaccard', 'DAVISMetric', 'Features', 'Gallery', 'KNNAccuracy',
+    'KNNPrediction', 'LowShotAccuracy', 'SaveFeatures', 'attention_jaccard',
+    'knn_predict', 'load_features', 'logistic_regression', 'mass_threshold',
+    'merge_neighbours', 'nearest_neighbours', 'save_features', 'vote',
+    'weighted_vote'
 ]

@@ -1,5 +1,5 @@
 from .backbones import ConvStem, TimmBackbone, VisionTransformer
-from .baselines import PixelFeatures
+from .baselines import PixelFeatures, SavedFeatures
 from .centerings import MeanCentering
 from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
@@ -9,6 +9,6 @@ from .video_segmentation_dino import VideoSegmentationDINO
 
 __all__ = [
     'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'MeanCentering',
-    'MultiViewDataPreprocessor', 'PixelFeatures', 'TimmBackbone',
-    'VideoSegmentationDINO', 'VisionTransformer'
+    'MultiViewDataPreprocessor', 'PixelFeatures', 'SavedFeatures',
+    'TimmBackbone', 'VideoSegmentationDINO', 'VisionTransformer'
 ]

@@ -1,5 +1,10 @@
 from .attention_jaccard import AttentionJaccard
 from .davis_metric import DAVISMetric
 from .knn_accuracy import KNNAccuracy
+from .low_shot_accuracy import LowShotAccuracy
+from .save_features import SaveFeatures
 
-__all__ = ['AttentionJaccard', 'DAVISMetric', 'KNNAccuracy']
+__all__ = [
+    'AttentionJaccard', 'DAVISMetric', 'KNNAccuracy', 'LowShotAccuracy',
+    'SaveFeatures'
+]
