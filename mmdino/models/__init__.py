@@ -5,9 +5,10 @@ from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
 from .heads import DINOHead
 from .losses import DINOLoss
+from .probes import LinearProbe
 
 __all__ = [
-    'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'MeanCentering',
-    'MultiViewDataPreprocessor', 'PixelFeatures', 'TimmBackbone',
+    'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'LinearProbe',
+    'MeanCentering', 'MultiViewDataPreprocessor', 'PixelFeatures', 'TimmBackbone',
     'VisionTransformer'
 ]
