@@ -5,10 +5,11 @@ from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
 from .heads import DINOHead
 from .losses import DINOLoss
+from .probes import LinearProbe
 from .video_segmentation_dino import VideoSegmentationDINO
 
 __all__ = [
-    'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'MeanCentering',
+    'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'LinearProbe', 'MeanCentering',
     'MultiViewDataPreprocessor', 'PixelFeatures', 'SavedFeatures',
     'TimmBackbone', 'VideoSegmentationDINO', 'VisionTransformer'
 ]
