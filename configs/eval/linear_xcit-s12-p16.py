@@ -3,5 +3,6 @@ _base_ = 'linear_vit-s16.py'
 
 model = dict(
     backbone=dict(
-        _delete_=True, type='TimmBackbone', model_name='xcit_small_12_p16_224'),
+        _delete_=True, type='TimmBackbone',
+        model_name='xcit_small_12_p16_224'),
     features=dict(_delete_=True, type='PooledFeatures'))

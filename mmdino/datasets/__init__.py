@@ -4,8 +4,10 @@ from .feature_rows import FeatureRows
 from .images import Images
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
+from .voc_objects import VOCObjects
 from .zip_backend import ZipBackend
 
 __all__ = [
-    'DAVIS', 'FeatureRows', 'Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend'
+    'DAVIS', 'FeatureRows', 'Images', 'MultiCrop', 'ShapeScenes', 'VOCObjects',
+    'ZipBackend'
 ]

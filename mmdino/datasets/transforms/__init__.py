@@ -3,6 +3,7 @@ from .color_jitter import ColorJitter
 from .gaussian_blur import GaussianBlur
 from .horizontal_flip import HorizontalFlip
 from .load_image import LoadImage, UnreadableImageError
+from .load_mask import LoadMask
 from .load_sequence import LoadSequence
 from .multi_crop import MultiCrop, build_steps
 from .random_grayscale import RandomGrayscale
@@ -10,7 +11,7 @@ from .random_resized_crop import RandomResizedCrop
 from .solarize import Solarize
 
 __all__ = [
-    'ColorJitter', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',
+    'ColorJitter', 'GaussianBlur', 'HorizontalFlip', 'LoadImage', 'LoadMask',
     'LoadSequence', 'MultiCrop', 'RandomGrayscale', 'RandomResizedCrop',
     'Solarize', 'UnreadableImageError', 'build_steps'
 ]
