@@ -60,17 +60,18 @@ def main() -> None:
     outcomes: List[Outcome] = []
     for number, key in enumerate(args.only, 1):
         print(f'\n[{number}/{len(args.only)}] {key}', flush=True)
-        outcomes.append(run(key, runner, args.config))
+        outcomes.append(run(key, runner))
         write_report(outcomes, head, folder)
     print(f'\n{table(outcomes)}\n\nIn {folder}: report.md, report.json')
 
 
-def run(key: str, runner: SuiteRunner, config: str) -> Outcome:
+def run(key: str, runner: SuiteRunner) -> Outcome:
     if key == 'tsne':
         features = runner.job.features / 'queries.npz'
         options = ['--features', features, '--out', runner.folder / key]
     elif key == 'nearest':
         options = [
+            '--features', runner.job.features,
             runner.job.features / 'config.py', runner.job.checkpoint, '--out',
             runner.folder / key / 'nearest.png'
         ]

@@ -18,7 +18,9 @@ from .feature_file import load_features
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'eval'
 NETWORK = ('backbone', 'neck', 'head', 'centering', 'loss',
            'data_preprocessor')
-OWN_EPOCHS = 30  # of linear classifiers on other data than ImageNet
+# of linear classifiers on other data than ImageNet, which are few images
+OWN_EPOCHS = 30
+OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
 
 
 class Job(NamedTuple):
@@ -94,7 +96,8 @@ def low_shot(fraction: float) -> Callable[[Job], Config]:
 def linear(job: Job) -> Config:
     """The linear probe, on ImageNet with the authors' augmentation.
 
-    On other data it sees the pictures as k-NN does, for OWN_EPOCHS epochs.
+    On other data it sees the pictures as k-NN does, for OWN_EPOCHS epochs,
+    with OWN_RATES.
     """
     cfg, depth = _linear_leaf(job.config.model)
     put_network(cfg, job.config)
@@ -109,6 +112,7 @@ def linear(job: Job) -> Config:
         cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = queries
         cfg.model.num_classes = len(
             DATASETS.build(gallery).metainfo['classes'])
+        cfg.model.learning_rates = OWN_RATES
         cfg.train_cfg.update(max_epochs=OWN_EPOCHS, val_interval=OWN_EPOCHS)
     return cfg
 

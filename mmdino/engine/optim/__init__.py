@@ -5,6 +5,6 @@ from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
                                  PerParameterClipOptimWrapper)
 
 __all__ = [
-    'LARS', 'LinearProbeConstructor', 'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
-    'PerParameterClipOptimWrapper'
+    'LARS', 'LinearProbeConstructor', 'MergedGroupsConstructor',
+    'PerParameterClipAmpOptimWrapper', 'PerParameterClipOptimWrapper'
 ]

@@ -51,7 +51,8 @@ class LinearProbeAccuracy(BaseMetric):
         named['best'] = accuracy[best]
         metrics = {
             f'{name}_{key}': value
-            for name, values in named.items() for key, value in values.items()
+            for name, values in named.items()
+            for key, value in values.items()
         }
         return dict(metrics, best_lr=best)
 

@@ -56,9 +56,10 @@ class LinearProbe(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor)
         _check_settings(num_classes, learning_rates)
         parts = dict(backbone=backbone, neck=neck)
-        self.network = nn.ModuleDict(
-            {k: MODELS.build(cfg)
-             for k, cfg in parts.items() if cfg})
+        self.network = nn.ModuleDict({
+            k: MODELS.build(cfg)
+            for k, cfg in parts.items() if cfg
+        })
         self.network.requires_grad_(False)
         self.features = MODELS.build(features)
         self.checkpoint = checkpoint
@@ -132,8 +133,10 @@ class LinearProbe(BaseModel):
             for lr, head in zip(self.learning_rates, self.heads)
         }
         for i, sample in enumerate(data_samples):
-            sample.set_field({lr: classes[i]
-                              for lr, classes in top.items()}, 'top_classes')
+            sample.set_field({
+                lr: classes[i]
+                for lr, classes in top.items()
+            }, 'top_classes')
         return data_samples
 
 
