@@ -27,12 +27,11 @@ FORMATS = dict(
 PREFIXES = dict(teacher=TEACHER, student=STUDENT)
 
 
-def convert(
-    checkpoint: Dict[str, Any],
-    source: str,
-    target: str,
-    which: Optional[str] = None,
-    drop: Sequence[str] = ()) -> Dict[str, Any]:
+def convert(checkpoint: Dict[str, Any],
+            source: str,
+            target: str,
+            which: Optional[str] = None,
+            drop: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     """Convert what a file holds into what another format's file holds.
 
     Args:
@@ -48,7 +47,7 @@ def convert(
         CheckpointError: If a tensor is missing, left over or of another
             shape, or the target has no such architecture.
     """
-    state = FORMATS[source].from_(_without(checkpoint, drop))
+    state = FORMATS[source].from_(_without(checkpoint, drop or []))
     if which is not None:
         state = from_backbone(backbone_of(state, PREFIXES[which]))
     return FORMATS[target].to_(state)

@@ -17,7 +17,7 @@ def convert_file(source_path: str,
                  source: str,
                  target: str,
                  which: Optional[str] = None,
-                 drop: Sequence[str] = (),
+                 drop: Optional[Sequence[str]] = None,
                  num_heads: Optional[int] = None) -> Dict[str, Any]:
     """Convert a file; on any error ``target_path`` stays as it was.
 

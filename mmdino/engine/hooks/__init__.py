@@ -2,9 +2,10 @@ from .centering_hook import CenteringHook
 from .collapse_monitor_hook import CollapseMonitorHook
 from .freeze_last_layer_hook import FreezeLastLayerHook
 from .teacher_ema_hook import TeacherEMAHook
+from .validate_first_hook import ValidateFirstHook
 from .weight_decay_log_hook import WeightDecayLogHook
 
 __all__ = [
     'CenteringHook', 'CollapseMonitorHook', 'FreezeLastLayerHook',
-    'TeacherEMAHook', 'WeightDecayLogHook'
+    'TeacherEMAHook', 'ValidateFirstHook', 'WeightDecayLogHook'
 ]
