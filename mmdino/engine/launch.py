@@ -14,6 +14,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmdino.checkpoints import use_safe_loading
+
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
 }
@@ -121,7 +123,11 @@ def use_amp(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner, also for several processes without GPUs."""
+    """Build the Runner, also for several processes without GPUs.
+
+    It reads checkpoints without running what may be in them.
+    """
+    use_safe_loading()
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)
     if 'runner_type' in cfg:

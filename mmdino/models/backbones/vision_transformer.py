@@ -14,10 +14,14 @@ from torch.nn.init import trunc_normal_
 
 from mmdino.registry import MODELS
 
+POS_EMBED_MODES = ('offset', 'size', 'antialias')
 
-def resize_pos_embed(pos_embed: Tensor, grid: Tuple[int, int],
-                     new_grid: Tuple[int, int]) -> Tensor:
-    """Resize position embeddings as the authors' code does.
+
+def resize_pos_embed(pos_embed: Tensor,
+                     grid: Tuple[int, int],
+                     new_grid: Tuple[int, int],
+                     mode: str = 'offset') -> Tensor:
+    """Resize position embeddings, by default as the authors' code does.
 
     Bicubic with ``scale_factor = (n + 0.1) / N`` in height and in width, not
     with ``size=``: the two give different numbers, and the published weights
@@ -27,6 +31,9 @@ def resize_pos_embed(pos_embed: Tensor, grid: Tuple[int, int],
         pos_embed (Tensor): Shape (1, 1 + H W, D), the class token first.
         grid (tuple[int, int]): (H, W) of ``pos_embed``, in patches.
         new_grid (tuple[int, int]): (h, w) of the image, in patches.
+        mode (str): 'offset' for the authors' way; 'size' as mmpretrain and
+            transformers do; 'antialias' with ``size=`` as well, antialiased,
+            as timm does.
 
     Returns:
         Tensor: Shape (1, 1 + h w, D).
@@ -34,9 +41,13 @@ def resize_pos_embed(pos_embed: Tensor, grid: Tuple[int, int],
     if tuple(grid) == tuple(new_grid):
         return pos_embed
     cls_embed, patch_embed = pos_embed[:, :1], pos_embed[:, 1:]
-    scale = tuple((new + 0.1) / old for new, old in zip(new_grid, grid))
+    if mode == 'offset':
+        scale = tuple((new + 0.1) / old for new, old in zip(new_grid, grid))
+        target = dict(scale_factor=scale)
+    else:
+        target = dict(size=tuple(new_grid), antialias=mode == 'antialias')
     maps = patch_embed.unflatten(1, grid).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, scale_factor=scale, mode='bicubic')
+    maps = F.interpolate(maps, mode='bicubic', **target)
     return torch.cat([cls_embed, maps.flatten(2).transpose(1, 2)], dim=1)
 
 
@@ -59,13 +70,17 @@ class VisionTransformer(_VisionTransformer):
             position embeddings are stored for.
         patch_size (int): Height and width of a patch in pixels.
         in_channels (int): Channels of the images.
+        pos_embed_mode (str): How position embeddings are resized for other
+            images, a mode of :func:`resize_pos_embed`. Weights trained with
+            another library's ViT may need that library's.
         stem (dict, optional): Config of a patch embedding, such as
             :class:`ConvStem`, in the place of the linear projection.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
-        ValueError: If ``img_size`` is no multiple of the patch; in forward,
-            if the channels or the size of the images do not fit.
+        ValueError: If ``img_size`` is no multiple of the patch or there is
+            no such ``pos_embed_mode``; in forward, if the channels or the
+            size of the images do not fit.
     """
 
     def __init__(self,
@@ -73,11 +88,15 @@ class VisionTransformer(_VisionTransformer):
                  img_size: int = 224,
                  patch_size: int = 16,
                  in_channels: int = 3,
+                 pos_embed_mode: str = 'offset',
                  stem: Optional[dict] = None,
                  **kwargs) -> None:
         _check_multiple('img_size', img_size, patch_size)
         if not kwargs.get('with_cls_token', True):
             raise ValueError('with_cls_token=False: DINO needs a class token.')
+        if pos_embed_mode not in POS_EMBED_MODES:
+            raise ValueError(f'pos_embed_mode must be one of '
+                             f'{POS_EMBED_MODES}, got {pos_embed_mode!r}')
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -94,6 +113,7 @@ class VisionTransformer(_VisionTransformer):
                     input_size=img_size))
         self.patch_size = patch_size
         self.in_channels = in_channels
+        self.pos_embed_mode = pos_embed_mode
 
     def init_weights(self) -> None:
         """Initialise as the authors do, unless weights were loaded."""
@@ -134,7 +154,7 @@ class VisionTransformer(_VisionTransformer):
         x, patch_resolution = self.patch_embed(x)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
         x = x + resize_pos_embed(self.pos_embed, self.patch_resolution,
-                                 patch_resolution)
+                                 patch_resolution, self.pos_embed_mode)
         return self.pre_norm(self.drop_after_pos(x)), patch_resolution
 
     def last_blocks(self, x: Tensor, n: int = 1) -> List[Tensor]:
@@ -194,7 +214,8 @@ class VisionTransformer(_VisionTransformer):
         if loaded is not None and loaded.shape != self.pos_embed.shape:
             side = math.isqrt(loaded.shape[1] - 1)
             state_dict[name] = resize_pos_embed(loaded, (side, side),
-                                                self.patch_resolution)
+                                                self.patch_resolution,
+                                                self.pos_embed_mode)
 
     def _check_images(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_channels:

@@ -98,3 +98,5 @@ def test_errors():
         vit(torch.zeros(1, 3, 32, 36))
     with pytest.raises(ValueError, match=r'3 channels.*\(1, 1, 32, 32\)'):
         vit(torch.zeros(1, 1, 32, 32))
+    with pytest.raises(ValueError, match="pos_embed_mode.*got 'bilinear'"):
+        VisionTransformer(**TINY, pos_embed_mode='bilinear')
