@@ -38,7 +38,8 @@ class Colours(Dataset):
         label = index % 4
         if label < 3:
             image[label] += 150
-        return dict(inputs=image, data_samples=DataSample().set_gt_label(label))
+        return dict(
+            inputs=image, data_samples=DataSample().set_gt_label(label))
 
 
 def vit():
@@ -63,8 +64,11 @@ def probe_cfg(**changes):
 
 def resnet_cfg(**changes):
     return probe_cfg(
-        backbone=dict(type='mmpretrain.ResNet', depth=18, base_channels=8,
-                      stem_channels=8),
+        backbone=dict(
+            type='mmpretrain.ResNet',
+            depth=18,
+            base_channels=8,
+            stem_channels=8),
         neck=dict(type='mmpretrain.GlobalAveragePooling'),
         features=dict(type='mmdino.PooledFeatures'),
         **changes)
@@ -85,8 +89,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope='module')
 def resnet_checkpoint(tmp_path_factory):
     cfg = resnet_cfg()
-    model = MODELS.build(
-        model_cfg(backbone=cfg['backbone'], neck=cfg['neck']))
+    model = MODELS.build(model_cfg(backbone=cfg['backbone'], neck=cfg['neck']))
     path = tmp_path_factory.mktemp('probe') / 'resnet.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
@@ -120,15 +123,15 @@ def batch(size=8):
 @torch.no_grad()
 def test_features_are_the_authors():
     images = torch.from_numpy(DATA['wide.input'])
-    first, second = (
-        torch.from_numpy(DATA[f'wide.layer{i}']) for i in (1, 2))
+    first, second = (torch.from_numpy(DATA[f'wide.layer{i}']) for i in (1, 2))
     close = dict(rtol=0, atol=1e-8)
     torch.testing.assert_close(
         LastBlocks(n=2)(vit(), images),
         torch.cat([first[:, 0], second[:, 0]], dim=-1), **close)
     # as the authors' eval_linear.py writes it
-    wanted = torch.cat((second[:, 0].unsqueeze(-1), second[:, 1:].mean(
-        dim=1).unsqueeze(-1)), dim=-1).reshape(len(images), -1)
+    wanted = torch.cat(
+        (second[:, 0].unsqueeze(-1), second[:, 1:].mean(dim=1).unsqueeze(-1)),
+        dim=-1).reshape(len(images), -1)
     torch.testing.assert_close(ClassAndPatchFeatures()(vit(), images), wanted,
                                **close)
     torch.testing.assert_close(PooledFeatures()(vit(), images), second[:, 0],
@@ -228,8 +231,10 @@ def test_wrong_settings(change, message):
 
 
 def test_a_backbone_without_blocks_is_refused():
-    with pytest.raises(ValueError, match='ResNet has no method last_blocks.*'
-                       'PooledFeatures'):
+    with pytest.raises(
+            ValueError,
+            match='ResNet has no method last_blocks.*'
+            'PooledFeatures'):
         MODELS.build(
             dict(resnet_cfg(), features=dict(type='mmdino.LastBlocks')))
 
@@ -237,14 +242,19 @@ def test_a_backbone_without_blocks_is_refused():
 def test_weights_must_fit(tmp_path, checkpoint, resnet_checkpoint):
     state = torch.load(checkpoint)['state_dict']
     for name, broken, message in (
-        ('missing', {k: v for k, v in state.items() if 'teacher.backbone.ln1'
-                     not in k}, 'do not fit VisionTransformer.*Missing key'),
-        ('more', dict(state, **{'teacher.backbone.more': torch.ones(1)}),
-         'Unexpected key.*more'),
-        ('shape', dict(state, **{'teacher.backbone.ln1.bias': torch.ones(5)}),
-         'size mismatch for ln1.bias'),
-        ('student', {k: v for k, v in state.items() if 'teacher' not in k},
-         r'holds no teacher.backbone.\*, only backbone, centering, head'),
+        ('missing', {
+            k: v
+            for k, v in state.items() if 'teacher.backbone.ln1' not in k
+        }, 'do not fit VisionTransformer.*Missing key'),
+        ('more', dict(state, **{'teacher.backbone.more':
+                                torch.ones(1)}), 'Unexpected key.*more'),
+        ('shape', dict(state,
+                       **{'teacher.backbone.ln1.bias':
+                          torch.ones(5)}), 'size mismatch for ln1.bias'),
+        ('student', {
+            k: v
+            for k, v in state.items() if 'teacher' not in k
+        }, r'holds no teacher.backbone.\*, only backbone, centering, head'),
     ):
         path = tmp_path / f'{name}.pth'
         torch.save(dict(state_dict=broken), path)
@@ -256,8 +266,10 @@ def test_weights_must_fit(tmp_path, checkpoint, resnet_checkpoint):
 
 def test_labels_beyond_the_classes_are_refused(checkpoint):
     probe = MODELS.build(probe_cfg(num_classes=3))
-    with pytest.raises(ValueError, match='reach from 0 to 3.*has 3 classes: '
-                       'set model.num_classes'):
+    with pytest.raises(
+            ValueError,
+            match='reach from 0 to 3.*has 3 classes: '
+            'set model.num_classes'):
         probe(torch.ones(8, 3, 32, 32), batch()['data_samples'], mode='loss')
 
 
@@ -274,9 +286,10 @@ def test_frozen_always():
     probe = MODELS.build(resnet_cfg())
     assert isinstance(probe.train(), LinearProbe)
     assert not any(m.training for m in probe.network.modules())
-    assert {name.split('.')[0]
-            for name, p in probe.named_parameters()
-            if p.requires_grad} == {'heads'}
+    assert {
+        name.split('.')[0]
+        for name, p in probe.named_parameters() if p.requires_grad
+    } == {'heads'}
 
 
 def two_ranks(rank, folder, checkpoint):
