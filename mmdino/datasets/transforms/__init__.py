@@ -1,5 +1,6 @@
 """Multi-crop and its augmentations, on (H, W, 3) uint8 BGR images."""
 from .color_jitter import ColorJitter
+from .crop_to_box import CropToBox
 from .gaussian_blur import GaussianBlur
 from .horizontal_flip import HorizontalFlip
 from .load_image import LoadImage, UnreadableImageError
@@ -9,9 +10,11 @@ from .multi_crop import MultiCrop, build_steps
 from .random_grayscale import RandomGrayscale
 from .random_resized_crop import RandomResizedCrop
 from .solarize import Solarize
+from .thumbnail import Thumbnail
 
 __all__ = [
-    'ColorJitter', 'GaussianBlur', 'HorizontalFlip', 'LoadImage', 'LoadMask',
-    'LoadSequence', 'MultiCrop', 'RandomGrayscale', 'RandomResizedCrop',
-    'Solarize', 'UnreadableImageError', 'build_steps'
+    'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',
+    'LoadMask', 'LoadSequence', 'MultiCrop', 'RandomGrayscale',
+    'RandomResizedCrop', 'Solarize', 'Thumbnail', 'UnreadableImageError',
+    'build_steps'
 ]
