@@ -3,6 +3,7 @@ from .copydays import Copydays
 from .davis import DAVIS
 from .feature_rows import FeatureRows
 from .images import Images
+from .inaturalist import INaturalist
 from .revisited import RevisitedImages
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
@@ -10,6 +11,6 @@ from .voc_objects import VOCObjects
 from .zip_backend import ZipBackend
 
 __all__ = [
-    'Copydays', 'DAVIS', 'FeatureRows', 'Images', 'MultiCrop',
+    'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',
     'RevisitedImages', 'ShapeScenes', 'VOCObjects', 'ZipBackend'
 ]

@@ -6,6 +6,7 @@ from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
 from .heads import DINOHead
 from .losses import DINOLoss
+from .pretrained_classifier import PretrainedClassifier
 from .probes import LinearProbe
 from .retrieval import MultiScaleDINO
 from .video_segmentation_dino import VideoSegmentationDINO
@@ -13,6 +14,7 @@ from .video_segmentation_dino import VideoSegmentationDINO
 __all__ = [
     'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead', 'DINOLoss',
     'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
-    'MultiViewDataPreprocessor', 'PixelFeatures', 'SavedFeatures',
-    'TimmBackbone', 'VideoSegmentationDINO', 'VisionTransformer'
+    'MultiViewDataPreprocessor', 'PixelFeatures', 'PretrainedClassifier',
+    'SavedFeatures', 'TimmBackbone', 'VideoSegmentationDINO',
+    'VisionTransformer'
 ]

@@ -1,0 +1,21 @@
+# Fine-tune a ViT-S/16 on CIFAR-10. The learning rate and the epochs
+# are the authors' own.
+_base_ = '_base_/finetune.py'
+
+model = dict(head=dict(num_classes=10))
+
+train_dataloader = dict(
+    dataset=dict(
+        type='mmpretrain.CIFAR10',
+        data_root='data/cifar10',
+        split='train',
+        download=False,
+        pipeline=_base_.train_steps))
+val_dataloader = dict(
+    dataset=dict(
+        type='mmpretrain.CIFAR10',
+        data_root='data/cifar10',
+        split='test',
+        download=False,
+        pipeline=_base_.test_steps))
+test_dataloader = dict(dataset=val_dataloader['dataset'])

@@ -1,0 +1,156 @@
+"""Fine-tuning configs, trained on small trees in the genuine layouts."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import Runner
+
+from mmdino.datasets import INaturalist
+from mmdino.evaluation.suite import with_data
+from mmdino.registry import DATASETS, MODELS
+from tests.tiny import MODEL, model_cfg
+from tests.transfer.benchmarks import WRITERS, write_inat
+
+ROOT = Path(__file__).parents[2] / 'configs/transfer/mmpretrain'
+CLASSES = dict(
+    cifar10=10,
+    cifar100=100,
+    flowers102=102,
+    cars=196,
+    inat18=8142,
+    inat19=1010,
+    imagenet=1000)
+
+
+@pytest.fixture(autouse=True)
+def mmdino_scope():
+    DefaultScope.get_instance('test', scope_name='mmdino')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """An untrained tiny DINO, its teacher unlike its student."""
+    init_default_scope('mmdino')
+    model = MODELS.build(model_cfg())
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=.1)
+    path = tmp_path_factory.mktemp('finetune') / 'epoch_1.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+def tiny(name, folder, checkpoint):
+    """The config on the tree, with the tiny backbone and small images."""
+    cfg = Config.fromfile(ROOT / f'finetune_vit-s16_{name}.py')
+    cfg = with_data(cfg, folder)
+    cfg.model.backbone = dict(MODEL['backbone'], drop_path_rate=.1)
+    cfg.model.head.in_channels = 24
+    cfg.model.checkpoint = str(checkpoint)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                   cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False, batch_size=4)
+        for step in loader.dataset.pipeline:
+            for key, value in (('crop_size', 32), ('scale', 32)):
+                if key in step:
+                    step[key] = value
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.param_scheduler = []
+    cfg.work_dir = str(folder / 'work')
+    cfg.experiment_name = f'{name}_{folder.name}'
+    return cfg
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_trains_and_scores(name, tmp_path, checkpoint, monkeypatch):
+    folder, write = WRITERS[name]
+    write(tmp_path / folder, monkeypatch)
+    cfg = tiny(name, tmp_path, checkpoint)
+    assert cfg.model.head.num_classes == CLASSES[name]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    logged = runner.message_hub.log_scalars
+    assert 0 <= logged['val/accuracy/top1'].current() <= 100
+    assert logged['train/loss'].current() > 0
+    assert list((tmp_path / 'work').glob('best_accuracy_top1_epoch_1.pth'))
+
+
+def test_the_data_sets_have_images_and_labels(tmp_path, monkeypatch):
+    for name, (folder, write) in WRITERS.items():
+        write(tmp_path / folder, monkeypatch)
+        cfg = tiny(name, tmp_path, '')
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            dataset = DATASETS.build(loader.dataset)
+            assert len(dataset) >= 6, name
+            item = dataset[1]
+            assert item['inputs'].shape == (3, 32, 32)
+            assert 0 <= int(item['data_samples'].gt_label) < CLASSES[name]
+
+
+def test_the_teacher_is_what_is_tuned(tmp_path, checkpoint):
+    model = MODELS.build(tiny('imagenet', tmp_path, checkpoint).model)
+    model.init_weights()
+    state = torch.load(checkpoint)['state_dict']
+    for name, weight in model.backbone.state_dict().items():
+        assert weight.equal(state[f'teacher.backbone.{name}'])
+    head = model.head.layers.head
+    assert 1e-5 < head.weight.std() < 4e-5 and not head.bias.any()
+
+
+def test_what_does_not_fit_is_refused(tmp_path, checkpoint):
+    cfg = tiny('imagenet', tmp_path, checkpoint).model
+    for changes, message in ((dict(checkpoint=None), 'no checkpoint'),
+                             (dict(checkpoint='nowhere.pth'), 'nowhere.pth'),
+                             (dict(backbone=dict(cfg.backbone, patch_size=4)),
+                              'do not fit')):
+        model = MODELS.build(dict(cfg, **changes))
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            model.init_weights()
+
+
+@pytest.mark.parametrize('rate', [1., .5])
+def test_layer_decay(tmp_path, checkpoint, rate):
+    """Depth 2: embedding, two blocks, what follows them."""
+    cfg = tiny('imagenet', tmp_path, checkpoint)
+    cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = rate
+    runner = Runner.from_cfg(cfg)
+    groups = runner.build_optim_wrapper(
+        cfg.optim_wrapper).optimizer.param_groups
+    found = {g['param_name']: (g['lr'], g['weight_decay']) for g in groups}
+    for name, exponent, decay in (('backbone.pos_embed', 3,
+                                   0.), ('backbone.cls_token', 3, 0.),
+                                  ('backbone.patch_embed.projection.weight', 3,
+                                   .05), ('backbone.layers.0.attn.qkv.weight',
+                                          2, .05),
+                                  ('backbone.layers.1.attn.qkv.bias', 1,
+                                   0.), ('backbone.ln1.weight', 0, 0.),
+                                  ('head.layers.head.weight', 0, .05)):
+        lr, weight_decay = found[name]
+        assert lr == pytest.approx(5e-4 * rate**exponent), name
+        assert weight_decay == decay, name
+
+
+@pytest.mark.parametrize('name', CLASSES)
+def test_leaves(name):
+    for arch, width in (('s', 384), ('b', 768)):
+        cfg = Config.fromfile(ROOT / f'finetune_vit-{arch}16_{name}.py')
+        assert cfg.model.head.in_channels == width
+        with torch.device('meta'):
+            assert MODELS.build(cfg.model.backbone).embed_dims == width
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            assert loader.dataset.data_root.startswith('data/')
+        assert cfg.test_dataloader.dataset == cfg.val_dataloader.dataset
+
+
+def test_inaturalist_names_what_is_missing(tmp_path):
+    write_inat(tmp_path, None)
+    data = INaturalist(str(tmp_path), 'val2018.json')
+    assert data.metainfo['classes'] == ('species 0', 'species 1', 'species 2')
+    assert [data.get_data_info(i)['gt_label']
+            for i in range(6)] == [0, 1, 2, 0, 1, 2]
+    (tmp_path / 'train_val2018/Plantae/1/val4.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match='1/val4.jpg does not exist'):
+        INaturalist(str(tmp_path), 'val2018.json')
+    with pytest.raises(FileNotFoundError, match='val2019.json'):
+        INaturalist(str(tmp_path), 'val2019.json')
