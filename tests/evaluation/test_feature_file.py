@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from mmdino.datasets import FeatureRows
-from mmdino.evaluation import Features, load_features, save_features
+from mmdino.evaluation import (Features, SaveFeatures, load_features,
+                               save_features)
 from mmdino.models import SavedFeatures
+from tests.ranks import run_ranks
 
 DATA = Features(
     torch.randn(3, 4), torch.tensor([1, 0, 1]), ['a/ü 1.jpg', '', 'b.png'],
@@ -50,3 +52,25 @@ def test_rows_stand_for_images(tmp_path):
     assert model(DATA.features).equal(DATA.features)
     with pytest.raises(ValueError, match="mode 'loss'.*only scored"):
         model(DATA.features, mode='loss')
+
+
+def save_on_rank(rank, folder):
+    """Seven images of the data set, dealt in turn and rounded up to eight."""
+    metric = SaveFeatures(out=str(folder / 'two.npz'))
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    metric.process(None, [
+        dict(
+            feature=torch.full((2, ), float(i % 7)),
+            gt_label=torch.tensor([i % 2]),
+            img_path=f'{i % 7}.jpg') for i in range(rank, 8, 2)
+    ])
+    assert metric.evaluate(7) == {'features/images': 7}
+
+
+def test_two_ranks_write_one_file_in_order(tmp_path):
+    run_ranks(save_on_rank, tmp_path)
+    data = load_features(tmp_path / 'two.npz')
+    assert data.features[:, 0].tolist() == list(range(7))
+    assert data.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert data.paths == [f'{i}.jpg' for i in range(7)]
+    assert data.classes == ['a', 'b']
