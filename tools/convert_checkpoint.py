@@ -55,7 +55,7 @@ def main() -> None:
         print(f'Wrote {args.target} ({args.target_format}).')
         if args.check:
             check(args)
-    except (CheckpointError, FileNotFoundError) as error:
+    except (CheckpointError, FileNotFoundError, ImportError) as error:
         sys.exit(f'Error: {error}')
 
 

@@ -8,13 +8,18 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
+# A clean copy: builds leave files behind that later builds take along.
+mkdir "$folder/source"
+git ls-files -z --cached --others --exclude-standard |
+    xargs -0 cp --parents -t "$folder/source"
+
+unset PYTHONPATH
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" wheel --no-deps -w "$folder" .
+"$folder/venv/bin/pip" wheel --no-deps -w "$folder" "$folder/source"
 wheel=$(echo "$folder"/*.whl)
 "$folder/venv/bin/pip" install "$@" "${wheel}[onedl]"
 
 cd "$folder"
-unset PYTHONPATH
 venv/bin/python - <<'PYTHON'
 import os
 
