@@ -1,7 +1,15 @@
 """Data sets of images and the transforms that make views of them."""
+from .copydays import Copydays
+from .davis import DAVIS
+from .feature_rows import FeatureRows
 from .images import Images
+from .revisited import RevisitedImages
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
+from .voc_objects import VOCObjects
 from .zip_backend import ZipBackend
 
-__all__ = ['Images', 'MultiCrop', 'ShapeScenes', 'ZipBackend']
+__all__ = [
+    'Copydays', 'DAVIS', 'FeatureRows', 'Images', 'MultiCrop',
+    'RevisitedImages', 'ShapeScenes', 'VOCObjects', 'ZipBackend'
+]

@@ -1,13 +1,18 @@
 from .backbones import ConvStem, TimmBackbone, VisionTransformer
-from .baselines import PixelFeatures
+from .baselines import PixelFeatures, SavedFeatures
 from .centerings import MeanCentering
+from .copy_detection import CopyDetectionDINO
 from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
 from .heads import DINOHead
 from .losses import DINOLoss
+from .probes import LinearProbe
+from .retrieval import MultiScaleDINO
+from .video_segmentation_dino import VideoSegmentationDINO
 
 __all__ = [
-    'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'MeanCentering',
-    'MultiViewDataPreprocessor', 'PixelFeatures', 'TimmBackbone',
-    'VisionTransformer'
+    'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead', 'DINOLoss',
+    'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
+    'MultiViewDataPreprocessor', 'PixelFeatures', 'SavedFeatures',
+    'TimmBackbone', 'VideoSegmentationDINO', 'VisionTransformer'
 ]

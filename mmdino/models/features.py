@@ -1,6 +1,6 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
-from typing import Mapping
+from typing import Callable, Mapping
 
 import torch
 import torch.nn as nn
@@ -34,11 +34,13 @@ def features(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
     return out
 
 
-def feature_width(network: Mapping[str, nn.Module]) -> int:
+def feature_width(network: Mapping[str, nn.Module],
+                  extract: Callable = features) -> int:
     """Infer D by a run on the meta device, which computes nothing.
 
     Args:
         network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+        extract (Callable): From the network and images to features (B, D).
     """
     network = nn.ModuleDict(copy.deepcopy(dict(network))).to('meta')
     network.eval()
@@ -47,4 +49,4 @@ def feature_width(network: Mapping[str, nn.Module]) -> int:
     channels = getattr(backbone, 'in_channels', 3)
     with torch.no_grad():
         images = torch.zeros(1, channels, *size, device='meta')
-        return features(network, images).shape[1]
+        return extract(network, images).shape[1]

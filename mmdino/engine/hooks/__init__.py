@@ -1,11 +1,13 @@
 from .centering_hook import CenteringHook
 from .collapse_monitor_hook import CollapseMonitorHook
+from .davis_results_hook import DAVISResultsHook
 from .freeze_last_layer_hook import FreezeLastLayerHook
 from .teacher_ema_hook import TeacherEMAHook
 from .validate_first_hook import ValidateFirstHook
 from .weight_decay_log_hook import WeightDecayLogHook
 
 __all__ = [
-    'CenteringHook', 'CollapseMonitorHook', 'FreezeLastLayerHook',
-    'TeacherEMAHook', 'ValidateFirstHook', 'WeightDecayLogHook'
+    'CenteringHook', 'CollapseMonitorHook', 'DAVISResultsHook',
+    'FreezeLastLayerHook', 'TeacherEMAHook', 'ValidateFirstHook',
+    'WeightDecayLogHook'
 ]

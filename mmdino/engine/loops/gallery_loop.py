@@ -1,13 +1,13 @@
 """Validation and test loops with a second data set to compare with."""
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Union
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import TestLoop, ValLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mmdino.evaluation.gallery import Gallery
 from mmdino.progress import track
 from mmdino.registry import LOOPS
 
@@ -15,10 +15,8 @@ from mmdino.registry import LOOPS
 class _GalleryMixin:
     """Embed a gallery and give it to the metrics before the parent's run.
 
-    Every metric with a ``set_gallery(features, labels)`` gets the features
-    (G, D) and the labels (G,), None without ground truth, of the whole
-    gallery on every rank, on the CPU, in the order of the data set and
-    without the duplicates that fill up the last batch.
+    Every metric with a ``set_gallery(gallery)`` gets this rank's share of the
+    gallery (:class:`mmdino.evaluation.gallery.Gallery`).
 
     The gallery is embedded before the ``before_val`` hooks are called, so a
     hook that swaps the weights there (MMEngine's EMAHook) does not reach it.
@@ -55,12 +53,12 @@ class _GalleryMixin:
         if takers:
             gallery = self.embed_gallery()
             for metric in takers:
-                metric.set_gallery(*gallery)
+                metric.set_gallery(gallery)
         return super().run()
 
     @torch.no_grad()
-    def embed_gallery(self) -> Tuple[Tensor, Optional[Tensor]]:
-        """Features (G, D), float32, and labels (G,) of the whole gallery."""
+    def embed_gallery(self) -> Gallery:
+        """Features and labels of this rank's images."""
         self.runner.model.eval()
         embed = getattr(self.runner.model, self.step)
         features, labels = [], []
@@ -72,11 +70,10 @@ class _GalleryMixin:
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
-        size = len(self.gallery_dataloader.dataset)
-        features = _gather(torch.cat(features), size)
-        if any(label is None for label in labels):
-            return features, None
-        return features, _gather(torch.cat(labels), size)
+        unlabelled = any(label is None for label in labels)
+        return Gallery.of_rank(
+            torch.cat(features), None if unlabelled else torch.cat(labels),
+            len(self.gallery_dataloader.dataset))
 
 
 @LOOPS.register_module()
@@ -115,23 +112,3 @@ def _labels(samples: list) -> Optional[Tensor]:
     if any('gt_label' not in sample for sample in samples):
         return None
     return torch.tensor([int(sample.gt_label) for sample in samples])
-
-
-def _gather(part: Tensor, size: int) -> Tensor:
-    """Rows of all ranks in the order in which a sampler dealt them.
-
-    Args:
-        part: This rank's rows, which are rank, rank + W, rank + 2 W, ... of
-            the data set; ranks may have one more or less.
-        size: Rows of the data set. Those beyond it are duplicates.
-    """
-    if get_world_size() == 1:  # spares copies of millions of rows
-        return part[:size]
-    longest = torch.tensor(len(part))
-    all_reduce(longest, 'max')
-    padded = part.new_zeros((int(longest), *part.shape[1:]))
-    padded[:len(part)] = part
-    counts = torch.stack(all_gather(torch.tensor(len(part))))
-    filled = torch.arange(int(longest))[:, None] < counts
-    rows = torch.stack(all_gather(padded), dim=1)
-    return rows[filled][:size]

@@ -1,9 +1,10 @@
 from .constructor import MergedGroupsConstructor
 from .lars import LARS
+from .linear_probe_constructor import LinearProbeConstructor
 from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
                                  PerParameterClipOptimWrapper)
 
 __all__ = [
-    'LARS', 'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
-    'PerParameterClipOptimWrapper'
+    'LARS', 'LinearProbeConstructor', 'MergedGroupsConstructor',
+    'PerParameterClipAmpOptimWrapper', 'PerParameterClipOptimWrapper'
 ]

@@ -57,13 +57,37 @@ def knn_predict(queries: Tensor,
         raise ValueError(f'k-NN needs k of at least 1, got {list(ks)}.')
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}.')
+    if not len(gallery):
+        raise ValueError('The gallery is empty: k-NN has nothing to vote.')
     if len(labels) != len(gallery):
         raise ValueError(f'The gallery has {len(gallery)} features but '
                          f'{len(labels)} labels.')
-    similarities, indices = nearest_neighbours(queries, gallery, max(ks),
-                                               **blocks)
+    similarities, places = nearest_neighbours(queries, gallery, max(ks),
+                                              **blocks)
+    return vote(similarities, places, labels, ks, temperature, num_ranks)
+
+
+def vote(similarities: Tensor,
+         places: Tensor,
+         labels: Tensor,
+         ks: Sequence[int],
+         temperature: float = 0.07,
+         num_ranks: int = 5) -> Dict[int, KNNPrediction]:
+    """Let neighbours that were found already vote for their classes.
+
+    Args:
+        similarities: (Q, k) of the neighbours, falling.
+        places: (Q, k) of the neighbours in the gallery.
+        labels: (G,) of the gallery, as for :func:`knn_predict`.
+        ks: Numbers of neighbours.
+        temperature: Of the votes exp(s / temperature).
+        num_ranks: R, how many classes to return a query.
+
+    Returns:
+        As :func:`knn_predict`.
+    """
     names, compact = labels.cpu().unique(return_inverse=True)
-    votes = weighted_vote(similarities, compact[indices], len(names), ks,
+    votes = weighted_vote(similarities, compact[places], len(names), ks,
                           temperature, num_ranks)
     return {
         k: KNNPrediction(torch.where(shares > 0, names[classes], -1), shares)
@@ -90,7 +114,7 @@ def nearest_neighbours(
 
     Args:
         queries: (Q, D) features.
-        gallery: (G, D) features.
+        gallery: (G, D) features; where G is 0, so is k.
         k: Number of neighbours, cut to G.
         query_block: Queries compared at once.
         gallery_block: Gallery images compared at once.
@@ -114,6 +138,22 @@ def nearest_neighbours(
             found = torch.cat([best[i], _top_keys(query @ block, k, start)], 1)
             best[i] = found.topk(min(k, found.shape[1]), dim=1).values
     return _from_keys(torch.cat(best).cpu())
+
+
+def merge_neighbours(similarities: Tensor, places: Tensor,
+                     k: int) -> Tuple[Tensor, Tensor]:
+    """The k best of neighbours found in several parts of a gallery.
+
+    Args:
+        similarities: (Q, n) float32, in any order.
+        places: (Q, n) in the whole gallery, no two alike in a row.
+        k: How many to keep, at most n.
+
+    Returns:
+        (Q, k) similarities in falling order and their places, ties by place.
+    """
+    keys = _to_keys(similarities, places)
+    return _from_keys(keys.topk(k, dim=1).values)
 
 
 @torch.no_grad()
@@ -160,8 +200,6 @@ def weighted_vote(similarities: Tensor,
 
 
 def _check_features(queries: Tensor, gallery: Tensor) -> None:
-    if not len(gallery):
-        raise ValueError('The gallery is empty: k-NN has nothing to vote.')
     if queries.shape[1:] != gallery.shape[1:] or queries.ndim != 2:
         raise ValueError('Queries and gallery must be (Q, D) and (G, D), got '
                          f'{tuple(queries.shape)} and {tuple(gallery.shape)}.')

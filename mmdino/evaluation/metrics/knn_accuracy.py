@@ -1,16 +1,22 @@
 """k-NN accuracy against a gallery (arXiv 2104.14294, section 4)."""
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.device import get_device
+from mmengine.dist import all_gather, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.functional import KNNPrediction, knn_predict
+from mmdino.evaluation.functional import (KNNPrediction, merge_neighbours,
+                                          nearest_neighbours, vote)
+from mmdino.evaluation.gallery import Gallery, gather_rows
 from mmdino.progress import track
 from mmdino.registry import METRICS
+
+QUERY_BLOCK = 1024  # queries whose neighbours of all ranks are merged at once
 
 
 @METRICS.register_module()
@@ -22,6 +28,10 @@ class KNNAccuracy(BaseMetric):
     :class:`GalleryTestLoop`, the queries are the loop's own samples. Keys are
     ``knn/k20_top1`` and the like; top-5 is left out where the gallery has at
     most 5 classes and it would say nothing.
+
+    A rank holds its share of the gallery, the gallery's labels, all queries
+    and their neighbours: of ImageNet over 8 ranks 0.25 GB of a ViT-S's
+    gallery features, 10 MB, 77 MB and 160 MB.
 
     Args:
         k: Numbers of neighbours, all from one pass. One that is larger than
@@ -44,26 +54,22 @@ class KNNAccuracy(BaseMetric):
         self.k = sorted(set(k))
         self.temperature = temperature
         self.device = device
-        self.gallery: Optional[Tuple[Tensor, Tensor]] = None
+        self.gallery: Optional[Gallery] = None
 
-    def set_gallery(self, features: Tensor, labels: Optional[Tensor]) -> None:
-        """Take the images that vote.
-
-        Args:
-            features: (G, D).
-            labels: (G,) integers from 0.
-        """
+    def set_gallery(self, gallery: Gallery) -> None:
+        """Take the images that vote: this rank's share of them."""
+        labels = gallery.labels
         if labels is None or (labels < 0).any():
             raise ValueError(
                 'KNNAccuracy needs a label for every gallery image, but '
                 f'{"none" if labels is None else "not each"} has one. Use a '
                 'gallery_dataloader with class sub-folders or annotations.')
-        if len(features) < max(self.k):
+        if gallery.size < max(self.k):
             print_log(
-                f'The gallery has {len(features)} images: k-NN with larger k '
+                f'The gallery has {gallery.size} images: k-NN with larger k '
                 'uses all of them.',
                 logger='current')
-        self.gallery = (features, labels)
+        self.gallery = gallery
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Collect the queries' features and labels on the CPU."""
@@ -84,39 +90,79 @@ class KNNAccuracy(BaseMetric):
             self.results.append((sample['feature'].float().cpu().clone(),
                                  int(sample['gt_label'])))
 
-    def compute_metrics(self, results: List[Tuple[Tensor,
-                                                  int]]) -> Dict[str, float]:
-        """Accuracies in percent, by ``k{k}_top1`` and ``k{k}_top5``."""
-        if not results:
-            raise ValueError('KNNAccuracy got no query: is the validation '
-                             'data set empty?')
-        features, labels = zip(*results)
-        gallery_features, gallery_labels = self.gallery
-        predictions = knn_predict(
-            torch.stack(features),
-            gallery_features,
-            gallery_labels,
-            self.k,
-            self.temperature,
-            device=self.device or get_device(),
-            progress=partial(track, name='k-NN'))
-        ranks = [1, 5] if len(gallery_labels.unique()) > 5 else [1]
-        truth = torch.tensor(labels)
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Score the queries of all ranks, then let the gallery go.
+
+        Its features are those of a network that training will change.
+
+        Args:
+            size: Number of queries; those beyond it are duplicates.
+
+        Returns:
+            The same on every rank.
+        """
+        try:
+            metrics = self.compute_metrics(self._gather_queries(size))
+        finally:
+            self.gallery = None
+            self.results.clear()
+        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
+
+    def compute_metrics(self, results: Tuple[Tensor,
+                                             Tensor]) -> Dict[str, float]:
+        """Accuracies in percent, by ``k{k}_top1`` and ``k{k}_top5``.
+
+        Args:
+            results: Features (Q, D) and labels (Q,) of all queries.
+        """
+        queries, truth = results
+        labels = self.gallery.all_labels()
+        predictions = vote(*self._neighbours(queries), labels, self.k,
+                           self.temperature)
+        ranks = [1, 5] if len(labels.unique()) > 5 else [1]
         return {
             f'k{k}_top{rank}': _accuracy(prediction, truth, rank)
             for k, prediction in predictions.items()
             for rank in ranks
         }
 
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Score the collected queries, then let the gallery go.
+    def _gather_queries(self, size: int) -> Tuple[Tensor, Tensor]:
+        """Features (Q, D) and labels (Q,) of the queries of all ranks."""
+        if not self.results or not size:
+            raise ValueError('KNNAccuracy got no query: is the validation '
+                             'data set empty?')
+        features, labels = zip(*self.results)
+        return (gather_rows(torch.stack(features),
+                            size), gather_rows(torch.tensor(labels), size))
 
-        Its features are those of a network that training will change.
-        """
-        try:
-            return super().evaluate(size)
-        finally:
-            self.gallery = None
+    def _neighbours(self, queries: Tensor) -> Tuple[Tensor, Tensor]:
+        """Similarities and places (Q, k) of the nearest of all ranks."""
+        k = min(max(self.k), self.gallery.size)
+        similarities, places = nearest_neighbours(
+            queries,
+            self.gallery.features,
+            k,
+            device=self.device or get_device(),
+            progress=partial(track, name='k-NN'))
+        places = self.gallery.places[places]
+        if get_world_size() == 1:
+            return similarities, places
+        # A share of less than k images leaves columns to fill.
+        similarities = _widen(similarities, k, -torch.inf)
+        places = _widen(places, k, self.gallery.size)
+        blocks = zip(
+            similarities.split(QUERY_BLOCK), places.split(QUERY_BLOCK))
+        merged = [
+            merge_neighbours(
+                *(torch.cat(all_gather(part), dim=1) for part in block), k)
+            for block in blocks
+        ]
+        similarities, places = map(torch.cat, zip(*merged))
+        return similarities, places
+
+
+def _widen(rows: Tensor, width: int, value: float) -> Tensor:
+    return F.pad(rows, (0, width - rows.shape[1]), value=value)
 
 
 def _accuracy(prediction: KNNPrediction, truth: Tensor, rank: int) -> float:

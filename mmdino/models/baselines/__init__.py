@@ -1,3 +1,4 @@
 from .pixel_features import PixelFeatures
+from .saved_features import SavedFeatures
 
-__all__ = ['PixelFeatures']
+__all__ = ['PixelFeatures', 'SavedFeatures']

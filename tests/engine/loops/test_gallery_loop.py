@@ -52,8 +52,9 @@ class Recorder(BaseMetric):
     """Keeps the gallery it was given."""
     default_prefix = 'recorder'
 
-    def set_gallery(self, features, labels):
-        self.gallery = features, labels
+    def set_gallery(self, gallery):
+        self.share = len(gallery.features)
+        self.gallery = gallery.whole()
 
     def process(self, data_batch, data_samples):
         self.results.extend(data_samples)

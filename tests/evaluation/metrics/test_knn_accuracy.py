@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from mmdino.evaluation.metrics import KNNAccuracy
+from mmdino.evaluation import Gallery, KNNAccuracy
 from mmdino.registry import METRICS
+from tests.ranks import run_ranks
 
 
 def samples(features, labels):
@@ -12,10 +13,15 @@ def samples(features, labels):
     ]
 
 
+def gallery(size):
+    """An image on each axis, of a class of its own."""
+    return Gallery.of_rank(torch.eye(size), torch.arange(size), size)
+
+
 def test_accuracy_by_hand():
     """Three queries on their classes' axes, the fourth one labelled wrong."""
     metric = METRICS.build(dict(type='mmdino.KNNAccuracy', k=(1, 3)))
-    metric.set_gallery(torch.eye(6), torch.arange(6))
+    metric.set_gallery(gallery(6))
     metric.process(None, samples(torch.eye(6)[:2], [0, 1]))
     metric.process(None, samples(torch.eye(6)[2:4], [2, 0]))
     result = metric.evaluate(4)
@@ -31,7 +37,7 @@ def test_accuracy_by_hand():
 
 def test_top5_is_left_out_for_few_classes_and_k_is_cut():
     metric = KNNAccuracy()
-    metric.set_gallery(torch.eye(5), torch.arange(5))
+    metric.set_gallery(gallery(5))
     metric.process(None, samples(torch.eye(5), range(5)))
     result = metric.evaluate(5)
     assert result == {f'knn/k{k}_top1': 100. for k in (10, 20, 100, 200)}
@@ -44,11 +50,51 @@ def test_errors():
     with pytest.raises(RuntimeError, match='GalleryValLoop.*gallery_data'):
         metric.process(None, samples(torch.eye(2), [0, 1]))
     with pytest.raises(ValueError, match='none has one'):
-        metric.set_gallery(torch.eye(2), None)
-    metric.set_gallery(torch.eye(2), torch.arange(2))
+        metric.set_gallery(gallery(2)._replace(labels=None))
+    metric.set_gallery(gallery(2))
     with pytest.raises(KeyError, match='no `feature`.*cat.jpg'):
         metric.process(None, [dict(gt_label=0, img_path='cat.jpg')])
     with pytest.raises(KeyError, match='no `gt_label`.*must have classes'):
         metric.process(None, [dict(feature=torch.ones(2))])
     with pytest.raises(ValueError, match='got no query'):
         metric.evaluate(0)
+
+
+def points(size, seed):
+    """Noisy points on a grid so coarse that many similarities are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(7, (size, ), generator=generator)
+    noise = torch.randint(-1, 2, (size, 7), generator=generator)
+    return torch.eye(7)[labels] + noise, labels
+
+
+def score(num_gallery, rank=0, ranks=1, num_queries=11):
+    """Deal gallery and queries as MMEngine's sampler does, rounded up."""
+
+    def deal(size):
+        rounded = -(-size // ranks) * ranks
+        return [i % size for i in range(rank, rounded, ranks)]
+
+    features, labels = points(num_gallery, 0)
+    own = deal(num_gallery)
+    metric = KNNAccuracy(k=(1, 3, 20))
+    metric.set_gallery(
+        Gallery.of_rank(features[own], labels[own], num_gallery))
+    queries, truth = points(num_queries, 1)
+    own = deal(num_queries)
+    metric.process(None, samples(queries[own], truth[own].tolist()))
+    return metric.evaluate(num_queries)
+
+
+def score_on_rank(rank, folder):
+    scores = [score(size, rank, 2) for size in (40, 13, 4, 1)]
+    torch.save(scores, f'rank{rank}.pth')
+
+
+def test_two_ranks_share_the_gallery(tmp_path):
+    """Also where a share has fewer than k images, or none of its own."""
+    run_ranks(score_on_rank, tmp_path)
+    wanted = [score(size) for size in (40, 13, 4, 1)]
+    assert torch.load(tmp_path / 'rank0.pth') == wanted
+    assert torch.load(tmp_path / 'rank1.pth') == wanted
+    assert len({scores['knn/k3_top1'] for scores in wanted}) > 1

@@ -1,0 +1,40 @@
+# Copy detection on Copydays, "strong": 320 px squares, whitened features.
+# Optional folders beside copydays/ hold distractors and the images that the
+# whitening is learnt on, see mmdino.datasets.Copydays. For a leaf's model of
+# type CopyDetectionDINO.
+
+test_pipeline = [
+    dict(type='LoadImage', color_type='color_ignore_orientation'),
+    dict(
+        type='mmpretrain.Resize',
+        scale=(320, 320),
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='mmpretrain.PackInputs'),
+]
+
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='Copydays',
+        data_root='data/copydays',
+        subset='strong',
+        pipeline=test_pipeline))
+test_evaluator = dict(type='CopyDetectionMAP')
+test_cfg = dict(
+    type='GalleryTestLoop',
+    gallery_dataloader=dict(
+        batch_size=16,
+        num_workers=4,
+        pin_memory=True,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(
+            type='Copydays',
+            data_root='data/copydays',
+            subset='database',
+            pipeline=test_pipeline)))

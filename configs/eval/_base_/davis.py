@@ -1,0 +1,27 @@
+# Video object segmentation on DAVIS 2017, one sequence a step. Masks and
+# tables go to davis/ below the work dir.
+_base_ = '../../_base_/default_runtime.py'
+
+test_dataloader = dict(
+    batch_size=1,
+    # One reads ahead: a sequence of 100 frames takes 160 MB.
+    num_workers=1,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='DAVIS',
+        data_root='data/DAVIS',
+        split='val',
+        pipeline=[
+            # The short side is a multiple of the patches of 8 and 16 px.
+            dict(type='LoadSequence', short_side=480, divisor=64),
+            dict(
+                type='mmpretrain.PackInputs',
+                algorithm_keys=('first_mask', 'gt_masks'),
+                meta_keys=('sequence', 'frame_names', 'ori_shape',
+                           'img_shape')),
+        ]))
+test_cfg = dict(type='TestLoop')
+test_evaluator = dict(type='DAVISMetric')
+
+default_hooks = dict(
+    logger=dict(interval=1), davis=dict(type='DAVISResultsHook'))

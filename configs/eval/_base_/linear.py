@@ -1,0 +1,84 @@
+# Linear classification on frozen features, with the authors' settings: 8 GPUs
+# x 128 images, 100 epochs of SGD, cosine from one epoch to the next. Run by
+#   python tools/train.py configs/eval/linear_vit-s16.py \
+#       --cfg-options model.checkpoint=CHECKPOINT
+# On other data: model.num_classes, the data sets, train_cfg.max_epochs. With
+# another architecture: model.backbone, model.neck, model.data_preprocessor
+# and model.features.
+_base_ = '../../_base_/default_runtime.py'
+
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=10,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='train',
+        with_label=True,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(
+                type='mmpretrain.RandomResizedCrop',
+                scale=224,
+                backend='pillow',
+                interpolation='bilinear'),
+            dict(type='HorizontalFlip', prob=0.5),
+            dict(type='mmpretrain.PackInputs'),
+        ]))
+
+val_dataloader = dict(
+    batch_size=128,
+    num_workers=10,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='val',
+        with_label=True,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(
+                type='mmpretrain.ResizeEdge',
+                scale=256,
+                edge='short',
+                backend='pillow',
+                interpolation='bicubic'),
+            dict(type='CenterCrop', crop_size=224),
+            dict(type='mmpretrain.PackInputs'),
+        ]))
+val_cfg = dict()
+val_evaluator = dict(type='LinearProbeAccuracy')
+
+test_dataloader = val_dataloader
+test_cfg = dict()
+test_evaluator = val_evaluator
+
+# The learning rates are the heads': model.learning_rates.
+auto_scale_lr = dict(enable=True, base_batch_size=256)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='LinearProbeConstructor',
+    optimizer=dict(type='SGD', momentum=0.9, weight_decay=0.))
+param_scheduler = [dict(type='CosineAnnealingLR', eta_min=0., by_epoch=True)]
+train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
+
+default_hooks = dict(
+    _delete_=True,
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=1,
+        save_best='linear/best_top1',
+        rule='greater'),
+    sampler_seed=dict(type='DistSamplerSeedHook'))

@@ -1,0 +1,40 @@
+# Retrieval on revisited Oxford and Paris: mAP and mP@k, Medium and Hard. The
+# images have any size, so one is embedded at a time. For a leaf's model of
+# type MultiScaleDINO, which takes images that are no multiple of the patch.
+
+# Boxes and the published figures are of images as they are stored.
+load = dict(type='LoadImage', color_type='color_ignore_orientation')
+shrink = dict(type='Thumbnail', size=224)
+
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    pin_memory=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='RevisitedImages',
+        data_root='data/revisitop/roxford5k',
+        subset='queries',
+        # The authors embed whole query images, where the benchmark crops
+        # them: see retrieval-roxford-cropped_vit-s16.py.
+        pipeline=[
+            load, shrink,
+            dict(
+                type='mmpretrain.PackInputs', algorithm_keys=('annotation', ))
+        ]))
+test_evaluator = dict(type='RetrievalMAP', ks=(1, 5, 10))
+test_cfg = dict(
+    type='GalleryTestLoop',
+    gallery_dataloader=dict(
+        batch_size=1,
+        num_workers=4,
+        pin_memory=True,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(
+            type='RevisitedImages',
+            data_root='data/revisitop/roxford5k',
+            subset='database',
+            pipeline=[load, shrink,
+                      dict(type='mmpretrain.PackInputs')])))

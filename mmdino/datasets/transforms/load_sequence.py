@@ -1,0 +1,103 @@
+"""The frames and masks of a video."""
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmdino.registry import TRANSFORMS
+from .load_image import LoadImage
+
+VOID = 255
+
+
+@TRANSFORMS.register_module()
+class LoadSequence(BaseTransform):
+    """Read a video's frames, scaled, and its masks, as they are.
+
+    Frames become ``img`` (F, 3, h, w; uint8, BGR): their short side is
+    ``short_side``, their long side is rounded down to a multiple of
+    ``divisor``, as in the authors' code. Bilinear without antialiasing.
+
+    Masks become ``gt_masks`` (F, H, W; uint8), 0 for the background, then one
+    number an object; void pixels (255) are background, as in the benchmark's
+    semi-supervised task. ``first_mask`` (H, W) is the one that may be looked
+    at. ``frame_names`` (F) are the files' names without extension,
+    ``ori_shape`` and ``img_shape`` the sizes before and after.
+
+    Args:
+        short_side (int): In pixels.
+        divisor (int): In pixels, at most ``short_side``.
+
+    Raises:
+        ValueError: If ``divisor`` is out of its range; if a mask is no image
+            of numbers or not as large as the frames; if the first has no
+            object.
+        UnreadableImageError: If a frame cannot be read.
+    """
+
+    def __init__(self, short_side: int = 480, divisor: int = 64) -> None:
+        if not 0 < divisor <= short_side:
+            raise ValueError('divisor must be positive and at most '
+                             f'short_side, got {divisor} and {short_side}')
+        self.short_side = short_side
+        self.divisor = divisor
+        self.load_image = LoadImage()
+
+    def transform(self, results: dict) -> dict:
+        """Read the files of ``frame_paths`` and ``mask_paths``."""
+        first = self._load_frame(results['frame_paths'][0])
+        shape = first.shape[:2]
+        height, width = scaled_size(*shape, self.short_side, self.divisor)
+        frames = np.stack([
+            mmcv.imresize(self._load_frame(path), (width, height))
+            for path in results['frame_paths']
+        ])
+        masks = np.stack(
+            [load_mask(path, shape) for path in results['mask_paths']])
+        if not masks[0].any():
+            raise ValueError(f'{results["mask_paths"][0]}, the first mask, '
+                             'has no object: there is nothing to follow')
+        return dict(
+            results,
+            img=np.ascontiguousarray(frames.transpose(0, 3, 1, 2)),
+            first_mask=masks[0],
+            gt_masks=masks,
+            frame_names=[Path(path).stem for path in results['mask_paths']],
+            ori_shape=shape,
+            img_shape=(height, width))
+
+    def _load_frame(self, path: str) -> np.ndarray:
+        return self.load_image(dict(img_path=path))['img']
+
+
+def scaled_size(height: int, width: int, short_side: int,
+                divisor: int) -> tuple[int, int]:
+    """Size with the given short side, the long side rounded down.
+
+    Of the sides of a square the height counts as the short one: 480 x 480
+    pixels become 480 x 448, as in the authors' code.
+    """
+    long_side = max(height, width) * short_side / min(height, width)
+    long_side = int(long_side // divisor) * divisor
+    return ((long_side, short_side) if height > width else
+            (short_side, long_side))
+
+
+def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Numbers (H, W; uint8) of a palette or grey PNG, void as background.
+
+    Raises:
+        ValueError: If it is neither, or not of the given (H, W).
+    """
+    with Image.open(path) as image:
+        if image.mode not in ('P', 'L'):
+            raise ValueError(f'{path} is an image of mode {image.mode!r}; '
+                             "objects' numbers need a palette PNG")
+        mask = np.array(image)
+    if mask.shape != shape:
+        raise ValueError(f'{path} has the size {mask.shape}, the frames of '
+                         f'its sequence have {shape} (height, width)')
+    mask[mask == VOID] = 0
+    return mask

@@ -1,0 +1,151 @@
+"""The measures of DAVIS 2017, semi-supervised.
+
+Perazzi et al. 2016 (CVPR, "A Benchmark Dataset and Evaluation Methodology for
+Video Object Segmentation"), section 5, and Pont-Tuset et al. 2017 (arXiv
+1704.00675), in the definitions of the benchmark's own scorer: region
+similarity J, contour accuracy F, and their mean, recall and decay over the
+frames of an object.
+
+Letters: F frames, (H, W) pixels, O objects.
+"""
+import math
+from typing import NamedTuple, Tuple
+
+import cv2
+import numpy as np
+
+
+class FrameStatistics(NamedTuple):
+    """What is told of a measure over the frames of an object, fractions."""
+    mean: float
+    recall: float  # share of the frames with a value above 0.5
+    decay: float  # mean of the first quarter less that of the last
+
+
+def score_sequence(prediction: np.ndarray,
+                   truth: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """J and F of every object in every frame but the first and the last.
+
+    The first frame was given; the last one is left out by the benchmark.
+
+    Args:
+        prediction (np.ndarray): Shape (F, H, W), the objects' numbers.
+        truth (np.ndarray): Shape (F, H, W). The objects are 1 to the largest
+            number in the first frame; all else is background.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: J and F, each (O, F - 2), float64.
+
+    Raises:
+        ValueError: If the shapes differ, there are fewer than 3 frames, or
+            the first frame has no object.
+    """
+    if prediction.shape != truth.shape or truth.ndim != 3:
+        raise ValueError('Prediction and truth must be (frames, H, W), got '
+                         f'{prediction.shape} and {truth.shape}.')
+    if len(truth) < 3:
+        raise ValueError(f'The sequence has {len(truth)} frames: DAVIS leaves '
+                         'out the first and the last, so it needs 3.')
+    num_objects = int(truth[0].max())
+    if not num_objects:
+        raise ValueError('The first frame of the truth has no object: all '
+                         'pixels are 0.')
+    pairs = [(prediction[1:-1] == i, truth[1:-1] == i)
+             for i in range(1, num_objects + 1)]
+    return (np.stack([region_similarity(*pair) for pair in pairs]),
+            np.stack([contour_accuracy(*pair) for pair in pairs]))
+
+
+def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """J, the Jaccard index of an object in each frame; 1 if both are empty.
+
+    Args:
+        prediction (np.ndarray): Shape (F, H, W), bool.
+        truth (np.ndarray): Shape (F, H, W), bool.
+
+    Returns:
+        np.ndarray: Shape (F, ), float64.
+    """
+    both = (prediction & truth).sum(axis=(1, 2))
+    either = (prediction | truth).sum(axis=(1, 2))
+    return np.where(either == 0, 1., both / np.maximum(either, 1))
+
+
+def contour_accuracy(prediction: np.ndarray,
+                     truth: np.ndarray,
+                     tolerance: float = 0.008) -> np.ndarray:
+    """F, the F-measure of an object's contour in each frame.
+
+    Precision is the share of the predicted contour that has the true one
+    within the tolerance, recall the reverse. Of a contour that is empty all
+    is matched, of one whose counterpart is empty nothing: F is 1 if both are
+    empty, 0 if one is.
+
+    Args:
+        prediction (np.ndarray): Shape (F, H, W), bool.
+        truth (np.ndarray): Shape (F, H, W), bool.
+        tolerance (float): Distance in image diagonals, rounded up to pixels.
+
+    Returns:
+        np.ndarray: Shape (F, ), float64.
+    """
+    radius = math.ceil(tolerance * math.hypot(*truth.shape[1:]))
+    disk = _disk(radius)
+    return np.array([
+        _contour_f(contour(frame), contour(true_frame), disk)
+        for frame, true_frame in zip(prediction, truth)
+    ])
+
+
+def contour(mask: np.ndarray) -> np.ndarray:
+    """Pixels whose right, lower or lower right neighbour is of the other kind.
+
+    One pixel wide, hence half a pixel off the true contour towards the
+    origin; the border of the image is none. In the last row only the right
+    and in the last column only the lower neighbour is looked at.
+
+    Args:
+        mask (np.ndarray): Shape (H, W), bool.
+
+    Returns:
+        np.ndarray: Shape (H, W), bool.
+    """
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
+    right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    return (mask ^ right) | (mask ^ below) | (mask ^ diagonal)
+
+
+def frame_statistics(values: np.ndarray) -> FrameStatistics:
+    """Mean, recall and decay of a measure.
+
+    The quarters are the benchmark's: they share their end frames.
+
+    Args:
+        values (np.ndarray): Shape (F, ), one value a frame.
+    """
+    ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[:ends[1] + 1], values[ends[3]:]
+    return FrameStatistics(values.mean(), (values > 0.5).mean(),
+                           first.mean() - last.mean())
+
+
+def _contour_f(predicted: np.ndarray, true: np.ndarray,
+               disk: np.ndarray) -> float:
+    precision = _matched(predicted, true, disk)
+    recall = _matched(true, predicted, disk)
+    total = precision + recall
+    return 2 * precision * recall / total if total else 0.
+
+
+def _matched(contour: np.ndarray, other: np.ndarray,
+             disk: np.ndarray) -> float:
+    """Share of a contour that the other one, grown by the disk, covers."""
+    if not contour.any():
+        return 1.
+    grown = cv2.dilate(other.astype(np.uint8), disk)
+    return grown[contour].mean()
+
+
+def _disk(radius: int) -> np.ndarray:
+    y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
+    return (x**2 + y**2 <= radius**2).astype(np.uint8)

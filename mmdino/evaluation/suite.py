@@ -1,0 +1,266 @@
+"""The paper's evaluations, each a config, for any network and data folder.
+
+An evaluation on a benchmark takes data, loop and measure from a config below
+``configs/eval`` and the network from the config of a pretraining run. The
+others are measured on that run's own test set against its own gallery.
+"""
+import os
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+
+from mmdino.datasets.split import balanced_split
+from mmdino.registry import DATASETS, MODELS
+from .feature_file import load_features
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'eval'
+NETWORK = ('backbone', 'neck', 'head', 'centering', 'loss',
+           'data_preprocessor')
+# Learning rates of linear classifiers on other data than ImageNet: fewer
+# images, thus fewer steps.
+OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
+
+
+class Job(NamedTuple):
+    """What an evaluation is made from.
+
+    Attributes:
+        config: Of the pretraining run.
+        checkpoint: Of the network.
+        data: Folder of the benchmarks.
+        features: Folder with the features of the run's own data.
+    """
+    config: Config
+    checkpoint: str
+    data: Path
+    features: Path
+
+
+class Evaluation(NamedTuple):
+    """A line of the suite.
+
+    Attributes:
+        key: Its name on the command line and that of its folder.
+        title: What is measured.
+        tool: Which script of tools/ runs it, 'test' or 'train'.
+        prepare: Makes the config to run.
+        values: Names of the figures by the metrics' keys.
+        layout: Its data, a key of :data:`mmdino.datasets.layouts.LAYOUTS`;
+            None for the run's own.
+        saved: Whether it reads saved features, in one process.
+    """
+    key: str
+    title: str
+    tool: str
+    prepare: Callable[[Job], Config]
+    values: Dict[str, str]
+    layout: Optional[str] = None
+    saved: bool = False
+
+
+def benchmark(name: str) -> Callable[[Job], Config]:
+    """A config below ``configs/eval`` with the job's network and data."""
+
+    def prepare(job: Job) -> Config:
+        cfg = Config.fromfile(CONFIGS / name)
+        put_network(cfg, job.config)
+        return with_data(cfg, job.data)
+
+    return prepare
+
+
+def knn(job: Job) -> Config:
+    """k-NN of the saved features."""
+    cfg = Config.fromfile(CONFIGS / 'knn_features.py')
+    return _use_features(cfg, job.features)
+
+
+def low_shot(fraction: float) -> Callable[[Job], Config]:
+    """Logistic regression on a share of the saved gallery's labels."""
+
+    def prepare(job: Job) -> Config:
+        cfg = Config.fromfile(CONFIGS / 'low-shot_features.py')
+        _use_features(cfg, job.features)
+        gallery = cfg.test_cfg.gallery_dataloader.dataset
+        labels = load_features(gallery.path).labels
+        if labels is None:
+            raise ValueError(f'{gallery.path} has no labels.')
+        gallery.indices = balanced_split(labels.tolist(), fraction, seed=0)
+        return cfg
+
+    return prepare
+
+
+def linear(job: Job) -> Config:
+    """The linear probe, on ImageNet with the authors' augmentation.
+
+    On other data it sees the pictures as k-NN does, and has OWN_RATES.
+    """
+    cfg, depth = _linear_leaf(job.config.model)
+    put_network(cfg, job.config)
+    if depth:
+        cfg.model.features.n = min(cfg.model.features.n, depth)
+    cfg.model.checkpoint = job.checkpoint
+    cfg = with_data(cfg, job.data)
+    queries = job.config.test_dataloader.dataset
+    if queries.get('data_root') != cfg.val_dataloader.dataset.data_root:
+        gallery = job.config.test_cfg.gallery_dataloader.dataset
+        cfg.train_dataloader.dataset = gallery
+        cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = queries
+        cfg.model.num_classes = len(
+            DATASETS.build(gallery).metainfo['classes'])
+        cfg.model.learning_rates = OWN_RATES
+        cfg.train_cfg.update(val_interval=10)
+    return cfg
+
+
+def own_attention(job: Job) -> Config:
+    """Attention against the masks of the run's own test set."""
+    cfg = job.config.copy()
+    evaluators = cfg.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
+    if not wanted:
+        raise ValueError('the config tests no AttentionJaccard: its data have '
+                         'no masks')
+    cfg.test_evaluator = wanted
+    cfg.test_cfg = dict(type='mmengine.TestLoop')
+    return cfg
+
+
+RETRIEVAL = {
+    'retrieval/medium_map': 'mAP, Medium',
+    'retrieval/medium_mp10': 'mP@10, Medium',
+    'retrieval/hard_map': 'mAP, Hard',
+    'retrieval/hard_mp10': 'mP@10, Hard'
+}
+KNN = {f'knn/k{k}_top1': f'{k}-NN top-1, %' for k in (10, 20, 100, 200)}
+LOW_SHOT = {
+    f'low_shot/c{c}_top1': f'top-1, C = {c}, %'
+    for c in (10, 100, 1000, 10000)
+}
+LINEAR = {
+    'linear/best_top1': 'top-1, %',
+    'linear/best_lr': 'learning rate of 256 images'
+}
+JACCARD = {'attention/jaccard': 'Jaccard index'}
+
+EVALUATIONS: Tuple[Evaluation, ...] = (
+    Evaluation('knn', 'k-NN', 'test', knn, KNN, saved=True),
+    Evaluation('linear', 'linear classifier', 'train', linear, LINEAR),
+    Evaluation(
+        'low-shot-1',
+        '1% of the labels',
+        'test',
+        low_shot(.01),
+        LOW_SHOT,
+        saved=True),
+    Evaluation(
+        'low-shot-10',
+        '10% of the labels',
+        'test',
+        low_shot(.1),
+        LOW_SHOT,
+        saved=True),
+    Evaluation('attention', 'attention of the best head', 'test',
+               own_attention, JACCARD),
+    Evaluation('voc12', 'attention of the best head', 'test',
+               benchmark('attention-voc12_vit-s16.py'), JACCARD, 'voc2012'),
+    Evaluation('roxford', 'retrieval', 'test',
+               benchmark('retrieval-roxford_vit-s16.py'), RETRIEVAL,
+               'roxford5k'),
+    Evaluation('rparis', 'retrieval', 'test',
+               benchmark('retrieval-rparis_vit-s16.py'), RETRIEVAL,
+               'rparis6k'),
+    Evaluation('copydays', 'copy detection', 'test',
+               benchmark('copydays_vit-b8.py'), {'copydays/map': 'mAP'},
+               'copydays'),
+    Evaluation(
+        'davis', 'video segmentation', 'test', benchmark('davis_vit-s8.py'), {
+            'davis/jf_mean': 'J&F mean',
+            'davis/j_mean': 'J mean',
+            'davis/j_recall': 'J recall',
+            'davis/j_decay': 'J decay',
+            'davis/f_mean': 'F mean',
+            'davis/f_recall': 'F recall',
+            'davis/f_decay': 'F decay'
+        }, 'davis2017'),
+)
+
+
+def put_network(cfg: Config, config: Config) -> None:
+    """Give ``cfg.model`` the parts of another config that it has, and a neck.
+
+    ``model.type`` and what else a leaf says of its model stay.
+    """
+    for part in NETWORK:
+        if part in cfg.model or part == 'neck':
+            cfg.model.pop(part, None)
+            if part in config.model:
+                cfg.model[part] = config.model[part]
+
+
+def with_data(cfg: Config, folder: Path) -> Config:
+    """``cfg`` with every path below ``data/`` moved below ``folder``."""
+    moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
+    return Config(moved, filename=cfg.filename)
+
+
+def fit_machine(cfg: Config) -> None:
+    """Let no loader have more workers than there are cores."""
+    for loader in _loaders(cfg):
+        loader['num_workers'] = min(
+            loader.get('num_workers', 0), os.cpu_count())
+
+
+def lacking(cfg: Config) -> Optional[str]:
+    """What keeps the data sets of a config from being read, if anything.
+
+    Every data set is built and lists its files, which is when it names the
+    first one that is missing; no image is opened.
+    """
+    for loader in _loaders(cfg):
+        try:
+            DATASETS.build(loader['dataset'])
+        except (OSError, ValueError, RuntimeError) as error:
+            return str(error)
+    return None
+
+
+def _use_features(cfg: Config, folder: Path) -> Config:
+    cfg.test_dataloader.dataset.path = str(folder / 'queries.npz')
+    cfg.test_cfg.gallery_dataloader.dataset.path = str(folder / 'gallery.npz')
+    return cfg
+
+
+def _linear_leaf(model: dict) -> Tuple[Config, Optional[int]]:
+    """The probe's config for a network, and its depth if that matters."""
+    with torch.device('meta'):
+        backbone = MODELS.build(model['backbone'])
+    if not hasattr(backbone, 'last_blocks'):
+        return Config.fromfile(CONFIGS / 'linear_resnet50.py'), None
+    if backbone.embed_dims >= 768:
+        return Config.fromfile(CONFIGS / 'linear_vit-b16.py'), None
+    cfg = Config.fromfile(CONFIGS / 'linear_vit-s16.py')
+    return cfg, len(backbone.layers)
+
+
+def _move(node: Any, folder: str) -> Any:
+    if isinstance(node, dict):
+        return {key: _move(value, folder) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_move(value, folder) for value in node)
+    if isinstance(node, str) and node.startswith('data/'):
+        return folder + node.removeprefix('data/')
+    return node
+
+
+def _loaders(cfg: Config) -> Iterator[dict]:
+    """The test loaders and those to train with, galleries included."""
+    for phase in ('train', 'val', 'test'):
+        for holder, key in ((cfg, f'{phase}_dataloader'),
+                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
+            if holder and holder.get(key):
+                yield holder[key]

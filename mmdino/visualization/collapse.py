@@ -1,0 +1,90 @@
+"""How runs collapsed, or did not (arXiv 2104.14294, figure 7)."""
+import math
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple, Union
+
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from .curves import read_scalars
+
+PANELS = (('teacher_entropy', 'Teacher entropy', 'entropy (nats)'),
+          ('kl', 'KL(teacher ‖ student)', 'divergence (nats)'))
+
+
+def find_prototypes(run: Union[str, Path]) -> Optional[int]:
+    """K of a run, from the config that MMEngine keeps in its work dir."""
+    for path in sorted(Path(run).glob('*.py')):
+        model = Config.fromfile(path).get('model') or {}
+        if 'out_dim' in model.get('head', {}):
+            return model['head']['out_dim']
+    return None
+
+
+def draw_collapse(runs: Dict[str, Union[str, Path]],
+                  out: Optional[Union[str, Path]] = None) -> Figure:
+    """Draw the targets' entropy and their divergence, a colour a run.
+
+    Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
+    same target, on one prototype or on all alike.
+
+    Args:
+        runs: Work dirs, or their ``scalars.json``, by the names to show.
+        out: Where to save the picture.
+
+    Raises:
+        FileNotFoundError: If a run has no log.
+        ValueError: If a log has neither of the two figures.
+    """
+    if not runs:
+        raise ValueError('draw_collapse got no run.')
+    figure = Figure(figsize=(10, 4), layout='constrained', dpi=110)
+    axes = figure.subplots(1, 2)
+    for name, run in runs.items():
+        scalars = read_scalars(run)
+        for axis, (key, *_) in zip(axes, PANELS):
+            if key not in scalars:
+                raise ValueError(f'The log of {run} has no {key!r}: it is no '
+                                 "pretraining with mmdino's DINOLoss.")
+            axis.plot(*zip(*scalars[key]), label=name, linewidth=1.5)
+    for axis, (_, title, unit) in zip(axes, PANELS):
+        axis.set_title(title, fontweight='bold')
+        axis.set(xlabel='iteration', ylabel=unit)
+        axis.spines[['top', 'right']].set_visible(False)
+        axis.grid(alpha=.25)
+    for level in sorted(_uniform_levels(runs)):
+        axes[0].axhline(level, color='gray', linestyle='--', linewidth=1)
+        axes[0].annotate(
+            f'uniform: ln {round(math.exp(level))}', (1, level),
+            xycoords=('axes fraction', 'data'),
+            xytext=(0, 3),
+            textcoords='offset points',
+            ha='right',
+            fontsize=8,
+            color='gray')
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc='outside lower center',
+        ncols=min(len(runs), 5),
+        frameon=False)
+    if out is not None:
+        figure.savefig(out)
+    return figure
+
+
+def _uniform_levels(runs: Dict[str, Union[str, Path]]) -> List[float]:
+    prototypes = {find_prototypes(run) for run in runs.values()}
+    return [math.log(k) for k in prototypes - {None}]
+
+
+def name_runs(paths: List[Path]) -> List[Tuple[str, Path]]:
+    """Runs by their folders' names, with the parents' where these are equal.
+    """
+    parts = 1
+    while len({p.absolute().parts[-parts:] for p in paths}) < len(paths):
+        parts += 1
+        if parts > 20:
+            raise ValueError(f'A run is given twice: {paths}.')
+    return [('/'.join(p.absolute().parts[-parts:]), p) for p in paths]

@@ -1,0 +1,65 @@
+"""Pictures and those that the network finds most alike."""
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+from matplotlib.figure import Figure
+
+RIGHT, WRONG, QUERY = '#15803d', '#dc2626', '#111827'
+
+
+class Picture(NamedTuple):
+    """A picture of the grid.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        label: Its class, or None.
+        similarity: Cosine similarity to the row's query; None for the query.
+    """
+    image: np.ndarray
+    label: Optional[str] = None
+    similarity: Optional[float] = None
+
+
+def draw_nearest(rows: Sequence[List[Picture]],
+                 out: Optional[Union[str, Path]] = None) -> Figure:
+    """Draw a row a query: the query, then its neighbours, the nearest first.
+
+    A neighbour's frame is green where its class is the query's, red where it
+    is another one, grey where there are no classes.
+
+    Args:
+        rows: Q rows of the same length.
+        out: Where to save the picture.
+    """
+    if not rows or not rows[0]:
+        raise ValueError('draw_nearest got no picture.')
+    columns, size = len(rows[0]), 1.35
+    figure = Figure(
+        figsize=(size * columns, (size + .22) * len(rows) + .25),
+        layout='constrained',
+        dpi=100)
+    figure.get_layout_engine().set(w_pad=.03, h_pad=.02, wspace=0, hspace=0)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, pictures in zip(axes, rows):
+        for axis, picture in zip(row, pictures):
+            _draw(axis, picture, pictures[0])
+    for axis, title in zip(axes[0], ['query', *range(1, columns)]):
+        axis.set_title(title, fontsize=10)
+    if out is not None:
+        figure.savefig(out)
+    return figure
+
+
+def _draw(axis, picture: Picture, query: Picture) -> None:
+    axis.imshow(picture.image)
+    axis.set(xticks=[], yticks=[])
+    color = QUERY
+    caption = picture.label or ''
+    if picture.similarity is not None:
+        color = 'gray' if None in (picture.label, query.label) else (
+            RIGHT if picture.label == query.label else WRONG)
+        caption = f'{caption} {picture.similarity:.3f}'.strip()
+    axis.set_xlabel(caption[-22:], fontsize=8, color=color, labelpad=2)
+    for spine in axis.spines.values():
+        spine.set(color=color, linewidth=2.5)

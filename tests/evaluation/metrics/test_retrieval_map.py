@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from mmdino.evaluation.gallery import Gallery
+from mmdino.evaluation.metrics import RetrievalMAP
+from mmdino.registry import METRICS
+from tests.ranks import run_ranks
+
+
+def gallery(features, rank=0, ranks=1):
+    places = torch.arange(rank, len(features), ranks)
+    return Gallery(features[places], None, places, len(features))
+
+
+def annotation(easy=(), hard=(), junk=()):
+    return dict(
+        easy=np.array(easy, int),
+        hard=np.array(hard, int),
+        junk=np.array(junk, int))
+
+
+def test_by_hand():
+    """Two queries on axes, the gallery at rising angles from the first."""
+    angles = torch.tensor([0., .1, .2, .3, .4])
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    metric = METRICS.build(dict(type='mmdino.RetrievalMAP', ks=(1, 5)))
+    metric.set_gallery(gallery(7 * features))
+    metric.process(
+        None,
+        [
+            # ranking 0 1 2 3 4; medium: j p n p n, hard: j j n p n
+            dict(
+                feature=3 * torch.tensor([1., 0.]),
+                annotation=annotation(easy=[1], hard=[3], junk=[0])),
+            # ranking 4 3 2 1 0; medium: n n p n n, hard: no positive
+            dict(
+                feature=torch.tensor([0., 1.]),
+                annotation=annotation(easy=[2]))
+        ])
+    result = metric.evaluate(2)
+    first = (1 + 1 + 1 / 2 + 2 / 3) / 4
+    second = (0 + 1 / 3) / 2
+    assert result == pytest.approx({
+        'retrieval/medium_map':
+        50 * (first + second),
+        'retrieval/medium_mp1':
+        50 * (1 + 0),
+        'retrieval/medium_mp5':
+        50 * (2 / 3 + 1 / 3),
+        'retrieval/hard_map':
+        100 * (0 + 1 / 2) / 2,
+        'retrieval/hard_mp1':
+        0.,
+        'retrieval/hard_mp5':
+        100 / 2,
+    })
+    assert metric.gallery is None
+
+
+def make(queries=7, size=20):
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    features = torch.randn(queries, 6, generator=generator)
+    kinds = [rng.permutation(size)[:9].reshape(3, 3) for _ in range(queries)]
+    samples = [
+        dict(feature=f, annotation=annotation(*k))
+        for f, k in zip(features, kinds)
+    ]
+    return samples, torch.randn(size, 6, generator=generator)
+
+
+def evaluate_rank(rank, folder):
+    """Rank 1 has a duplicate, as the sampler gives it."""
+    samples, features = make()
+    metric = RetrievalMAP()
+    metric.set_gallery(gallery(features, rank, 2))
+    metric.process(None, [*samples, samples[0]][rank::2])
+    torch.save(metric.evaluate(7), f'rank{rank}.pth')
+
+
+def test_two_ranks_equal_one(tmp_path):
+    samples, features = make()
+    metric = RetrievalMAP()
+    metric.set_gallery(gallery(features))
+    metric.process(None, samples)
+    wanted = metric.evaluate(7)
+    assert 0 < wanted['retrieval/hard_map'] < 100
+    run_ranks(evaluate_rank, tmp_path)
+    for rank in range(2):
+        assert torch.load(tmp_path / f'rank{rank}.pth') == wanted
+
+
+def test_errors():
+    with pytest.raises(ValueError, match='ks must be positive'):
+        RetrievalMAP(ks=(0, 5))
+    metric = RetrievalMAP()
+    with pytest.raises(RuntimeError, match='GalleryTestLoop'):
+        metric.process(None, [{}])
+    metric.set_gallery(gallery(torch.eye(2)))
+    with pytest.raises(KeyError, match='no `feature`.*a.jpg'):
+        metric.process(None, [dict(img_path='a.jpg')])
+    with pytest.raises(KeyError, match="no `annotation`.*'queries'"):
+        metric.process(None, [dict(feature=torch.ones(2))])
+    with pytest.raises(ValueError, match='got no query'):
+        metric.evaluate(0)

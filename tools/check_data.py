@@ -1,0 +1,31 @@
+"""Which data sets lie below a folder: python tools/check_data.py data
+
+Names the first file that is missing of each and how to lay it out.
+"""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdino.datasets.layouts import LAYOUTS
+from mmdino.evaluation.suite import CONFIGS, lacking, with_data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', type=Path, help='where the data sets lie')
+    folder = parser.parse_args().folder
+    if not folder.is_dir():
+        raise NotADirectoryError(f'There is no folder {str(folder)!r}.')
+    init_default_scope('mmdino')
+    for layout in LAYOUTS.values():
+        cfg = Config.fromfile(CONFIGS / layout.config)
+        cause = lacking(with_data(cfg, folder))
+        print(f'{layout.title}: {cause or "complete"}')
+        if cause:
+            print('    ' + layout.tree.replace('\n', '\n    '))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,65 @@
+"""Write a list file of the images whose labels low-shot learning may see:
+
+    python tools/make_split.py data/imagenet --fraction 0.01 --seed 0
+
+writes data/imagenet/low-shot_0.01_seed0.txt. --names FILE takes a published
+split instead, a file name a line, such as SimCLR's 1percent.txt.
+"""
+import argparse
+import os
+from pathlib import Path
+from typing import List
+
+from mmdino.datasets import Images
+from mmdino.datasets.split import balanced_split
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', type=Path, help='folder with train/CLASS/')
+    parser.add_argument('--fraction', type=float, default=0.01)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--names', type=Path, help='names to take instead')
+    parser.add_argument('--out', type=Path, help='the file, below ROOT')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    images = Images(str(args.root), subset='train', with_label=True)
+    items = [images.get_data_info(i) for i in range(len(images))]
+    if args.names:
+        chosen = find(items, args.names)
+        name = f'low-shot_{args.names.stem}.txt'
+    else:
+        labels = [item['gt_label'] for item in items]
+        chosen = balanced_split(labels, args.fraction, args.seed)
+        name = f'low-shot_{args.fraction:g}_seed{args.seed}.txt'
+    start = args.root / 'train'
+    lines = [
+        f'{Path(items[i]["img_path"]).relative_to(start).as_posix()} '
+        f'{items[i]["gt_label"]}\n' for i in chosen
+    ]
+    out = args.out or args.root / name
+    part = out.with_name(f'{out.name}.part')
+    part.write_text(''.join(lines))
+    os.replace(part, out)
+    print(f'{out}: {len(lines)} of {len(items)} images')
+
+
+def find(items: List[dict], names: Path) -> List[int]:
+    """Places of the images that a file names, folders left aside."""
+    place = {Path(item['img_path']).name: i for i, item in enumerate(items)}
+    wanted = [Path(line).name for line in names.read_text().splitlines()]
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of the {len(wanted)} images of {names} are not '
+            f'there, the first is {missing[0]!r}.')
+    return sorted(place[name] for name in wanted)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,92 @@
+"""Draw what the class token attends to, in images or in a video:
+
+    python tools/visualization/attention.py INPUT --checkpoint CHECKPOINT
+
+INPUT is an image, a folder of images, a zip archive or a video, of any size
+and aspect. Each image gets a folder with a map a head, their mean, the mask
+and the overlay, as large as the image, and overview.png shows the first
+twelve. A video gets a video. MMEngine's checkpoints hold their config.
+"""
+import argparse
+from pathlib import Path
+from typing import List
+
+from mmdino.datasets import Images
+from mmdino.datasets.listing import is_image
+from mmdino.datasets.transforms import LoadImage
+from mmdino.progress import track
+from mmdino.visualization import draw_attention
+from mmdino.visualization.attention_maps import AttentionMaps, write_pictures
+from mmdino.visualization.attention_video import draw_video
+from mmdino.visualization.network import load_network
+
+SHOWN = 12  # images in the overview
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('input', type=Path)
+    parser.add_argument('--checkpoint', required=True)
+    parser.add_argument('--config', help='if the checkpoint holds none')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/attention'))
+    parser.add_argument(
+        '--size', type=int, help='pixels of the short side the network sees')
+    parser.add_argument(
+        '--mass',
+        type=float,
+        default=0.6,
+        help='share of the attention that the mask keeps')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not args.input.exists():
+        raise FileNotFoundError(f'There is no file or folder {args.input}.')
+    is_video = args.input.is_file() and not (is_image(args.input.name)
+                                             or args.input.suffix == '.zip')
+    paths = [] if is_video else find_images(args.input)
+    network = load_network(args.checkpoint, args.config)
+    maps = AttentionMaps(network, args.size, args.mass)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if is_video:
+        out = args.out / f'{args.input.stem}_attention.mp4'
+        print(f'{out}: {draw_video(maps, args.input, out)} frames')
+    else:
+        draw_images(maps, paths, args.out)
+
+
+def find_images(source: Path) -> List[str]:
+    if is_image(source.name):
+        return [str(source)]
+    images = Images(str(source), with_label=False)
+    return [images.get_data_info(i)['img_path'] for i in range(len(images))]
+
+
+def draw_images(maps: AttentionMaps, paths: List[str], out: Path) -> None:
+    load = LoadImage()
+    shown = []
+    for path, folder in track(list(zip(paths, name_folders(paths))), 'Image'):
+        image = load(dict(img_path=path))['img']
+        attention = maps.attend(image)
+        write_pictures(maps.pictures(image, attention), out / folder)
+        if len(shown) < SHOWN:
+            shown.append((image[..., ::-1], attention))
+    draw_attention(*zip(*shown), out=out / 'overview.png', mass=maps.mass)
+    print(f'In {out}: overview.png and {len(paths)} folders')
+
+
+def name_folders(paths: List[str]) -> List[str]:
+    """The images' names without extension, numbered where they are equal."""
+    names = [Path(path).stem for path in paths]
+    return [
+        name if names.count(name) == 1 else f'{name}_{names[:i].count(name)}'
+        for i, name in enumerate(names)
+    ]
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,31 @@
+"""Draw the entropy and the divergence of runs side by side:
+
+    python tools/visualization/collapse.py WORK_DIR [WORK_DIR ...] --out FILE
+"""
+import argparse
+from pathlib import Path
+
+from mmdino.visualization.collapse import draw_collapse, name_runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'runs', nargs='+', type=Path, help='work dirs, or scalars.json files')
+    parser.add_argument('--names', nargs='+', help='one a run')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/collapse.png'))
+    args = parser.parse_args()
+    if args.names and len(args.names) != len(args.runs):
+        parser.error(f'{len(args.names)} names for {len(args.runs)} runs')
+    runs = dict(
+        zip(args.names, args.runs) if args.names else name_runs(args.runs))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw_collapse(runs, args.out)
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,76 @@
+"""Draw test pictures with the gallery's pictures that are most alike:
+
+    python tools/visualization/nearest.py CONFIG CHECKPOINT --out FILE.png
+
+Queries are the config's test set, the gallery is its test loop's; their
+features are kept in the folder features/ beside FILE.
+"""
+import argparse
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset
+
+from mmdino.evaluation import Features, nearest_neighbours
+from mmdino.evaluation.extraction import extract_features
+from mmdino.registry import DATASETS
+from mmdino.visualization.nearest import Picture, draw_nearest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/nearest/nearest.png'))
+    parser.add_argument('--features', type=Path, help='folder to keep them in')
+    parser.add_argument('--queries', type=int, default=8, help='rows')
+    parser.add_argument('-k', type=int, default=8, help='neighbours a row')
+    args = parser.parse_args()
+    if min(args.queries, args.k) < 1:
+        parser.error('--queries and -k must be positive')
+    init_default_scope('mmdino')
+    cfg = Config.fromfile(args.config)
+    found = extract_features(cfg, args.checkpoint, args.features
+                             or args.out.parent / 'features')
+    queries, gallery = found['queries'], found['gallery']
+    chosen = np.linspace(0,
+                         len(queries.features) - 1,
+                         min(args.queries, len(queries.features)))
+    chosen = chosen.astype(int).tolist()
+    similarities, places = nearest_neighbours(queries.features[chosen],
+                                              gallery.features, args.k)
+    shown = DATASETS.build(cfg.test_dataloader.dataset)
+    source = DATASETS.build(cfg.test_cfg.gallery_dataloader.dataset)
+    rows = []
+    for query, near, alike in zip(chosen, places.tolist(),
+                                  similarities.tolist()):
+        row = [picture(shown, queries, query)]
+        row += [picture(source, gallery, p, s) for p, s in zip(near, alike)]
+        rows.append(row)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw_nearest(rows, args.out)
+    print(args.out)
+
+
+def picture(dataset: Dataset,
+            data: Features,
+            place: int,
+            similarity: Optional[float] = None) -> Picture:
+    """A picture as the network sees it, uint8 BGR (3, H, W) before."""
+    image = torch.as_tensor(dataset[place]['inputs']).flip(0)
+    name = None
+    if data.labels is not None:
+        label = int(data.labels[place])
+        name = data.classes[label] if data.classes else str(label)
+    return Picture(image.permute(1, 2, 0).numpy(), name, similarity)
+
+
+if __name__ == '__main__':
+    main()
