@@ -13,6 +13,7 @@ from mmdino.checkpoints.names import StateDict
 from mmdino.models import VisionTransformer
 from mmdino.models.features import features
 from mmdino.registry import MODELS
+from mmdino.requirements import require
 
 Size = Tuple[int, int]
 Network = Callable[[Tensor], Tensor]  # images to features
@@ -88,6 +89,7 @@ def save_program(program: ExportedProgram, path: str) -> None:
 
 def save_onnx(program: ExportedProgram, path: str) -> None:
     """Write an ONNX file with the input ``images`` and output ``features``."""
+    require('The format onnx', 'onnx', 'onnxscript', 'onnxruntime')
     onnx = torch.onnx.export(
         program,
         dynamo=True,

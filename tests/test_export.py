@@ -1,8 +1,10 @@
+import importlib.util
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmdino import export
+from mmdino import export, requirements
 from mmdino.checkpoints import convert, save_checkpoint
 from mmdino.checkpoints.architecture import backbone_cfg
 from mmdino.checkpoints.mmdino import backbone_of
@@ -42,6 +44,9 @@ def test_position_embeddings_in_the_graph():
                                              ('torch-export', 'pt2')])
 @pytest.mark.parametrize('fixed', [False, True])
 def test_graphs(checkpoint, tmp_path, capsys, format_, ending, fixed):
+    if format_ == 'onnx':
+        pytest.importorskip('onnxscript')
+        pytest.importorskip('onnxruntime')
     options = ['--batch', 2, '--size', 24, 40] if fixed else []
     in_process('export', checkpoint, '--format', format_, '--heads', 3,
                *options)
@@ -78,6 +83,16 @@ def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
         in_process('export', checkpoint, '--format', 'torch-export', '--heads',
                    3, '--batch', 1, '--size', 16)
     assert not (tmp_path / 'ours.pt2').exists()
+
+
+def test_missing_packages(checkpoint, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        requirements, 'find_spec', lambda name: None
+        if name == 'onnxscript' else find(name))
+    with pytest.raises(SystemExit, match='onnx needs .*pip install .*script'):
+        in_process('export', checkpoint, '--format', 'onnx', '--heads', 3,
+                   '--batch', 1, '--size', 16)
 
 
 def test_not_ours(tmp_path):

@@ -41,6 +41,10 @@ def parse_args() -> argparse.Namespace:
         help='attention heads of a ViT, for --check and config.json; by '
         'default its width / 64')
     parser.add_argument(
+        '--backbone',
+        help='checkpoint of mmdino to join linear weights with, so that '
+        'tools/test.py can score them')
+    parser.add_argument(
         '--check',
         action='store_true',
         help='build both models and compare their features')
@@ -51,11 +55,12 @@ def main() -> None:
     args = parse_args()
     try:
         convert_file(args.source, args.target, args.source_format,
-                     args.target_format, args.which, args.drop, args.heads)
+                     args.target_format, args.which, args.drop, args.heads,
+                     args.backbone)
         print(f'Wrote {args.target} ({args.target_format}).')
         if args.check:
             check(args)
-    except (CheckpointError, FileNotFoundError) as error:
+    except (CheckpointError, FileNotFoundError, ImportError) as error:
         sys.exit(f'Error: {error}')
 
 

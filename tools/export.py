@@ -61,7 +61,7 @@ def main() -> None:
             save_checkpoint(backbone, out)
         else:
             out = export_graph(args, backbone)
-    except (CheckpointError, FileNotFoundError) as error:
+    except (CheckpointError, FileNotFoundError, ImportError) as error:
         sys.exit(f'Error: {error}')
     print(f'Wrote {out}')
 

@@ -1,39 +1,5 @@
 """Pretrain with a config: python tools/train.py configs/dino_vit-s16.py"""
-import argparse
-
-from mmdino.engine.launch import (add_arguments, build_runner,
-                                  leave_process_group, load_config, use_amp)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        help='continue from this checkpoint or, without a value, from the '
-        'latest one in the work dir')
-    parser.add_argument(
-        '--amp', action='store_true', help='mixed precision, on GPUs')
-    parser.add_argument(
-        '--no-validate', action='store_true', help='no k-NN on the way')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args)
-    if args.amp:
-        use_amp(cfg)
-    if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    build_runner(cfg).train()
-    leave_process_group()
-
+from mmdino.train import main
 
 if __name__ == '__main__':
     main()

@@ -8,7 +8,7 @@ from .architecture import backbone_cfg
 from .conversion import convert
 from .hf import vit_config
 from .loading import load_checkpoint
-from .mmdino import backbone_of
+from .mmdino import backbone_of, with_network
 from .saving import check_ending, replaced, save_checkpoint
 
 
@@ -18,7 +18,8 @@ def convert_file(source_path: str,
                  target: str,
                  which: Optional[str] = None,
                  drop: Optional[Sequence[str]] = None,
-                 num_heads: Optional[int] = None) -> Dict[str, Any]:
+                 num_heads: Optional[int] = None,
+                 backbone: Optional[str] = None) -> Dict[str, Any]:
     """Convert a file; on any error ``target_path`` stays as it was.
 
     Ours in .pth has ``meta`` beside the ``state_dict``, as MMEngine's; other
@@ -27,6 +28,8 @@ def convert_file(source_path: str,
 
     Args:
         num_heads: Attention heads of a ViT for config.json, by default D/64.
+        backbone: Checkpoint of ours to join a linear classifier with, so
+            that the probe can be tested.
 
     See :func:`.convert` for the others.
 
@@ -36,6 +39,9 @@ def convert_file(source_path: str,
     check_ending(target_path)
     checkpoint = load_checkpoint(source_path)
     converted = convert(checkpoint, source, target, which, drop)
+    if backbone is not None:
+        network = convert(load_checkpoint(backbone), 'mmdino', 'mmdino')
+        converted = with_network(converted, network)
     content = converted
     if target == 'mmdino' and target_path.endswith('.pth'):
         meta = dict(
@@ -44,9 +50,9 @@ def convert_file(source_path: str,
         content = dict(meta=meta, state_dict=converted)
     save_checkpoint(content, target_path)
     if target == 'hf' and osp.basename(target_path) == 'model.safetensors':
-        backbone = backbone_of(convert(converted, 'hf', 'mmdino'))
+        weights = backbone_of(convert(converted, 'hf', 'mmdino'))
         path = osp.join(osp.dirname(target_path), 'config.json')
         with replaced(path) as temporary, open(temporary, 'w') as file:
-            cfg = backbone_cfg(backbone, num_heads)
+            cfg = backbone_cfg(weights, num_heads)
             json.dump(vit_config(cfg), file, indent=2)
     return converted

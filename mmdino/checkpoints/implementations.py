@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmdino.models.backbones.vision_transformer import resize_pos_embed
 from mmdino.registry import MODELS
+from mmdino.requirements import require
 from .hf import vit_config
 from .mmdino import backbone_of
 from .names import StateDict, below
@@ -76,6 +77,7 @@ def torchvision_resnet(state: StateDict, cfg: dict) -> nn.Module:
 
 
 def hf_vit(state: StateDict, cfg: dict) -> Features:
+    require('Checking the format hf', 'transformers')
     import transformers
 
     vit, info = transformers.ViTModel.from_pretrained(

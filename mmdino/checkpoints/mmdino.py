@@ -3,7 +3,9 @@
 A flat state dict: ``backbone.*`` and ``head.*`` of the student,
 ``teacher.backbone.*`` and ``teacher.head.*``, ``centering.center`` (1, K). A
 file of a lone backbone holds it as both the student's and the teacher's, so
-that it can be tested and trained from.
+that it can be tested and trained from. A linear classifier is a
+:class:`LinearProbe`'s one head, ``heads.0.*``, with or without
+``network.backbone.*``.
 """
 from typing import Dict, Union
 
@@ -11,7 +13,7 @@ from .architecture import backbone_cfg, check_tensors, head_cfg
 from .names import CheckpointError, StateDict, below, listed, prefixed
 
 STUDENT, TEACHER = '', 'teacher.'
-LINEAR = {'head.fc.weight', 'head.fc.bias'}
+LINEAR = {'heads.0.weight', 'heads.0.bias'}
 
 
 def from_mmdino(checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
@@ -48,7 +50,23 @@ def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
 
 def is_linear(state: StateDict) -> bool:
     """Whether these are the weights of a linear classifier."""
-    return state.keys() == LINEAR
+    return state.keys() >= LINEAR
+
+
+def with_network(linear: StateDict, state: StateDict) -> StateDict:
+    """A :class:`LinearProbe` of a linear classifier and what it was for.
+
+    Args:
+        linear: The classifier's tensors, ``heads.0.*``.
+        state: A checkpoint of ours with the teacher's backbone.
+
+    Raises:
+        CheckpointError: If ``linear`` is no linear classifier.
+    """
+    if not is_linear(linear):
+        raise CheckpointError('Only a linear classifier needs a backbone '
+                              'beside it: leave out --backbone.')
+    return {**linear, **prefixed(backbone_of(state), 'network.backbone.')}
 
 
 def checked(state: StateDict) -> StateDict:
@@ -58,7 +76,7 @@ def checked(state: StateDict) -> StateDict:
         CheckpointError: Otherwise; lists the tensors.
     """
     if is_linear(state):
-        return state
+        return _checked_probe(state)
     parts = {
         network + part: below(state, f'{network}{part}.')
         for network in (STUDENT, TEACHER)
@@ -76,4 +94,17 @@ def checked(state: StateDict) -> StateDict:
         if tensors:
             infer = head_cfg if name.endswith('head') else backbone_cfg
             check_tensors(tensors, infer(tensors), name)
+    return state
+
+
+def _checked_probe(state: StateDict) -> StateDict:
+    network = below(state, 'network.backbone.')
+    leftover = state.keys() - LINEAR - prefixed(network,
+                                                'network.backbone.').keys()
+    if leftover:
+        raise CheckpointError(
+            "A linear classifier has one head, and no place for "
+            f'{listed(leftover)}. Give --drop PREFIX to leave out others.')
+    if network:
+        check_tensors(network, backbone_cfg(network), 'backbone')
     return state

@@ -9,6 +9,7 @@ from .mmdino import backbone_of, from_backbone, is_linear
 from .names import StateDict, flipped, prefixed, rename
 
 BACKBONE = (('backbone.{p}', '{p}'), )
+LINEAR = (('head.fc.{p}', 'heads.0.{p}'), )
 # XCiT's: theirs, ours. The stem is numbered and joined apart.
 XCIT_NAMES = (
     ('cls_token', 'model.cls_token'),
@@ -35,8 +36,8 @@ def from_mmpretrain(
         checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
     """Our state dict of a backbone or of a linear classifier."""
     state = checkpoint.get('state_dict', checkpoint)
-    if is_linear(state):
-        return state
+    if 'head.fc.weight' in state:
+        return rename(state, LINEAR, 'A linear classifier')
     backbone = rename(state, BACKBONE, "mmpretrain's backbone")
     if 'xca_layers.0.gamma1' in backbone:
         backbone = rename(backbone, XCIT_NAMES, "mmpretrain's XCiT")
@@ -45,7 +46,7 @@ def from_mmpretrain(
 
 def to_mmpretrain(state: StateDict) -> StateDict:
     if is_linear(state):
-        return state
+        return rename(state, flipped(LINEAR), "mmpretrain's LinearClsHead")
     backbone = backbone_of(state)
     if family(backbone) == 'xcit':
         backbone = rename(backbone, flipped(XCIT_NAMES), "mmpretrain's XCiT")

@@ -20,7 +20,7 @@ from .weight_norm import from_legacy, to_legacy
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
-LINEAR_NAMES = (('module.linear.{p}', 'head.fc.{p}'), )
+LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
 # Beside the weights of a linear classifier.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 

@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdino.checkpoints import use_safe_loading
+from mmdino.resources import find_config
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
@@ -26,7 +27,8 @@ AMP = dict(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or name of a packaged config')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--cfg-options',
@@ -50,6 +52,7 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: If the config does not exist.
         ValueError: If a key looks misspelled.
     """
+    args.config = find_config(args.config)
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     # Modules beside the config can be named in its custom_imports.

@@ -85,8 +85,10 @@ def test_linear_weights():
             'module.linear.bias': torch.randn(10)
         })
     ours = convert(official, 'official', 'mmdino')
-    assert ours.keys() == {'head.fc.weight', 'head.fc.bias'}
-    assert same(convert(ours, 'mmdino', 'mmpretrain'), ours)
+    assert ours.keys() == {'heads.0.weight', 'heads.0.bias'}
+    theirs = convert(ours, 'mmdino', 'mmpretrain')
+    assert theirs.keys() == {'head.fc.weight', 'head.fc.bias'}
+    assert same(convert(theirs, 'mmpretrain', 'mmdino'), ours)
     back = convert(ours, 'mmdino', 'official')
     assert same(back['state_dict'], official['state_dict'])
 

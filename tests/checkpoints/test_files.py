@@ -10,6 +10,9 @@ from mmengine.runner import CheckpointLoader
 from mmdino.checkpoints import (CheckpointError, convert, convert_file,
                                 load_checkpoint, save_checkpoint,
                                 use_safe_loading)
+from mmdino.checkpoints.architecture import backbone_cfg
+from mmdino.checkpoints.names import below
+from mmdino.models.probes import LinearProbe
 from tests.checkpoints import states
 from tests.checkpoints.test_conversion import same
 from tests.tools.test_train_and_test import in_process
@@ -58,6 +61,35 @@ def test_for_transformers(official, tmp_path):
         tmp_path / 'vit', add_pooling_layer=False)
     cls = load_checkpoint(official)['teacher']['backbone.cls_token']
     assert torch.equal(vit.embeddings.cls_token, cls)
+
+
+def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
+    weights = {
+        'module.linear.weight': torch.randn(10, 48),
+        'module.linear.bias': torch.randn(10)
+    }
+    torch.save(dict(state_dict=weights), tmp_path / 'linear.pth')
+    ours, probe = str(tmp_path / 'ours.pth'), str(tmp_path / 'probe.pth')
+    convert_file(official, ours, 'official', 'mmdino')
+    convert_file(
+        str(tmp_path / 'linear.pth'),
+        probe,
+        'official',
+        'mmdino',
+        backbone=ours)
+    state = load_checkpoint(probe)['state_dict']
+    cfg = backbone_cfg(below(state, 'network.backbone.'), states.NUM_HEADS)
+    model = LinearProbe(
+        backbone=cfg,
+        features=dict(type='LastBlocks', n=2),
+        num_classes=10,
+        learning_rates=[.001])
+    model.load_state_dict(state)
+    assert torch.equal(model.heads[0].bias, weights['module.linear.bias'])
+    back = convert(state, 'mmdino', 'official', drop=['network.'])
+    assert same(back, dict(state_dict=weights))
+    with pytest.raises(CheckpointError, match='leave out --backbone'):
+        convert_file(official, ours, 'official', 'mmdino', backbone=ours)
 
 
 def test_a_full_checkpoint_does_not_fit_safetensors(official, tmp_path):

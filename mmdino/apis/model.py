@@ -1,0 +1,94 @@
+"""A trained model in a line."""
+import os.path as osp
+from typing import Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+
+from mmdino.checkpoints import FORMATS, CheckpointError, load_checkpoint
+from mmdino.checkpoints.architecture import head_cfg
+from mmdino.checkpoints.names import below, listed
+from mmdino.models import DINO
+from mmdino.registry import MODELS
+from mmdino.resources import find_config
+from .zoo import PublishedModel, list_models
+
+
+def get_model(name: str,
+              checkpoint: Optional[str] = None,
+              device: Optional[str] = None) -> DINO:
+    """Build a model and load its weights.
+
+    Nothing is downloaded: the file has to be there.
+
+    Args:
+        name: A name of :func:`list_models`, a config file, or the name of a
+            packaged config.
+        checkpoint: Checkpoint of mmdino; for a published model by default
+            checkpoints/NAME.pth.
+        device: By default the GPU if there is one.
+
+    Returns:
+        DINO: In eval mode; the config is its attribute ``cfg``.
+
+    Raises:
+        FileNotFoundError: If there is no such file; says where to get it and
+            how to convert it.
+        ValueError: If a config comes without a checkpoint.
+        CheckpointError: If the weights are not this model's.
+    """
+    published = {model.name: model for model in list_models()}.get(name)
+    if published is not None:
+        checkpoint = checkpoint or published.checkpoint
+        _require(published, checkpoint)
+    if checkpoint is None:
+        raise ValueError(
+            f'{name!r} is a config: give the checkpoint as well. Published '
+            f'models are {[model.name for model in list_models()]}.')
+    cfg = Config.fromfile(
+        find_config(name if published is None else published.config))
+    state = FORMATS['mmdino'].from_(load_checkpoint(checkpoint))
+    model = _build(cfg, state)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model.to(device)
+    model.eval()
+    return model
+
+
+def _require(published: PublishedModel, checkpoint: str) -> None:
+    if not osp.isfile(checkpoint):
+        raise FileNotFoundError(
+            f'There is no {checkpoint}, and nothing is downloaded unasked. '
+            f'Get the authors\' weights from {published.url} and convert '
+            f'them with `{published.convert}`, or give your own file as '
+            'checkpoint.')
+
+
+def _build(cfg: Config, state: dict) -> DINO:
+    head = below(state, 'teacher.head.')
+    if head:
+        sizes = head_cfg(head)
+        cfg.model.head.update({
+            key: value
+            for key, value in sizes.items()
+            if key not in ('type', 'in_channels')
+        })
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope(cfg.get('default_scope', 'mmdino'))
+    with DefaultScope.overwrite_default_scope('mmdino'):
+        model = MODELS.build(cfg.model)
+    try:
+        missing, leftover = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # shapes
+        raise CheckpointError(f'The checkpoint does not fit {cfg.filename}: '
+                              f'{error}') from error
+    # A lone backbone has no heads and no centre; features need none.
+    parts = ('head.', 'teacher.head.', 'centering.')
+    lacking = [key for key in missing if head or not key.startswith(parts)]
+    if lacking or leftover:
+        raise CheckpointError(
+            f'The checkpoint does not fit {cfg.filename}: missing '
+            f'{listed(lacking)}; left over {listed(leftover)}.')
+    model.cfg = cfg
+    return model

@@ -1,0 +1,132 @@
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from PIL import Image
+
+from mmdino.apis import (AttentionVisualizer, FeatureExtractor, get_model,
+                         list_images, list_models)
+from mmdino.checkpoints import CheckpointError, convert, save_checkpoint
+from mmdino.datasets import Images
+from tests.checkpoints import states
+from tests.tiny import model_cfg
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A config, checkpoints and five images, the last one smaller."""
+    root = tmp_path_factory.mktemp('apis')
+    cfg = Config(dict(model=model_cfg(), default_scope='mmdino'))
+    base = Config.fromfile('configs/_base_/datasets/imagenet_multi_crop.py')
+    pipeline = base.test_pipeline
+    pipeline[1].scale, pipeline[2].crop_size = 36, 32
+    cfg.test_dataloader = dict(dataset=dict(pipeline=pipeline))
+    cfg.dump(root / 'tiny.py')
+    for name, state in (('lone', states.vit()), ('full',
+                                                 states.full(states.vit(),
+                                                             24))):
+        save_checkpoint(
+            convert(state, 'official', 'mmdino'), str(root / f'{name}.pth'))
+    (root / 'images/b').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, side in zip(('a', 'b/c', 'd', 'e', 'f'), (40, 48, 50, 60, 34)):
+        pixels = rng.integers(0, 256, (side, side + 3, 3), np.uint8)
+        Image.fromarray(pixels).save(root / f'images/{name}.png')
+    return root
+
+
+@pytest.mark.parametrize('name', ['lone', 'full'])
+def test_features(folder, name):
+    extract = FeatureExtractor(
+        str(folder / 'tiny.py'), str(folder / f'{name}.pth'), 'cpu', 2)
+    features = extract(folder / 'images')
+    assert features.shape == (5, 24) and features.dtype == torch.float32
+    # what the data set and the model give
+    pipeline = extract.model.cfg.test_dataloader.dataset.pipeline
+    dataset = Images(str(folder / 'images'), pipeline=pipeline)
+    items = [dataset[i] for i in range(len(dataset))]
+    samples = extract.model.test_step(default_collate(items))
+    expected = torch.stack([sample.feature for sample in samples])
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def url(folder):
+    """The folder, served on this machine."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+def test_every_kind_of_image_gives_the_same(folder, url):
+    extract = FeatureExtractor(
+        str(folder / 'tiny.py'), str(folder / 'lone.pth'), 'cpu')
+    path = folder / 'images/a.png'
+    picture = Image.open(path)
+    kinds = [
+        path,
+        str(path), f'{url}/images/a.png', picture,
+        np.asarray(picture),
+        picture.convert('RGBA')
+    ]
+    features = extract(kinds)
+    assert torch.equal(features, features[:1].expand_as(features))
+
+
+def test_attention(folder):
+    look = AttentionVisualizer(
+        str(folder / 'tiny.py'), str(folder / 'lone.pth'), 'cpu')
+    maps = look(folder / 'images')
+    assert [m.shape for m in maps] == [(3, 4, 4)] * 5
+    assert all((m.sum((1, 2)) < 1).all() for m in maps)
+    look.draw(folder / 'images/a.png', str(folder / 'out.png'))
+    assert Image.open(folder / 'out.png').size[0] > 100
+
+
+def test_the_published_models():
+    models = list_models()
+    assert len(models) == 9
+    for model in models:
+        cfg = Config.fromfile(model.config)
+        assert model.file in model.convert and model.name in model.convert
+        knn = model.metrics['k-NN top-1, %']
+        assert f'k-NN {knn}' in ' '.join(
+            open(cfg.filename).read().replace('#', '').split())
+    assert [m.name
+            for m in list_models('dino_xcit-s12-p?')] == ['dino_xcit-s12-p8']
+
+
+def test_absent_files(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+            FileNotFoundError, match='https://.*deitsmall16.*convert'):
+        get_model('dino_vit-s16')
+    with pytest.raises(ValueError, match='give the checkpoint'):
+        get_model(str(folder / 'tiny.py'))
+    with pytest.raises(FileNotFoundError, match="no config 'dino_vit-s15'"):
+        get_model('dino_vit-s15', str(folder / 'lone.pth'))
+
+
+def test_weights_of_another_model(folder, tmp_path):
+    path = str(tmp_path / 'xcit.pth')
+    save_checkpoint(convert(states.xcit(), 'timm', 'mmdino'), path)
+    with pytest.raises(CheckpointError, match='does not fit'):
+        get_model(str(folder / 'tiny.py'), path)
+
+
+@pytest.mark.parametrize('images, error, message', [
+    ([], ValueError, 'no image'),
+    ('nowhere.jpg', FileNotFoundError, "no image 'nowhere.jpg'"),
+    ([3], TypeError, 'got int'),
+    (np.zeros((2, 8, 8, 3), np.uint8), ValueError, 'Give several as a list'),
+])
+def test_bad_images(images, error, message):
+    with pytest.raises(error, match=message):
+        list_images(images)
