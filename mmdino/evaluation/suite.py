@@ -13,9 +13,10 @@ from mmengine.config import Config
 
 from mmdino.datasets.split import balanced_split
 from mmdino.registry import DATASETS, MODELS
+from mmdino.resources import resource
 from .feature_file import load_features
 
-CONFIGS = Path(__file__).parents[2] / 'configs' / 'eval'
+CONFIGS = resource('configs') / 'eval'
 NETWORK = ('backbone', 'neck', 'head', 'centering', 'loss',
            'data_preprocessor')
 # Learning rates of linear classifiers on other data than ImageNet: fewer

@@ -16,11 +16,12 @@ from typing import Dict, List, Optional, Sequence
 from mmengine.config import Config
 
 from mmdino.datasets.layouts import LAYOUTS
+from mmdino.resources import resource
 from mmdino.visualization import read_scalars
 from .report import Outcome
 from .suite import Evaluation, Job, fit_machine, lacking, with_data
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TOOLS = resource('tools')
 PROGRESS = re.compile(r'\[ *\d+/\d+\]')  # what also goes to the screen
 
 
