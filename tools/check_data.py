@@ -8,8 +8,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdino.datasets.layouts import LAYOUTS
-from mmdino.evaluation.suite import CONFIGS, lacking, with_data
+from mmdino.datasets.layouts import LAYOUTS, first_missing
+from mmdino.evaluation.suite_configs import lacking, with_data
+from mmdino.resources import resource
 
 
 def main() -> None:
@@ -20,8 +21,9 @@ def main() -> None:
         raise NotADirectoryError(f'There is no folder {str(folder)!r}.')
     init_default_scope('mmdino')
     for layout in LAYOUTS.values():
-        cfg = Config.fromfile(CONFIGS / layout.config)
-        cause = lacking(with_data(cfg, folder))
+        cfg = Config.fromfile(resource('configs') / layout.config)
+        cause = first_missing(layout, folder) or lacking(
+            with_data(cfg, folder))
         print(f'{layout.title}: {cause or "complete"}')
         if cause:
             print('    ' + layout.tree.replace('\n', '\n    '))

@@ -19,6 +19,7 @@ from mmdino.evaluation.suite_runner import SuiteRunner
 
 PICTURES = dict(tsne='t-SNE', nearest='nearest neighbours')
 KEYS = [*(e.key for e in EVALUATIONS), *PICTURES]
+LONG = [e.key for e in EVALUATIONS if e.long]
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,9 +38,9 @@ def parse_args() -> argparse.Namespace:
         '--only',
         nargs='+',
         choices=KEYS,
-        default=KEYS,
+        default=[key for key in KEYS if key not in LONG],
         metavar='KEY',
-        help=f'some of: {" ".join(KEYS)}')
+        help=f'some of: {" ".join(KEYS)}; by default all but fine-tuning')
     parser.add_argument(
         '--processes', type=int, default=1, help='GPUs, or CPU processes')
     return parser.parse_args()

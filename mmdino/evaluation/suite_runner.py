@@ -15,11 +15,12 @@ from typing import Dict, List, Optional, Sequence
 
 from mmengine.config import Config
 
-from mmdino.datasets.layouts import LAYOUTS
+from mmdino.datasets.layouts import LAYOUTS, first_missing
 from mmdino.resources import resource
 from mmdino.visualization import read_scalars
 from .report import Outcome
-from .suite import Evaluation, Job, fit_machine, lacking, with_data
+from .suite import Evaluation
+from .suite_configs import Job, fit_machine, lacking, with_data
 
 TOOLS = resource('tools')
 PROGRESS = re.compile(r'\[ *\d+/\d+\]')  # what also goes to the screen
@@ -113,6 +114,10 @@ class SuiteRunner:
                 return cause
         if evaluation.saved:
             self._extract()
+        layout = LAYOUTS.get(evaluation.layout)
+        cause = layout and first_missing(layout, self.job.data)
+        if cause:
+            return cause
         try:
             cfg = evaluation.prepare(self.job)
         except (OSError, ValueError) as error:

@@ -4,9 +4,12 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmdino.evaluation.suite import EVALUATIONS, Job
+from mmdino.datasets.layouts import LAYOUTS
+from mmdino.evaluation.suite import EVALUATIONS
+from mmdino.evaluation.suite_configs import Job
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
+from tests.transfer.benchmarks import WRITERS
 
 
 @pytest.fixture(scope='module')
@@ -72,6 +75,8 @@ def test_every_evaluation_prepares_a_config(tmp_path):
             continue
         cfg = evaluation.prepare(job)
         assert cfg.model.backbone == config.model.backbone, evaluation.key
+        if evaluation.long:
+            assert cfg.model.head.in_channels == 96
         assert 'data/' not in cfg.pretty_text.replace(str(tmp_path), '')
         if evaluation.key == 'linear':
             assert cfg.model.num_classes == 10
@@ -79,6 +84,34 @@ def test_every_evaluation_prepares_a_config(tmp_path):
             assert cfg.model.checkpoint == 'x.pth'
             assert cfg.train_dataloader.dataset.split == 'train'
             assert cfg.val_dataloader.dataset.split == 'test'
+
+
+def test_the_checker_names_the_first_missing_file(tmp_path, capsys,
+                                                  monkeypatch):
+    folder, write = WRITERS['flowers102']
+    write(tmp_path / folder, monkeypatch)
+    in_process('check_data', tmp_path)
+    lines = {
+        line.partition(':')[0]: line
+        for line in capsys.readouterr().out.splitlines()
+    }
+    assert lines['Oxford Flowers-102'].endswith(': complete')
+    for name, file in (('Stanford Cars',
+                        'stanford_cars/devkit/cars_train_annos.mat'),
+                       ('CIFAR-10, Python version',
+                        'cifar10/cifar-10-batches-py/batches.meta'),
+                       ('DAVIS 2017, trainval, 480p',
+                        'DAVIS/ImageSets/2017/val.txt'),
+                       ('Revisited Oxford',
+                        'revisitop/roxford5k/gnd_roxford5k.pkl'),
+                       ('iNaturalist 2018', 'inaturalist2018/train2018.json'),
+                       ('PASCAL VOC 2012, trainval',
+                        'VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt')):
+        assert str(tmp_path / file) in lines[name], name
+    assert all(layout.title in lines for layout in LAYOUTS.values())
+    (tmp_path / folder / 'setid.mat').unlink()
+    in_process('check_data', tmp_path)
+    assert 'flowers102/setid.mat does not exist' in capsys.readouterr().out
 
 
 def test_missing_files(tmp_path):
