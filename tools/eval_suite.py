@@ -72,9 +72,8 @@ def run(key: str, runner: SuiteRunner) -> Outcome:
         options = ['--features', features, '--out', runner.folder / key]
     elif key == 'nearest':
         options = [
-            '--features', runner.job.features,
-            runner.job.features / 'config.py', runner.job.checkpoint, '--out',
-            runner.folder / key / 'nearest.png'
+            '--features', runner.job.features, runner.config,
+            runner.job.checkpoint, '--out', runner.folder / key / 'nearest.png'
         ]
     else:
         evaluation = next(e for e in EVALUATIONS if e.key == key)

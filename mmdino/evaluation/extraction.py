@@ -1,4 +1,5 @@
 """From a test loop's two data sets to their feature files."""
+import copy
 from pathlib import Path
 from typing import Dict, Union
 
@@ -56,7 +57,7 @@ def _embed(cfg: Config, checkpoint: str, part: str, loader: dict,
         test_cfg=dict(
             type='mmengine.TestLoop', fp16=cfg.test_cfg.get('fp16', False)),
         test_evaluator=dict(type='SaveFeatures', out=str(path)))
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     for key, value in settings.items():
         cfg[key] = value
     cfg.model.pop('predict_attention', None)

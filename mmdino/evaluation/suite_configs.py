@@ -4,6 +4,7 @@ An evaluation on a benchmark takes data, loop and measure from a config of
 ``configs/`` and the network from the config of a pretraining run. The others
 are measured on that run's own test set against its own gallery.
 """
+import copy
 import os
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
@@ -115,7 +116,7 @@ def fine_tune(name: str) -> Callable[[Job], Config]:
 
 def own_attention(job: Job) -> Config:
     """Attention against the masks of the run's own test set."""
-    cfg = job.config.copy()
+    cfg = copy.deepcopy(job.config)
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     wanted = [e for e in evaluators if e.type == 'AttentionJaccard']

@@ -53,6 +53,8 @@ class SuiteRunner:
         fit_machine(cfg)
         self.job = Job(cfg, os.path.abspath(checkpoint), data,
                        folder / 'features')
+        self.config = folder / 'config.py'
+        cfg.dump(self.config)
 
     def evaluate(self, evaluation: Evaluation) -> Outcome:
         """Run one evaluation, or say what keeps it from being run."""
@@ -135,11 +137,9 @@ class SuiteRunner:
         if (folder / 'queries.npz').exists():
             return
         folder.mkdir(exist_ok=True)
-        self.job.config.dump(folder / 'config.py')
-        self._call(
-            'extract_features',
-            [folder / 'config.py', self.job.checkpoint, '--out', folder],
-            folder, self.processes)
+        self._call('extract_features',
+                   [self.config, self.job.checkpoint, '--out', folder], folder,
+                   self.processes)
 
     def _test(self, evaluation: Evaluation, folder: Path) -> Dict[str, float]:
         arguments = [folder / 'config.py']

@@ -26,8 +26,10 @@ def suite(run):  # noqa: F811
 
 
 def test_measures_what_it_can_and_says_what_is_lacking(suite, run):  # noqa
-    knn, few, davis, attention = suite('knn', 'low-shot-10', 'davis',
-                                       'attention')
+    knn, few, davis, attention, nearest = suite('knn', 'low-shot-10', 'davis',
+                                                'attention', 'nearest')
+    assert nearest['pictures'] == ['nearest/nearest.png']
+    assert (run / 'suite/nearest/nearest.png').exists()
     assert knn['data'] == few['data'] == 'ShapeScenes'
     assert set(
         knn['values']) == {f'{k}-NN top-1, %'
