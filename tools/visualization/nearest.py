@@ -40,10 +40,8 @@ def main() -> None:
     found = extract_features(cfg, args.checkpoint, args.features
                              or args.out.parent / 'features')
     queries, gallery = found['queries'], found['gallery']
-    chosen = np.linspace(0,
-                         len(queries.features) - 1,
-                         min(args.queries, len(queries.features)))
-    chosen = chosen.astype(int).tolist()
+    random = np.random.RandomState(0)  # data sets are often sorted by class
+    chosen = random.permutation(len(queries.features))[:args.queries].tolist()
     similarities, places = nearest_neighbours(queries.features[chosen],
                                               gallery.features, args.k)
     shown = DATASETS.build(cfg.test_dataloader.dataset)
