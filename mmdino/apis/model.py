@@ -15,7 +15,7 @@ from mmdino.resources import find_config
 from .zoo import PublishedModel, list_models
 
 
-def get_model(name: str,
+def get_model(name: Optional[str] = None,
               checkpoint: Optional[str] = None,
               device: Optional[str] = None) -> DINO:
     """Build a model and load its weights.
@@ -24,7 +24,8 @@ def get_model(name: str,
 
     Args:
         name: A name of :func:`list_models`, a config file, or the name of a
-            packaged config.
+            packaged config; by default the config that MMEngine keeps in the
+            checkpoint.
         checkpoint: Checkpoint of mmdino; for a published model by default
             checkpoints/NAME.pth.
         device: By default the GPU if there is one.
@@ -35,7 +36,8 @@ def get_model(name: str,
     Raises:
         FileNotFoundError: If there is no such file; says where to get it and
             how to convert it.
-        ValueError: If a config comes without a checkpoint.
+        ValueError: If a config comes without a checkpoint, or a checkpoint
+            that holds no config without one.
         CheckpointError: If the weights are not this model's.
     """
     published = {model.name: model for model in list_models()}.get(name)
@@ -46,14 +48,24 @@ def get_model(name: str,
         raise ValueError(
             f'{name!r} is a config: give the checkpoint as well. Published '
             f'models are {[model.name for model in list_models()]}.')
-    cfg = Config.fromfile(
-        find_config(name if published is None else published.config))
-    state = FORMATS['mmdino'].from_(load_checkpoint(checkpoint))
-    model = _build(cfg, state)
+    loaded = load_checkpoint(checkpoint)
+    if name is None:
+        cfg = _kept_config(loaded, checkpoint)
+    else:
+        cfg = Config.fromfile(
+            find_config(name if published is None else published.config))
+    model = _build(cfg, FORMATS['mmdino'].from_(loaded))
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     model.eval()
     return model
+
+
+def _kept_config(loaded: dict, checkpoint: str) -> Config:
+    text = loaded.get('meta', {}).get('cfg')
+    if not text:
+        raise ValueError(f'{checkpoint} holds no config: give one.')
+    return Config.fromstring(text, '.py')
 
 
 def _require(published: PublishedModel, checkpoint: str) -> None:

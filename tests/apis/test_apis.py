@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmdino.apis import (AttentionVisualizer, FeatureExtractor, get_model,
                          list_images, list_models)
-from mmdino.checkpoints import CheckpointError, convert, save_checkpoint
+from mmdino.checkpoints import (CheckpointError, convert, load_checkpoint,
+                                save_checkpoint)
 from mmdino.datasets import Images
 from tests.checkpoints import states
 from tests.tiny import model_cfg
@@ -130,3 +131,16 @@ def test_weights_of_another_model(folder, tmp_path):
 def test_bad_images(images, error, message):
     with pytest.raises(error, match=message):
         list_images(images)
+
+
+def test_a_checkpoint_may_hold_its_config(folder):
+    state = load_checkpoint(str(folder / 'full.pth'))
+    text = Config.fromfile(folder / 'tiny.py').pretty_text
+    kept = folder / 'kept.pth'
+    state = state.get('state_dict', state)
+    torch.save(dict(state_dict=state, meta=dict(cfg=text)), kept)
+    model = get_model(checkpoint=str(kept), device='cpu')
+    wanted = get_model(
+        str(folder / 'tiny.py'), str(folder / 'full.pth'), 'cpu')
+    for name, weight in model.state_dict().items():
+        assert weight.equal(wanted.state_dict()[name])

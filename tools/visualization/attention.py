@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import List
 
+from mmdino.apis import get_model
 from mmdino.datasets import Images
 from mmdino.datasets.listing import is_image
 from mmdino.datasets.transforms import LoadImage
@@ -18,7 +19,6 @@ from mmdino.progress import track
 from mmdino.visualization import draw_attention
 from mmdino.visualization.attention_maps import AttentionMaps, write_pictures
 from mmdino.visualization.attention_video import draw_video
-from mmdino.visualization.network import load_network
 
 SHOWN = 12  # images in the overview
 
@@ -29,7 +29,8 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', type=Path)
     parser.add_argument('--checkpoint', required=True)
-    parser.add_argument('--config', help='if the checkpoint holds none')
+    parser.add_argument(
+        '--config', help='file or name, if the checkpoint holds none')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/attention'))
     parser.add_argument(
@@ -49,8 +50,8 @@ def main() -> None:
     is_video = args.input.is_file() and not (is_image(args.input.name)
                                              or args.input.suffix == '.zip')
     paths = [] if is_video else find_images(args.input)
-    network = load_network(args.checkpoint, args.config)
-    maps = AttentionMaps(network, args.size, args.mass)
+    model = get_model(args.config, args.checkpoint)
+    maps = AttentionMaps(model, args.size, args.mass)
     args.out.mkdir(parents=True, exist_ok=True)
     if is_video:
         out = args.out / f'{args.input.stem}_attention.mp4'
