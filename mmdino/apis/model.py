@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmdino.checkpoints import FORMATS, CheckpointError, load_checkpoint
+from mmdino.checkpoints import CheckpointError, load_checkpoint
 from mmdino.checkpoints.architecture import head_cfg
 from mmdino.checkpoints.names import below, listed
 from mmdino.models import DINO
@@ -54,7 +54,7 @@ def get_model(name: Optional[str] = None,
     else:
         cfg = Config.fromfile(
             find_config(name if published is None else published.config))
-    model = _build(cfg, FORMATS['mmdino'].from_(loaded))
+    model = _build(cfg, loaded.get('state_dict', loaded))
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     model.eval()
