@@ -8,4 +8,5 @@ source tools/venv.sh
 use_venv onedl,tests
 # More threads than free cores slow tiny tensors down a hundredfold.
 export OMP_NUM_THREADS=1
-exec python -m pytest "$@"
+# A file stays in one process, for its fixtures.
+exec python -m pytest -n auto --dist loadfile "$@"
