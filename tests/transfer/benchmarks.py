@@ -31,10 +31,9 @@ def write_cifar(root, patch, cls=CIFAR10, labels='labels'):
     for attribute in ('train_list', 'test_list'):
         entries = []
         for name, _ in getattr(cls, attribute):
-            content = {
-                'data': rng.integers(0, 256, (NUM, 3072), np.uint8),
-                labels: list(range(NUM))
-            }
+            data = rng.integers(0, 100, (NUM, 3072), np.uint8)
+            data[:, :1024] += 150  # the red plane comes first
+            content = {'data': data, labels: list(range(NUM))}
             entries.append([name, write(name, content)])
         patch.setattr(cls, attribute, entries)
     names = {cls.meta['key']: [f'class {i}' for i in range(NUM)]}

@@ -154,3 +154,20 @@ def test_inaturalist_names_what_is_missing(tmp_path):
         INaturalist(str(tmp_path), 'val2018.json')
     with pytest.raises(FileNotFoundError, match='val2019.json'):
         INaturalist(str(tmp_path), 'val2019.json')
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'cifar100'])
+def test_red_pictures_of_cifar_reach_the_network_as_red(
+        name, tmp_path, monkeypatch):
+    folder, write = WRITERS[name]
+    write(tmp_path / folder, monkeypatch)
+    cfg = Config.fromfile(ROOT / f'finetune_vit-s16_{name}.py')
+    cfg = with_data(cfg, tmp_path)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset.pipeline = [dict(type='mmpretrain.PackInputs')]
+        item = DATASETS.build(loader.dataset)[0]
+        images = preprocessor(dict(inputs=item['inputs'][None]))['inputs']
+        red, green, blue = images.mean((0, 2, 3)).tolist()
+        # of 199.5, 49.5 and 49.5: 1.3, -1.2 and -0.9
+        assert red > 1 and max(green, blue) < -.5

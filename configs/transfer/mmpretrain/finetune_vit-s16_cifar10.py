@@ -2,7 +2,8 @@
 # are the authors' own.
 _base_ = '_base_/finetune.py'
 
-model = dict(head=dict(num_classes=10))
+# CIFAR's arrays are RGB, where image files are read as BGR.
+model = dict(data_preprocessor=dict(to_rgb=False), head=dict(num_classes=10))
 
 train_dataloader = dict(
     dataset=dict(

@@ -2,7 +2,8 @@
 # for ViT-B.
 _base_ = '_base_/finetune.py'
 
-model = dict(head=dict(num_classes=100))
+# CIFAR's arrays are RGB, where image files are read as BGR.
+model = dict(data_preprocessor=dict(to_rgb=False), head=dict(num_classes=100))
 
 train_dataloader = dict(
     dataset=dict(
