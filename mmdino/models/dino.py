@@ -124,10 +124,13 @@ class DINO(BaseSelfSupervisor):
             list[DataSample]: The same, with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (heads, h, w).
         """
-        outputs = dict(feature=self.extract_feat(inputs))
+        outputs = {}
         if self.predict_attention:
-            outputs['attention'] = self.teacher.backbone.class_attention(
-                inputs)
+            with self.teacher.backbone.recorded_attention() as maps:
+                outputs['feature'] = self.extract_feat(inputs)
+            outputs['attention'] = maps[0]
+        else:
+            outputs['feature'] = self.extract_feat(inputs)
         for name, values in outputs.items():
             for sample, value in zip(data_samples, values):
                 sample.set_field(value, name)

@@ -142,9 +142,14 @@ def test_features_and_predictions_are_the_teachers():
     features = model(images)
     torch.testing.assert_close(features, model.teacher.backbone(images)[0])
     assert not features.requires_grad
+    teacher, passes = model.teacher.backbone, []
+    maps = teacher.class_attention(images)
+    teacher.layers[0].register_forward_hook(lambda *args: passes.append(1))
     samples = model(images, [DataSample(), DataSample()], mode='predict')
+    assert len(passes) == 1  # gives both
     torch.testing.assert_close(samples[1].feature, features[1])
     assert samples[0].attention.shape == (3, 4, 6)
+    torch.testing.assert_close(samples[1].attention, maps[1])
 
 
 def test_checkpoint_holds_both_networks_and_the_center():

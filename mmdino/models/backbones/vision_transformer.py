@@ -3,7 +3,8 @@
 B images, N patch tokens, D features, H heads; h x w patches, h w = N.
 """
 import math
-from typing import List, Optional, Tuple, Union
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -59,8 +60,9 @@ class VisionTransformer(_VisionTransformer):
     tools fit. What differs: the initialisation (trunc_normal(.02) on every
     linear layer, on the position embeddings and on the class token), position
     embeddings at other sizes (:func:`resize_pos_embed`), images that are no
-    multiple of the patch are refused instead of padded, and the two methods
-    :meth:`last_blocks` and :meth:`last_attention`.
+    multiple of the patch are refused instead of padded, and the methods
+    :meth:`last_blocks`, :meth:`last_attention`, :meth:`class_attention` and
+    :meth:`recorded_attention`.
 
     DINO's ViT-S is ``arch='deit-small'``, its ViT-B ``arch='deit-base'``.
 
@@ -185,14 +187,8 @@ class VisionTransformer(_VisionTransformer):
             Tensor: Shape (B, H, 1 + N, 1 + N): rows attend to columns, the
             class token is the first of both.
         """
-        x, _ = self.embed(x)
-        for layer in self.layers[:-1]:
-            x = layer(x)
-        attn = self.layers[-1].attn
-        qkv = attn.qkv(self.layers[-1].ln1(x))
-        q, k, _ = qkv.unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
-        scores = torch.einsum('bnhd,bmhd->bhnm', q, k) * attn.head_dims**-0.5
-        return scores.softmax(dim=-1)
+        tokens, _ = self._last_attended(x)
+        return _attention(self.layers[-1].attn, tokens)
 
     def class_attention(self, x: Tensor) -> Tensor:
         """Last-block attention of the class token over the patches.
@@ -204,8 +200,39 @@ class VisionTransformer(_VisionTransformer):
             Tensor: Shape (B, H, h, w). The class token's attention to itself
             is left out, so a map sums to less than 1.
         """
-        grid = tuple(size // self.patch_size for size in x.shape[-2:])
-        return self.last_attention(x)[:, :, 0, 1:].unflatten(-1, grid)
+        tokens, grid = self._last_attended(x)
+        return _class_attention(self.layers[-1].attn, tokens, grid)
+
+    @contextmanager
+    def recorded_attention(self) -> Iterator[List[Tensor]]:
+        """Collect the attention of the forward passes made meanwhile.
+
+        Saves a second pass where the features are wanted as well.
+
+        Yields:
+            list[Tensor]: Grows by what :meth:`class_attention` gives for the
+            images of each pass.
+        """
+        grids, maps = [], []
+
+        def record(attn: nn.Module, inputs: Tuple[Tensor]) -> None:
+            maps.append(_class_attention(attn, inputs[0], grids.pop()))
+
+        hooks = (self.patch_embed.register_forward_hook(
+            lambda module, inputs, outputs: grids.append(outputs[1])),
+                 self.layers[-1].attn.register_forward_pre_hook(record))
+        try:
+            yield maps
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _last_attended(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        """What the last attention gets, (B, 1 + N, D), and the grid."""
+        x, grid = self.embed(x)
+        for layer in self.layers[:-1]:
+            x = layer(x)
+        return self.layers[-1].ln1(x), grid
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
         """Resize loaded position embeddings to this model's ``img_size``."""
@@ -226,6 +253,23 @@ class VisionTransformer(_VisionTransformer):
                 'way the images are loaded.')
         for name, size in zip(('image height', 'image width'), x.shape[-2:]):
             _check_multiple(name, size, self.patch_size)
+
+
+def _attention(attn: nn.Module,
+               x: Tensor,
+               rows: Optional[int] = None) -> Tensor:
+    """Probabilities (B, H, R, 1 + N) of the first R tokens, or of all."""
+    qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1))
+    q, k, _ = qkv.unbind(2)
+    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows],
+                          k) * attn.head_dims**-0.5
+    return scores.softmax(dim=-1)
+
+
+def _class_attention(attn: nn.Module, x: Tensor, grid: Tuple[int,
+                                                             int]) -> Tensor:
+    """The class token's row alone, (B, H, h, w)."""
+    return _attention(attn, x, rows=1)[:, :, 0, 1:].unflatten(-1, grid)
 
 
 def _is_pretrained(init_cfg: Union[dict, list, None]) -> bool:

@@ -40,7 +40,14 @@ def test_parity_with_the_authors(size):
         torch.testing.assert_close(ours, values[f'layer{block}'], **close)
     maps = vit.class_attention(images)
     assert maps.shape[-2:] == (images.shape[-2] // 8, images.shape[-1] // 8)
-    assert torch.equal(maps.flatten(2), attention[:, :, 0, 1:])
+    torch.testing.assert_close(maps.flatten(2), attention[:, :, 0, 1:])
+    with vit.recorded_attention() as recorded:
+        outputs = [vit(images), vit(images.flip(0))]
+    torch.testing.assert_close(outputs[0][0], values['cls'], **close)
+    assert torch.equal(recorded[0], maps) and len(recorded) == 2
+    assert torch.equal(recorded[1], vit.class_attention(images.flip(0)))
+    vit(images)
+    assert len(recorded) == 2  # no hook is left
 
 
 def test_checkpoints_are_mmpretrains():
