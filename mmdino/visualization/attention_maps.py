@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Dict, Optional
 
 import cv2
+import mmcv
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class AttentionMaps:
         model: In eval mode, with a backbone that tells its attention.
         size: Pixels of the short side to which images are scaled first; None
             keeps their size. Both sides are then rounded to multiples of the
-            patch.
+            patch. As in the test pipelines, by Pillow's antialiased bicubic.
         mass: Fraction of the mean attention that the mask keeps.
 
     Raises:
@@ -51,10 +52,11 @@ class AttentionMaps:
     def attend(self, image: np.ndarray) -> Tensor:
         """Attention (H, h, w) of the teacher's class token, on the CPU."""
         backbone = self.model.teacher.backbone
-        image = cv2.resize(
+        image = mmcv.imresize(
             image,
             _fit(image.shape[:2], self.size, backbone.patch_size),
-            interpolation=cv2.INTER_AREA)
+            interpolation='bicubic',
+            backend='pillow')
         inputs = torch.from_numpy(image).permute(2, 0, 1)[None]
         data = self.model.data_preprocessor(
             dict(inputs=inputs, data_samples=[]))

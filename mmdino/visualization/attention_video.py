@@ -1,9 +1,7 @@
 """Attention drawn over a video."""
 from pathlib import Path
-from typing import Iterator
 
 import cv2
-import numpy as np
 
 from mmdino.progress import track
 from .attention_maps import AttentionMaps
@@ -11,6 +9,9 @@ from .attention_maps import AttentionMaps
 
 def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
     """Write a video as long, as large and as fast, with the mask in red.
+
+    The codec knows even sides alone: of an odd one the last row or column of
+    pixels is left out.
 
     Args:
         maps: The network.
@@ -23,39 +24,32 @@ def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
     Raises:
         ValueError: If no frame can be read, or OpenCV cannot write.
     """
+    count = count_frames(path)
+    if not count:
+        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
     video = cv2.VideoCapture(str(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    rate = video.get(cv2.CAP_PROP_FPS) or 25
     size = [
         int(video.get(key))
         for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     ]
-    if count < 1 or min(size) < 1:
-        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
     part = out.with_name(f'{out.stem}.part.mp4')
     writer = cv2.VideoWriter(
-        str(part), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
+        str(part), cv2.VideoWriter_fourcc(*'mp4v'),
+        video.get(cv2.CAP_PROP_FPS) or 25, size)
     if not writer.isOpened():
         raise ValueError(f'OpenCV cannot write the video {part}.')
-    written = 0
-    frames = _frames(video)
     for _ in track(range(count), f'Video {path.name}'):
-        frame = next(frames, None)
-        if frame is None:  # the header promised more
-            break
+        frame = video.read()[1]
         writer.write(maps.overlay(frame, maps.attend(frame)))
-        written += 1
     writer.release()
-    if not written:
-        part.unlink(missing_ok=True)
-        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
     part.replace(out)
-    return written
+    return count
 
 
-def _frames(video: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    while True:
-        read, frame = video.read()
-        if not read:
-            return
-        yield frame
+def count_frames(path: Path) -> int:
+    """Count by decoding: what a header says may be too few or too many."""
+    video = cv2.VideoCapture(str(path))
+    count = 0
+    while video.grab():
+        count += 1
+    return count

@@ -1,4 +1,6 @@
 """Attention of images and videos of any size, drawn at that size."""
+import runpy
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from mmdino.apis import get_model
 from mmdino.registry import MODELS
 from mmdino.visualization.attention_maps import AttentionMaps, heat_map
-from mmdino.visualization.attention_video import draw_video
+from mmdino.visualization.attention_video import count_frames, draw_video
 from tests.tiny import model_cfg
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
@@ -95,6 +97,48 @@ def test_video_in_video_out(network, tmp_path):
     with pytest.raises(ValueError, match='a b.mp4 is no video'):
         draw_video(AttentionMaps(network), path, out)
     assert not (tmp_path / 'out.part.mp4').exists()
+
+
+def test_a_header_that_names_too_few_frames(network, tmp_path):
+    """OpenCV takes a short MPEG program stream for one frame."""
+    path = tmp_path / 'stream.mpg'
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*'mpg1'), 25, (64, 48))
+    for i in range(7):
+        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    writer.release()
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != 7
+    assert draw_video(AttentionMaps(network), path, tmp_path / 'o.mp4') == 7
+    assert count_frames(tmp_path / 'o.mp4') == 7
+
+
+def test_odd_sides_lose_a_row_of_pixels(network, tmp_path):
+    path, out = tmp_path / 'odd.avi', tmp_path / 'o.mp4'
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter_fourcc(*'MJPG'), 7,
+        (51, 37))
+    writer.write(picture(37, 51))
+    writer.release()
+    assert draw_video(AttentionMaps(network), path, out) == 1
+    assert cv2.VideoCapture(str(out)).read()[1].shape == (36, 50, 3)
+
+
+@pytest.mark.parametrize('paths, names', [
+    (['a/x.png', 'b/y.png'], ['x', 'y']),
+    (['a/x.png', 'b/x.png', 'c/x_0.png'], ['x_1', 'x_2', 'x_0']),
+])
+def test_folders_have_names_of_their_own(paths, names):
+    tool = runpy.run_path('tools/visualization/attention.py')
+    assert tool['name_folders'](paths) == names
+
+
+def test_an_unreadable_image_is_named(run, tmp_path):  # noqa: F811
+    path = tmp_path / 'x.png'
+    path.write_bytes(b'no image')
+    with pytest.raises(RuntimeError, match='x.png'):
+        in_process('visualization/attention', path, '--checkpoint',
+                   run / 'model.pth', '--config', run / 'config.py', '--out',
+                   tmp_path)
 
 
 def test_tool(run, tmp_path):  # noqa: F811

@@ -8,6 +8,8 @@ and the overlay, as large as the image, and overview.png shows the first
 twelve. A video gets a video. MMEngine's checkpoints hold their config.
 """
 import argparse
+import itertools
+from collections import Counter
 from pathlib import Path
 from typing import List
 
@@ -81,12 +83,20 @@ def draw_images(maps: AttentionMaps, paths: List[str], out: Path) -> None:
 
 
 def name_folders(paths: List[str]) -> List[str]:
-    """The images' names without extension, numbered where they are equal."""
-    names = [Path(path).stem for path in paths]
-    return [
-        name if names.count(name) == 1 else f'{name}_{names[:i].count(name)}'
-        for i, name in enumerate(names)
-    ]
+    """The images' names without extension, numbered where they are equal.
+
+    A number is passed over where an image has that name of its own.
+    """
+    stems = [Path(path).stem for path in paths]
+    counts, taken, names = Counter(stems), set(stems), []
+    numbers = {stem: itertools.count() for stem in counts}
+    for name in stems:
+        if counts[name] > 1:
+            name = next(f'{name}_{i}' for i in numbers[name]
+                        if f'{name}_{i}' not in taken)
+            taken.add(name)
+        names.append(name)
+    return names
 
 
 if __name__ == '__main__':
