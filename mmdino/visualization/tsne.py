@@ -118,12 +118,14 @@ def _draw_names(found: ClassMap) -> Figure:
             xytext=(0, 3),
             textcoords='offset points',
             ha='center',
-            fontsize=5)
+            fontsize=7)
     return figure
 
 
 def _draw_colors(found: ClassMap) -> Figure:
-    figure = Figure(figsize=(8, 6), layout='constrained', dpi=100)
+    height = max(6., .23 * len(found.names) + .5)  # of the legend
+    figure = Figure(
+        figsize=(height + 2, height), layout='constrained', dpi=100)
     axis = figure.add_subplot()
     colors = colormaps['tab10' if len(found.names) <= 10 else 'nipy_spectral']
     spread = np.arange(len(found.names))
@@ -133,9 +135,6 @@ def _draw_colors(found: ClassMap) -> Figure:
     for name, place, shade in zip(found.names, found.classes, color):
         axis.scatter(
             *place, s=110, color=shade, edgecolors='black', label=name)
-    axis.legend(
-        title='class mean',
-        loc='center left',
-        bbox_to_anchor=(1, .5),
-        frameon=False)
+    figure.legend(
+        title='class mean', loc='outside right center', frameon=False)
     return figure

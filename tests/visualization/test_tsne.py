@@ -52,12 +52,24 @@ def test_many_classes_are_drawn_by_name(tmp_path):
     assert rows[0]['images'] == '3'
 
 
+@pytest.mark.parametrize('num_classes', [11, 40])
+def test_the_legend_is_not_cut(num_classes):
+    names = [f'a rather long class name {i}' for i in range(num_classes)]
+    figure = draw_map(map_classes(clusters(num_classes, 3, names)))
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert min(legend.x0, legend.y0) >= 0
+    assert legend.x1 <= figure.bbox.x1 and legend.y1 <= figure.bbox.y1
+    axis = figure.axes[0].get_window_extent()
+    assert axis.x1 <= legend.x0 and axis.width > 300
+
+
 def test_labels_with_gaps_and_two_classes(tmp_path):
     data = clusters(2, 3)
     data = data._replace(labels=3 * data.labels + 1, classes=list('abcde'))
     found = map_classes(data)
     assert found.names == ['b', 'e'] and set(found.labels) == {0, 1}
-    legend = draw_map(found).axes[0].get_legend()
+    legend, = draw_map(found).legends
     assert [text.get_text() for text in legend.texts] == ['b', 'e']
 
 
