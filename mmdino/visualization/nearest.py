@@ -59,7 +59,7 @@ def _draw(axis, picture: Picture, query: Picture) -> None:
     if picture.similarity is not None:
         color = 'gray' if None in (picture.label, query.label) else (
             RIGHT if picture.label == query.label else WRONG)
-        caption = f'{caption} {picture.similarity:.3f}'.strip()
+        caption = f'{caption} {picture.similarity:.4f}'.strip()
     axis.set_xlabel(caption[-22:], fontsize=8, color=color, labelpad=2)
     for spine in axis.spines.values():
         spine.set(color=color, linewidth=2.5)

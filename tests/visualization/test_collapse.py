@@ -68,3 +68,5 @@ def test_tool(tmp_path):
     assert (tmp_path / 'new' / 'c.png').exists()
     with pytest.raises(SystemExit):
         in_process('visualization/collapse', run, '--names', 'a', 'b')
+    with pytest.raises(SystemExit):  # the second would hide the first
+        in_process('visualization/collapse', run, run, '--names', 'a', 'a')

@@ -28,7 +28,7 @@ def test_frames_say_whether_the_classes_agree(tmp_path):
     gray = to_hex('gray')
     assert frames(figure) == [QUERY, RIGHT, WRONG, QUERY, gray, gray]
     captions = [axis.get_xlabel() for axis in figure.axes]
-    assert captions[:5] == ['cat', 'cat 0.988', 'dog -0.500', '', '0.500']
+    assert captions[:5] == ['cat', 'cat 0.9877', 'dog -0.5000', '', '0.5000']
     assert [axis.get_title()
             for axis in figure.axes[:3]] == ['query', '1', '2']
     assert Image.open(tmp_path / 'nearest.png').width > 300

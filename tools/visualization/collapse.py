@@ -20,6 +20,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.names and len(args.names) != len(args.runs):
         parser.error(f'{len(args.names)} names for {len(args.runs)} runs')
+    if args.names and len({*args.names}) < len(args.names):
+        parser.error(f'--names must differ, got {args.names}')
     runs = dict(
         zip(args.names, args.runs) if args.names else name_runs(args.runs))
     args.out.parent.mkdir(parents=True, exist_ok=True)
