@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from mmdino.engine.launch import build_runner
 from .feature_file import Features, load_features
+from .owner import claim
 
 PARTS = ('gallery', 'queries')
 
@@ -15,8 +16,8 @@ def extract_features(cfg: Config, checkpoint: str,
                      folder: Union[str, Path]) -> Dict[str, Features]:
     """Embed the gallery and the queries of a config's test loop.
 
-    Files that are there already are read instead: give every checkpoint a
-    folder of its own.
+    Files that are there already are read instead; the folder is then this
+    checkpoint's own (:func:`~mmdino.evaluation.owner.claim`).
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
@@ -25,11 +26,17 @@ def extract_features(cfg: Config, checkpoint: str,
 
     Returns:
         The features by 'gallery' and 'queries'.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the config has no gallery, or the folder holds the
+            features of another checkpoint or config.
     """
     if 'gallery_dataloader' not in (cfg.get('test_cfg') or {}):
         raise ValueError(
             f'{cfg.filename} has no test_cfg.gallery_dataloader: it takes '
             "test_cfg=dict(type='GalleryTestLoop', gallery_dataloader=...).")
+    claim(folder, cfg.filename, checkpoint)
     loaders = dict(
         gallery=cfg.test_cfg.gallery_dataloader, queries=cfg.test_dataloader)
     files = {part: Path(folder) / f'{part}.npz' for part in PARTS}

@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmdino.datasets.layouts import LAYOUTS, first_missing
 from mmdino.resources import resource
 from mmdino.visualization import read_scalars
+from .owner import claim
 from .report import Outcome
 from .suite import Evaluation
 from .suite_configs import Job, fit_machine, lacking, with_data
@@ -48,7 +49,7 @@ class SuiteRunner:
                 raise FileNotFoundError(f'There is no file {path!r}.')
         self.folder = folder
         self.processes = processes
-        _claim(folder, config, checkpoint)
+        claim(folder, config, checkpoint)
         cfg = with_data(Config.fromfile(config), data)
         fit_machine(cfg)
         self.job = Job(cfg, os.path.abspath(checkpoint), data,
@@ -198,19 +199,3 @@ def _run(command: List[str], log: Path) -> Optional[str]:
             if PROGRESS.search(line):
                 print(line, end='', flush=True)
     return line.strip() if run.returncode else None
-
-
-def _claim(folder: Path, config: str, checkpoint: str) -> None:
-    """A work dir belongs to one checkpoint, whose figures it keeps."""
-    stat = os.stat(checkpoint)
-    owner = dict(
-        config=os.path.abspath(config),
-        checkpoint=os.path.abspath(checkpoint),
-        size=stat.st_size,
-        modified=stat.st_mtime)
-    file = folder / 'owner.json'
-    if file.exists() and json.loads(file.read_text()) != owner:
-        raise ValueError(f'{folder} holds the figures of another checkpoint, '
-                         f'see {file}: give another --work-dir.')
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(owner, indent=2))

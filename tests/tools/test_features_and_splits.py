@@ -75,6 +75,18 @@ def test_files_that_are_there_are_not_computed_again(run):
     assert (files / 'gallery.npz').stat().st_mtime_ns == before
     assert (files / 'queries.npz').exists()
 
+    other = run / 'other.pth'
+    other.write_bytes((run / 'model.pth').read_bytes())
+    with pytest.raises(ValueError, match='kept holds the figures of another'):
+        in_process('extract_features', run / 'config.py', other, '--out',
+                   files)
+    with pytest.raises(ValueError, match='owner.json'):
+        in_process('visualization/nearest', run / 'config.py', other,
+                   '--features', files)
+    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
+        in_process('extract_features', run / 'config.py', 'nowhere.pth',
+                   '--out', run / 'none')
+
 
 def test_a_network_needs_its_checkpoint(run):
     with pytest.raises(ValueError, match='config.py has weights to load'):
