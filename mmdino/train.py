@@ -3,9 +3,11 @@
 The config is a file, or the name of one that is packaged with mmdino.
 """
 import argparse
+import sys
 
 from mmdino.engine.launch import (add_arguments, build_runner,
-                                  leave_process_group, load_config, use_amp)
+                                  leave_process_group, load_config,
+                                  resume_last, use_amp)
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         help='continue from this checkpoint or, without a value, from the '
-        'latest one in the work dir')
+        'last good one in the work dir')
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision, on GPUs')
     parser.add_argument(
@@ -31,11 +33,18 @@ def main() -> None:
         use_amp(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    build_runner(cfg).train()
+    if args.resume == 'auto':
+        resume_last(cfg)
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
+    status = 0
+    try:
+        build_runner(cfg).train()
+    except SystemExit as error:  # a signal: all processes have saved
+        status = error.code
     leave_process_group()
+    if status:
+        sys.exit(status)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # One task for each GPU, on one or several nodes:
 #   bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
+# To save before the time limit and go on in the next job:
+#   SRUN_ARGS='--time=24:00:00 --signal=USR1@300' \
+#       bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG --resume
+# Slurm then signals the processes 300 s before the end; they save
+# interrupted.pth after their step and stop. So they do on SIGTERM
+# (preemption, scancel).
 # Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-    sed -n '2,4s/^# //p' "$0"
+    sed -n '2,10s/^# //p' "$0"
     exit 1
 fi
 PARTITION=$1

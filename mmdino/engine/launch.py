@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdino.checkpoints import use_safe_loading
+from mmdino.engine.checkpoint_files import find_last_good
 from mmdino.resources import find_config
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
@@ -131,11 +132,24 @@ def build_runner(cfg: Config) -> Runner:
     It reads checkpoints without running what may be in them.
     """
     use_safe_loading()
+    if cfg.get('resume') and not cfg.get('load_from'):
+        resume_last(cfg)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+def resume_last(cfg: Config) -> None:
+    """Resume from the last good checkpoint of the work dir, if there is one.
+
+    Raises:
+        ValueError: If there are only damaged ones.
+    """
+    last = find_last_good(cfg.work_dir)
+    cfg.resume = last is not None
+    cfg.load_from = last or cfg.get('load_from')
 
 
 def distribute_on_cpu(cfg: Config) -> None:
