@@ -5,6 +5,7 @@ from .feature_rows import FeatureRows
 from .images import Images
 from .inaturalist import INaturalist
 from .revisited import RevisitedImages
+from .seeded import SampleKey, SeededDataset, SeededSampler
 from .shape_scenes import ShapeScenes
 from .transforms import MultiCrop
 from .voc_objects import VOCObjects
@@ -12,5 +13,6 @@ from .zip_backend import ZipBackend
 
 __all__ = [
     'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',
-    'RevisitedImages', 'ShapeScenes', 'VOCObjects', 'ZipBackend'
+    'RevisitedImages', 'SampleKey', 'SeededDataset', 'SeededSampler',
+    'ShapeScenes', 'VOCObjects', 'ZipBackend'
 ]

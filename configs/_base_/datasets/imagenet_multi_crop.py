@@ -21,8 +21,7 @@ color_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=10,
-    # Workers that live through all epochs: new ones would start each epoch
-    # with the same random numbers.
+    # Workers that live through all epochs: starting new ones takes seconds.
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,

@@ -1,7 +1,7 @@
 # 100 epochs of AdamW. An `end` that is not given is max_epochs.
 _base_ = '../default_runtime.py'
 
-train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=100, val_interval=10)
 
 # 5e-4 is the learning rate of 256 images: MMEngine scales it linearly with
 # the images of all GPUs. It does not know of accumulative_counts: multiply lr

@@ -1,0 +1,90 @@
+"""A train loop that can stop after any iteration and go on exactly."""
+import logging
+from typing import List
+
+import torch
+from mmengine.dist import broadcast_object_list, get_rank
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmdino.randomness import seed_all
+from mmdino.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's epochs, from any iteration, with random numbers by time.
+
+    Those of an iteration (dropout, stochastic depth) follow from the seed,
+    the rank and the iteration, those of a sample from the seed, the epoch and
+    the index. A checkpoint of any iteration therefore continues bit by bit as
+    if nothing had happened, and the images that an interrupted epoch has had
+    are not loaded again.
+
+    Args:
+        runner: The runner.
+        dataloader (dict): Config of the DataLoader, with a ``sampler``.
+        **kwargs: The rest of ``EpochBasedTrainLoop``: ``max_epochs``,
+            ``val_begin``, ``val_interval``, ``dynamic_intervals``.
+
+    Raises:
+        TypeError: If ``dataloader`` is no config or has a batch sampler.
+    """
+
+    def __init__(self, runner, dataloader: dict, **kwargs) -> None:
+        super().__init__(runner, _seeded(dataloader), **kwargs)
+
+    def run(self) -> torch.nn.Module:
+        """Train from where the checkpoint left off."""
+        shared_seed: List[int] = [self.runner.seed]
+        broadcast_object_list(shared_seed)
+        self._seed = shared_seed[0]
+        self.dataloader.sampler.set_seed(self._seed)
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Iterate what is left of the epoch."""
+        sampler, start = self.dataloader.sampler, self._batches_done()
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        sampler.start = start * self.dataloader.batch_size
+        for idx, data_batch in enumerate(self.dataloader, start):
+            self.run_iter(idx, data_batch)
+        sampler.start = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Iterate one batch."""
+        seed_all(self._seed, get_rank(), self._iter)
+        super().run_iter(idx, data_batch)
+
+    def _batches_done(self) -> int:
+        """Batches that this epoch has already had."""
+        length = len(self.dataloader)
+        done = self._iter - self._epoch * length
+        if 0 <= done <= length:
+            return done
+        print_log(
+            f'The checkpoint is of iteration {self._iter} in epoch '
+            f'{self._epoch}, which now has {length} iterations: another batch '
+            'size, number of processes or data set. The epoch starts anew.',
+            logger='current',
+            level=logging.WARNING)
+        return 0
+
+
+def _seeded(dataloader: dict) -> dict:
+    """The config with the data set and the sampler wrapped."""
+    if not isinstance(dataloader, dict) or 'batch_sampler' in dataloader:
+        raise TypeError(
+            'ResumableTrainLoop needs train_dataloader as a config with a '
+            'sampler and without a batch_sampler, got '
+            f'{dataloader}. Use train_cfg.type="EpochBasedTrainLoop" for '
+            'others; it resumes at the start of an epoch.')
+    return dict(
+        dataloader,
+        dataset=dict(
+            type='mmdino.SeededDataset', dataset=dataloader['dataset']),
+        sampler=dict(
+            type='mmdino.SeededSampler', sampler=dataloader['sampler']))

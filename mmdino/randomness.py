@@ -1,0 +1,42 @@
+"""Random numbers as a function of time, so that a resumed run draws the same.
+
+A generator that is seeded anew from a key, such as (seed, epoch, index), has
+no state to save: neither the worker that loads a sample nor what was drawn
+before it, nor a validation in between, changes what comes.
+"""
+import random
+from contextlib import contextmanager
+from typing import Iterator
+
+import numpy as np
+import torch
+
+
+def seed_all(*key: int) -> None:
+    """Seed Python, NumPy and torch on all devices by integers >= 0."""
+    torch.manual_seed(_seed_cpu(*key))
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Seed the CPU's generators by a key; give them back as they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    torch.default_generator.manual_seed(_seed_cpu(*key))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _seed_cpu(*key: int) -> int:
+    """Seed Python and NumPy, return a seed for torch.
+
+    NumPy's SeedSequence mixes the key, so that neighbouring ones give
+    unrelated streams.
+    """
+    words = np.random.SeedSequence(key).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    return int(words[2]) << 31 | int(words[3]) >> 1
