@@ -6,6 +6,22 @@ import torch
 from mmengine.registry import DefaultScope
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        '--slow', action='store_true', help='also run the long tests')
+
+
+def pytest_configure(config) -> None:
+    config.addinivalue_line('markers', 'slow: takes minutes, see --slow')
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if not config.getoption('--slow'):
+        for item in items:
+            if 'slow' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='long: --slow'))
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)

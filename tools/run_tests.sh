@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install the test extras and run the tests:
-#   bash tools/run_tests.sh [options of pytest]
+#   bash tools/run_tests.sh [--slow] [options of pytest]
+# --slow adds those that take minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/venv.sh
