@@ -74,6 +74,10 @@ class MeanCentering(BaseModule):
         self.center.lerp_(mean, 1 - self.momentum)
         self._reset()
 
+    def discard(self) -> None:
+        """Forget what was collected: the step is skipped."""
+        self._reset()
+
     def _reset(self) -> None:
         self._sum = self.center.new_zeros(self.center.shape[-1])
         self._count = 0

@@ -1,6 +1,7 @@
 """The projection head of DINO (Caron et al. 2021, Sec. 3.1 and App. C)."""
 from typing import Optional
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -73,8 +74,15 @@ class DINOHead(BaseModule):
                 nn.init.zeros_(module.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project features (B, D) to logits (B, K)."""
-        return self.last_layer(F.normalize(self.mlp(features), dim=-1))
+        """Project features (B, D) to logits (B, K).
+
+        In the precision of the weights, also under autocast: half precision
+        has too few digits for the temperatures that the logits are divided
+        by.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.mlp[0].weight.dtype)
+            return self.last_layer(F.normalize(self.mlp(features), dim=-1))
 
 
 def _mlp(widths: list, use_bn: bool) -> nn.Sequential:

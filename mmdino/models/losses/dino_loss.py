@@ -17,8 +17,8 @@ def dino_cross_entropy(student_log_probs: Tensor, targets: Tensor) -> Tensor:
     .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \sum_k
               q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
 
-    The sum over student views is taken before the product:
-    :math:`\sum_{s \ne t} q_t \log p_s = q_t (\sum_s \log p_s - \log p_t)`.
+    The sum over student views is taken before the product. It leaves view t
+    out rather than subtract it again, which would cancel large logits.
 
     Args:
         student_log_probs (Tensor): log p, shape (V, B, K). The first T views
@@ -30,7 +30,13 @@ def dino_cross_entropy(student_log_probs: Tensor, targets: Tensor) -> Tensor:
     """
     num_views, num_images = student_log_probs.shape[:2]
     num_targets = targets.shape[0]
-    others = student_log_probs.sum(0) - student_log_probs[:num_targets]
+    shared, rest = student_log_probs.split(
+        (num_targets, num_views - num_targets))
+    rest = rest.sum(0)
+    others = torch.stack([
+        rest + shared[:t].sum(0) + shared[t + 1:].sum(0)
+        for t in range(num_targets)
+    ])
     num_pairs = num_targets * (num_views - 1)
     return -(targets * others).sum() / (num_pairs * num_images)
 
