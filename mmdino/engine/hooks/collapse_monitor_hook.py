@@ -1,10 +1,7 @@
-"""Says in words when training has collapsed, and stops on a lost loss."""
+"""Says in words when training has collapsed."""
 import math
-import os.path as osp
 from typing import Optional
 
-import torch
-from mmengine.dist import all_reduce, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -40,20 +37,14 @@ def diagnose(loss: float, teacher_entropy: float, largest_prototype: float,
 
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Warn of a collapse; stop before a non-finite loss is stepped on.
+    """Warn of a collapse when it is first seen.
 
-    A collapse is warned of when it is first seen, by the means of the last
-    ``interval`` iterations. On a non-finite loss of any rank every rank
-    writes ``nonfinite_iter<N>_rank<R>.pth`` to the work dir: the model's
-    state, its inputs and the random state, which reproduce the step.
+    Seen by the means of the last ``interval`` iterations.
 
     Args:
         interval (int): Iterations between two looks.
         begin (int): Epochs before the first look: all outputs are uniform
             at the start.
-
-    Raises:
-        FloatingPointError: In training, if the loss is not finite.
     """
 
     def __init__(self, interval: int = 50, begin: int = 1) -> None:
@@ -61,23 +52,8 @@ class CollapseMonitorHook(Hook):
         self.begin = begin
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the model's forward."""
+        """Check that there are epochs."""
         require_epochs(runner, self)
-        model = dino_model(runner)
-        random_state = {}
-
-        def before_forward(module, args) -> None:
-            random_state['cpu'] = torch.get_rng_state()
-            if torch.cuda.is_available():
-                random_state['cuda'] = torch.cuda.get_rng_state()
-
-        def after_forward(module, args, kwargs, output) -> None:
-            if kwargs.get('mode') == 'loss' and _any_lost(output['loss']):
-                _dump_and_raise(runner, output['loss'], kwargs['inputs'],
-                                random_state)
-
-        model.register_forward_pre_hook(before_forward)
-        model.register_forward_hook(after_forward, with_kwargs=True)
 
     def after_train_iter(self,
                          runner: Runner,
@@ -98,31 +74,3 @@ class CollapseMonitorHook(Hook):
         if verdict and hub.runtime_info.get('collapse') != kind:
             runner.logger.warning(f'Iteration {runner.iter + 1}: {verdict}')
         hub.update_info('collapse', kind)
-
-
-def _any_lost(loss: torch.Tensor) -> bool:
-    """Whether the loss of any rank is not finite."""
-    lost = (~torch.isfinite(loss.detach())).to(torch.int32)
-    all_reduce(lost, op='max')
-    return bool(lost)
-
-
-def _dump_and_raise(runner: Runner, loss: torch.Tensor, inputs: list,
-                    random_state: dict) -> None:
-    iteration = runner.iter + 1
-    path = osp.join(runner.work_dir,
-                    f'nonfinite_iter{iteration}_rank{get_rank()}.pth')
-    model = dino_model(runner)
-    torch.save(
-        dict(
-            cfg=runner.cfg.pretty_text,
-            iteration=iteration,
-            state_dict=model.state_dict(),
-            teacher_temp=model.centering.temperature,
-            inputs=inputs,
-            random_state=random_state), path)
-    raise FloatingPointError(
-        f'Iteration {iteration}: the loss is {loss.item()} on rank '
-        f'{get_rank()}, not finite on one at least. What reproduces the step '
-        f'was written to {path}. Lower the learning rate, clip the '
-        'gradients, or train without --amp; the last checkpoint is intact.')

@@ -1,0 +1,36 @@
+"""Repeat a step whose loss or gradient was not finite:
+
+    python tools/replay_dump.py work_dirs/NAME/nonfinite_iter3_rank0.pth
+"""
+import argparse
+
+from mmdino.engine.replay import replay
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dump', help='file that NonFiniteHook wrote')
+    parser.add_argument(
+        '--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    step = replay(args.dump, args.device)
+    print(f'Iteration {step.iteration}: loss {step.loss:g}, was '
+          f'{step.recorded_loss:g}.')
+    print(f'Views that are not finite: {step.bad_inputs or "none"}')
+    for what, names in (('Weights', step.bad_parameters),
+                        ('Gradients', step.bad_gradients)):
+        print(f'{what} that are not finite: {len(names)}')
+        for name in names[:10]:
+            print(f'  {name}')
+    print('First module with such an output: '
+          f'{step.first_bad_module or "none"}')
+
+
+if __name__ == '__main__':
+    main()
