@@ -13,6 +13,7 @@ from mmdino.registry import DATASETS
 from .listing import (IMAGE_EXTENSIONS, class_folders, list_archive,
                       list_folder, read_list)
 from .transforms import UnreadableImageError, build_steps
+from .zip_backend import PREFIX as ZIP
 from .zip_backend import join_zip_path
 
 
@@ -96,7 +97,10 @@ class Images(BaseDataset):
             raise ValueError(
                 f'no image in {self._place}; accepted extensions, in any '
                 f'case: {", ".join(IMAGE_EXTENSIONS)}')
-        paths = [osp.join(root, name) for name in names]
+        if root.startswith(ZIP):  # an absolute name, too, is in the archive
+            paths = [f'{root.rstrip("/")}/{name}' for name in names]
+        else:
+            paths = [osp.join(root, name) for name in names]
         if self.with_label is False:
             labels = None
         elif labels is None:
@@ -139,6 +143,11 @@ class Images(BaseDataset):
         raise RuntimeError(
             f'none of the {len(self)} images of {self._place} can be read; '
             f'the first is {self.get_data_info(0)["img_path"]}') from cause
+
+    @property
+    def unreadable(self) -> torch.Tensor:
+        """A flag for each image, set by all workers of this process."""
+        return self._unreadable
 
     @property
     def _place(self) -> str:

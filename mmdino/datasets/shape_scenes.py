@@ -68,7 +68,7 @@ class ShapeScenes(BaseDataset):
                              'least 16 pixels to be seen')
         if seed < 0:
             raise ValueError(f'seed is {seed}: choose 0 or more')
-        if not 0 < area[0] <= area[1] < 1:
+        if not (len(area) == 2 and 0 < area[0] <= area[1] < 1):
             raise ValueError(f'area is {area}: give the least and the '
                              'largest share of the picture, both between 0 '
                              'and 1')

@@ -7,6 +7,7 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 
 PREFIX = 'zip://'
 SEPARATOR = '!/'
+LARGEST = 2**30  # bytes of a file: no image, but a bomb, is larger
 
 
 def join_zip_path(archive: str, name: str) -> str:
@@ -31,7 +32,12 @@ class ZipBackend(BaseStorageBackend):
         """The bytes of a file in an archive."""
         archive, _, name = str(filepath).removeprefix(PREFIX).partition(
             SEPARATOR)
-        return self._open(archive).read(name)
+        entry = self._open(archive).getinfo(name)
+        if entry.file_size > LARGEST:
+            raise ValueError(
+                f'{name} in {archive} unpacks to {entry.file_size / 1e9:.1f} '
+                f'GB; at most {LARGEST / 1e9:.1f} GB are read')
+        return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         """The text of a file in an archive."""

@@ -1,4 +1,5 @@
 """Checks of configured values that several augmentations share."""
+import math
 from collections.abc import Sequence
 
 
@@ -27,7 +28,7 @@ def check_range(name: str,
         ValueError: If these are not two numbers with above < low <= high.
     """
     low, high = values if len(values) == 2 else (above, above)
-    if not above < low <= high:
+    if not above < low <= high < math.inf:
         raise ValueError(f'{name} must be two numbers (low, high) with '
                          f'{above} < low <= high, got {tuple(values)}')
     return low, high

@@ -4,6 +4,7 @@ The arithmetic is Pillow's (``ImageEnhance``) and torchvision's
 (``adjust_hue`` on Pillow images), worked out with OpenCV and look-up tables
 on BGR images. mmcv's hue adjustment overflows with numpy 2.
 """
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -73,11 +74,12 @@ class ColorJitter(BaseTransform):
                  saturation: float = 0.2,
                  hue: float = 0.1,
                  prob: float = 0.8) -> None:
-        if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
+        strengths = (brightness, contrast, saturation, hue)
+        if not (all(0 <= s < math.inf for s in strengths) and hue <= 0.5):
             raise ValueError(
                 'brightness, contrast, saturation and hue must be at least '
                 '0, and hue at most 0.5, got '
-                f'{brightness}, {contrast}, {saturation}, {hue}')
+                f'{strengths}')
         self.brightness = _factors(brightness)
         self.contrast = _factors(contrast)
         self.saturation = _factors(saturation)

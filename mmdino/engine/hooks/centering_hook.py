@@ -1,4 +1,5 @@
 """The teacher's temperature and centre over time."""
+import math
 from typing import Optional
 
 from mmengine.hooks import Hook
@@ -27,7 +28,7 @@ class CenteringHook(Hook):
                  warmup_teacher_temp: float = 0.04,
                  warmup_epochs: int = 0) -> None:
         for value in (teacher_temp, warmup_teacher_temp):
-            if value <= 0:
+            if not 0 < value < math.inf:
                 raise ValueError(
                     f'CenteringHook: temperatures must be > 0, got {value}')
         if warmup_epochs < 0:

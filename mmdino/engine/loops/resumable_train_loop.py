@@ -29,10 +29,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     Raises:
         TypeError: If ``dataloader`` is no config or has a batch sampler.
+        ValueError: If there is nothing to train: no epoch or no batch.
     """
 
     def __init__(self, runner, dataloader: dict, **kwargs) -> None:
+        for name in ('max_epochs', 'val_interval'):
+            if kwargs.get(name, 1) < 1:
+                raise ValueError(f'train_cfg.{name} must be 1 or more, got '
+                                 f'{kwargs[name]}')
         super().__init__(runner, _seeded(dataloader), **kwargs)
+        if not len(self.dataloader):
+            raise ValueError(
+                'train_dataloader gives no batch: '
+                f'{len(self.dataloader.sampler)} images on each process are '
+                'fewer than its batch_size and drop_last=True. Lower '
+                'batch_size.')
 
     def run(self) -> torch.nn.Module:
         """Train from where the checkpoint left off."""

@@ -34,7 +34,17 @@ class PerParameterClipMixin:
     """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
 
     The norm of all gradients before clipping is logged as ``grad_norm``.
+
+    Raises:
+        ValueError: If ``max_norm`` is not positive.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
+        if not max_norm > 0:
+            raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
+                             f'got {max_norm}; clip_grad=None clips nothing')
 
     def _clip_grad(self) -> None:
         grads = [

@@ -2,6 +2,7 @@
 
 V student views, T teacher views, B images, K prototypes.
 """
+import math
 from typing import Dict
 
 import torch
@@ -61,7 +62,7 @@ class DINOLoss(nn.Module):
 
     def __init__(self, student_temp: float = 0.1) -> None:
         super().__init__()
-        if student_temp <= 0:
+        if not 0 < student_temp < math.inf:
             raise ValueError(
                 f'DINOLoss: student_temp must be > 0, got {student_temp}')
         self.student_temp = student_temp
