@@ -1,4 +1,4 @@
-from .backbones import ConvStem, TimmBackbone, VisionTransformer
+from .backbones import ConvStem, ResNet, TimmBackbone, VisionTransformer
 from .baselines import PixelFeatures, SavedFeatures
 from .centerings import MeanCentering
 from .copy_detection import CopyDetectionDINO
@@ -15,6 +15,6 @@ __all__ = [
     'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead', 'DINOLoss',
     'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
     'MultiViewDataPreprocessor', 'PixelFeatures', 'PretrainedClassifier',
-    'SavedFeatures', 'TimmBackbone', 'VideoSegmentationDINO',
+    'ResNet', 'SavedFeatures', 'TimmBackbone', 'VideoSegmentationDINO',
     'VisionTransformer'
 ]

@@ -1,6 +1,6 @@
 """Pretrained weights, all of them or none."""
 import os.path as osp
-from typing import Optional
+from typing import Optional, Union
 
 import torch.nn as nn
 from mmengine.logging import print_log
@@ -9,7 +9,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 def load_pretrained(module: nn.Module,
                     checkpoint: Optional[str],
-                    prefix: str = 'teacher.backbone.') -> None:
+                    prefix: str = 'teacher.backbone.',
+                    setting: str = 'model.checkpoint') -> None:
     """Load every weight of ``module`` from a part of a checkpoint.
 
     MMEngine's ``Pretrained`` initialisation only warns of weights that do not
@@ -18,7 +19,9 @@ def load_pretrained(module: nn.Module,
     Args:
         module: What receives the weights.
         checkpoint: A file or an address of MMEngine's loader.
-        prefix: Of the names of the part within the checkpoint.
+        prefix: Of the names of the part within the checkpoint; '' for a file
+            of the module alone.
+        setting: Where a config names the checkpoint, for the errors.
 
     Raises:
         ValueError: If no checkpoint is given, it has no such part, or a name
@@ -28,10 +31,10 @@ def load_pretrained(module: nn.Module,
     if not checkpoint:
         raise ValueError(
             'The model has no checkpoint to start from. Give the file of the '
-            'pretraining: --cfg-options model.checkpoint=FILE')
+            f'pretraining: --cfg-options {setting}=FILE')
     if '://' not in checkpoint and not osp.isfile(checkpoint):
         raise FileNotFoundError(
-            f'There is no checkpoint {checkpoint!r} (model.checkpoint). '
+            f'There is no checkpoint {checkpoint!r} ({setting}). '
             'Pretraining writes epoch_N.pth to its work dir.')
     loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
     loaded = loaded.get('state_dict', loaded)
@@ -54,3 +57,32 @@ def load_pretrained(module: nn.Module,
     print_log(
         f'Loaded all {len(part)} weights {prefix}* of {checkpoint}',
         logger='current')
+
+
+class StrictPretrained:
+    """Mixin: ``init_cfg=dict(type='Pretrained', ...)`` loads all or raises.
+
+    To stand before a subclass of MMEngine's ``BaseModule`` among the bases.
+    ``checkpoint`` and ``prefix`` of the ``init_cfg`` are those of
+    :func:`load_pretrained`; without a ``prefix`` the file is the module's
+    alone.
+    """
+
+    def init_weights(self) -> None:
+        """Load the weights that ``init_cfg`` names, or initialise them."""
+        cfg = pretrained_cfg(self.init_cfg)
+        if cfg is None:
+            super().init_weights()
+            return
+        load_pretrained(
+            self,
+            cfg.get('checkpoint'),
+            prefix=cfg.get('prefix') or '',
+            setting='model.backbone.init_cfg.checkpoint')
+        self._is_init = True
+
+
+def pretrained_cfg(init_cfg: Union[dict, list, None]) -> Optional[dict]:
+    """Give the ``Pretrained`` one of an ``init_cfg``, None if there is none."""
+    cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]
+    return next((cfg for cfg in cfgs if cfg.get('type') == 'Pretrained'), None)

@@ -7,10 +7,11 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
 
 from mmdino.registry import MODELS
+from ..pretrained import StrictPretrained
 
 
 @MODELS.register_module()
-class TimmBackbone(BaseBackbone):
+class TimmBackbone(StrictPretrained, BaseBackbone):
     """A timm model without its classifier: pooled features of width D.
 
     Multi-crop feeds images of several sizes, so models that fix their input

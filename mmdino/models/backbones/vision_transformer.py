@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.init import trunc_normal_
 
 from mmdino.registry import MODELS
+from ..pretrained import StrictPretrained, pretrained_cfg
 
 POS_EMBED_MODES = ('offset', 'size', 'antialias')
 
@@ -53,7 +54,7 @@ def resize_pos_embed(pos_embed: Tensor,
 
 
 @MODELS.register_module()
-class VisionTransformer(_VisionTransformer):
+class VisionTransformer(StrictPretrained, _VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with DINO's semantics.
 
     Parameter names and arguments are mmpretrain's, so its checkpoints and
@@ -120,7 +121,7 @@ class VisionTransformer(_VisionTransformer):
     def init_weights(self) -> None:
         """Initialise as the authors do, unless weights were loaded."""
         super().init_weights()
-        if _is_pretrained(self.init_cfg):
+        if pretrained_cfg(self.init_cfg):
             return
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -129,6 +130,13 @@ class VisionTransformer(_VisionTransformer):
                     nn.init.zeros_(module.bias)
         trunc_normal_(self.pos_embed, std=.02)
         trunc_normal_(self.cls_token, std=.02)
+
+    def train(self, mode: bool = True) -> 'VisionTransformer':
+        """Switch the mode; frozen stages stay in eval mode."""
+        super().train(mode)
+        if self.frozen_stages > 0:
+            self._freeze_stages()
+        return self
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Run the blocks and return one output for each of ``out_indices``.
@@ -270,11 +278,6 @@ def _class_attention(attn: nn.Module, x: Tensor, grid: Tuple[int,
                                                              int]) -> Tensor:
     """The class token's row alone, (B, H, h, w)."""
     return _attention(attn, x, rows=1)[:, :, 0, 1:].unflatten(-1, grid)
-
-
-def _is_pretrained(init_cfg: Union[dict, list, None]) -> bool:
-    cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]
-    return any(cfg.get('type') == 'Pretrained' for cfg in cfgs)
 
 
 def _check_multiple(name: str, size: int, patch_size: int) -> None:
