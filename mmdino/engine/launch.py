@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmdino.checkpoints import use_safe_loading
 from mmdino.engine.checkpoint_files import find_last_good
 from mmdino.resources import find_config
+from mmdino.toolboxes import find_toolboxes
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
@@ -58,6 +59,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     # Modules beside the config can be named in its custom_imports.
     sys.path.insert(0, osp.dirname(osp.abspath(args.config)))
+    find_toolboxes()
     cfg = Config.fromfile(args.config)
     check_overrides(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
