@@ -1,3 +1,4 @@
+from .backbone_layer_decay_constructor import BackboneLayerDecayConstructor
 from .constructor import MergedGroupsConstructor
 from .lars import LARS
 from .linear_probe_constructor import LinearProbeConstructor
@@ -5,6 +6,7 @@ from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
                                  PerParameterClipOptimWrapper)
 
 __all__ = [
-    'LARS', 'LinearProbeConstructor', 'MergedGroupsConstructor',
-    'PerParameterClipAmpOptimWrapper', 'PerParameterClipOptimWrapper'
+    'BackboneLayerDecayConstructor', 'LARS', 'LinearProbeConstructor',
+    'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
+    'PerParameterClipOptimWrapper'
 ]
