@@ -7,6 +7,7 @@ from .inaturalist import INaturalist
 from .revisited import RevisitedImages
 from .seeded import SampleKey, SeededDataset, SeededSampler
 from .shape_scenes import ShapeScenes
+from .shape_segmentation import ShapeSegmentation
 from .transforms import MultiCrop
 from .voc_objects import VOCObjects
 from .zip_backend import ZipBackend
@@ -14,5 +15,5 @@ from .zip_backend import ZipBackend
 __all__ = [
     'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',
     'RevisitedImages', 'SampleKey', 'SeededDataset', 'SeededSampler',
-    'ShapeScenes', 'VOCObjects', 'ZipBackend'
+    'ShapeScenes', 'ShapeSegmentation', 'VOCObjects', 'ZipBackend'
 ]

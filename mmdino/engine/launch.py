@@ -175,10 +175,23 @@ def distribute_on_cpu(cfg: Config) -> None:
     # Torch has no synchronised BatchNorm for CPUs: each process normalises
     # by its own images, and the statistics are averaged after each epoch.
     cfg.sync_bn = None
+    _replace_sync_bn(cfg.model)
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),
         dict(type='SyncBuffersHook')
     ]
+
+
+def _replace_sync_bn(node: Any) -> None:
+    """Turn the SyncBN that a model's config names into BN, in place."""
+    if isinstance(node, dict):
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+        for child in node.values():
+            _replace_sync_bn(child)
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            _replace_sync_bn(child)
 
 
 def leave_process_group() -> None:

@@ -114,6 +114,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                     embed_dims=self.embed_dims,
                     patch_size=patch_size,
                     input_size=img_size))
+            self.train(self.training)  # freezes it as well, if asked to
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.pos_embed_mode = pos_embed_mode

@@ -1,0 +1,4 @@
+# Linear layer on a frozen ResNet-50, ADE20K.
+_base_ = [
+    '_base_/linear_resnet50.py', '_base_/ade20k.py', '_base_/linear_40k.py'
+]

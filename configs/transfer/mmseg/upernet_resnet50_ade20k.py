@@ -1,0 +1,4 @@
+# UPerNet on a fine-tuned ResNet-50, ADE20K.
+_base_ = [
+    '_base_/upernet_resnet50.py', '_base_/ade20k.py', '_base_/sgd_160k.py'
+]
