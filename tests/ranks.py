@@ -1,5 +1,6 @@
 """Run a function in several processes that form a gloo group."""
 import os
+import time
 from pathlib import Path
 from typing import Callable
 
@@ -33,6 +34,10 @@ def _run_rank(rank: int, ranks: int, function: Callable, folder: Path,
         world_size=ranks)
     function(rank, folder, *args)
     leave_process_group()
+    # The system lists a joined thread for a moment longer.
+    deadline = time.monotonic() + 5
+    while gloo_threads() and time.monotonic() < deadline:
+        time.sleep(.01)
     assert not gloo_threads()
 
 
