@@ -1,4 +1,5 @@
-from .backbones import ConvStem, ResNet, TimmBackbone, VisionTransformer
+from .backbones import (ConvStem, ResNet, TimmBackbone, TimmFeatureMaps,
+                        VisionTransformer, WindowedVisionTransformer)
 from .baselines import PixelFeatures, SavedFeatures
 from .centerings import MeanCentering
 from .copy_detection import CopyDetectionDINO
@@ -15,6 +16,6 @@ __all__ = [
     'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead', 'DINOLoss',
     'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
     'MultiViewDataPreprocessor', 'PixelFeatures', 'PretrainedClassifier',
-    'ResNet', 'SavedFeatures', 'TimmBackbone', 'VideoSegmentationDINO',
-    'VisionTransformer'
+    'ResNet', 'SavedFeatures', 'TimmBackbone', 'TimmFeatureMaps',
+    'VideoSegmentationDINO', 'VisionTransformer', 'WindowedVisionTransformer'
 ]

@@ -83,6 +83,6 @@ class StrictPretrained:
 
 
 def pretrained_cfg(init_cfg: Union[dict, list, None]) -> Optional[dict]:
-    """Give the ``Pretrained`` one of an ``init_cfg``, None if there is none."""
+    """Give the ``Pretrained`` one of an ``init_cfg``, or None."""
     cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]
     return next((cfg for cfg in cfgs if cfg.get('type') == 'Pretrained'), None)

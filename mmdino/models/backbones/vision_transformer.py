@@ -151,8 +151,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         """
         x, patch_resolution = self.embed(x)
         outs = []
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
+        for i in range(len(self.layers)):
+            x = self.run_block(i, x, patch_resolution)
             if i == len(self.layers) - 1 and self.final_norm:
                 x = self.ln1(x)
             if i in self.out_indices:
@@ -168,6 +168,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                                  patch_resolution, self.pos_embed_mode)
         return self.pre_norm(self.drop_after_pos(x)), patch_resolution
 
+    def run_block(self, i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+        """Run block ``i`` on tokens (B, 1 + N, D) of a grid (h, w)."""
+        return self.layers[i](x)
+
     def last_blocks(self, x: Tensor, n: int = 1) -> List[Tensor]:
         """Tokens of the last ``n`` blocks, each through the final norm.
 
@@ -178,10 +182,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         Returns:
             list[Tensor]: ``n`` tensors of shape (B, 1 + N, D).
         """
-        x, _ = self.embed(x)
+        x, grid = self.embed(x)
         outs = []
-        for i, layer in enumerate(self.layers):
-            x = layer(x)
+        for i in range(len(self.layers)):
+            x = self.run_block(i, x, grid)
             if i >= len(self.layers) - n:
                 outs.append(self.ln1(x))
         return outs
@@ -239,8 +243,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def _last_attended(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
         """What the last attention gets, (B, 1 + N, D), and the grid."""
         x, grid = self.embed(x)
-        for layer in self.layers[:-1]:
-            x = layer(x)
+        for i in range(len(self.layers) - 1):
+            x = self.run_block(i, x, grid)
         return self.layers[-1].ln1(x), grid
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
