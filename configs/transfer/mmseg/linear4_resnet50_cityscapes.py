@@ -1,4 +1,5 @@
-# BatchNorm and a linear layer on four layers on a frozen ResNet-50, Cityscapes.
+# BatchNorm and a linear layer on four layers of a frozen ResNet-50,
+# Cityscapes.
 _base_ = [
     '_base_/linear4_resnet50.py', '_base_/cityscapes.py',
     '_base_/linear_40k.py'

@@ -1,4 +1,4 @@
-# BatchNorm and a linear layer on four layers on a frozen ViT-B/16, Cityscapes.
+# BatchNorm and a linear layer on four layers of a frozen ViT-B/16, Cityscapes.
 _base_ = [
     '_base_/linear4_vit-b16.py', '_base_/cityscapes.py', '_base_/linear_40k.py'
 ]

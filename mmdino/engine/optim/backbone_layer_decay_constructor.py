@@ -3,8 +3,8 @@ from functools import partial
 from typing import Callable, List, Optional
 
 import torch.nn as nn
-from mmpretrain.engine.optimizers import (
-    LearningRateDecayOptimWrapperConstructor)
+from mmpretrain.engine.optimizers import \
+    LearningRateDecayOptimWrapperConstructor
 
 from mmdino.registry import OPTIM_WRAPPER_CONSTRUCTORS
 

@@ -4,12 +4,14 @@ _base_ = 'vit-s16.py'
 model = dict(
     data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
     backbone=dict(out_indices=(2, 5, 8, 11), drop_path_rate=0.1),
-    neck=dict(
-        type='mmdino.ViTFPN',
-        embed_dim=384,
-        norm_cfg=dict(type='SyncBN'),
-        out_channels=256,
-        num_outs=4),
+    neck=[
+        dict(
+            type='Feature2Pyramid',
+            embed_dim=384,
+            norm_cfg=dict(type='SyncBN'),
+            rescales=[4, 2, 1, 0.5]),
+        dict(type='FPN', in_channels=[384] * 4, out_channels=256, num_outs=4)
+    ],
     decode_head=dict(
         type='FPNHead',
         in_channels=[256] * 4,

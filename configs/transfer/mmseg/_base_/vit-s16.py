@@ -2,7 +2,8 @@
 # head is the including config's.
 custom_imports = dict(
     imports=[
-        'mmdino.models', 'mmdino.datasets', 'mmdino.engine', 'mmdino.transfer'
+        'mmdino.models', 'mmdino.datasets', 'mmdino.engine',
+        'mmdino.transfer.segmentation'
     ],
     allow_failed_imports=False)
 
