@@ -13,6 +13,7 @@ def pytest_addoption(parser) -> None:
 
 def pytest_configure(config) -> None:
     config.addinivalue_line('markers', 'slow: takes minutes, see --slow')
+    config.addinivalue_line('markers', "detection: needs mmcv's operators")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
@@ -20,6 +21,19 @@ def pytest_collection_modifyitems(config, items) -> None:
         for item in items:
             if 'slow' in item.keywords:
                 item.add_marker(pytest.mark.skip(reason='long: --slow'))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say loudly what a machine without mmcv's operators leaves out."""
+    skipped = terminalreporter.stats.get('skipped', [])
+    number = sum('detection' in report.keywords for report in skipped)
+    if number:
+        terminalreporter.section('detection NOT TESTED', red=True, bold=True)
+        terminalreporter.write_line(
+            f"{number} tests of detectors were skipped: mmdet or mmcv's "
+            'compiled operators are missing.\n'
+            "    pip install -e '.[det]' && bash tools/build_mmcv_ops.sh\n"
+            '    python -m pytest tests/transfer/test_det.py')
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,2 @@
+# Mask R-CNN with FPN on an XCiT-S12/16, COCO.
+_base_ = ['_base_/mask-rcnn_xcit-s12-p16.py', '_base_/3x_instance.py']
