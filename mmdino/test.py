@@ -8,6 +8,7 @@ from typing import Optional
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import dump
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from mmdino.engine.launch import (add_arguments, build_runner,
                                   leave_process_group, load_config)
@@ -33,6 +34,7 @@ def check(checkpoint: Optional[str]) -> None:
             'epoch_N.pth to its work dir.')
 
 
+@record  # torchrun then shows the error of the process that failed first
 def main() -> None:
     args = parse_args()
     check(args.checkpoint)

@@ -5,6 +5,8 @@ The config is a file, or the name of one that is packaged with mmdino.
 import argparse
 import sys
 
+from torch.distributed.elastic.multiprocessing.errors import record
+
 from mmdino.engine.launch import (add_arguments, build_runner,
                                   leave_process_group, load_config,
                                   resume_last, use_amp)
@@ -26,6 +28,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@record  # torchrun then shows the error of the process that failed first
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Several processes on this node, or on this one of several:
 #   bash tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]
-# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON.
+# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON. With MAX_RESTARTS
+# and --resume a job that lost a process goes on by itself, so many times.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-    sed -n '2,4s/^# //p' "$0"
+    sed -n '2,5s/^# //p' "$0"
     exit 1
 fi
 ARGS=("$1")
@@ -20,4 +21,5 @@ PYTHONPATH="$ROOT:${PYTHONPATH:-}" exec "${PYTHON:-python}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
     --master_port="${PORT:-29500}" \
     --nproc_per_node="$PROCESSES" \
+    --max_restarts="${MAX_RESTARTS:-0}" \
     "$ROOT/tools/train.py" "${ARGS[@]}" --launcher pytorch "$@"

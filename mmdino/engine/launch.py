@@ -6,6 +6,7 @@ import inspect
 import os
 import os.path as osp
 import sys
+from datetime import timedelta
 from typing import Any, Iterable, Set
 
 import torch
@@ -20,7 +21,8 @@ from mmdino.resources import find_config
 from mmdino.toolboxes import find_toolboxes
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
-    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
+    'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
+    'model_wrapper_cfg'
 }
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',
@@ -166,7 +168,9 @@ def distribute_on_cpu(cfg: Config) -> None:
         raise ValueError(f'--launcher {cfg.launcher} needs GPUs; on CPUs use '
                          'tools/dist_train.sh or tools/dist_test.sh.')
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+        torch.distributed.init_process_group(
+            'gloo', timeout=timeout and timedelta(seconds=timeout))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
@@ -175,6 +179,8 @@ def distribute_on_cpu(cfg: Config) -> None:
     # Torch has no synchronised BatchNorm for CPUs: each process normalises
     # by its own images, and the statistics are averaged after each epoch.
     cfg.sync_bn = None
+    if 'strategy' in cfg:
+        cfg.strategy.sync_bn = None
     _replace_sync_bn(cfg.model)
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),

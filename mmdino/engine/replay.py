@@ -33,16 +33,16 @@ class Step:
         self._inputs = inputs
         self.loss = loss.detach()
 
-    def save(self, path: str, cfg: Config, model: DINO,
-             iteration: int) -> None:
+    def save(self, path: str, cfg: Config, state: Dict[str, Tensor],
+             teacher_temp: float, iteration: int) -> None:
         """Write the step with the model's state."""
         torch.save(
             dict(
                 model=cfg.to_dict()['model'],
                 imports=cfg.get('custom_imports', {}).get('imports', []),
                 iteration=iteration,
-                state_dict=model.state_dict(),
-                teacher_temp=model.centering.temperature,
+                state_dict=state,
+                teacher_temp=teacher_temp,
                 inputs=self._inputs,
                 loss=self.loss,
                 autocast=self._autocast,

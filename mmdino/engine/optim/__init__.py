@@ -3,10 +3,11 @@ from .constructor import MergedGroupsConstructor
 from .lars import LARS
 from .linear_probe_constructor import LinearProbeConstructor
 from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
+                                 PerParameterClipMixin,
                                  PerParameterClipOptimWrapper)
 
 __all__ = [
     'BackboneLayerDecayConstructor', 'LARS', 'LinearProbeConstructor',
     'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
-    'PerParameterClipOptimWrapper'
+    'PerParameterClipMixin', 'PerParameterClipOptimWrapper'
 ]
