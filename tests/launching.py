@@ -1,24 +1,57 @@
-"""Trainings of the tiny model through the scripts, in other processes."""
+"""Training jobs of several processes, as a user starts them."""
 import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Tuple
 
-from mmengine.config import Config
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
-from mmdino.checkpoints import load_checkpoint
 from tests.tiny import constant, runner_cfg
 
 ROOT = Path(__file__).parents[1]
 ENV = dict(
     os.environ,
     PYTHON=sys.executable,
-    PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]),
+    PYTHONPATH=os.pathsep.join([str(ROOT),
+                                os.environ.get('PYTHONPATH', '')]),
     OMP_NUM_THREADS='1')
-EPOCHS, STEPS = 3, 12
+FSDP = dict(
+    runner_type='FlexibleRunner',
+    strategy=dict(type='mmdino.FSDPStrategy', sync_bn='torch'))
+
+
+@HOOKS.register_module(force=True)
+class FailOnce(Hook):
+    """On a rank after an iteration, counted from 1, once in a folder.
+
+    Args:
+        how (str): What happens, see :func:`fail`.
+    """
+    priority = 'VERY_HIGH'
+
+    def __init__(self, folder, rank, iteration, how):
+        self.marker = Path(folder, 'failed')
+        self.rank, self.iteration, self.how = rank, iteration, how
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if (runner.rank, runner.iter + 1) == (self.rank, self.iteration):
+            if not self.marker.exists():
+                self.marker.touch()
+                fail(self.how)
+
+
+def fail(how):
+    """Raise, be killed, or hang."""
+    if how == 'raise':
+        raise RuntimeError('rank 1 is out of luck')
+    if how == 'kill':
+        os.kill(os.getpid(), 9)
+    import time
+    time.sleep(1000)
 
 
 def free_port() -> str:
@@ -27,74 +60,79 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def start(*command: str, **env: str) -> subprocess.Popen:
+def start(*command, **env) -> subprocess.Popen:
+    env = {'PORT': free_port(), **env}
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=dict(dict(ENV, PORT=free_port()), **env),
+        env=dict(ENV, **env),
+        text=True,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True)
+        stderr=subprocess.STDOUT)
 
 
-def finish(process: subprocess.Popen, status: int = 0) -> str:
-    """Wait; give what was printed."""
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == status, output[-4000:]
-    return output
+def end(process: subprocess.Popen, timeout=300) -> str:
+    """Wait for a job; return all that it printed."""
+    try:
+        return process.communicate(timeout=timeout)[0]
+    finally:
+        process.kill()
 
 
-def run(*command: str, status: int = 0, **env: str) -> str:
-    return finish(start(*command, **env), status)
+def run(*command, status=0, **env) -> str:
+    process = start(*command, **env)
+    out = end(process)
+    assert process.returncode == status, out[-3000:]
+    return out
 
 
-def write_config(folder: Path,
-                 batch_size: int,
-                 base: str = '',
-                 **model_changes) -> Path:
-    """Of 16 images in 3 epochs, in float64 and without schedules."""
-    folder.mkdir(exist_ok=True, parents=True)
+def train_on_two(config: Path, *options, **env) -> str:
+    return run('bash', 'tools/dist_train.sh', str(config), '2', '--work-dir',
+               str(config.parent / 'run'), *options, **env)
+
+
+def job_cfg(folder: Path, batch_size: int, length=16, **model_changes):
+    """12 steps with whole batches of 4 in float64, the model's own hooks."""
+    folder.mkdir(exist_ok=True)
     cfg = constant(
         runner_cfg(
-            folder,
-            epochs=EPOCHS,
+            folder / 'run',
+            epochs=3,
             batch_size=batch_size,
-            length=16,
+            length=length,
             **model_changes))
-    cfg.custom_imports = dict(imports=['tests.float64'])
+    cfg.log_processor = dict(type='LogProcessor', window_size=1)
+    cfg.custom_imports = dict(imports=['tests.float64', 'tests.launching'])
+    return cfg
+
+
+def write(cfg, folder: Path) -> Path:
     cfg.pop('work_dir')
-    if base:
-        cfg.merge_from_dict(Config.fromfile(f'configs/_base_/{base}.py'))
     cfg.dump(folder / 'config.py')
     return folder / 'config.py'
 
 
-def alone(config: Path, *options: str) -> List[str]:
-    """The command that trains into ``run`` beside the config."""
-    return [
-        sys.executable, 'tools/train.py',
-        str(config), '--work-dir',
-        str(config.parent / 'run'), *options
-    ]
+def losses_of(work_dir: Path):
+    """Of all iterations, by those that the last run has written."""
+    files = sorted(work_dir.glob('*/vis_data/2*.json'))
+    files = files or sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = files[-1].read_text().splitlines()
+    return [line['loss'] for line in map(json.loads, lines) if 'loss' in line]
 
 
-def together(config: Path, processes: int, *options: str) -> List[str]:
-    return [
-        'bash', 'tools/dist_train.sh',
-        str(config),
-        str(processes), '--work-dir',
-        str(config.parent / 'run'), *options
-    ]
+def checkpoint(work_dir: Path, name='epoch_3.pth'):
+    return torch.load(work_dir / name, weights_only=False)
 
 
-def outcome(work_dir: Path) -> Tuple[List[float], Dict]:
-    """Losses of all steps and the last checkpoint."""
-    # FlexibleRunner names the file by the time.
-    log = next(work_dir.glob('*/vis_data/*.json')).read_text()
-    lines = [json.loads(line) for line in log.splitlines()]
-    losses = [line['loss'] for line in lines if 'loss' in line]
-    parts = len(losses) // STEPS
-    return [
-        sum(losses[i:i + parts]) / parts
-        for i in range(0, len(losses), parts)
-    ], load_checkpoint(str(work_dir / f'epoch_{EPOCHS}.pth'))
+def assert_close(ours, theirs, atol=1e-6):
+    """Weights of both networks, centre and moments."""
+    for name, value in theirs['state_dict'].items():
+        torch.testing.assert_close(
+            ours['state_dict'][name], value, rtol=0, atol=atol, msg=name)
+    assert ours['state_dict'].keys() == theirs['state_dict'].keys()
+    ours, theirs = (x['optimizer']['state'] for x in (ours, theirs))
+    assert ours.keys() == theirs.keys()
+    for number, moments in theirs.items():
+        for name, value in moments.items():
+            torch.testing.assert_close(
+                ours[number][name], value, rtol=0, atol=atol)

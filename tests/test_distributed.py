@@ -1,67 +1,164 @@
-"""Several processes, nodes and micro-batches equal one with all images."""
+"""However the images are spread, training comes out the same."""
+import os
 import re
-import sys
 
 import pytest
 import torch
+from mmengine.model import convert_sync_batchnorm
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from tests.launching import (EPOCHS, STEPS, alone, finish, free_port, outcome,
-                             run, start, together, write_config)
-
-ACCUMULATE = ('--cfg-options', 'optim_wrapper.accumulative_counts=2')
-
-
-def one_process(folder):
-    run(*alone(write_config(folder, 4)))
-
-
-def two_processes(folder):
-    run(*together(write_config(folder, 2), 2))
+from mmdino.engine.launch import build_runner
+from mmdino.engine.strategies import FSDPStrategy
+from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
+                             losses_of, run, train_on_two, write)
+from tests.tiny import model_cfg
 
 
-def two_micro_batches(folder):
-    run(*alone(write_config(folder, 2), *ACCUMULATE))
+@pytest.fixture
+def one_process(tmp_path, float64):
+    """Train alone; what comes out is what others are compared with."""
+
+    def train(**settings):
+        cfg = job_cfg(tmp_path / 'one', batch_size=4, **settings)
+        cfg.launcher = 'none'
+        build_runner(cfg).train()
+        return losses_of(tmp_path / 'one/run'), checkpoint(tmp_path /
+                                                           'one/run')
+
+    return train
 
 
-def fsdp(folder):
-    run(*together(write_config(folder, 2, 'fsdp'), 2))
-
-
-def fsdp_in_micro_batches(folder):
-    run(*together(write_config(folder, 1, 'fsdp'), 2, *ACCUMULATE))
-
-
-def two_nodes(folder):
-    """An agent on each, as two machines have."""
-    config, port = write_config(folder, 2), free_port()
-    nodes = [
-        start(*together(config, 1), NNODES='2', NODE_RANK=str(rank), PORT=port)
-        for rank in range(2)
-    ]
-    for node in nodes:
-        finish(node)
-
-
-@pytest.fixture(scope='module')
-def reference(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('one')
-    one_process(folder)
-    return outcome(folder / 'run')
-
-
-@pytest.mark.parametrize('train', [
-    two_processes, two_micro_batches, two_nodes, fsdp, fsdp_in_micro_batches
-])
-def test_equals_one_process_with_all_images(train, reference, tmp_path):
-    train(tmp_path)
-    losses, end = outcome(tmp_path / 'run')
-    expected_losses, expected = reference
-    assert len(losses) == STEPS
-    close = dict(rtol=0, atol=1e-6)
-    torch.testing.assert_close(losses, expected_losses, **close)
+@pytest.mark.parametrize('changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
+def test_two_processes_equal_one_with_the_doubled_batch(
+        changes, one_process, tmp_path):
+    losses, end = one_process()
+    cfg = job_cfg(tmp_path / 'two', batch_size=2)
+    cfg.merge_from_dict(changes)
+    out = train_on_two(write(cfg, tmp_path / 'two'))
+    assert 'Distributed training: True' in out
+    assert len(losses) == 12
     torch.testing.assert_close(
-        dict(end['state_dict']), dict(expected['state_dict']), **close)
-    torch.testing.assert_close(end['optimizer']['state'],
-                               expected['optimizer']['state'], **close)
-    assert end['meta']['epoch'] == EPOCHS
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
     assert end['state_dict']['centering.center'].any()
+
+
+def test_accumulated_batches_equal_whole_ones(one_process, tmp_path):
+    losses, end = one_process()
+    cfg = job_cfg(tmp_path / 'half', batch_size=2)
+    cfg.optim_wrapper.accumulative_counts = 2
+    Runner.from_cfg(cfg).train()
+    halves = torch.tensor(losses_of(tmp_path / 'half/run'))
+    assert len(halves) == 24
+    torch.testing.assert_close(
+        halves.view(12, 2).mean(1), torch.tensor(losses), rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'half/run'), end)
+
+
+def test_uneven_last_batches(one_process, tmp_path):
+    """14 images: a last batch of 2, on two processes of 1 each."""
+    losses, end = one_process(length=14)
+    cfg = job_cfg(tmp_path / 'two', batch_size=2, length=14)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    torch.testing.assert_close(
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+
+
+def test_processes_with_unlike_numbers_of_batches_are_refused(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        'mmdino.engine.loops.resumable_train_loop.all_gather_object',
+        lambda length: [length, length - 1])
+    with pytest.raises(ValueError, match=r'processes have \[4, 3\] batches'):
+        Runner.from_cfg(job_cfg(tmp_path, batch_size=4)).train()
+
+
+def test_batch_norm_on_two_processes_without_gpus(tmp_path):
+    """Torch cannot synchronise it there; the statistics are averaged."""
+    cfg = job_cfg(tmp_path, batch_size=4, head__use_bn=True)
+    train_on_two(write(cfg, tmp_path))
+    state = checkpoint(tmp_path / 'run')['state_dict']
+    for owner in ('', 'teacher.'):
+        assert state[f'{owner}head.mlp.1.running_mean'].any()
+        assert state[f'{owner}head.mlp.1.num_batches_tracked'] == 6
+
+
+RESNET = dict(
+    backbone=dict(
+        type='mmpretrain.ResNet',
+        depth=18,
+        stem_channels=8,
+        base_channels=8,
+        zero_init_residual=False),
+    neck=dict(type='mmpretrain.GlobalAveragePooling'),
+    head__use_bn=True)
+
+
+def synchronised_by_config(model):
+    return convert_sync_batchnorm(model, 'torch')
+
+
+def synchronised_by_fsdp(model):
+    strategy = FSDPStrategy.__new__(FSDPStrategy)
+    strategy.sync_bn = 'torch'
+    return strategy.convert_model(model)
+
+
+@pytest.mark.parametrize('synchronised',
+                         [synchronised_by_config, synchronised_by_fsdp])
+def test_all_batch_norms_of_both_networks_are_synchronised(synchronised):
+    model = MODELS.build(model_cfg(**RESNET))
+    before = [
+        name for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+    ]
+    model = synchronised(model)
+    norms = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, SyncBatchNorm)
+    }
+    assert [*norms] == before
+    for part in ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.'):
+        assert any(name.startswith(part) for name in norms), part
+    model.train()
+    assert all(module.training for module in norms.values())
+
+
+def test_fsdp_refuses_what_it_would_do_wrong():
+    with pytest.raises(ValueError, match="sharding_strategy='NO_SHARD'"):
+        FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
+
+
+def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):
+    stub = tmp_path / 'srun'
+    stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stub.chmod(0o755)
+    out = run(
+        'bash',
+        'tools/slurm_train.sh',
+        'gpu',
+        'a job',
+        'configs/dino_vit-s8.py',
+        '--resume',
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+        SRUN_ARGS='--time=24:00:00 --signal=USR1@300',
+        GPUS='16')
+    args = out.splitlines()
+    assert {
+        '--job-name=a job', '--gres=gpu:8', '--ntasks=16',
+        '--ntasks-per-node=8', '--kill-on-bad-exit=1', '--time=24:00:00',
+        '--signal=USR1@300'
+    } < set(args)
+    assert args[-4:] == [
+        'configs/dino_vit-s8.py', '--launcher', 'slurm', '--resume'
+    ]
+
+
+@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])
+def test_usage(script):
+    out = run('bash', f'tools/{script}.sh', status=1)
+    assert re.search(f'bash tools/{script}.sh .*CONFIG', out)

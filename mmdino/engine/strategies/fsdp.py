@@ -5,9 +5,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
 import torch
 import torch.nn as nn
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.optim import AmpOptimWrapper, BaseOptimWrapper
 from mmengine.runner.checkpoint import save_checkpoint
+from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
@@ -55,16 +56,20 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         super().__init__(
             model_wrapper=model_wrapper, state_dict_cfg='full', **kwargs)
 
-    def build_optim_wrapper(self,
-                            optim_wrapper: Union[BaseOptimWrapper, dict],
-                            model: Optional[nn.Module] = None
-                            ) -> BaseOptimWrapper:
+    def build_optim_wrapper(
+            self,
+            optim_wrapper: Union[BaseOptimWrapper, dict],
+            model: Optional[nn.Module] = None) -> BaseOptimWrapper:
         """Group the parameters by their whole shapes, not those of pieces."""
         kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
         if issubclass(kind, AmpOptimWrapper):
             optim_wrapper.setdefault('use_fsdp', True)
         with FSDP.summon_full_params(model, writeback=False):
             wrapper = super().build_optim_wrapper(optim_wrapper, model)
+            self._shapes = [
+                param.shape for group in wrapper.optimizer.param_groups
+                for param in group['params']
+            ]
         if isinstance(wrapper.optimizer, LARS):
             raise ValueError('mmdino.FSDPStrategy: LARS needs the norms of '
                              'whole parameters; use AdamW or SGD, or DDP.')
@@ -94,43 +99,42 @@ class FSDPStrategy(MMEngineFSDPStrategy):
                 checkpoint, filename, backend_args=dict(backend='atomic'))
 
     def optim_state_dict(self) -> dict:
-        """That of all ranks, keyed by number as without FSDP; on rank 0."""
+        """That of all ranks, joined on the first: as without FSDP.
+
+        Torch's own knows no parameter without moments, as the last layer is
+        at first, and on a CPU gathers all kinds of them into one buffer.
+        """
         own = self.optim_wrapper.state_dict()
-        number = {name: i for i, name in enumerate(self._names())}
-        state: Dict[int, dict] = {}
-        for kind in _kinds(own['state']):
-            for name, value in self._gather(kind, own).items():
-                state.setdefault(number[name], {}).update(value)
-        return dict(own, state=state) if is_main_process() else {}
+        whole = {}
+        for i, shape in enumerate(self._shapes):
+            pieces = all_gather_object(_on_cpu(own['state'].get(i, {})))
+            whole[i] = _join([p for p in pieces if p], shape)
+            if not (whole[i] and is_main_process()):
+                del whole[i]
+        return dict(own, state=whole)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Take this rank's part of one that is keyed by number.
+        """Take this rank's pieces.
 
-        MMEngine passes the arguments in an order that torch gave up.
+        MMEngine passes arguments in an order that torch gave up.
         """
-        names = self._names()
-        named = dict(
-            state={names[i]: s
-                   for i, s in state_dict['state'].items()},
-            param_groups=[
-                dict(group, params=[names[i] for i in group['params']])
-                for group in state_dict['param_groups']
-            ])
-        optimizer = self.optim_wrapper.optimizer
-        own = FSDP.optim_state_dict_to_load(self.model, optimizer, named)
-        self.optim_wrapper.load_state_dict(dict(state_dict, **own))
+        sizes = all_gather_object([p.numel() for p in self._params()])
+        starts = [sum(size) for size in zip(*sizes[:get_rank()])]
+        starts = starts or [0] * len(self._shapes)
+        own = {
+            i: {
+                kind: _cut(value, starts[i], sizes[get_rank()][i])
+                for kind, value in moments.items()
+            }
+            for i, moments in state_dict['state'].items()
+            if sizes[get_rank()][i]
+        }
+        self.optim_wrapper.load_state_dict(dict(state_dict, state=own))
 
-    def _gather(self, kind: str, own: dict) -> Dict[str, dict]:
-        """One kind of moment of all parameters by name, on rank 0.
-
-        On a CPU torch gathers all kinds into one buffer: the last one wins.
-        """
-        pieces = {i: {kind: s[kind]} for i, s in own['state'].items()}
-        optimizer = self.optim_wrapper.optimizer
-        whole = FSDP.optim_state_dict(
-            self.model, optimizer,
-            dict(param_groups=own['param_groups'], state=pieces))
-        return {name: s for name, s in whole.get('state', {}).items() if s}
+    def load_checkpoint(self, filename: str, **kwargs) -> dict:
+        """Read into the CPU's memory: no GPU may have room for all of it."""
+        return super().load_checkpoint(filename,
+                                       **dict(kwargs, map_location='cpu'))
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model)
@@ -144,29 +148,51 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         self.model_wrapper = dict(defaults, **self.model_wrapper or {})
         return super()._wrap_model(model)
 
-    def _names(self) -> List[str]:
-        """Names of the optimizer's parameters in the order of its groups."""
-        name_of = {
-            param: name.replace('_fsdp_wrapped_module.', '')
-            for name, param in self.model.named_parameters()
-        }
-        return [
-            name_of[param] for group in self.optim_wrapper.optimizer.param_groups
-            for param in group['params']
-        ]
-
-
-def _kinds(state: Dict[int, dict]) -> List[str]:
-    """What an optimizer keeps for a parameter of any rank."""
-    kinds = {kind for moments in state.values() for kind in moments}
-    return sorted(set().union(*all_gather_object(kinds)))
+    def _params(self) -> List[Tensor]:
+        """The optimizer's, by number."""
+        groups = self.optim_wrapper.optimizer.param_groups
+        return [param for group in groups for param in group['params']]
 
 
 def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
-    """The parts of both networks, and the blocks in them."""
+    """The parts of both networks, and in them the blocks and last layers.
+
+    A frozen last layer has no moments, and torch gathers those of all of a
+    unit or of none.
+    """
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
-    inner = (
+    units = [
+        *parts, *(p.last_layer for p in parts if hasattr(p, 'last_layer'))
+    ]
+    units += [
         module for part in parts for module in part.modules()
-        if type(module).__name__ in blocks)
-    return {part for part in (*parts, *inner) if [*part.parameters()]}
+        if type(module).__name__ in blocks
+    ]
+    return {unit for unit in units if [*unit.parameters()]}
+
+
+def _on_cpu(moments: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        kind: value.cpu() if isinstance(value, Tensor) else value
+        for kind, value in moments.items()
+    }
+
+
+def _join(pieces: List[Dict[str, Any]], shape: torch.Size) -> Dict[str, Any]:
+    """The moments of a parameter from the ranks' flat pieces of them."""
+    return {
+        kind:
+        torch.cat([p[kind] for p in pieces]).view(shape)
+        if _is_spread(value) else value
+        for kind, value in (pieces[0] if pieces else {}).items()
+    }
+
+
+def _cut(value: Any, start: int, size: int) -> Any:
+    """A rank's piece of a moment; a number, such as the step, stays whole."""
+    return value.flatten()[start:start + size] if _is_spread(value) else value
+
+
+def _is_spread(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0
