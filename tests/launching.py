@@ -79,7 +79,19 @@ def end(process: subprocess.Popen, timeout=300) -> str:
         process.kill()
 
 
-def run(*command, status=0, **env) -> str:
+def run(*command, **env) -> subprocess.CompletedProcess:
+    """Any command, its output and its errors apart."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=dict(ENV, PORT=free_port(), **env),
+        text=True,
+        capture_output=True,
+        timeout=300)
+
+
+def run_job(*command, status=0, **env) -> str:
+    """A command that ends with ``status``; all that it printed."""
     process = start(*command, **env)
     out = end(process)
     assert process.returncode == status, out[-3000:]
@@ -87,8 +99,8 @@ def run(*command, status=0, **env) -> str:
 
 
 def train_on_two(config: Path, *options, **env) -> str:
-    return run('bash', 'tools/dist_train.sh', str(config), '2', '--work-dir',
-               str(config.parent / 'run'), *options, **env)
+    return run_job('bash', 'tools/dist_train.sh', str(config), '2',
+                   '--work-dir', str(config.parent / 'run'), *options, **env)
 
 
 def job_cfg(folder: Path, batch_size: int, length=16, **model_changes):

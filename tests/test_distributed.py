@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from mmdino.engine.launch import build_runner
 from mmdino.engine.strategies import FSDPStrategy
 from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
-                             losses_of, run, train_on_two, write)
+                             losses_of, run_job, train_on_two, write)
 from tests.tiny import model_cfg
 
 
@@ -137,7 +137,7 @@ def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):
     stub = tmp_path / 'srun'
     stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     stub.chmod(0o755)
-    out = run(
+    out = run_job(
         'bash',
         'tools/slurm_train.sh',
         'gpu',
@@ -160,5 +160,5 @@ def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])
 def test_usage(script):
-    out = run('bash', f'tools/{script}.sh', status=1)
+    out = run_job('bash', f'tools/{script}.sh', status=1)
     assert re.search(f'bash tools/{script}.sh .*CONFIG', out)

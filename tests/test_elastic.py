@@ -7,7 +7,7 @@ import torch
 from mmdino.checkpoints import load_checkpoint
 from mmdino.engine.launch import build_runner
 from tests.launching import (FSDP, assert_close, checkpoint, end, free_port,
-                             job_cfg, losses_of, run, start, train_on_two,
+                             job_cfg, losses_of, run_job, start, train_on_two,
                              write)
 
 STRATEGIES = pytest.mark.parametrize(
@@ -71,7 +71,8 @@ def test_a_sharded_job_goes_on_in_one_process(undisturbed, tmp_path, float64):
     """And its checkpoint is a plain one."""
     folder = tmp_path / 'two'
     config = write(failing(folder, 'raise', FSDP), folder)
-    run('bash',
+    run_job(
+        'bash',
         'tools/dist_train.sh',
         str(config),
         '2',
@@ -90,7 +91,7 @@ def test_a_sharded_job_goes_on_in_one_process(undisturbed, tmp_path, float64):
 
 def test_a_job_ends_with_the_error_of_the_process_that_failed(tmp_path):
     config = write(failing(tmp_path, 'raise'), tmp_path)
-    out = run(
+    out = run_job(
         'bash',
         'tools/dist_train.sh',
         str(config),
@@ -127,7 +128,7 @@ def test_a_process_that_hangs_stops_the_job_after_the_timeout(tmp_path):
     cfg = failing(tmp_path, 'hang')
     cfg.env_cfg.dist_cfg.timeout = 5
     started = time.monotonic()
-    out = run(
+    out = run_job(
         'bash',
         'tools/dist_train.sh',
         str(write(cfg, tmp_path)),
