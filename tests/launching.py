@@ -1,9 +1,12 @@
 """Training jobs of several processes, as a user starts them."""
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -50,7 +53,6 @@ def fail(how):
         raise RuntimeError('rank 1 is out of luck')
     if how == 'kill':
         os.kill(os.getpid(), 9)
-    import time
     time.sleep(1000)
 
 
@@ -67,6 +69,7 @@ def start(*command, **env) -> subprocess.Popen:
         cwd=ROOT,
         env=dict(ENV, **env),
         text=True,
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
 
@@ -76,7 +79,8 @@ def end(process: subprocess.Popen, timeout=300) -> str:
     try:
         return process.communicate(timeout=timeout)[0]
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(*command, **env) -> subprocess.CompletedProcess:

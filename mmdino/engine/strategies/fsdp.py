@@ -1,13 +1,12 @@
 """Weights, gradients and moments spread over the ranks, in one checkpoint."""
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Union
 
 import torch
 import torch.nn as nn
 from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.optim import AmpOptimWrapper, BaseOptimWrapper
-from mmengine.runner.checkpoint import save_checkpoint
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
@@ -15,13 +14,14 @@ from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 from mmdino.engine.optim import LARS, PerParameterClipMixin
 from mmdino.models import DINO
 from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
+from .one_file import OneFileMixin
 
 BLOCKS = ('TransformerEncoderLayer', 'Block', 'XCABlock',
           'ClassAttentionBlock', 'Bottleneck')
 
 
 @STRATEGIES.register_module()
-class FSDPStrategy(MMEngineFSDPStrategy):
+class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     """MMEngine's FSDP for a :class:`DINO`, whose resume it mends.
 
     The parts of the student and those of the teacher are units of their own,
@@ -76,27 +76,6 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         if isinstance(wrapper, PerParameterClipMixin):
             wrapper.is_sharded = True
         return wrapper
-
-    def save_checkpoint(self,
-                        filename: str,
-                        *,
-                        save_optimizer: bool = True,
-                        save_param_scheduler: bool = True,
-                        extra_ckpt: Optional[dict] = None,
-                        callback: Optional[Callable] = None) -> None:
-        """Gather on all ranks; the first one writes, all or nothing."""
-        checkpoint: Dict[str, Any] = dict(state_dict=self.model_state_dict())
-        if save_optimizer:
-            checkpoint['optimizer'] = self.optim_state_dict()
-        if save_param_scheduler and hasattr(self, 'param_schedulers'):
-            checkpoint['param_schedulers'] = self.scheduler_state_dict()
-        checkpoint.update(extra_ckpt or dict(meta={}))
-        checkpoint['meta'].update(seed=self.seed)
-        if callback is not None:
-            callback(checkpoint)
-        if is_main_process():
-            save_checkpoint(
-                checkpoint, filename, backend_args=dict(backend='atomic'))
 
     def optim_state_dict(self) -> dict:
         """That of all ranks, joined on the first: as without FSDP.
