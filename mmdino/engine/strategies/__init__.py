@@ -1,3 +1,4 @@
+from .deepspeed import DeepSpeedOptimWrapper, DeepSpeedStrategy
 from .fsdp import FSDPStrategy
 
-__all__ = ['FSDPStrategy']
+__all__ = ['DeepSpeedOptimWrapper', 'DeepSpeedStrategy', 'FSDPStrategy']
