@@ -47,6 +47,22 @@ class FailOnce(Hook):
                 fail(self.how)
 
 
+@HOOKS.register_module(force=True)
+class Poison(Hook):
+    """Make the gradient of an iteration, counted from 1, infinite."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train(self, runner):
+
+        def spoil(module, args, output):
+            if runner.iter + 1 == self.iteration and output.requires_grad:
+                output.register_hook(lambda grad: grad / 0)
+
+        runner.model.module.head.last_layer.register_forward_hook(spoil)
+
+
 def fail(how):
     """Raise, be killed, or hang."""
     if how == 'raise':

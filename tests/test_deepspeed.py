@@ -4,7 +4,7 @@ import torch
 
 from mmdino.engine.launch import build_runner
 from tests.launching import (assert_close, checkpoint, job_cfg, losses_of,
-                             train_on_two, write)
+                             run_job, train_on_two, write)
 from tests.tiny import MODEL
 
 deepspeed = pytest.importorskip('deepspeed')
@@ -40,3 +40,19 @@ def test_two_processes_equal_one_and_resume(tmp_path):
     out = train_on_two(config, '--resume', str(one / 'epoch_1.pth'))
     assert 'resumed epoch: 1, iter: 4' in out
     assert_close(checkpoint(tmp_path / 'two/run'), end, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_zero_is_refused(tmp_path):
+    cfg = in_float32(job_cfg(tmp_path, batch_size=2))
+    cfg.merge_from_dict(STRATEGY)
+    cfg.strategy.zero_optimization = dict(stage=1)
+    out = run_job(
+        'bash',
+        'tools/dist_train.sh',
+        str(write(cfg, tmp_path)),
+        '2',
+        '--work-dir',
+        str(tmp_path / 'run'),
+        status=1)
+    assert 'flatten the parameters' in out

@@ -1,15 +1,19 @@
 """However the images are spread, training comes out the same."""
 import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.model import convert_sync_batchnorm
 from mmengine.registry import MODELS
+from mmengine.registry import STRATEGIES as STRATEGY_REGISTRY
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from mmdino.engine.launch import build_runner
+from mmdino.engine.replay import replay
 from mmdino.engine.strategies import FSDPStrategy
 from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
                              losses_of, run_job, train_on_two, write)
@@ -30,7 +34,11 @@ def one_process(tmp_path, float64):
     return train
 
 
-@pytest.mark.parametrize('changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
+STRATEGIES = pytest.mark.parametrize(
+    'changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
+
+
+@STRATEGIES
 def test_two_processes_equal_one_with_the_doubled_batch(
         changes, one_process, tmp_path):
     losses, end = one_process()
@@ -55,6 +63,17 @@ def test_accumulated_batches_equal_whole_ones(one_process, tmp_path):
     torch.testing.assert_close(
         halves.view(12, 2).mean(1), torch.tensor(losses), rtol=0, atol=1e-6)
     assert_close(checkpoint(tmp_path / 'half/run'), end)
+
+
+@pytest.mark.slow
+@STRATEGIES
+def test_accumulated_batches_of_two_processes(changes, one_process, tmp_path):
+    _, end = one_process()
+    cfg = job_cfg(tmp_path / 'two', batch_size=1)
+    cfg.optim_wrapper.accumulative_counts = 2
+    cfg.merge_from_dict(changes)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
 
 
 def test_uneven_last_batches(one_process, tmp_path):
@@ -131,6 +150,36 @@ def test_all_batch_norms_of_both_networks_are_synchronised(synchronised):
 def test_fsdp_refuses_what_it_would_do_wrong():
     with pytest.raises(ValueError, match="sharding_strategy='NO_SHARD'"):
         FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
+
+
+@pytest.mark.parametrize('name', ['fsdp', 'deepspeed'])
+def test_strategies_are_added_to_a_config(name, tmp_path):
+    root = Path('configs').absolute()
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = ['{root}/dino_vit-b16.py', '{root}/_base_/{name}.py']")
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    assert cfg.runner_type == 'FlexibleRunner'
+    assert cfg.optim_wrapper.clip_grad.max_norm == .3
+    kind = STRATEGY_REGISTRY.get(cfg.strategy.type)
+    assert kind.__module__ == f'mmdino.engine.strategies.{name}'
+
+
+def test_a_step_of_fsdp_is_dumped_whole(tmp_path):
+    cfg = job_cfg(tmp_path, batch_size=2)
+    cfg.custom_hooks = [dict(type='Poison', iteration=6)]
+    cfg.merge_from_dict(FSDP)
+    out = run_job(
+        'bash',
+        'tools/dist_train.sh',
+        str(write(cfg, tmp_path)),
+        '2',
+        '--work-dir',
+        str(tmp_path / 'run'),
+        status=1)
+    assert 'Iteration 6: a gradient is not finite' in out
+    for rank in range(2):
+        step = replay(str(tmp_path / f'run/nonfinite_iter6_rank{rank}.pth'))
+        assert step.loss == pytest.approx(step.recorded_loss, abs=1e-12)
 
 
 def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):

@@ -1,4 +1,6 @@
 """Jobs on two nodes, and jobs that lose a process."""
+import runpy
+import sys
 import time
 
 import pytest
@@ -82,11 +84,25 @@ def test_a_sharded_job_goes_on_in_one_process(undisturbed, tmp_path, float64):
     state = load_checkpoint(str(folder / 'run/epoch_1.pth'))
     shapes = {k: v.shape for k, v in state['state_dict'].items()}
     assert shapes == {k: v.shape for k, v in undisturbed['state_dict'].items()}
+    assert_teacher_is_exported(folder / 'run/epoch_1.pth', state['state_dict'])
     cfg = job_cfg(folder, batch_size=4)
     cfg.launcher, cfg.resume = 'none', True
     build_runner(cfg).train()
     assert len(losses_of(folder / 'run')) == 8
     assert_close(checkpoint(folder / 'run'), undisturbed)
+
+
+def assert_teacher_is_exported(path, state):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [
+            'export.py',
+            str(path), '--format', 'safetensors', '--heads', '3'
+        ])
+        runpy.run_path('tools/export.py', run_name='__main__')
+    exported = load_checkpoint(str(path.with_suffix('.safetensors')))
+    assert exported
+    for name, value in exported.items():
+        assert torch.equal(value, state[f'teacher.backbone.{name}']), name
 
 
 def test_a_job_ends_with_the_error_of_the_process_that_failed(tmp_path):
@@ -104,6 +120,7 @@ def test_a_job_ends_with_the_error_of_the_process_that_failed(tmp_path):
     assert 'rank      : 1' in summary
 
 
+@pytest.mark.slow
 def test_the_other_node_ends_too(tmp_path):
     config = write(failing(tmp_path, 'kill'), tmp_path)
     port = free_port()
@@ -136,7 +153,7 @@ def test_a_process_that_hangs_stops_the_job_after_the_timeout(tmp_path):
         '--work-dir',
         str(tmp_path / 'run'),
         status=1)
-    assert time.monotonic() - started < 120
+    assert time.monotonic() - started < 250  # by default half an hour
     assert 'imed out' in out
     assert torch.load(
         tmp_path / 'run/epoch_1.pth', weights_only=False)['meta']['iter'] == 4
