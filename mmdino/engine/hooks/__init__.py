@@ -2,17 +2,19 @@ from .centering_hook import CenteringHook
 from .collapse_monitor_hook import CollapseMonitorHook
 from .davis_results_hook import DAVISResultsHook
 from .freeze_last_layer_hook import FreezeLastLayerHook
+from .log_history_hook import LogHistoryHook
 from .nonfinite_hook import NonFiniteHook
 from .preemption_hook import PreemptionHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .teacher_ema_hook import TeacherEMAHook
+from .teacher_snapshot_hook import TeacherSnapshotHook
 from .unreadable_images_hook import UnreadableImagesHook
 from .validate_first_hook import ValidateFirstHook
 from .weight_decay_log_hook import WeightDecayLogHook
 
 __all__ = [
     'CenteringHook', 'CollapseMonitorHook', 'DAVISResultsHook',
-    'FreezeLastLayerHook', 'NonFiniteHook', 'PreemptionHook',
-    'SafeCheckpointHook', 'TeacherEMAHook', 'UnreadableImagesHook',
-    'ValidateFirstHook', 'WeightDecayLogHook'
+    'FreezeLastLayerHook', 'LogHistoryHook', 'NonFiniteHook', 'PreemptionHook',
+    'SafeCheckpointHook', 'TeacherEMAHook', 'TeacherSnapshotHook',
+    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
 ]
