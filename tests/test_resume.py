@@ -3,6 +3,7 @@ import copy
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import time
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from mmdino.checkpoints.names import CheckpointError
 from mmdino.engine import checkpoint_files
@@ -181,6 +183,43 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         backend.put(b'new', path)
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['x']
+
+
+def test_a_save_that_fails_loses_nothing(uninterrupted, tmp_path):
+    """The system writes half of a checkpoint, then no more."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FillDisk(Hook):
+
+        def before_train_epoch(self, runner):
+            if runner.epoch == 1:
+                half = (tmp_path / 'epoch_1.pth').stat().st_size // 2
+                resource.setrlimit(resource.RLIMIT_FSIZE, (half, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match='File too large.*MB.*are free'):
+            train(random_cfg(tmp_path), FillDisk())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.glob('*.pth*')] == ['epoch_1.pth']
+    train(random_cfg(tmp_path))
+    assert_same(end_of(tmp_path), uninterrupted())
+
+
+def test_the_loss_scale_comes_back(tmp_path, monkeypatch):
+    """Also between two of its changes; a CPU has to be let in."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
+                        lambda: True)
+    scaler = dict(device='cpu', init_scale=1024., growth_interval=3)
+    ends = []
+    for name, stops in (('whole', []), ('stopped', [StopAfter(5)])):
+        cfg = random_cfg(tmp_path / name)
+        cfg.optim_wrapper.update(
+            type='PerParameterClipAmpOptimWrapper', loss_scale=scaler)
+        stop_and_resume(cfg, *stops)
+        ends.append(end_of(tmp_path / name))
+    assert ends[0]['optimizer']['loss_scaler']['scale'] == 1024 * 2**3
+    assert_same(ends[1], ends[0])
 
 
 PROCESSES = multiprocessing.get_context('forkserver')
