@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,31 +270,33 @@ def test_power_off_in_a_save(save, uninterrupted, tmp_path):
     assert_same(end_of(tmp_path), uninterrupted())
 
 
-def kill_at_random_moments(times, cfg, number):
-    """Kill that often after random parts of an undisturbed run's time."""
-    start = time.monotonic()
-    undisturbed = copy.deepcopy(cfg)
-    undisturbed.work_dir = cfg.work_dir + '_whole'
-    train_in_process(undisturbed).join()
-    duration = time.monotonic() - start
-    rng = random.Random(0)
-    for _ in range(times):
-        process = train_in_process(cfg)
-        process.join(rng.uniform(.3, 1) * duration)
-        if process.is_alive():
-            os.kill(process.pid, number)
-        process.join()
-    last = train_in_process(cfg)
-    last.join()
-    assert last.exitcode == 0
+def is_killed(cfg, seconds):
+    """Train so long; False if it came to its end before."""
+    process = train_in_process(cfg)
+    process.join(seconds)
+    is_alive = process.is_alive()
+    process.kill()
+    process.join()
+    return is_alive
 
 
 @pytest.mark.parametrize('times',
                          [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(times, uninterrupted, tmp_path):
-    cfg = random_cfg(tmp_path / 'run')
+    """Each run that comes to its end in between is compared."""
+    cfg = random_cfg(tmp_path / 'whole')
     cfg.default_hooks.checkpoint.update(by_epoch=False, max_keep_ckpts=1)
-    kill_at_random_moments(times, cfg, signal.SIGKILL)
-    state, = (tmp_path / 'run').glob('iter_9.pth')
-    state.rename(tmp_path / 'run/epoch_3.pth')
-    assert_same(end_of(tmp_path / 'run'), uninterrupted())
+    start = time.monotonic()
+    train_in_process(cfg).join()
+    duration = time.monotonic() - start
+    rng, killed, runs = random.Random(0), 0, 0
+    while killed < times:
+        runs += 1
+        cfg.work_dir = str(tmp_path / str(runs))
+        while killed < times and is_killed(cfg,
+                                           rng.uniform(.2, .9) * duration):
+            killed += 1
+        train_in_process(cfg).join()
+        state, = Path(cfg.work_dir).glob('iter_9.pth')
+        state.rename(state.with_name('epoch_3.pth'))
+        assert_same(end_of(Path(cfg.work_dir)), uninterrupted())
