@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
     student, teacher = make_logits(args.images, prototypes)
     inputs = student, teacher, torch.zeros(1, prototypes)
     figures = compare(lambda: straightforward(*inputs), lambda: ours(*inputs),
-                      args.rounds)
+                      args)
     student.grad = None
     figures['straightforward_mib'] = peak_extra_mib(
         lambda: straightforward(*inputs))

@@ -131,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
         figures = compare(
             lambda: batch_straightforward(dataset),
             lambda: batch_ours(dataset),
-            args.rounds,
+            args,
             per_round=len(dataset),
             unit='images/s')
     report(

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Optional
 
 import torch
 
+CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
@@ -34,6 +35,12 @@ def parser(description: str, rounds: int = 9) -> argparse.ArgumentParser:
         type=int,
         default=1,
         help='threads of torch; 1 is steadier on a busy machine')
+    parser.add_argument(
+        '--clock',
+        choices=CLOCKS,
+        default='wall',
+        help='cpu counts the time of this process alone: for one thread on '
+        'a busy machine')
     return parser
 
 
@@ -53,30 +60,35 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def compare(straightforward: Callable[[], Any],
             ours: Callable[[], Any],
-            rounds: int,
+            args: argparse.Namespace,
             per_round: int = 1,
-            unit: str = 's') -> Dict[str, float]:
+            unit: str = 's',
+            warm_up: bool = True) -> Dict[str, Any]:
     """Run the two in turn and print a row a round.
 
     Args:
         straightforward (Callable): One side; its result is dropped.
         ours (Callable): The other.
-        rounds (int): How often each runs, after a first time for nothing.
+        args (argparse.Namespace): ``rounds``, how often each runs, and
+            ``clock``.
         per_round (int): What a run counts for, such as images.
         unit (str): 's' for seconds a run, else a rate such as 'images/s'.
+        warm_up (bool): Run each once before, for nothing.
 
     Returns:
-        dict[str, float]: The medians ``straightforward`` and ``ours`` and
-        ``ratio``, how many times faster ours is.
+        dict: The medians ``straightforward`` and ``ours``, ``ratio``, how
+        many times faster ours is, ``clock`` and ``rounds``.
     """
     sides = dict(straightforward=straightforward, ours=ours)
     seconds = {name: [] for name in sides}
-    for call in sides.values():
-        call()
+    rounds = args.rounds
+    if warm_up:
+        straightforward()
+        ours()
     start = time.monotonic()
     for done in range(1, rounds + 1):
         for name, call in sides.items():
-            seconds[name].append(timed(call))
+            seconds[name].append(timed(call, CLOCKS[args.clock]))
         values = {
             name: _shown(s[-1], per_round, unit)
             for name, s in seconds.items()
@@ -91,15 +103,17 @@ def compare(straightforward: Callable[[], Any],
             flush=True)
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     shown = {name: _shown(s, per_round, unit) for name, s in medians.items()}
-    return dict(shown, ratio=medians['straightforward'] / medians['ours'])
+    ratio = medians['straightforward'] / medians['ours']
+    return dict(shown, ratio=ratio, clock=args.clock, rounds=rounds)
 
 
-def timed(call: Callable[[], Any]) -> float:
+def timed(call: Callable[[], Any],
+          clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of one call, garbage of the one before aside."""
     gc.collect()
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak_extra_mib(call: Callable[[], Any]) -> Optional[float]:
