@@ -1,6 +1,7 @@
 from .backbones import ConvStem, ResNet, TimmBackbone, VisionTransformer
 from .baselines import PixelFeatures, SavedFeatures
 from .centerings import MeanCentering
+from .chunked_dino import ChunkedDINO
 from .copy_detection import CopyDetectionDINO
 from .data_preprocessor import MultiViewDataPreprocessor
 from .dino import DINO
@@ -12,8 +13,8 @@ from .retrieval import MultiScaleDINO
 from .video_segmentation_dino import VideoSegmentationDINO
 
 __all__ = [
-    'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead', 'DINOLoss',
-    'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
+    'ChunkedDINO', 'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead',
+    'DINOLoss', 'LinearProbe', 'MeanCentering', 'MultiScaleDINO',
     'MultiViewDataPreprocessor', 'PixelFeatures', 'PretrainedClassifier',
     'ResNet', 'SavedFeatures', 'TimmBackbone', 'VideoSegmentationDINO',
     'VisionTransformer'

@@ -201,9 +201,15 @@ class DINO(BaseSelfSupervisor):
 
 def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:
     """Logits (V, B, K): one backbone pass a size, one head pass over all."""
+    vectors = vectors_of_views(network, views)
+    return network['head'](vectors).unflatten(0, (len(views), -1))
+
+
+def vectors_of_views(network: Mapping[str, nn.Module],
+                     views: List[Tensor]) -> Tensor:
+    """Features (V B, D) of V views, one backbone pass a size."""
     by_size = [
         torch.cat(list(group))
         for _, group in groupby(views, key=lambda view: view.shape)
     ]
-    vectors = torch.cat([features(network, images) for images in by_size])
-    return network['head'](vectors).unflatten(0, (len(views), -1))
+    return torch.cat([features(network, images) for images in by_size])

@@ -18,7 +18,7 @@ MOMENTUM = .996
 
 def lagging_model(prototypes: int) -> DINO:
     """A ViT-S/16 whose teacher is not where the student is."""
-    model = build_model('dino_vit-s16', head=dict(out_dim=prototypes))
+    model = build_model('dino_vit-s16', dict(head=dict(out_dim=prototypes)))
     with torch.no_grad():
         for param in model.teacher.parameters():
             param.mul_(.5)

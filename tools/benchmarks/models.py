@@ -1,4 +1,6 @@
 """DINO as the configs have it."""
+import copy
+
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -7,16 +9,18 @@ from mmdino.registry import MODELS
 from mmdino.resources import find_config
 
 
-def build_model(config: str, **changes) -> DINO:
+def build_model(config: str, *changes: dict) -> DINO:
     """Initialised model of a packaged config.
 
     Args:
         config (str): Its name, such as 'dino_vit-s16'.
-        **changes: Settings below ``model`` that override the config's.
+        *changes (dict): Settings below ``model`` that override the config's,
+            one after the other.
     """
     init_default_scope('mmdino')
     cfg = Config.fromfile(find_config(config))
-    cfg.merge_from_dict(dict(model=changes))
+    for change in changes:
+        cfg.merge_from_dict(dict(model=copy.deepcopy(change)))
     model = MODELS.build(cfg.model)
     model.init_weights()
     return model

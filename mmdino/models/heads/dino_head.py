@@ -82,7 +82,11 @@ class DINOHead(BaseModule):
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.mlp[0].weight.dtype)
-            return self.last_layer(F.normalize(self.mlp(features), dim=-1))
+            return self.last_layer(self.project(features))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Unit vectors of the bottleneck for features (B, D)."""
+        return F.normalize(self.mlp(features), dim=-1)
 
 
 def _mlp(widths: list, use_bn: bool) -> nn.Sequential:

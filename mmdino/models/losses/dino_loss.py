@@ -135,15 +135,20 @@ class DINOLoss(nn.Module):
             ValueError: If there are fewer than two student views, or more
                 teacher than student views.
         """
-        _check_views(student, targets)
+        check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
             loss = dino_cross_entropy(
                 _upcast(student), _upcast(targets), self.student_temp)
-            teacher_entropy = entropy(_upcast(targets))
-        return dict(
-            loss=loss,
-            teacher_entropy=teacher_entropy,
-            kl=loss.detach() - teacher_entropy)
+        return with_monitors(loss, targets)
+
+
+def with_monitors(loss: Tensor, targets: Tensor) -> Dict[str, Tensor]:
+    """The cross-entropy and what it consists of, for the log."""
+    teacher_entropy = entropy(_upcast(targets))
+    return dict(
+        loss=loss,
+        teacher_entropy=teacher_entropy,
+        kl=loss.detach() - teacher_entropy)
 
 
 def _upcast(tensor: Tensor) -> Tensor:
@@ -151,7 +156,8 @@ def _upcast(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _check_views(student: Tensor, targets: Tensor) -> None:
+def check_views(student: Tensor, targets: Tensor) -> None:
+    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
     if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
         raise ValueError(
             'DINOLoss needs at least two student views, the teacher\'s among '
