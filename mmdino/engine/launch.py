@@ -10,7 +10,7 @@ from typing import Any, Iterable, Set
 
 import torch
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -18,6 +18,7 @@ from mmdino.checkpoints import use_safe_loading
 from mmdino.engine.checkpoint_files import find_last_good
 from mmdino.resources import find_config
 from mmdino.toolboxes import find_toolboxes
+from .arguments import add_arguments  # noqa: F401
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
@@ -25,26 +26,6 @@ RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',
     PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper')
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share."""
-    parser.add_argument(
-        'config', help='config file, or name of a packaged config')
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that override the config, as key=value')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher')
-    # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def load_config(args: argparse.Namespace) -> Config:
