@@ -70,9 +70,18 @@ def make_crops(images: int, sizes: List[int]) -> List[Tensor]:
 
 
 class Straightforward:
-    """The algorithm on the modules of a copy of a model."""
+    """The algorithm on the modules of a copy of a model.
 
-    def __init__(self, model: DINO, crops: List[Tensor]) -> None:
+    Args:
+        model (DINO): Copied.
+        crops (list[Tensor]): Uint8 views, normalised here once for all.
+        half (bool): Autocast to float16 with loss scaling, on a GPU.
+    """
+
+    def __init__(self,
+                 model: DINO,
+                 crops: List[Tensor],
+                 half: bool = False) -> None:
         model = copy.deepcopy(model)
         for module in model.modules():
             if hasattr(module, 'scaled_dot_product_attention'):
@@ -86,33 +95,44 @@ class Straightforward:
                 dict(inputs=crops, data_samples=None), True)['inputs']
         decayed = [p for p in self.student.parameters() if p.ndim > 1]
         others = [p for p in self.student.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW([
+        groups = [
             dict(params=decayed, weight_decay=WEIGHT_DECAY),
             dict(params=others, weight_decay=0.)
-        ],
-                                           lr=LR,
-                                           foreach=False)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=LR, foreach=False)
+        self.device, self.half = self.center.device.type, half
+        self.scaler = torch.amp.GradScaler(self.device, enabled=half)
 
     def __call__(self) -> float:
-        with torch.no_grad():
-            teacher = logits(self.teacher, self.crops[:2])
-        loss = self.loss(logits(self.student, self.crops), teacher)
+        with torch.autocast(self.device, torch.float16, enabled=self.half):
+            with torch.no_grad():
+                teacher = logits(self.teacher, self.crops[:2])
+            loss = self.loss(logits(self.student, self.crops), teacher)
         self.optimizer.zero_grad()
-        loss.backward()
-        params = list(self.student.parameters())
-        for param in params:
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        self.clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.follow(teacher)
+        return loss.item()
+
+    def clip(self) -> None:
+        for param in self.student.parameters():
             if param.grad is not None:
                 factor = MAX_NORM / (param.grad.norm() + 1e-6)
                 if factor < 1:
                     param.grad.mul_(factor)
-        self.optimizer.step()
-        with torch.no_grad():
-            mean = torch.cat(teacher).mean(0, keepdim=True)
-            self.center = CENTER_MOMENTUM * self.center + (
-                1 - CENTER_MOMENTUM) * mean
-            for old, new in zip(self.teacher.parameters(), params):
-                old.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
-        return loss.item()
+
+    @torch.no_grad()
+    def follow(self, teacher_logits: List[Tensor]) -> None:
+        """Move the centre and the teacher."""
+        mean = torch.cat(teacher_logits).float().mean(0, keepdim=True)
+        self.center = CENTER_MOMENTUM * self.center + (
+            1 - CENTER_MOMENTUM) * mean
+        for old, new in zip(self.teacher.parameters(),
+                            self.student.parameters()):
+            old.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
 
     def loss(self, student: List[Tensor], teacher: List[Tensor]) -> Tensor:
         losses = []
@@ -138,16 +158,27 @@ def logits(network: nn.ModuleList, crops: List[Tensor]) -> List[Tensor]:
         backbone(torch.cat([c for c in crops if c.shape[-1] == size]))[-1]
         for size in sizes
     ]
-    return list(head(torch.cat(vectors)).chunk(len(crops)))
+    vectors = F.normalize(head.mlp(torch.cat(vectors)), dim=-1)
+    return list(head.last_layer(vectors).chunk(len(crops)))
 
 
 class Ours:
-    """What a Runner with our hooks does in an iteration."""
+    """What a Runner with our hooks does in an iteration.
 
-    def __init__(self, model: DINO, crops: List[Tensor]) -> None:
+    Args:
+        model (DINO): Trained in place.
+        crops (list[Tensor]): Uint8 views.
+        wrapper (str): The optim wrapper.
+    """
+
+    def __init__(self,
+                 model: DINO,
+                 crops: List[Tensor],
+                 wrapper: str = 'PerParameterClipOptimWrapper') -> None:
         self.model = model
         self.batch = dict(inputs=crops, data_samples=None)
         cfg = Config.fromfile(find_config('dino_vit-s16')).optim_wrapper
+        cfg.type = wrapper
         cfg.optimizer.update(lr=LR, weight_decay=WEIGHT_DECAY)
         self.optim_wrapper = build_optim_wrapper(model, cfg)
 

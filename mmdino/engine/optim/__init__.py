@@ -1,4 +1,5 @@
 from .backbone_layer_decay_constructor import BackboneLayerDecayConstructor
+from .bfloat16 import PerParameterClipBFloat16OptimWrapper
 from .constructor import MergedGroupsConstructor
 from .lars import LARS
 from .linear_probe_constructor import LinearProbeConstructor
@@ -8,5 +9,5 @@ from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
 __all__ = [
     'BackboneLayerDecayConstructor', 'LARS', 'LinearProbeConstructor',
     'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
-    'PerParameterClipOptimWrapper'
+    'PerParameterClipBFloat16OptimWrapper', 'PerParameterClipOptimWrapper'
 ]
