@@ -175,7 +175,7 @@ class Ours:
                  model: DINO,
                  crops: List[Tensor],
                  wrapper: str = 'PerParameterClipOptimWrapper') -> None:
-        self.model = model
+        self.model = self.network = model  # or the model wrapped in DDP
         self.batch = dict(inputs=crops, data_samples=None)
         cfg = Config.fromfile(find_config('dino_vit-s16')).optim_wrapper
         cfg.type = wrapper
@@ -183,7 +183,7 @@ class Ours:
         self.optim_wrapper = build_optim_wrapper(model, cfg)
 
     def __call__(self) -> float:
-        losses = self.model.train_step(self.batch, self.optim_wrapper)
+        losses = self.network.train_step(self.batch, self.optim_wrapper)
         self.model.centering.update()
         self.model.update_teacher(MOMENTUM)
         return losses['loss'].item()
