@@ -21,7 +21,8 @@ from mmdino.toolboxes import find_toolboxes
 from .arguments import add_arguments  # noqa: F401
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
-    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
+    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
+    'activation_checkpointing', 'compile'
 }
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',

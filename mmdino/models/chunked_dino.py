@@ -59,9 +59,10 @@ class ChunkedDINO(DINO):
             vectors = self.head.project(features.to(weight.dtype))
             vectors = vectors.unflatten(0, (len(inputs), -1))
             check_views(vectors, targets)
-            loss = chunked_cross_entropy(
-                vectors, weight, targets.to(weight.dtype),
-                self.loss_module.student_temp, self.images_per_chunk)
+            loss = chunked_cross_entropy(vectors, weight,
+                                         targets.to(weight.dtype),
+                                         self.loss_module.student_temp,
+                                         self.images_per_chunk)
         losses = with_monitors(loss, targets)
         losses['largest_prototype'] = targets.mean((0, 1)).max()
         return losses

@@ -30,8 +30,9 @@ BF16 = 'PerParameterClipBFloat16OptimWrapper'
 def peak_rate(side: int = 8192, rounds: int = 10) -> float:
     """Floating-point operations a second of a bfloat16 matrix product."""
     a = torch.randn(side, side, dtype=torch.bfloat16, device='cuda')
-    seconds = [timed(lambda: synchronised(lambda: a @ a))
-               for _ in range(rounds)]
+    seconds = [
+        timed(lambda: synchronised(lambda: a @ a)) for _ in range(rounds)
+    ]
     return 2 * side**3 / min(seconds)
 
 
@@ -100,23 +101,26 @@ def switches(config: str, crops: List[Tensor], args: argparse.Namespace,
         compiled=(lambda: compiled(on_gpu(config)), BF16),
         activation_checkpointing=(lambda: checkpoint_blocks(on_gpu(config)),
                                   BF16),
-        chunked_last_layer=(lambda: on_gpu(
-            config, type='ChunkedDINO', images_per_chunk=8), BF16))
+        chunked_last_layer=(
+            lambda: on_gpu(config, type='ChunkedDINO', images_per_chunk=8),
+            BF16))
     table = {}
     for name, (build, wrapper) in rows.items():
-        step = Ours(build(), crops, wrapper)
-        for _ in range(3):  # compilation, the allocator's pool
-            step()
-        seconds = [
-            timed(lambda: synchronised(step)) for _ in range(args.rounds)
-        ]
-        rate = len(crops[0]) / statistics.median(seconds)
-        table[name] = [round(rate, 1), round(peak_mib(step))]
-        print(f'{config}  {name:26} {rate:.1f} images/s  '
-              f'{table[name][1]} MiB', flush=True)
-        del step
+        rate, mib = table[name] = rate_and_memory(
+            Ours(build(), crops, wrapper), len(crops[0]), args.rounds)
+        print(f'{config}  {name:26} {rate} images/s  {mib} MiB', flush=True)
         torch.cuda.empty_cache()
     report(f'gpu_switches_{config}', device=device, **table)
+
+
+def rate_and_memory(step: Callable[[], Any], images: int,
+                    rounds: int) -> List[float]:
+    """Images/s and MiB at the peak."""
+    for _ in range(3):  # compilation, the allocator's pool
+        step()
+    seconds = [timed(lambda: synchronised(step)) for _ in range(rounds)]
+    rate = images / statistics.median(seconds)
+    return [round(rate, 1), round(peak_mib(step))]
 
 
 def main(args: argparse.Namespace) -> None:

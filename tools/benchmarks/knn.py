@@ -41,7 +41,8 @@ def straightforward(queries: Tensor, gallery: Tensor,
     """The class (Q, ) with the most votes for each k."""
     columns = gallery.t()
     return {
-        k: torch.cat([
+        k:
+        torch.cat([
             vote(chunk @ columns, labels, k) for chunk in queries.split(CHUNK)
         ])
         for k in KS

@@ -26,7 +26,9 @@ QUICKSTART = ROOT / 'configs/quickstart/dino_vit-tiny_shapescenes.py'
 
 def run(command: list) -> None:
     subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL,
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
 
 
@@ -55,11 +57,10 @@ def first_iteration() -> None:
 
 def import_shares(command: list) -> Dict[str, float]:
     """Milliseconds that each top-level package's own modules take."""
-    lines = subprocess.run(
-        [command[0], '-X', 'importtime', *command[1:]],
-        check=True,
-        capture_output=True,
-        text=True).stderr.splitlines()
+    lines = subprocess.run([command[0], '-X', 'importtime', *command[1:]],
+                           check=True,
+                           capture_output=True,
+                           text=True).stderr.splitlines()
     shares = Counter()
     for line in lines:
         if line.startswith('import time:') and 'cumulative' not in line:
@@ -82,9 +83,10 @@ def seconds_of(calls: Dict[str, Callable],
             start = clock()
             call()
             seconds[name].append(clock() - start)
-        print(f'round {done}/{args.rounds}  ' + '  '.join(
-            f'{name} {s[-1]:.3g} s' for name, s in seconds.items()),
-              flush=True)
+        print(
+            f'round {done}/{args.rounds}  ' +
+            '  '.join(f'{name} {s[-1]:.3g} s' for name, s in seconds.items()),
+            flush=True)
     return {name: statistics.median(s) for name, s in seconds.items()}
 
 

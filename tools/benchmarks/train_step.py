@@ -21,7 +21,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner.activation_checkpointing import \
     turn_on_activation_checkpointing
 from models import build_model
-from side_by_side import compare, parse, parser, peak_extra_mib, report, timed
+from side_by_side import CLOCKS, compare, parse, parser, peak_extra_mib, report, timed
 from torch import Tensor
 from torch.profiler import profile
 
@@ -127,9 +127,10 @@ class Straightforward:
     @torch.no_grad()
     def follow(self, teacher_logits: List[Tensor]) -> None:
         """Move the centre and the teacher."""
-        mean = torch.cat(teacher_logits).float().mean(0, keepdim=True)
-        self.center = CENTER_MOMENTUM * self.center + (
-            1 - CENTER_MOMENTUM) * mean
+        logits = torch.cat(teacher_logits).to(self.center.dtype)
+        mean = logits.mean(0, keepdim=True)
+        self.center = CENTER_MOMENTUM * self.center + (1 -
+                                                       CENTER_MOMENTUM) * mean
         for old, new in zip(self.teacher.parameters(),
                             self.student.parameters()):
             old.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
@@ -201,12 +202,13 @@ def product_share(step: Callable) -> float:
 def checkpoint_blocks(model: DINO) -> DINO:
     """What ``activation_checkpointing=[...]`` in a config does."""
     turn_on_activation_checkpointing(
-        model, [f'backbone.layers.{i}' for i in range(len(
-            model.backbone.layers))])
+        model,
+        [f'backbone.layers.{i}' for i in range(len(model.backbone.layers))])
     return model
 
 
-def switches(size: str, crops: List[Tensor], rounds: int) -> Dict[str, list]:
+def switches(size: str, crops: List[Tensor],
+             args: argparse.Namespace) -> Dict[str, list]:
     """Seconds and MiB of a step with each switch."""
     models = dict(
         none=lambda: make_model(size),
@@ -217,7 +219,8 @@ def switches(size: str, crops: List[Tensor], rounds: int) -> Dict[str, list]:
     for name, build in models.items():
         step = Ours(build(), crops)
         step()
-        seconds = min(timed(step) for _ in range(rounds))
+        seconds = min(
+            timed(step, CLOCKS[args.clock]) for _ in range(args.rounds))
         table[name] = [round(seconds, 3), round(peak_extra_mib(step) or 0)]
         print(f'{name:26} {seconds:.3g} s  {table[name][1]} MiB', flush=True)
     return table
@@ -225,11 +228,13 @@ def switches(size: str, crops: List[Tensor], rounds: int) -> Dict[str, list]:
 
 def main(args: argparse.Namespace) -> None:
     size, sizes = ('tiny', 2 * [32] + 8 * [16]) if args.quick else ('full',
-                                                                     SIZES)
+                                                                    SIZES)
     crops = make_crops(args.images, sizes)
     if args.switches:
-        report('train_step_switches', images=args.images,
-               **switches(size, crops, args.rounds))
+        report(
+            'train_step_switches',
+            images=args.images,
+            **switches(size, crops, args))
         return
     sides = dict(
         straightforward=Straightforward(make_model(size), crops),
