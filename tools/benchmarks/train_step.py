@@ -21,7 +21,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner.activation_checkpointing import \
     turn_on_activation_checkpointing
 from models import build_model
-from side_by_side import CLOCKS, compare, parse, parser, peak_extra_mib, report, timed
+from side_by_side import (CLOCKS, compare, parse, parser, peak_extra_mib,
+                          report, timed)
 from torch import Tensor
 from torch.profiler import profile
 
