@@ -22,7 +22,7 @@ from .arguments import add_arguments  # noqa: F401
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
-    'activation_checkpointing', 'compile'
+    'activation_checkpointing'
 }
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',
