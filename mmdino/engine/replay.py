@@ -98,7 +98,8 @@ def _build(dump: Dict[str, Any], device: str) -> DINO:
     import_modules_from_strings(dump['imports'])
     state = dump['state_dict']
     model = MODELS.build(dump['model'])
-    model.to(device, dtype=state['centering.center'].dtype)
+    wide = torch.float64 in {value.dtype for value in state.values()}
+    model.to(device, dtype=torch.float64 if wide else torch.float32)
     model.load_state_dict(state)
     model.centering.temperature = dump['teacher_temp']
     model.train()

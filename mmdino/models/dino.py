@@ -150,11 +150,15 @@ class DINO(BaseSelfSupervisor):
         ]
         torch._foreach_lerp_(teacher, student, 1 - momentum)
 
+    def copy_student(self) -> None:
+        """Make the teacher equal to the student, buffers included."""
+        for name, module in self.teacher.items():
+            module.load_state_dict(getattr(self, name).state_dict())
+
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
         super().init_weights()
-        for name, module in self.teacher.items():
-            module.load_state_dict(getattr(self, name).state_dict())
+        self.copy_student()
 
     def train(self, mode: bool = True) -> 'DINO':
         """Switch the mode.

@@ -4,7 +4,10 @@ from .davis_results_hook import DAVISResultsHook
 from .freeze_last_layer_hook import FreezeLastLayerHook
 from .nonfinite_hook import NonFiniteHook
 from .preemption_hook import PreemptionHook
+from .previous_epoch_teacher_hook import PreviousEpochTeacherHook
+from .previous_iteration_teacher_hook import PreviousIterationTeacherHook
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .student_copy_hook import StudentCopyHook
 from .teacher_ema_hook import TeacherEMAHook
 from .unreadable_images_hook import UnreadableImagesHook
 from .validate_first_hook import ValidateFirstHook
@@ -13,6 +16,7 @@ from .weight_decay_log_hook import WeightDecayLogHook
 __all__ = [
     'CenteringHook', 'CollapseMonitorHook', 'DAVISResultsHook',
     'FreezeLastLayerHook', 'NonFiniteHook', 'PreemptionHook',
-    'SafeCheckpointHook', 'TeacherEMAHook', 'UnreadableImagesHook',
-    'ValidateFirstHook', 'WeightDecayLogHook'
+    'PreviousEpochTeacherHook', 'PreviousIterationTeacherHook',
+    'SafeCheckpointHook', 'StudentCopyHook', 'TeacherEMAHook',
+    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
 ]

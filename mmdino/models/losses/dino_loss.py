@@ -64,7 +64,8 @@ class DINOLoss(nn.Module):
         super().__init__()
         if not 0 < student_temp < math.inf:
             raise ValueError(
-                f'DINOLoss: student_temp must be > 0, got {student_temp}')
+                f'{type(self).__name__}: student_temp must be > 0, got '
+                f'{student_temp}')
         self.student_temp = student_temp
 
     def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:

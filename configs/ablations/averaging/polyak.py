@@ -1,0 +1,9 @@
+# Polyak averaging: as none, where an average of the student, which guides
+# nothing, is what is evaluated. It is saved as the teacher.
+_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
+
+_rate = 1 - _base_.default_hooks.teacher.momentum
+model = dict(
+    centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=3))
+default_hooks = dict(teacher=dict(_delete_=True, type='StudentCopyHook'))
+custom_hooks = [dict(type='EMAHook', momentum=_rate)]
