@@ -14,12 +14,11 @@ import datetime
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List
 
 from mmengine.registry import init_default_scope
 
-from mmdino.ablation import (BASES, AblationRun, Figures, TableRow,
-                             find_variants, list_tables, write_table)
+from mmdino.ablation import (BASES, AblationRun, TableRow, find_variants,
+                             list_tables, write_table)
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,8 +1,8 @@
 """One run of a table: training, evaluation, and what came of it."""
 import hashlib
 import json
-import math
 import os
+import time
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional
 
@@ -28,7 +28,7 @@ class Figures(NamedTuple):
         entropy: Of the teacher's targets at the end, in nats.
         kl: KL(teacher || student) at the end, in nats.
         collapse: What the monitor says of the end, or ''.
-        seconds: Iterations times their mean duration.
+        seconds: Wall time of the last, perhaps only, try.
         folder: With the logs of the training.
     """
     knn: float
@@ -70,8 +70,7 @@ class AblationRun:
             cfg.train_cfg.max_epochs = epochs
         _check_epochs(cfg)
         cfg.randomness.seed = seed
-        # Scored once, at the end.
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        _score_at_the_end(cfg)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
         self.config = cfg
         self.folder = folder
@@ -107,13 +106,22 @@ class AblationRun:
         config = self.folder / 'config.py'
         self._own_folder()
         self.config.dump(config)
+        start = time.time()
         train = self.folder / 'train'
         train.mkdir(exist_ok=True)
         call_tool('train', [config, '--work-dir', train, '--resume'], train,
                   self.processes)
+        ends = {k: points[-1][1] for k, points in read_scalars(train).items()}
+        linear = _best_linear(ends)
+        if linear is None:
+            linear = self._probe(config, find_latest_checkpoint(train))
         figures = Figures(
-            **self._evaluate(config, find_latest_checkpoint(train)),
-            **_end_of(train, self.config.model.head.out_dim),
+            knn=ends[KNN],
+            linear=linear,
+            entropy=ends['teacher_entropy'],
+            kl=ends['kl'],
+            collapse=_verdict(ends, self.config.model.head.out_dim),
+            seconds=time.time() - start,
             folder=str(train))
         text = json.dumps(dict(figures._asdict(), digest=self.digest))
         part = self.folder / 'result.json.part'
@@ -130,22 +138,6 @@ class AblationRun:
                 'base, data or config) has begun: give another --work-dir, or '
                 'delete it.')
         file.write_text(self.digest)
-
-    def _evaluate(self, config: Path, checkpoint: str) -> Dict[str, float]:
-        """The test of the config; the suite's probe if it has no linear."""
-        folder = self.folder / 'test'
-        folder.mkdir(exist_ok=True)
-        out = folder / 'metrics.json'
-        arguments = [config, checkpoint, '--work-dir', folder, '--out', out]
-        call_tool('test', arguments, folder, self.processes)
-        metrics = json.loads(out.read_text())
-        linear = [
-            value for key, value in metrics.items()
-            if key.startswith('linear/') and key.endswith('_top1')
-        ]
-        return dict(
-            knn=metrics[KNN],
-            linear=max(linear) if linear else self._probe(config, checkpoint))
 
     def _probe(self, config: Path, checkpoint: str) -> float:
         """Accuracy of the suite's linear classifiers."""
@@ -178,17 +170,24 @@ def _check_epochs(cfg: Config) -> None:
             f'{warmup} of warm-up: give at least {warmup + 1}.')
 
 
-def _end_of(train: Path, num_prototypes: int) -> dict:
-    """The last lines of a training's log."""
-    scalars = read_scalars(train)
-    entropy, kl, share = (
-        scalars[key][-1][1]
-        for key in ('teacher_entropy', 'kl', 'largest_prototype'))
-    verdict = diagnose(entropy + kl, entropy, share, num_prototypes) or ''
-    times = [value for _, value in scalars['time']]
-    iterations = scalars['loss'][-1][0]
-    return dict(
-        entropy=entropy,
-        kl=kl,
-        collapse=verdict.split(':')[0].split(' takes')[0],
-        seconds=iterations * math.fsum(times) / len(times))
+def _score_at_the_end(cfg: Config) -> None:
+    """Let the config's test be the training's last validation."""
+    cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
+    cfg.val_dataloader = cfg.test_dataloader
+    cfg.val_evaluator = cfg.test_evaluator
+    cfg.val_cfg.gallery_dataloader = cfg.test_cfg.gallery_dataloader
+
+
+def _best_linear(ends: Dict[str, float]) -> Optional[float]:
+    """Accuracy of the config's own linear classifiers, if it has any."""
+    return max((value for key, value in ends.items()
+                if key.startswith('linear/') and key.endswith('_top1')),
+               default=None)
+
+
+def _verdict(ends: Dict[str, float], num_prototypes: int) -> str:
+    """What the monitor calls the end of a training, in short, or ''."""
+    entropy = ends['teacher_entropy']
+    verdict = diagnose(entropy + ends['kl'], entropy,
+                       ends['largest_prototype'], num_prototypes) or ''
+    return verdict.split(':')[0].split(' takes')[0]
