@@ -68,9 +68,17 @@ def load_variant(path: Path, base: Optional[Path] = None) -> Config:
     Args:
         path: The config.
         base: What it inherits from instead of the paper's setting.
+
+    Raises:
+        ValueError: If the base lacks what the row changes.
     """
     with _environment('MMDINO_BASE', base and str(base.absolute())):
-        return Config.fromfile(path)
+        try:
+            return Config.fromfile(path)
+        except (AttributeError, IndexError, KeyError) as error:
+            raise ValueError(
+                f'The row {path} cannot be put upon {base}, which lacks what '
+                f'it changes ({error}): leave it out by --rows.') from error
 
 
 @contextmanager

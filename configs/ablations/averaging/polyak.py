@@ -1,5 +1,5 @@
-# Polyak averaging: as none, where an average of the student, which guides
-# nothing, is what is evaluated. It is saved as the teacher.
+# Polyak average of the student, which guides nothing. The run is that of none;
+# the average is saved as the teacher, and evaluated.
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
 _rate = 1 - _base_.default_hooks.teacher.momentum
