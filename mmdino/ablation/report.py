@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 from statistics import fmean
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from mmdino.visualization.ablation import draw_ablation
 from mmdino.visualization.collapse import draw_collapse
@@ -113,12 +113,6 @@ def as_json(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
 def _cell(values: List[float], digits: int) -> str:
     if not values:
         return '-'
-    mean = f'{fmean(values):.{digits}f}'
-    low, high = _range(values)
-    if len(values) == 1:
-        return mean
-    return f'{mean} ({low:.{digits}f} - {high:.{digits}f})'
-
-
-def _range(values: List[float]) -> Tuple[float, float]:
-    return min(values), max(values)
+    mean, low, high = (f'{v:.{digits}f}'
+                       for v in (fmean(values), min(values), max(values)))
+    return mean if len(values) == 1 else f'{mean} ({low} - {high})'

@@ -1,24 +1,20 @@
-# ShapeScenes at CPU size, half a minute a row on a free core: the quickstart's
-# setting at half its width, views and pictures, the two global views by their
-# names, and local ones to switch on.
+# ShapeScenes at CPU size, a minute a row on a free core: the quickstart's
+# setting at half its width and pictures, the two global views by their names,
+# and local ones to switch on.
 #   python tools/ablate.py TABLE --base shapescenes
 _base_ = '../../quickstart/dino_vit-tiny_shapescenes.py'
 
 model = dict(
     backbone=dict(
-        arch=dict(embed_dims=48, num_heads=12, feedforward_channels=96),
-        img_size=24),
+        arch=dict(embed_dims=48, num_heads=12, feedforward_channels=96)),
     predict_attention=False)
 
 _pipeline = _base_.train_dataloader.dataset.pipeline
-_view = dict(
-    _pipeline.views.global_1,
-    num_views=1,
-    crop=dict(type='RandomResizedCrop', size=24, scale=(0.45, 1.0)))
+_view = dict(_pipeline.views.global_1, num_views=1)
 _local = dict(
     _view,
     num_views=0,
-    crop=dict(type='RandomResizedCrop', size=16, scale=(0.15, 0.45)))
+    crop=dict(type='RandomResizedCrop', size=24, scale=(0.15, 0.45)))
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(
@@ -29,11 +25,7 @@ train_dataloader = dict(
             views=dict(global_1=_view, global_2=_view, local=_local),
             after=_pipeline.after)))
 
-# As much larger than the views as the quickstart's 64 px are than 48.
-_base_.test_pipeline[0].scale = (32, 32)
-_pictures = dict(dataset=dict(num_images=1000, pipeline=_base_.test_pipeline))
-test_dataloader = _pictures
-test_cfg = dict(gallery_dataloader=_pictures)
+test_cfg = dict(gallery_dataloader=dict(dataset=dict(num_images=1000)))
 test_evaluator = [
     dict(type='KNNAccuracy', k=(20, )),
     # Logistic regression on all labels: a linear classifier in seconds.
