@@ -6,8 +6,7 @@ _base_ = '../../quickstart/dino_vit-tiny_cifar10.py'
 model = dict(
     backbone=dict(
         arch=dict(
-            embed_dims=48, num_layers=2, num_heads=3,
-            feedforward_channels=96),
+            embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96),
         patch_size=8),
     predict_attention=False)
 
