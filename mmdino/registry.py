@@ -11,8 +11,8 @@ from mmengine.registry import Registry
 __all__ = [
     'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS',
     'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'TRANSFORMS',
-    'VISBACKENDS', 'VISUALIZERS'
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'STRATEGIES',
+    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS'
 ]
 
 
@@ -37,6 +37,7 @@ OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, 'engine.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
                                     'engine.optim')
 PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, 'engine')
+STRATEGIES = _child(mmengine.STRATEGIES, 'engine.strategies')
 METRICS = _child(mmengine.METRICS, 'evaluation.metrics')
 VISBACKENDS = _child(mmengine.VISBACKENDS, 'visualization')
 VISUALIZERS = _child(mmengine.VISUALIZERS, 'visualization')

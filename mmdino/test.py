@@ -6,11 +6,7 @@ import argparse
 import os.path as osp
 from typing import Optional
 
-from mmengine.dist import is_main_process
-from mmengine.fileio import dump
-
-from mmdino.engine.launch import (add_arguments, build_runner,
-                                  leave_process_group, load_config)
+from mmdino.engine.arguments import add_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +31,19 @@ def check(checkpoint: Optional[str]) -> None:
 
 def main() -> None:
     args = parse_args()
+    # After the options: torch and the toolboxes take seconds to import.
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    # With it torchrun shows the error of the process that failed first.
+    record(test)(args)
+
+
+def test(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+    from mmengine.fileio import dump
+
+    from mmdino.engine.launch import (build_runner, leave_process_group,
+                                      load_config)
     check(args.checkpoint)
     cfg = load_config(args)
     cfg.load_from = args.checkpoint

@@ -5,9 +5,7 @@ The config is a file, or the name of one that is packaged with mmdino.
 import argparse
 import sys
 
-from mmdino.engine.launch import (add_arguments, build_runner,
-                                  leave_process_group, load_config,
-                                  resume_last, use_amp)
+from mmdino.engine.arguments import add_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,6 +26,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    # After the options: torch and the toolboxes take seconds to import.
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    # With it torchrun shows the error of the process that failed first.
+    record(train)(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    from mmdino.engine.launch import (build_runner, leave_process_group,
+                                      load_config, resume_last, use_amp)
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)

@@ -7,9 +7,12 @@ import zlib
 from pathlib import Path
 from zipfile import ZipFile
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -17,10 +20,6 @@ from mmdino.datasets import Images, MultiCrop
 from mmdino.datasets.transforms import LoadImage, UnreadableImageError
 from mmdino.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 from tests.tiny import runner_cfg
-
-hypothesis = pytest.importorskip('hypothesis')
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 
 hypothesis.settings.register_profile(
     'here', deadline=None, derandomize=True, max_examples=40, database=None)

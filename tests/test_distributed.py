@@ -1,113 +1,206 @@
-"""Two processes through tools/dist_train.sh equal one with twice the batch."""
-import json
+"""However the images are spread, training comes out the same."""
 import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.model import convert_sync_batchnorm
+from mmengine.registry import MODELS
+from mmengine.registry import STRATEGIES as STRATEGY_REGISTRY
+from mmengine.runner import Runner
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from tests.tiny import constant, runner_cfg
-
-ROOT = Path(__file__).parents[1]
-ENV = dict(
-    os.environ,
-    PYTHON=sys.executable,
-    PYTHONPATH=str(ROOT),
-    OMP_NUM_THREADS='1')
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
+from mmdino.engine.launch import build_runner
+from mmdino.engine.replay import replay
+from mmdino.engine.strategies import FSDPStrategy
+from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
+                             losses_of, run_job, train_on_two, write)
+from tests.tiny import model_cfg
 
 
-def run(*command, **env) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=dict(ENV, PORT=free_port(), **env),
-        text=True,
-        capture_output=True,
-        timeout=300)
+@pytest.fixture
+def one_process(tmp_path, float64):
+    """Train alone; what comes out is what others are compared with."""
+
+    def train(**settings):
+        cfg = job_cfg(tmp_path / 'one', batch_size=4, **settings)
+        cfg.launcher = 'none'
+        build_runner(cfg).train()
+        return losses_of(tmp_path / 'one/run'), checkpoint(tmp_path /
+                                                           'one/run')
+
+    return train
 
 
-def write_config(folder: Path, batch_size: int, **model_changes) -> Path:
-    folder.mkdir(exist_ok=True)
-    cfg = constant(
-        runner_cfg(folder, batch_size=batch_size, length=16, **model_changes))
-    cfg.custom_imports = dict(imports=['tests.float64'])
-    cfg.default_hooks.checkpoint.interval = 2
-    cfg.pop('work_dir')
-    cfg.dump(folder / 'config.py')
-    return folder / 'config.py'
+STRATEGIES = pytest.mark.parametrize(
+    'changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
 
 
-def outcome(work_dir: Path):
-    """Losses of all iterations and the final state."""
-    lines = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
-    losses = [json.loads(line)['loss'] for line in lines.splitlines()]
-    return losses, torch.load(
-        work_dir / 'epoch_2.pth', weights_only=False)['state_dict']
+@STRATEGIES
+def test_two_processes_equal_one_with_the_doubled_batch(
+        changes, one_process, tmp_path):
+    losses, end = one_process()
+    cfg = job_cfg(tmp_path / 'two', batch_size=2)
+    cfg.merge_from_dict(changes)
+    out = train_on_two(write(cfg, tmp_path / 'two'))
+    assert 'Distributed training: True' in out
+    assert len(losses) == 12
+    torch.testing.assert_close(
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+    assert end['state_dict']['centering.center'].any()
 
 
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
-    one = write_config(tmp_path / 'one', batch_size=4)
-    two = write_config(tmp_path / 'two', batch_size=2)
-    single = run(sys.executable, 'tools/train.py', str(one), '--work-dir',
-                 str(tmp_path / 'one/run'), '--cfg-options',
-                 'default_hooks.logger.interval=1')
-    assert single.returncode == 0, single.stderr[-2000:]
-    both = run('bash', 'tools/dist_train.sh', str(two), '2', '--work-dir',
-               str(tmp_path / 'two/run'))
-    assert both.returncode == 0, both.stderr[-2000:]
-    assert 'Distributed training: True' in both.stderr + both.stdout
+def test_accumulated_batches_equal_whole_ones(one_process, tmp_path):
+    losses, end = one_process()
+    cfg = job_cfg(tmp_path / 'half', batch_size=2)
+    cfg.optim_wrapper.accumulative_counts = 2
+    Runner.from_cfg(cfg).train()
+    halves = torch.tensor(losses_of(tmp_path / 'half/run'))
+    assert len(halves) == 24
+    torch.testing.assert_close(
+        halves.view(12, 2).mean(1), torch.tensor(losses), rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'half/run'), end)
 
-    losses, state = outcome(tmp_path / 'one/run')
-    losses2, state2 = outcome(tmp_path / 'two/run')
-    assert len(losses) == 8
-    torch.testing.assert_close(losses2, losses, rtol=0, atol=1e-6)
-    assert state.keys() == state2.keys()
-    for name, value in state.items():
-        torch.testing.assert_close(
-            state2[name], value, rtol=0, atol=1e-6, msg=name)
-    assert state['centering.center'].any()
+
+@pytest.mark.slow
+@STRATEGIES
+def test_accumulated_batches_of_two_processes(changes, one_process, tmp_path):
+    _, end = one_process()
+    cfg = job_cfg(tmp_path / 'two', batch_size=1)
+    cfg.optim_wrapper.accumulative_counts = 2
+    cfg.merge_from_dict(changes)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+
+
+def test_uneven_last_batches(one_process, tmp_path):
+    """14 images: a last batch of 2, on two processes of 1 each."""
+    losses, end = one_process(length=14)
+    cfg = job_cfg(tmp_path / 'two', batch_size=2, length=14)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    torch.testing.assert_close(
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+
+
+def test_processes_with_unlike_numbers_of_batches_are_refused(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        'mmdino.engine.loops.resumable_train_loop.all_gather_object',
+        lambda length: [length, length - 1])
+    with pytest.raises(ValueError, match=r'processes have \[4, 3\] batches'):
+        Runner.from_cfg(job_cfg(tmp_path, batch_size=4)).train()
 
 
 def test_batch_norm_on_two_processes_without_gpus(tmp_path):
     """Torch cannot synchronise it there; the statistics are averaged."""
-    config = write_config(tmp_path / 'bn', batch_size=4, head__use_bn=True)
-    out = run('bash', 'tools/dist_train.sh', str(config), '2', '--work-dir',
-              str(tmp_path / 'run'))
-    assert out.returncode == 0, out.stderr[-2000:]
-    _, state = outcome(tmp_path / 'run')
+    cfg = job_cfg(tmp_path, batch_size=4, head__use_bn=True)
+    train_on_two(write(cfg, tmp_path))
+    state = checkpoint(tmp_path / 'run')['state_dict']
     for owner in ('', 'teacher.'):
         assert state[f'{owner}head.mlp.1.running_mean'].any()
-        assert state[f'{owner}head.mlp.1.num_batches_tracked'] == 4
+        assert state[f'{owner}head.mlp.1.num_batches_tracked'] == 6
+
+
+RESNET = dict(
+    backbone=dict(
+        type='mmpretrain.ResNet',
+        depth=18,
+        stem_channels=8,
+        base_channels=8,
+        zero_init_residual=False),
+    neck=dict(type='mmpretrain.GlobalAveragePooling'),
+    head__use_bn=True)
+
+
+def synchronised_by_config(model):
+    return convert_sync_batchnorm(model, 'torch')
+
+
+def synchronised_by_fsdp(model):
+    strategy = FSDPStrategy.__new__(FSDPStrategy)
+    strategy.sync_bn = 'torch'
+    return strategy.convert_model(model)
+
+
+@pytest.mark.parametrize('synchronised',
+                         [synchronised_by_config, synchronised_by_fsdp])
+def test_all_batch_norms_of_both_networks_are_synchronised(synchronised):
+    model = MODELS.build(model_cfg(**RESNET))
+    before = [
+        name for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm)
+    ]
+    model = synchronised(model)
+    norms = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, SyncBatchNorm)
+    }
+    assert [*norms] == before
+    for part in ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.'):
+        assert any(name.startswith(part) for name in norms), part
+    model.train()
+    assert all(module.training for module in norms.values())
+
+
+def test_fsdp_refuses_what_it_would_do_wrong():
+    with pytest.raises(ValueError, match="sharding_strategy='NO_SHARD'"):
+        FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
+
+
+@pytest.mark.parametrize('name', ['fsdp', 'deepspeed'])
+def test_strategies_are_added_to_a_config(name, tmp_path):
+    root = Path('configs').absolute()
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = ['{root}/dino_vit-b16.py', '{root}/_base_/{name}.py']")
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    assert cfg.runner_type == 'FlexibleRunner'
+    assert cfg.optim_wrapper.clip_grad.max_norm == .3
+    kind = STRATEGY_REGISTRY.get(cfg.strategy.type)
+    assert kind.__module__ == f'mmdino.engine.strategies.{name}'
+
+
+def test_a_step_of_fsdp_is_dumped_whole(tmp_path):
+    cfg = job_cfg(tmp_path, batch_size=2)
+    cfg.custom_hooks = [dict(type='Poison', iteration=6)]
+    cfg.merge_from_dict(FSDP)
+    out = run_job(
+        'bash',
+        'tools/dist_train.sh',
+        str(write(cfg, tmp_path)),
+        '2',
+        '--work-dir',
+        str(tmp_path / 'run'),
+        status=1)
+    assert 'Iteration 6: a gradient is not finite' in out
+    for rank in range(2):
+        step = replay(str(tmp_path / f'run/nonfinite_iter6_rank{rank}.pth'))
+        assert step.loss == pytest.approx(step.recorded_loss, abs=1e-12)
 
 
 def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):
     stub = tmp_path / 'srun'
     stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     stub.chmod(0o755)
-    path = f'{tmp_path}:{os.environ["PATH"]}'
-    out = run(
+    out = run_job(
         'bash',
         'tools/slurm_train.sh',
         'gpu',
         'a job',
         'configs/dino_vit-s8.py',
         '--resume',
-        PATH=path,
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+        SRUN_ARGS='--time=24:00:00 --signal=USR1@300',
         GPUS='16')
-    args = out.stdout.splitlines()
+    args = out.splitlines()
     assert {
         '--job-name=a job', '--gres=gpu:8', '--ntasks=16',
-        '--ntasks-per-node=8', '--kill-on-bad-exit=1'
+        '--ntasks-per-node=8', '--kill-on-bad-exit=1', '--time=24:00:00',
+        '--signal=USR1@300'
     } < set(args)
     assert args[-4:] == [
         'configs/dino_vit-s8.py', '--launcher', 'slurm', '--resume'
@@ -116,6 +209,5 @@ def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train'])
 def test_usage(script):
-    out = run('bash', f'tools/{script}.sh')
-    assert out.returncode == 1
-    assert re.search(f'bash tools/{script}.sh .*CONFIG', out.stdout)
+    out = run_job('bash', f'tools/{script}.sh', status=1)
+    assert re.search(f'bash tools/{script}.sh .*CONFIG', out)

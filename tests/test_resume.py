@@ -3,13 +3,16 @@ import copy
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from mmdino.checkpoints.names import CheckpointError
 from mmdino.engine import checkpoint_files
@@ -183,6 +186,43 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ['x']
 
 
+def test_a_save_that_fails_loses_nothing(uninterrupted, tmp_path):
+    """The system writes half of a checkpoint, then no more."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FillDisk(Hook):
+
+        def before_train_epoch(self, runner):
+            if runner.epoch == 1:
+                half = (tmp_path / 'epoch_1.pth').stat().st_size // 2
+                resource.setrlimit(resource.RLIMIT_FSIZE, (half, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match='File too large.*MB.*are free'):
+            train(random_cfg(tmp_path), FillDisk())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.glob('*.pth*')] == ['epoch_1.pth']
+    train(random_cfg(tmp_path))
+    assert_same(end_of(tmp_path), uninterrupted())
+
+
+def test_the_loss_scale_comes_back(tmp_path, monkeypatch):
+    """Also between two of its changes; a CPU has to be let in."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
+                        lambda: True)
+    scaler = dict(device='cpu', init_scale=1024., growth_interval=3)
+    ends = []
+    for name, stops in (('whole', []), ('stopped', [StopAfter(5)])):
+        cfg = random_cfg(tmp_path / name)
+        cfg.optim_wrapper.update(
+            type='PerParameterClipAmpOptimWrapper', loss_scale=scaler)
+        stop_and_resume(cfg, *stops)
+        ends.append(end_of(tmp_path / name))
+    assert ends[0]['optimizer']['loss_scaler']['scale'] == 1024 * 2**3
+    assert_same(ends[1], ends[0])
+
+
 PROCESSES = multiprocessing.get_context('forkserver')
 PROCESSES.set_forkserver_preload(['tests.resuming'])
 
@@ -230,31 +270,33 @@ def test_power_off_in_a_save(save, uninterrupted, tmp_path):
     assert_same(end_of(tmp_path), uninterrupted())
 
 
-def kill_at_random_moments(times, cfg, number):
-    """Kill that often after random parts of an undisturbed run's time."""
-    start = time.monotonic()
-    undisturbed = copy.deepcopy(cfg)
-    undisturbed.work_dir = cfg.work_dir + '_whole'
-    train_in_process(undisturbed).join()
-    duration = time.monotonic() - start
-    rng = random.Random(0)
-    for _ in range(times):
-        process = train_in_process(cfg)
-        process.join(rng.uniform(.3, 1) * duration)
-        if process.is_alive():
-            os.kill(process.pid, number)
-        process.join()
-    last = train_in_process(cfg)
-    last.join()
-    assert last.exitcode == 0
+def is_killed(cfg, seconds):
+    """Train so long; False if it came to its end before."""
+    process = train_in_process(cfg)
+    process.join(seconds)
+    is_alive = process.is_alive()
+    process.kill()
+    process.join()
+    return is_alive
 
 
 @pytest.mark.parametrize('times',
                          [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(times, uninterrupted, tmp_path):
-    cfg = random_cfg(tmp_path / 'run')
+    """Each run that comes to its end in between is compared."""
+    cfg = random_cfg(tmp_path / 'whole')
     cfg.default_hooks.checkpoint.update(by_epoch=False, max_keep_ckpts=1)
-    kill_at_random_moments(times, cfg, signal.SIGKILL)
-    state, = (tmp_path / 'run').glob('iter_9.pth')
-    state.rename(tmp_path / 'run/epoch_3.pth')
-    assert_same(end_of(tmp_path / 'run'), uninterrupted())
+    start = time.monotonic()
+    train_in_process(cfg).join()
+    duration = time.monotonic() - start
+    rng, killed, runs = random.Random(0), 0, 0
+    while killed < times:
+        runs += 1
+        cfg.work_dir = str(tmp_path / str(runs))
+        while killed < times and is_killed(cfg,
+                                           rng.uniform(.2, .9) * duration):
+            killed += 1
+        train_in_process(cfg).join()
+        state, = Path(cfg.work_dir).glob('iter_9.pth')
+        state.rename(state.with_name('epoch_3.pth'))
+        assert_same(end_of(Path(cfg.work_dir)), uninterrupted())

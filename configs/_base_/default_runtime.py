@@ -7,6 +7,7 @@ default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3),
     nonfinite=dict(type='NonFiniteHook', action='stop'),
     unreadable=dict(type='UnreadableImagesHook'),
+    log_history=dict(type='LogHistoryHook'),
     preemption=dict(type='PreemptionHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     weight_decay=dict(type='WeightDecayLogHook'),

@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmdino.checkpoints import CheckpointError, load_checkpoint
 from mmdino.checkpoints.architecture import head_cfg
 from mmdino.checkpoints.names import below, listed
+from mmdino.checkpoints.plain_config import read_plain_config
 from mmdino.models import DINO
 from mmdino.registry import MODELS
 from mmdino.resources import find_config
@@ -65,7 +66,7 @@ def _kept_config(loaded: dict, checkpoint: str) -> Config:
     text = loaded.get('meta', {}).get('cfg')
     if not text:
         raise ValueError(f'{checkpoint} holds no config: give one.')
-    return Config.fromstring(text, '.py')
+    return read_plain_config(text)
 
 
 def _require(published: PublishedModel, checkpoint: str) -> None:

@@ -63,7 +63,7 @@ def use_safe_loading() -> None:
     MMEngine stays as it is: ``load_from``, ``resume`` and
     ``init_cfg=dict(type='Pretrained')`` come through here.
     """
-    CheckpointLoader.register_scheme('', load_checkpoint, force=True)
+    CheckpointLoader.register_scheme('', _load_file, force=True)
     CheckpointLoader.register_scheme(['http://', 'https://'],
                                      _load_url,
                                      force=True)
@@ -76,7 +76,15 @@ def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
         os.makedirs(osp.dirname(path), exist_ok=True)
         torch.hub.download_url_to_file(url, path)
     barrier()
-    return load_checkpoint(path, map_location)
+    return _load_file(path, map_location)
+
+
+def _load_file(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    """Leave out the config of old MMEngines, which its resume would run."""
+    checkpoint = load_checkpoint(path, map_location)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
 
 
 def _allowed() -> List[Any]:

@@ -6,11 +6,12 @@ import inspect
 import os
 import os.path as osp
 import sys
+from datetime import timedelta
 from typing import Any, Iterable, Set
 
 import torch
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -18,33 +19,15 @@ from mmdino.checkpoints import use_safe_loading
 from mmdino.engine.checkpoint_files import find_last_good
 from mmdino.resources import find_config
 from mmdino.toolboxes import find_toolboxes
+from .arguments import add_arguments  # noqa: F401
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
-    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg'
+    'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
+    'model_wrapper_cfg', 'activation_checkpointing'
 }
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',
     PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper')
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share."""
-    parser.add_argument(
-        'config', help='config file, or name of a packaged config')
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that override the config, as key=value')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher')
-    # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -166,7 +149,9 @@ def distribute_on_cpu(cfg: Config) -> None:
         raise ValueError(f'--launcher {cfg.launcher} needs GPUs; on CPUs use '
                          'tools/dist_train.sh or tools/dist_test.sh.')
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+        torch.distributed.init_process_group(
+            'gloo', timeout=timeout and timedelta(seconds=timeout))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
@@ -175,6 +160,8 @@ def distribute_on_cpu(cfg: Config) -> None:
     # Torch has no synchronised BatchNorm for CPUs: each process normalises
     # by its own images, and the statistics are averaged after each epoch.
     cfg.sync_bn = None
+    if 'strategy' in cfg:
+        cfg.strategy.sync_bn = None
     _replace_sync_bn(cfg.model)
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),

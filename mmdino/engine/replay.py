@@ -33,16 +33,16 @@ class Step:
         self._inputs = inputs
         self.loss = loss.detach()
 
-    def save(self, path: str, cfg: Config, model: DINO,
-             iteration: int) -> None:
+    def save(self, path: str, cfg: Config, state: Dict[str, Tensor],
+             teacher_temp: float, iteration: int) -> None:
         """Write the step with the model's state."""
         torch.save(
             dict(
                 model=cfg.to_dict()['model'],
                 imports=cfg.get('custom_imports', {}).get('imports', []),
                 iteration=iteration,
-                state_dict=model.state_dict(),
-                teacher_temp=model.centering.temperature,
+                state_dict=state,
+                teacher_temp=teacher_temp,
                 inputs=self._inputs,
                 loss=self.loss,
                 autocast=self._autocast,
@@ -98,7 +98,8 @@ def _build(dump: Dict[str, Any], device: str) -> DINO:
     import_modules_from_strings(dump['imports'])
     state = dump['state_dict']
     model = MODELS.build(dump['model'])
-    model.to(device, dtype=state['centering.center'].dtype)
+    wide = torch.float64 in {value.dtype for value in state.values()}
+    model.to(device, dtype=torch.float64 if wide else torch.float32)
     model.load_state_dict(state)
     model.centering.temperature = dump['teacher_temp']
     model.train()

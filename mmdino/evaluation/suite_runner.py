@@ -96,7 +96,7 @@ class SuiteRunner:
                 return outcome._replace(lacking=cause)
             try:
                 self._extract()
-                self._call(f'visualization/{tool}', options, folder)
+                call_tool(f'visualization/{tool}', options, folder)
             except subprocess.CalledProcessError as error:
                 return outcome._replace(error=error.output)
             pictures = sorted(folder.glob('*.png'))
@@ -138,9 +138,9 @@ class SuiteRunner:
         if (folder / 'queries.npz').exists():
             return
         folder.mkdir(exist_ok=True)
-        self._call('extract_features',
-                   [self.config, self.job.checkpoint, '--out', folder], folder,
-                   self.processes)
+        call_tool('extract_features',
+                  [self.config, self.job.checkpoint, '--out', folder], folder,
+                  self.processes)
 
     def _test(self, evaluation: Evaluation, folder: Path) -> Dict[str, float]:
         arguments = [folder / 'config.py']
@@ -148,40 +148,46 @@ class SuiteRunner:
             arguments.append(self.job.checkpoint)
         out = folder / 'metrics.json'
         arguments += ['--work-dir', folder, '--out', out]
-        self._call('test', arguments, folder,
-                   1 if evaluation.saved else self.processes)
+        call_tool('test', arguments, folder,
+                  1 if evaluation.saved else self.processes)
         return json.loads(out.read_text())
 
     def _train(self, evaluation: Evaluation, folder: Path) -> Dict[str, float]:
         arguments = [folder / 'config.py', '--work-dir', folder, '--resume']
-        self._call('train', arguments, folder, self.processes)
+        call_tool('train', arguments, folder, self.processes)
         return {
             key: points[-1][1]
             for key, points in read_scalars(folder).items()
         }
 
-    def _call(self,
-              tool: str,
+
+def call_tool(tool: str,
               arguments: Sequence,
               folder: Path,
               processes: int = 1) -> None:
-        """Run a tool, its progress on the screen and all it says in log.txt.
+    """Run a tool, its progress on the screen and all it says in log.txt.
 
-        Raises:
-            subprocess.CalledProcessError: With the last line it printed.
-        """
-        launch, arguments = [sys.executable], list(arguments)
-        if processes > 1:
-            launch += [
-                '-m', 'torch.distributed.run', '--standalone',
-                f'--nproc_per_node={processes}'
-            ]
-            arguments += ['--launcher', 'pytorch']
-        command = [*launch, TOOLS / f'{tool}.py', *arguments]
-        lines = _run([str(part) for part in command], folder / 'log.txt')
-        if lines is not None:
-            raise subprocess.CalledProcessError(
-                1, command, f'{lines}; see {folder / "log.txt"}')
+    Args:
+        tool: Its path below tools/, without '.py'.
+        arguments: Of its command line.
+        folder: Where log.txt goes.
+        processes: GPUs, or CPU processes.
+
+    Raises:
+        subprocess.CalledProcessError: With the last line it printed.
+    """
+    launch, arguments = [sys.executable], list(arguments)
+    if processes > 1:
+        launch += [
+            '-m', 'torch.distributed.run', '--standalone',
+            f'--nproc_per_node={processes}'
+        ]
+        arguments += ['--launcher', 'pytorch']
+    command = [*launch, TOOLS / f'{tool}.py', *arguments]
+    lines = _run([str(part) for part in command], folder / 'log.txt')
+    if lines is not None:
+        raise subprocess.CalledProcessError(
+            1, command, f'{lines}; see {folder / "log.txt"}')
 
 
 def _run(command: List[str], log: Path) -> Optional[str]:

@@ -150,11 +150,15 @@ class DINO(BaseSelfSupervisor):
         ]
         torch._foreach_lerp_(teacher, student, 1 - momentum)
 
+    def copy_student(self) -> None:
+        """Make the teacher equal to the student, buffers included."""
+        for name, module in self.teacher.items():
+            module.load_state_dict(getattr(self, name).state_dict())
+
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
         super().init_weights()
-        for name, module in self.teacher.items():
-            module.load_state_dict(getattr(self, name).state_dict())
+        self.copy_student()
 
     def train(self, mode: bool = True) -> 'DINO':
         """Switch the mode.
@@ -201,9 +205,15 @@ class DINO(BaseSelfSupervisor):
 
 def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:
     """Logits (V, B, K): one backbone pass a size, one head pass over all."""
+    vectors = vectors_of_views(network, views)
+    return network['head'](vectors).unflatten(0, (len(views), -1))
+
+
+def vectors_of_views(network: Mapping[str, nn.Module],
+                     views: List[Tensor]) -> Tensor:
+    """Features (V B, D) of V views, one backbone pass a size."""
     by_size = [
         torch.cat(list(group))
         for _, group in groupby(views, key=lambda view: view.shape)
     ]
-    vectors = torch.cat([features(network, images) for images in by_size])
-    return network['head'](vectors).unflatten(0, (len(views), -1))
+    return torch.cat([features(network, images) for images in by_size])

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from tests.test_distributed import run
+from tests.launching import run
 from tests.tiny import runner_cfg
 
 ROOT = Path(__file__).parents[2]

@@ -61,7 +61,7 @@ train_dataloader = dict(
                         *color_pipeline,
                         dict(type='GaussianBlur', prob=0.5, radius=(0.1, 2.0)),
                     ])),
-            after=[dict(type='mmpretrain.PackInputs')])))
+            after=[dict(type='PackViews')])))
 
 # Pillow resizes antialiased, OpenCV does not
 test_pipeline = [

@@ -12,7 +12,11 @@ optim_wrapper = dict(
     type='PerParameterClipOptimWrapper',
     constructor='MergedGroupsConstructor',
     optimizer=dict(
-        type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.04),
+        type='AdamW',
+        lr=5e-4,
+        betas=(0.9, 0.999),
+        weight_decay=0.04,
+        fused=True),
     clip_grad=dict(max_norm=3.0),
     # No decay of biases and of 1-D parameters; position embeddings and the
     # class token are decayed.

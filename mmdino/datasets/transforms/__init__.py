@@ -7,6 +7,7 @@ from .load_image import LoadImage, UnreadableImageError
 from .load_mask import LoadMask
 from .load_sequence import LoadSequence
 from .multi_crop import MultiCrop, build_steps
+from .pack_views import PackViews
 from .random_grayscale import RandomGrayscale
 from .random_resized_crop import RandomResizedCrop
 from .solarize import Solarize
@@ -14,7 +15,7 @@ from .thumbnail import Thumbnail
 
 __all__ = [
     'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',
-    'LoadMask', 'LoadSequence', 'MultiCrop', 'RandomGrayscale',
+    'LoadMask', 'LoadSequence', 'MultiCrop', 'PackViews', 'RandomGrayscale',
     'RandomResizedCrop', 'Solarize', 'Thumbnail', 'UnreadableImageError',
     'build_steps'
 ]

@@ -1,8 +1,8 @@
 """Brightness, contrast, saturation and hue, jittered in random order.
 
 The arithmetic is Pillow's (``ImageEnhance``) and torchvision's
-(``adjust_hue`` on Pillow images), worked out with OpenCV and look-up tables
-on BGR images. mmcv's hue adjustment overflows with numpy 2.
+(``adjust_hue`` on Pillow images), worked out with OpenCV on BGR images.
+mmcv's hue adjustment overflows with numpy 2.
 """
 import math
 from collections.abc import Sequence
@@ -13,27 +13,29 @@ from mmcv.transforms import BaseTransform
 
 from mmdino.registry import TRANSFORMS
 from .checks import check_prob
-from .random_grayscale import to_gray
 
-LEVELS = np.arange(256, dtype=np.float32)
-GRAY_WEIGHTS = (0.114, 0.587, 0.299)  # of B, G, R: ITU-R 601-2
+GRAY_WEIGHTS = np.array([0.114, 0.587, 0.299])  # of B, G, R: ITU-R 601-2
+# Pillow truncates to whole levels where OpenCV rounds.
+TRUNCATE = -0.4999
 
 
 def adjust_brightness(img: np.ndarray, factor: float) -> np.ndarray:
     """Blend with black: ``factor * img``."""
-    return cv2.LUT(img, _to_levels(factor * LEVELS))
+    return cv2.addWeighted(img, factor, img, 0, TRUNCATE)
 
 
 def adjust_contrast(img: np.ndarray, factor: float) -> np.ndarray:
     """Blend with the mean gray level m: ``m + factor * (img - m)``."""
     mean = int(np.dot(cv2.mean(img)[:3], GRAY_WEIGHTS) + 0.5)
-    return cv2.LUT(img, _to_levels(mean + factor * (LEVELS - mean)))
+    return cv2.addWeighted(img, factor, img, 0, mean * (1 - factor) + TRUNCATE)
 
 
 def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
     """Blend with the gray image g: ``g + factor * (img - g)``."""
-    # Pillow truncates where OpenCV rounds, hence the half level.
-    return cv2.addWeighted(img, factor, to_gray(img), 1 - factor, -0.5)
+    mix = np.empty((3, 4), np.float32)
+    mix[:, :3] = (1 - factor) * GRAY_WEIGHTS + factor * np.eye(3)
+    mix[:, 3] = TRUNCATE
+    return cv2.transform(img, mix)
 
 
 def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
@@ -41,12 +43,10 @@ def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV_FULL)
     # Pillow's levels of hue are rounded down where OpenCV's are rounded: one
     # less brings the two to 0.3 levels of each other. It wraps around.
-    hsv[..., 0] += np.uint8((int(shift * 255) - 1) % 256)
+    turn = np.zeros(hsv.shape[1:], np.uint8)  # a row: faster than hsv[..., 0]
+    turn[:, 0] = (int(shift * 255) - 1) % 256
+    hsv += turn
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR_FULL)
-
-
-def _to_levels(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()

@@ -24,7 +24,7 @@ class MultiCrop(BaseTransform):
             views=dict(
                 global_1=dict(num_views=2, crop=dict(...), pipeline=[...]),
                 local=dict(num_views=8, crop=dict(...), pipeline=[...])),
-            after=[dict(type='mmpretrain.PackInputs')])
+            after=[dict(type='PackViews')])
 
     The views come in the order of their names, since MMEngine sorts the keys
     of the configs it writes; the teacher's come first as ``global``.

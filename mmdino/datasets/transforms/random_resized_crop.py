@@ -2,11 +2,9 @@
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from torch.nn import functional as F
 
 from mmdino.registry import TRANSFORMS
 from .checks import check_range
@@ -33,7 +31,7 @@ def draw_box(height: int, width: int, scale: Sequence[float],
     """
     for _ in range(10):
         area = height * width * np.random.uniform(*scale)
-        shape = math.exp(np.random.uniform(*np.log(ratio)))
+        shape = math.exp(np.random.uniform(*map(math.log, ratio)))
         w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
         if 0 < w <= width and 0 < h <= height:
             top = np.random.randint(height - h + 1)
@@ -48,7 +46,7 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
     """Resize to a square with antialiased bicubic.
 
     PyTorch's kernel for uint8 computes what Pillow's ``Image.resize`` does
-    (0.01 levels apart) in a quarter of the time; OpenCV has no antialiased
+    (0.01 levels apart) in a sixth of the time; OpenCV has no antialiased
     bicubic.
 
     Args:
@@ -58,10 +56,19 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
     Returns:
         np.ndarray: Image of shape (size, size, 3), uint8.
     """
-    planes = torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
-    planes = F.interpolate(
-        planes[None], size=(size, size), mode='bicubic', antialias=True)
-    return cv2.merge(list(planes[0].numpy()))
+    resized = np.empty((1, size, size, 3), np.uint8)
+    # F.interpolate would turn the interleaved channels into planes, and the
+    # crop had to turn them back: half as long again.
+    torch.ops.aten._upsample_bicubic2d_aa.out(
+        _channels_last(np.ascontiguousarray(img)[None]), (size, size),
+        False,
+        out=_channels_last(resized))
+    return resized[0]
+
+
+def _channels_last(images: np.ndarray) -> torch.Tensor:
+    """A tensor (B, C, H, W) on the memory of an array (B, H, W, C)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 @TRANSFORMS.register_module()

@@ -14,7 +14,7 @@ def diagnose(loss: float, teacher_entropy: float, largest_prototype: float,
     """Name the collapse (Caron et al. 2021, Sec. 5.3), or None.
 
     Args:
-        loss (float): Mean loss in nats.
+        loss (float): Mean cross-entropy in nats.
         teacher_entropy (float): Mean entropy of the targets in nats.
         largest_prototype (float): Mean share of the most used prototype.
         num_prototypes (int): K.
@@ -65,10 +65,11 @@ class CollapseMonitorHook(Hook):
                 runner, self.interval):
             return
         hub = runner.message_hub
-        loss, entropy, share = (
+        kl, entropy, share = (
             hub.get_scalar(f'train/{key}').mean(self.interval)
-            for key in ('loss', 'teacher_entropy', 'largest_prototype'))
-        verdict = diagnose(loss, entropy, share,
+            for key in ('kl', 'teacher_entropy', 'largest_prototype'))
+        # Whatever the loss, its monitors are those of cross-entropy.
+        verdict = diagnose(kl + entropy, entropy, share,
                            dino_model(runner).head.out_dim)
         kind = (verdict or '').split(':')[0].split(' takes')[0]
         if verdict and hub.runtime_info.get('collapse') != kind:

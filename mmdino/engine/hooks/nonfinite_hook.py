@@ -11,7 +11,7 @@ from torch import Tensor
 from mmdino.engine.replay import Step
 from mmdino.models import DINO
 from mmdino.registry import HOOKS
-from .runner_access import dino_model
+from .runner_access import dino_model, whole_state
 
 ACTIONS = ('stop', 'skip')
 
@@ -107,7 +107,9 @@ class NonFiniteHook(Hook):
             f'nonfinite_iter{runner.iter + 1}_rank{get_rank()}.pth')
         message = f'Iteration {runner.iter + 1}: {what} on rank {get_rank()}'
         if stops or not self._has_dumped:
-            step.save(path, runner.cfg, dino_model(runner), runner.iter + 1)
+            model = dino_model(runner)
+            step.save(path, runner.cfg, whole_state(model),
+                      model.centering.temperature, runner.iter + 1)
             self._has_dumped = True
             message += (f'; `python tools/replay_dump.py {path}` repeats the '
                         'step')
@@ -129,7 +131,7 @@ def _with_gradients(optimizer: torch.optim.Optimizer) -> List[Tensor]:
 
 def _any_lost(tensors: List[Tensor]) -> bool:
     """Whether a value of any rank is not finite."""
-    norms = torch._foreach_norm(tensors)
+    norms = torch._foreach_norm(tensors) if tensors else [torch.zeros(())]
     lost = (~torch.stack(norms).isfinite()).any().to(torch.int32)
     all_reduce(lost, op='max')
     return bool(lost)

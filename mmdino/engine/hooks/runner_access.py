@@ -1,7 +1,13 @@
 """What the hooks ask of a runner."""
+from typing import Dict
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullStateDictConfig
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import StateDictType
 
 from mmdino.models import DINO
 
@@ -32,3 +38,16 @@ def require_epochs(runner: Runner, hook: Hook) -> None:
         raise TypeError(
             f'{type(hook).__name__} counts epochs, but train_cfg builds a '
             f'{type(runner.train_loop).__name__}: use by_epoch=True.')
+
+
+def whole_state(model: nn.Module) -> Dict[str, Tensor]:
+    """The state dict on every rank, also where FSDP spreads it over them.
+
+    All ranks call it together.
+    """
+    if not FSDP.fsdp_modules(model):
+        return model.state_dict()
+    with FSDP.state_dict_type(
+            model, StateDictType.FULL_STATE_DICT,
+            FullStateDictConfig(offload_to_cpu=True, rank0_only=False)):
+        return model.state_dict()

@@ -59,7 +59,8 @@ class SafeCheckpointHook(CheckpointHook):
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
-            by_epoch=self.by_epoch,
+            # FlexibleRunner writes over epoch and iter by it.
+            by_epoch=self.by_epoch and not self._is_due,
             backend_args=self.backend_args,
             **self.args)
         self._is_due = False

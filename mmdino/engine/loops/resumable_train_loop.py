@@ -3,7 +3,7 @@ import logging
 from typing import List
 
 import torch
-from mmengine.dist import broadcast_object_list, get_rank
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
@@ -29,7 +29,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     Raises:
         TypeError: If ``dataloader`` is no config or has a batch sampler.
-        ValueError: If there is nothing to train: no epoch or no batch.
+        ValueError: If there is nothing to train: no epoch or no batch; or if
+            one process has fewer batches than another, which would wait.
     """
 
     def __init__(self, runner, dataloader: dict, **kwargs) -> None:
@@ -44,6 +45,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'{len(self.dataloader.sampler)} images on each process are '
                 'fewer than its batch_size and drop_last=True. Lower '
                 'batch_size.')
+        lengths = all_gather_object(len(self.dataloader))
+        if min(lengths) != max(lengths):
+            raise ValueError(
+                f'The processes have {lengths} batches an epoch: give '
+                'train_dataloader.sampler round_up=True or its batches '
+                'drop_last=True.')
 
     def run(self) -> torch.nn.Module:
         """Train from where the checkpoint left off."""

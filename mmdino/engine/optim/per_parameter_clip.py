@@ -1,7 +1,8 @@
 """Gradient clipping parameter by parameter, as the authors' code does."""
-from typing import List
+from typing import List, Optional
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor
 
@@ -9,7 +10,9 @@ from mmdino.registry import OPTIM_WRAPPERS
 
 
 @torch.no_grad()
-def clip_each_grad_norm_(grads: List[Tensor], max_norm: float) -> List[Tensor]:
+def clip_each_grad_norm_(grads: List[Tensor],
+                         max_norm: float,
+                         norms: Optional[List[Tensor]] = None) -> List[Tensor]:
     """Scale each gradient by itself to an L2 norm of at most ``max_norm``.
 
     The factor is max_norm / (norm + 1e-6), applied where it is below 1.
@@ -17,11 +20,13 @@ def clip_each_grad_norm_(grads: List[Tensor], max_norm: float) -> List[Tensor]:
     Args:
         grads (list[Tensor]): Changed in place.
         max_norm (float): Largest norm.
+        norms (list[Tensor], optional): The norms, where each gradient is but
+            a piece of a whole one.
 
     Returns:
         list[Tensor]: The norms before clipping, scalars.
     """
-    norms = torch._foreach_norm(grads)
+    norms = torch._foreach_norm(grads) if norms is None else norms
     factors = torch._foreach_add(norms, 1e-6)
     torch._foreach_reciprocal_(factors)
     torch._foreach_mul_(factors, max_norm)
@@ -30,14 +35,31 @@ def clip_each_grad_norm_(grads: List[Tensor], max_norm: float) -> List[Tensor]:
     return norms
 
 
+@torch.no_grad()
+def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
+    """L2 norms of gradients of which every rank holds a piece or nothing."""
+    squares = torch.stack([
+        p.new_zeros(()) if p.grad is None else p.grad.norm().square()
+        for p in params
+    ])
+    all_reduce(squares)
+    return list(squares.sqrt())
+
+
 class PerParameterClipMixin:
     """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
 
     The norm of all gradients before clipping is logged as ``grad_norm``.
 
+    Attributes:
+        is_sharded (bool): Whether a rank holds pieces of the parameters, as
+            with FSDP, whose strategy sets it.
+
     Raises:
         ValueError: If ``max_norm`` is not positive.
     """
+
+    is_sharded = False
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -47,14 +69,19 @@ class PerParameterClipMixin:
                              f'got {max_norm}; clip_grad=None clips nothing')
 
     def _clip_grad(self) -> None:
-        grads = [
-            p.grad for group in self.optimizer.param_groups
-            for p in group['params'] if p.grad is not None
+        params = [
+            p for group in self.optimizer.param_groups for p in group['params']
         ]
+        whole = norms_of_pieces(params) if self.is_sharded else None
+        norms = whole and [
+            n for p, n in zip(params, whole) if p.grad is not None
+        ]
+        grads = [p.grad for p in params if p.grad is not None]
         if grads:
-            norms = clip_each_grad_norm_(grads, **self.clip_grad_kwargs)
+            norms = clip_each_grad_norm_(
+                grads, norms=norms, **self.clip_grad_kwargs)
             self.message_hub.update_scalar('train/grad_norm',
-                                           torch.stack(norms).norm())
+                                           torch.stack(whole or norms).norm())
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -17,7 +17,7 @@ def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
         center (Tensor): Shape (1, K).
         temp (float): Teacher temperature; below the student's it sharpens.
     """
-    return ((logits - center) / temp).softmax(-1)
+    return (logits - center).div_(temp).softmax(-1)
 
 
 @MODELS.register_module()

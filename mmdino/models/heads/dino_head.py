@@ -6,10 +6,10 @@ import torch.nn as nn
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn.init import trunc_normal_
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmdino.registry import MODELS
+from .hidden_layers import check_sizes, hidden_layers, init_linear_layers
 
 
 @MODELS.register_module()
@@ -28,6 +28,7 @@ class DINOHead(BaseModule):
             MLP.
         num_layers (int): Linear layers in the MLP, 1 or more.
         use_bn (bool): Batch normalisation after each hidden linear layer.
+        act_cfg (dict): Config of the activation after each hidden layer.
         norm_last_layer (bool): Keep the norm g of every prototype at 1. False
             trains it: better for ViT-S, unstable for larger models.
 
@@ -42,23 +43,22 @@ class DINOHead(BaseModule):
                  bottleneck_channels: int = 256,
                  num_layers: int = 3,
                  use_bn: bool = False,
+                 act_cfg: dict = dict(type='GELU'),
                  norm_last_layer: bool = True,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg)
-        sizes = dict(
+        check_sizes(
+            'DINOHead',
             in_channels=in_channels,
             out_dim=out_dim,
             hidden_channels=hidden_channels,
             bottleneck_channels=bottleneck_channels,
             num_layers=num_layers)
-        for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(
-                    f'DINOHead: {name} must be a positive integer, got {size}')
         self.in_channels = in_channels
         self.out_dim = out_dim
-        self.mlp = _mlp([in_channels] + [hidden_channels] * (num_layers - 1) +
-                        [bottleneck_channels], use_bn)
+        widths = [in_channels] + [hidden_channels] * (num_layers - 1)
+        self.mlp = nn.Sequential(*hidden_layers(widths, use_bn, act_cfg),
+                                 nn.Linear(widths[-1], bottleneck_channels))
         self.last_layer = weight_norm(
             nn.Linear(bottleneck_channels, out_dim, bias=False))
         gain = self.last_layer.parametrizations.weight.original0
@@ -68,10 +68,7 @@ class DINOHead(BaseModule):
     def init_weights(self) -> None:
         """Initialise the MLP; the last layer keeps ``nn.Linear``'s own."""
         super().init_weights()
-        for module in self.mlp.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=.02)
-                nn.init.zeros_(module.bias)
+        init_linear_layers(self.mlp)
 
     def forward(self, features: Tensor) -> Tensor:
         """Project features (B, D) to logits (B, K).
@@ -82,15 +79,8 @@ class DINOHead(BaseModule):
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.mlp[0].weight.dtype)
-            return self.last_layer(F.normalize(self.mlp(features), dim=-1))
+            return self.last_layer(self.project(features))
 
-
-def _mlp(widths: list, use_bn: bool) -> nn.Sequential:
-    """Linear layers of the given widths with (BN and) GELU in between."""
-    layers = []
-    for in_channels, out_channels in zip(widths[:-2], widths[1:-1]):
-        layers.append(nn.Linear(in_channels, out_channels))
-        if use_bn:
-            layers.append(nn.BatchNorm1d(out_channels))
-        layers.append(nn.GELU())
-    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+    def project(self, features: Tensor) -> Tensor:
+        """Unit vectors of the bottleneck for features (B, D)."""
+        return F.normalize(self.mlp(features), dim=-1)

@@ -1,3 +1,5 @@
 from .dino_loss import DINOLoss
+from .info_nce_loss import InfoNCELoss
+from .mse_loss import MSELoss
 
-__all__ = ['DINOLoss']
+__all__ = ['DINOLoss', 'InfoNCELoss', 'MSELoss']

@@ -3,43 +3,95 @@
 V student views, T teacher views, B images, K prototypes.
 """
 import math
-from typing import Dict
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 import torch.nn as nn
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from mmdino.registry import MODELS
 
 
-def dino_cross_entropy(student_log_probs: Tensor, targets: Tensor) -> Tensor:
+def dino_cross_entropy(student: Tensor, targets: Tensor,
+                       temp: float) -> Tensor:
     r"""Cross-entropy over all pairs of different views.
 
     .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \sum_k
               q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
 
-    The sum over student views is taken before the product. It leaves view t
-    out rather than subtract it again, which would cancel large logits.
-
     Args:
-        student_log_probs (Tensor): log p, shape (V, B, K). The first T views
-            are the teacher's views.
-        targets (Tensor): q, shape (T, B, K), T <= V.
+        student (Tensor): Logits, p = softmax(logits / temp), shape (V, B, K).
+            The first T views are the teacher's views.
+        targets (Tensor): q, constants of shape (T, B, K), T <= V.
+        temp (float): Temperature of the student.
 
     Returns:
-        Tensor: Scalar, the mean over images and over the T (V - 1) pairs.
+        Tensor: Scalar, the mean over images and over the T (V - 1) pairs. It
+        can be differentiated once.
     """
-    num_views, num_images = student_log_probs.shape[:2]
-    num_targets = targets.shape[0]
-    shared, rest = student_log_probs.split(
-        (num_targets, num_views - num_targets))
-    rest = rest.sum(0)
-    others = torch.stack([
-        rest + shared[:t].sum(0) + shared[t + 1:].sum(0)
-        for t in range(num_targets)
-    ])
-    num_pairs = num_targets * (num_views - 1)
-    return -(targets * others).sum() / (num_pairs * num_images)
+    return _CrossEntropy.apply(student, targets, temp)
+
+
+class _CrossEntropy(Function):
+    """Keeps the gradient alone, where autograd would keep all softmaxes."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, targets: Tensor,
+                temp: float) -> Tensor:
+        grad = torch.empty_like(student) if ctx.needs_input_grad[0] else None
+        loss = sum_cross_entropy(student, targets, temp, grad)
+        pairs = num_pairs(student, targets) * student.shape[1]
+        if grad is not None:
+            ctx.save_for_backward(grad)
+            ctx.pairs = pairs
+        return loss / pairs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tuple[Tensor, None, None]:
+        grad, = ctx.saved_tensors
+        return grad.mul_(grad_output / ctx.pairs), None, None
+
+
+def sum_cross_entropy(student: Tensor,
+                      targets: Tensor,
+                      temp: float,
+                      grad: Optional[Tensor] = None) -> Tensor:
+    """Cross-entropy summed over images and pairs, one view at a time.
+
+    The targets of a view are summed before the product with its log p. A
+    teacher view's own target is left out rather than subtracted again.
+
+    Args:
+        student (Tensor): Logits, shape (V, B, K).
+        targets (Tensor): q, shape (T, B, K).
+        temp (float): Temperature of the student.
+        grad (Tensor, optional): Shape (V, B, K), filled with the gradient
+            with respect to the logits.
+
+    Returns:
+        Tensor: Scalar.
+    """
+    every = targets.sum(0)
+    loss = student.new_zeros(())
+    for view, logits in enumerate(student):
+        wanted = every
+        if view < len(targets):
+            wanted = torch.cat([targets[:view], targets[view + 1:]]).sum(0)
+        log_probs = (logits / temp).log_softmax(-1)
+        loss -= torch.linalg.vecdot(wanted, log_probs).sum()
+        if grad is not None:
+            weight = wanted.sum(-1, keepdim=True) / temp
+            torch.exp(log_probs, out=grad[view])
+            grad[view].mul_(weight).sub_(wanted, alpha=1 / temp)
+    return loss
+
+
+def num_pairs(student: Tensor, targets: Tensor) -> int:
+    """How many pairs of different views there are."""
+    return len(targets) * (len(student) - 1)
 
 
 def entropy(probs: Tensor) -> Tensor:
@@ -64,7 +116,8 @@ class DINOLoss(nn.Module):
         super().__init__()
         if not 0 < student_temp < math.inf:
             raise ValueError(
-                f'DINOLoss: student_temp must be > 0, got {student_temp}')
+                f'{type(self).__name__}: student_temp must be > 0, got '
+                f'{student_temp}')
         self.student_temp = student_temp
 
     def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:
@@ -83,15 +136,20 @@ class DINOLoss(nn.Module):
             ValueError: If there are fewer than two student views, or more
                 teacher than student views.
         """
-        _check_views(student, targets)
+        check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
-            log_probs = (_upcast(student) / self.student_temp).log_softmax(-1)
-            loss = dino_cross_entropy(log_probs, _upcast(targets))
-            teacher_entropy = entropy(_upcast(targets))
-        return dict(
-            loss=loss,
-            teacher_entropy=teacher_entropy,
-            kl=loss.detach() - teacher_entropy)
+            loss = dino_cross_entropy(
+                _upcast(student), _upcast(targets), self.student_temp)
+        return with_monitors(loss, targets)
+
+
+def with_monitors(loss: Tensor, targets: Tensor) -> Dict[str, Tensor]:
+    """The cross-entropy and what it consists of, for the log."""
+    teacher_entropy = entropy(_upcast(targets))
+    return dict(
+        loss=loss,
+        teacher_entropy=teacher_entropy,
+        kl=loss.detach() - teacher_entropy)
 
 
 def _upcast(tensor: Tensor) -> Tensor:
@@ -99,7 +157,8 @@ def _upcast(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _check_views(student: Tensor, targets: Tensor) -> None:
+def check_views(student: Tensor, targets: Tensor) -> None:
+    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
     if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
         raise ValueError(
             'DINOLoss needs at least two student views, the teacher\'s among '

@@ -1,0 +1,25 @@
+# CIFAR-10 at CPU size, half a minute a row on a free core: the quickstart's
+# setting at half its width, patches of 8 px and 2,000 images.
+#   python tools/ablate.py TABLE --base cifar10 --data DIR
+_base_ = '../../quickstart/dino_vit-tiny_cifar10.py'
+
+model = dict(
+    backbone=dict(
+        arch=dict(
+            embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96),
+        patch_size=8),
+    predict_attention=False)
+
+train_dataloader = dict(batch_size=64, dataset=dict(images_per_class=200))
+test_dataloader = dict(dataset=dict(images_per_class=100))
+test_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=200)))
+test_evaluator = [
+    dict(type='KNNAccuracy', k=(20, )),
+    # Logistic regression on all labels: a linear classifier in seconds.
+    dict(type='LowShotAccuracy', C=(100., ), prefix='linear')
+]
+
+train_cfg = dict(max_epochs=8)
+optim_wrapper = dict(optimizer=dict(lr=4e-3))  # 1e-3 at a batch of 64
+default_hooks = dict(
+    logger=dict(interval=5), collapse=dict(interval=15, begin=2))

@@ -1,0 +1,40 @@
+# ShapeScenes at CPU size, a minute a row on a free core: the quickstart's
+# setting at half its width and pictures, the two global views by their names,
+# and local ones to switch on.
+#   python tools/ablate.py TABLE --base shapescenes
+_base_ = '../../quickstart/dino_vit-tiny_shapescenes.py'
+
+model = dict(
+    backbone=dict(
+        arch=dict(embed_dims=48, num_heads=12, feedforward_channels=96)),
+    predict_attention=False)
+
+_pipeline = _base_.train_dataloader.dataset.pipeline
+_view = dict(_pipeline.views.global_1, num_views=1)
+_local = dict(
+    _view,
+    num_views=0,
+    crop=dict(type='RandomResizedCrop', size=24, scale=(0.15, 0.45)))
+train_dataloader = dict(
+    batch_size=64,
+    dataset=dict(
+        num_images=1000,
+        pipeline=dict(
+            _delete_=True,
+            type='MultiCrop',
+            views=dict(global_1=_view, global_2=_view, local=_local),
+            after=_pipeline.after)))
+
+test_cfg = dict(gallery_dataloader=dict(dataset=dict(num_images=1000)))
+test_evaluator = [
+    dict(type='KNNAccuracy', k=(20, )),
+    # Logistic regression on all labels: a linear classifier in seconds.
+    dict(type='LowShotAccuracy', C=(100., ), prefix='linear')
+]
+
+train_cfg = dict(max_epochs=16)
+
+# 1e-3 at a batch of 64, and less weight decay: 240 steps are few.
+optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.1))
+default_hooks = dict(
+    logger=dict(interval=5), collapse=dict(interval=15, begin=4))

@@ -1,0 +1,2 @@
+# What every table starts from.
+_base_ = '{{$MMDINO_BASE:../dino_vit-s16.py}}'

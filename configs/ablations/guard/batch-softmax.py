@@ -1,0 +1,4 @@
+# Softmax over the images of all ranks.
+_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
+
+model = dict(centering=dict(_delete_=True, type='BatchSoftmax'))

@@ -1,0 +1,4 @@
+# ReLU in the head.
+_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
+
+model = dict(head=dict(act_cfg=dict(type='ReLU')))

@@ -1,0 +1,4 @@
+# The student itself, without gradient.
+_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
+
+default_hooks = dict(teacher=dict(_delete_=True, type='StudentCopyHook'))

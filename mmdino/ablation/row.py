@@ -1,0 +1,193 @@
+"""One run of a table: training, evaluation, and what came of it."""
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from mmdino.engine.hooks.collapse_monitor_hook import diagnose
+from mmdino.evaluation.suite import EVALUATIONS
+from mmdino.evaluation.suite_configs import fit_machine, with_data
+from mmdino.evaluation.suite_runner import SuiteRunner, call_tool
+from mmdino.visualization import read_scalars
+from .tables import load_variant
+
+KNN = 'knn/k20_top1'
+
+
+class Figures(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+        knn: Top-1 accuracy of k-NN with k = 20, in percent.
+        linear: Of the best linear classifier, in percent.
+        entropy: Of the teacher's targets at the end, in nats.
+        kl: KL(teacher || student) at the end, in nats.
+        collapse: What the monitor says of the end, or ''.
+        seconds: Wall time of the last, perhaps only, try.
+        folder: With the logs of the training.
+    """
+    knn: float
+    linear: float
+    entropy: float
+    kl: float
+    collapse: str
+    seconds: float
+    folder: str
+
+
+class AblationRun:
+    """A row with a seed, in a folder of its own.
+
+    Args:
+        path: The row's config.
+        folder: Where it is run.
+        base: What the row is put upon; None for the paper's setting.
+        data: Folder that ``data/`` stands for in configs.
+        epochs: Instead of the config's.
+        seed: Of all random numbers.
+        processes: GPUs, or CPU processes.
+
+    Raises:
+        ValueError: If the epochs leave nothing after the warm-up.
+    """
+
+    def __init__(self,
+                 path: Path,
+                 folder: Path,
+                 base: Optional[Path] = None,
+                 data: Path = Path('data'),
+                 epochs: Optional[int] = None,
+                 seed: int = 0,
+                 processes: int = 1) -> None:
+        cfg = with_data(load_variant(path, base), data)
+        fit_machine(cfg)
+        if epochs is not None:
+            cfg.train_cfg.max_epochs = epochs
+        _check_epochs(cfg)
+        cfg.randomness.seed = seed
+        _score_at_the_end(cfg)
+        cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+        self.config = cfg
+        self.folder = folder
+        self.data = data
+        self.processes = processes
+        self.digest = digest(cfg)
+
+    def finished(self) -> Optional[Figures]:
+        """Figures of an earlier run with the same config, of any table.
+
+        Raises:
+            ValueError: If the folder holds a run with another config.
+        """
+        own = self.folder / 'result.json'
+        others = self.folder.parents[2].glob('*/*/*/result.json')
+        for file in [own, *sorted(others)] if own.exists() else others:
+            result = json.loads(file.read_text())
+            if result.pop('digest') == self.digest:
+                return Figures(**result)
+            if file == own:
+                raise ValueError(
+                    f'{own} is of another setting (epochs, base, data or '
+                    'config): give another --work-dir, or delete it.')
+        return None
+
+    def run(self) -> Figures:
+        """Train, from where an earlier try was stopped, and evaluate.
+
+        Raises:
+            subprocess.CalledProcessError: If a tool fails.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / 'config.py'
+        self._own_folder()
+        self.config.dump(config)
+        start = time.time()
+        train = self.folder / 'train'
+        train.mkdir(exist_ok=True)
+        call_tool('train', [config, '--work-dir', train, '--resume'], train,
+                  self.processes)
+        ends = {k: points[-1][1] for k, points in read_scalars(train).items()}
+        linear = _best_linear(ends)
+        if linear is None:
+            linear = self._probe(config, find_latest_checkpoint(train))
+        figures = Figures(
+            knn=ends[KNN],
+            linear=linear,
+            entropy=ends['teacher_entropy'],
+            kl=ends['kl'],
+            collapse=_verdict(ends, self.config.model.head.out_dim),
+            seconds=time.time() - start,
+            folder=str(train))
+        text = json.dumps(dict(figures._asdict(), digest=self.digest))
+        part = self.folder / 'result.json.part'
+        part.write_text(text)
+        os.replace(part, self.folder / 'result.json')
+        return figures
+
+    def _own_folder(self) -> None:
+        """Refuse to resume what another config has begun."""
+        file = self.folder / 'digest.txt'
+        if file.exists() and file.read_text() != self.digest:
+            raise ValueError(
+                f'{self.folder} holds a run that another setting (epochs, '
+                'base, data or config) has begun: give another --work-dir, or '
+                'delete it.')
+        file.write_text(self.digest)
+
+    def _probe(self, config: Path, checkpoint: str) -> float:
+        """Accuracy of the suite's linear classifiers."""
+        suite = SuiteRunner(
+            str(config), checkpoint, self.data, self.folder / 'linear',
+            self.processes)
+        evaluation = next(e for e in EVALUATIONS if e.key == 'linear')
+        outcome = suite.evaluate(evaluation)
+        if outcome.lacking or outcome.error:
+            raise RuntimeError(outcome.lacking or outcome.error)
+        return outcome.values['top-1, %']
+
+
+def digest(cfg: Config) -> str:
+    """Equal for equal settings, wherever they were written."""
+    settings = {
+        key: value
+        for key, value in cfg.to_dict().items() if not key.startswith('_')
+    }
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_epochs(cfg: Config) -> None:
+    warmup = max((s.end for s in cfg.param_scheduler if s.type == 'LinearLR'),
+                 default=0)
+    if cfg.train_cfg.max_epochs <= warmup:
+        raise ValueError(
+            f'{cfg.train_cfg.max_epochs} epochs leave nothing after the '
+            f'{warmup} of warm-up: give at least {warmup + 1}.')
+
+
+def _score_at_the_end(cfg: Config) -> None:
+    """Let the config's test be the training's last validation."""
+    cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
+    cfg.val_dataloader = cfg.test_dataloader
+    cfg.val_evaluator = cfg.test_evaluator
+    cfg.val_cfg.gallery_dataloader = cfg.test_cfg.gallery_dataloader
+
+
+def _best_linear(ends: Dict[str, float]) -> Optional[float]:
+    """Accuracy of the config's own linear classifiers, if it has any."""
+    return max((value for key, value in ends.items()
+                if key.startswith('linear/') and key.endswith('_top1')),
+               default=None)
+
+
+def _verdict(ends: Dict[str, float], num_prototypes: int) -> str:
+    """What the monitor calls the end of a training, in short, or ''."""
+    entropy = ends['teacher_entropy']
+    verdict = diagnose(entropy + ends['kl'], entropy,
+                       ends['largest_prototype'], num_prototypes) or ''
+    return verdict.split(':')[0].split(' takes')[0]

@@ -1,0 +1,4 @@
+from .deepspeed import DeepSpeedOptimWrapper, DeepSpeedStrategy
+from .fsdp import FSDPStrategy
+
+__all__ = ['DeepSpeedOptimWrapper', 'DeepSpeedStrategy', 'FSDPStrategy']

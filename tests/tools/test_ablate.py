@@ -1,0 +1,126 @@
+"""A table of real, tiny runs: resumed, reused, written down."""
+import json
+
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmdino.ablation import BASES, AblationRun, find_variants
+from tests.tools.test_train_and_test import in_process
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+    """Width 24, 48 pictures, batches of 16."""
+    cfg = Config.fromfile(BASES['shapescenes'])
+    cfg.model.backbone.arch.update(
+        embed_dims=24, num_layers=1, num_heads=3, feedforward_channels=24)
+    cfg.model.head.update(out_dim=64, hidden_channels=16)
+    cfg.train_dataloader.update(
+        batch_size=16, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.num_images = 48
+    for loader in (cfg.test_dataloader, cfg.test_cfg.gallery_dataloader):
+        loader.update(num_workers=0, batch_size=20)
+        loader.dataset.num_images = 40
+    cfg.test_evaluator[0].k = (5, 20)
+    cfg.test_evaluator[1].C = (1., 10.)
+    cfg.default_hooks.logger.interval = 1
+    path = tmp_path_factory.mktemp('base') / 'tiny.py'
+    cfg.dump(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def root(base, tmp_path_factory):
+    """Two rows of the table of guards, 2 epochs each."""
+    folder = tmp_path_factory.mktemp('ablations')
+    ablate(base, folder, 'guard', '--rows', 'centering', 'none')
+    return folder
+
+
+def ablate(base, folder, table, *options):
+    in_process('ablate', table, '--base', base, '--epochs', '2', '--work-dir',
+               folder, *options)
+
+
+def rows(folder):
+    return json.loads((folder / 'table.json').read_text())['rows']
+
+
+def test_writes_the_table(root):
+    centering, none = rows(root / 'guard')
+    figures = centering['figures']['0']
+    assert 0 <= figures['knn'] <= 100 and 0 <= figures['linear'] <= 100
+    assert 0 < figures['entropy'] < 4.2 and figures['seconds'] > 0
+    assert none['figures']['0']['entropy'] != figures['entropy']
+    text = (root / 'guard/table.md').read_text()
+    assert f'| centering | {figures["knn"]:.1f} |' in text
+    assert 'epochs: `2`' in text and 'seeds: `0`' in text
+    header, *lines = (root / 'guard/table.csv').read_text().splitlines()
+    assert header.startswith('row,seed,knn,linear,entropy,kl,collapse')
+    assert [line.split(',')[:2] for line in lines] == [['centering', '0'],
+                                                       ['none', '0']]
+    for name in ('table', 'collapse'):
+        assert Image.open(root / f'guard/{name}.png').width > 500
+
+
+def test_figures_are_the_trainings_last(root):
+    folder = root / 'guard/centering/seed_0'
+    log, = folder.glob('train/*/vis_data/scalars.json')
+    last = [json.loads(line) for line in log.read_text().splitlines()]
+    scores = [line for line in last if 'knn/k20_top1' in line]
+    figures = rows(root / 'guard')[0]['figures']['0']
+    assert len(scores) == 1
+    assert scores[0]['knn/k20_top1'] == figures['knn']
+    assert max(scores[0][f'linear/c{c}_top1']
+               for c in (1, 10)) == figures['linear']
+
+
+def test_what_was_finished_is_kept_in_any_table(root, base, capfd):
+    before = rows(root / 'guard')[0]['figures']
+    ablate(base, root, 'guard', '--rows', 'centering')
+    ablate(base, root, 'teacher', '--rows', 'momentum')
+    assert rows(root / 'guard')[0]['figures'] == before
+    assert rows(root / 'teacher')[0]['figures'] == before
+    assert not (root / 'teacher/momentum').exists()
+    assert 'Epoch(train)' not in capfd.readouterr().out
+
+
+def test_progress_and_resuming(root, base, capfd):
+    """A run that was stopped goes on from its last checkpoint."""
+    folder = root / 'guard/centering/seed_0'
+    (folder / 'result.json').rename(folder / 'kept.json')
+    ablate(base, root, 'guard', '--rows', 'centering', 'none')
+    out = capfd.readouterr().out
+    assert '[1/2] guard/centering, seed 0' in out
+    assert '[2/2] guard/none, seed 0, 0:0' in out and 'left' in out
+    logs = sorted(folder.glob('train/*/*.log'))
+    assert len(logs) == 2 and 'resumed epoch: 2' in logs[1].read_text()
+    ours, kept = [
+        json.loads((folder / f'{name}.json').read_text())
+        for name in ('result', 'kept')
+    ]
+    assert ours['knn'] == kept['knn'] and ours['kl'] == kept['kl']
+
+
+def test_another_setting_in_the_same_folder_is_refused(root, base):
+    path = find_variants('guard', ['centering'])[0].path
+    run = AblationRun(path, root / 'guard/centering/seed_0', base, epochs=3)
+    with pytest.raises(ValueError, match='another setting.*--work-dir'):
+        run.finished()
+    with pytest.raises(ValueError, match='another setting.*--work-dir'):
+        run.run()
+    with pytest.raises(ValueError, match='1 epochs leave nothing after the 1'):
+        AblationRun(path, root / 'x', base, epochs=1)
+
+
+def test_a_failure_does_not_stop_the_others(base, tmp_path):
+    cfg = Config.fromfile(base)
+    cfg.train_dataloader.batch_size = 4096  # no batch
+    cfg.dump(tmp_path / 'broken.py')
+    ablate(tmp_path / 'broken.py', tmp_path / 'out', 'guard', '--rows', 'none',
+           'centering')
+    first, second = rows(tmp_path / 'out/guard')
+    assert 'Lower batch_size' in first['error']
+    assert 'log.txt' in second['error'] and not second['figures']
+    assert '| - | - |' in (tmp_path / 'out/guard/table.md').read_text()

@@ -1,0 +1,53 @@
+"""The teacher's moving average over a ViT-S/16 with its head.
+
+The straightforward side moves one parameter after the other; ours is
+DINO.update_teacher.
+
+    python tools/benchmarks/ema.py
+"""
+import argparse
+
+import torch
+from models import build_model
+from side_by_side import compare, parse, parser, report
+
+from mmdino.models import DINO
+
+MOMENTUM = .996
+
+
+def lagging_model(prototypes: int) -> DINO:
+    """A ViT-S/16 whose teacher is not where the student is."""
+    model = build_model('dino_vit-s16', dict(head=dict(out_dim=prototypes)))
+    with torch.no_grad():
+        for param in model.teacher.parameters():
+            param.mul_(.5)
+    return model
+
+
+@torch.no_grad()
+def straightforward(model: DINO) -> None:
+    student = dict(model.named_parameters())
+    for name, param in model.teacher.named_parameters():
+        param.mul_(MOMENTUM).add_((1 - MOMENTUM) * student[name])
+
+
+def ours(model: DINO) -> None:
+    model.update_teacher(MOMENTUM)
+
+
+def main(args: argparse.Namespace) -> None:
+    model = lagging_model(4096 if args.quick else args.prototypes)
+    figures = compare(lambda: straightforward(model), lambda: ours(model),
+                      args)
+    report(
+        'ema',
+        unit='s',
+        parameters=sum(p.numel() for p in model.teacher.parameters()),
+        **figures)
+
+
+if __name__ == '__main__':
+    options = parser(__doc__, rounds=15)
+    options.add_argument('--prototypes', type=int, default=65536)
+    main(parse(options))

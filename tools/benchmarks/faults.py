@@ -1,0 +1,450 @@
+"""What a training loses when it is stopped, killed or its disk is full.
+
+A small training is disturbed in real processes, continued with --resume, and
+its end compared with that of an undisturbed run: weights of both networks,
+centre, optimizer and schedules, bit by bit. It runs on CPUs.
+
+    python tools/benchmarks/faults.py --out tools/benchmarks/FAULTS.md
+"""
+import argparse
+import multiprocessing
+import os
+import random
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from PIL import Image
+
+import mmdino.train
+from mmdino.checkpoints import load_checkpoint
+from mmdino.checkpoints.names import CheckpointError
+
+ROOT = Path(__file__).parents[2]
+EPOCHS, PER_EPOCH = 3, 10
+COMPARED = ('state_dict', 'optimizer', 'param_schedulers')
+PROCESSES = multiprocessing.get_context('forkserver')
+PRELOADED = [
+    f'mmdino.{name}'
+    for name in ('models', 'datasets', 'datasets.transforms', 'engine.hooks',
+                 'engine.loops', 'engine.optim', 'visualization')
+]
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+    fault: str
+    happened: str
+    lost: str
+
+
+@HOOKS.register_module(force=True)
+class FaultHook(Hook):
+    """Do harm after an iteration of a rank, once in a work dir."""
+    priority = 'VERY_HIGH'
+
+    def __init__(self, fault: str, iteration: int = 14, rank: int = 0) -> None:
+        self.do_harm = FAULTS[fault]
+        self.when = iteration, rank
+
+    def after_train_iter(self, runner, *args, **kwargs) -> None:
+        """Once, whatever is resumed."""
+        marker = Path(runner.work_dir, 'harmed')
+        if (runner.iter + 1, runner.rank) == self.when and not marker.exists():
+            marker.touch()
+            self.do_harm(runner)
+
+
+def sends(number: int) -> Callable:
+    return lambda runner: os.kill(os.getpid(), number)
+
+
+def dies_in_next_save(runner) -> None:
+    """As if power failed: half of the file, and nothing after it."""
+
+    def die(handle: int) -> None:
+        os.truncate(handle, os.fstat(handle).st_size // 2)
+        os._exit(9)
+
+    os.fsync = die
+
+
+def fills_disk(runner) -> None:
+    """The system refuses what is larger than half a checkpoint."""
+    half = Path(runner.work_dir, 'epoch_1.pth').stat().st_size // 2
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (half, hard))
+
+
+def kills_worker(runner) -> None:
+    multiprocessing.active_children()[0].kill()
+
+
+def spoils_weights(runner) -> None:
+    with torch.no_grad():
+        next(runner.model.parameters()).fill_(float('nan'))
+
+
+def raises(runner) -> None:
+    raise RuntimeError('out of luck')
+
+
+FAULTS: Dict[str, Callable] = {
+    'SIGTERM (preemption, scancel)': sends(signal.SIGTERM),
+    'SIGINT (Ctrl-C)': sends(signal.SIGINT),
+    "SIGUSR1 (slurm's --signal)": sends(signal.SIGUSR1),
+    'SIGKILL (out of memory)': sends(signal.SIGKILL),
+    'an exception': raises,
+    'power failure in a save': dies_in_next_save,
+    'full disk in a save': fills_disk,
+    'a data worker is killed': kills_worker,
+    'weights become NaN': spoils_weights,
+}
+
+
+def config(folder: Path, fault: str = '', **where: int) -> Path:
+    """Write that of a tiny ViT on shapes, with stochastic depth."""
+    cfg = Config.fromfile(ROOT / 'configs/_base_/schedules/adamw_100e.py')
+    views = dict(
+        global_1=dict(
+            num_views=2,
+            crop=dict(type='RandomResizedCrop', size=32, scale=(.4, 1.)),
+            pipeline=[dict(type='ColorJitter'),
+                      dict(type='Solarize')]),
+        local=dict(
+            num_views=2,
+            crop=dict(type='RandomResizedCrop', size=16, scale=(.1, .4)),
+            pipeline=[dict(type='HorizontalFlip')]))
+    cfg.model = dict(
+        type='DINO',
+        data_preprocessor=dict(
+            type='MultiViewDataPreprocessor', mean=[127.5] * 3, std=[64.] * 3),
+        backbone=dict(
+            type='VisionTransformer',
+            arch=dict(
+                embed_dims=48,
+                num_layers=3,
+                num_heads=3,
+                feedforward_channels=192),
+            img_size=32,
+            patch_size=8,
+            drop_path_rate=.3),
+        head=dict(
+            type='DINOHead',
+            out_dim=256,
+            hidden_channels=64,
+            bottleneck_channels=32),
+        centering=dict(type='MeanCentering'),
+        loss=dict(type='DINOLoss'))
+    cfg.train_cfg.update(max_epochs=EPOCHS)
+    cfg.train_cfg.pop('val_interval')
+    cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 1
+    cfg.train_dataloader = dict(
+        batch_size=4,
+        num_workers=2,
+        persistent_workers=True,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(
+            type='ShapeScenes',
+            num_images=4 * PER_EPOCH,
+            img_size=32,
+            pipeline=dict(
+                type='MultiCrop',
+                views=views,
+                after=[dict(type='mmpretrain.PackInputs')])))
+    cfg.env_cfg.dist_cfg.timeout = 60
+    if fault:
+        cfg.custom_imports = dict(imports=['faults'])
+        cfg.custom_hooks = [dict(type='FaultHook', fault=fault, **where)]
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg.dump(folder / 'config.py')
+    return folder / 'config.py'
+
+
+def command_line(path: Path, output: int) -> None:
+    """Be ``tools/train.py CONFIG --resume``, printing to a file."""
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    work_dir = str(path.parent / 'run')
+    sys.argv = ['train.py', str(path), '--resume', '--work-dir', work_dir]
+    mmdino.train.main()
+
+
+def start(path: Path) -> PROCESSES.Process:
+    """Train in a process of its own; its output goes to log.txt."""
+    process = PROCESSES.Process(target=_start, args=(path, ))
+    process.start()
+    return process
+
+
+def _start(path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open(path.parent / 'log.txt', 'a') as log:
+        command_line(path, log.fileno())
+
+
+def finish(path: Path) -> int:
+    """Train to the end or the fault; give the exit status."""
+    process = start(path)
+    process.join()
+    return process.exitcode
+
+
+def end_of(path: Path) -> dict:
+    """What the last checkpoint of a finished run holds."""
+    state = load_checkpoint(str(path.parent / f'run/epoch_{EPOCHS}.pth'))
+    return {key: state[key] for key in COMPARED}
+
+
+def same(ours: object, theirs: object) -> bool:
+    """Bit by bit, through dicts and lists."""
+    if isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(
+            same(ours[key], theirs[key]) for key in theirs)
+    if isinstance(theirs, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if isinstance(theirs, torch.Tensor):
+        return torch.equal(ours, theirs)
+    return ours == theirs
+
+
+def lost(path: Path, expected: dict) -> str:
+    """In words, what the end lacks."""
+    if not (path.parent / f'run/epoch_{EPOCHS}.pth').exists():
+        return 'the run'
+    return 'nothing' if same(end_of(path), expected) else 'the result differs'
+
+
+def resumed_at(path: Path) -> str:
+    """The iterations that the runs of a work dir went on from."""
+    log = (path.parent / 'log.txt').read_text()
+    at = re.findall(r'resumed epoch: \d+, iter: (\d+)', log)
+    return f'went on from iteration {", ".join(at)}' if at else 'began anew'
+
+
+def try_fault(fault: str, folder: Path, expected: dict) -> Row:
+    path = config(folder, fault)
+    status = finish(path)
+    assert status != 0, f'{fault}: no harm was done, see {folder}/log.txt'
+    finish(path)
+    return Row(f'{fault}, at iteration 14',
+               f'exit status {status}; {resumed_at(path)}',
+               lost(path, expected))
+
+
+def try_damage(damage: str, folder: Path, expected: dict) -> Row:
+    """Hurt the newest checkpoint while nothing runs."""
+    path = config(folder, 'SIGKILL (out of memory)', iteration=25)
+    finish(path)
+    newest = folder / 'run/epoch_2.pth'
+    data = bytearray(newest.read_bytes())
+    if damage == 'cut in half':
+        newest.write_bytes(data[:len(data) // 2])
+    elif damage == 'one bit flipped':
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data)
+    else:
+        newest.unlink()
+    finish(path)
+    return Row(f'newest checkpoint {damage}', resumed_at(path),
+               lost(path, expected))
+
+
+def try_kills(times: int, folder: Path, expected: dict) -> Row:
+    """SIGKILL at random moments, also of the start and of saves.
+
+    A run that comes to its end in between is compared, and another begun.
+    """
+    started = time.monotonic()
+    finish(config(folder / 'whole'))
+    duration = time.monotonic() - started
+    rng, killed, losses = random.Random(0), 0, []
+    while killed < times:
+        path = config(folder / str(len(losses)))
+        while killed < times and _is_killed(path,
+                                            rng.uniform(.2, .9) * duration):
+            killed += 1
+        finish(path)
+        losses.append(lost(path, expected))
+    differing = [loss for loss in losses if loss != 'nothing']
+    return Row(f'SIGKILL at {killed} random moments',
+               f'{len(losses)} runs came to their end',
+               differing[0] if differing else 'nothing')
+
+
+def _is_killed(path: Path, seconds: float) -> bool:
+    """Train so long; False if it came to its end before."""
+    process = start(path)
+    process.join(seconds)
+    is_alive = process.is_alive()
+    process.kill()
+    process.join()
+    return is_alive
+
+
+def together(path: Path, **env: str) -> int:
+    """Train in two processes by torchrun; give the exit status."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    places = [ROOT, Path(__file__).parent, os.environ.get('PYTHONPATH', '')]
+    env.update(
+        PYTHON=sys.executable,
+        PYTHONPATH=os.pathsep.join(map(str, places)),
+        OMP_NUM_THREADS='1',
+        PORT=port)
+    command = [
+        'bash', ROOT / 'tools/dist_train.sh', path, '2', '--resume',
+        '--work-dir', path.parent / 'run'
+    ]
+    out = subprocess.run(
+        command,
+        env=dict(os.environ, **env),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    with open(path.parent / 'log.txt', 'a') as log:
+        log.write(out.stdout)
+    return out.returncode
+
+
+def try_ranks(folder: Path) -> List[Row]:
+    """One of two processes fails, and torchrun starts both anew."""
+    together(config(folder / 'whole'))
+    expected = end_of(folder / 'whole/config.py')
+    rows = []
+    tries = dict([('SIGTERM (preemption, scancel)', 0),
+                  ('SIGKILL (out of memory)', 1), ('an exception', 1)])
+    for fault, restarts in tries.items():
+        path = config(folder / fault[:7], fault, iteration=7, rank=1)
+        status = together(path, MAX_RESTARTS=str(restarts))
+        if not restarts:
+            together(path)
+        rows.append(
+            Row(f'{fault} of one of two processes, MAX_RESTARTS={restarts}',
+                f'exit status {status}; both {resumed_at(path)}',
+                lost(path, expected)))
+    return rows
+
+
+def try_broken_images(folder: Path) -> Row:
+    """A data set of files of which 5% are cut off."""
+    images = folder / 'images'
+    images.mkdir(parents=True)
+    for i in range(40):
+        file = images / f'{i}.png'
+        Image.effect_noise((48, 48), 80).convert('RGB').save(file)
+        if i in (7, 23):
+            os.truncate(file, file.stat().st_size // 2)
+    path = config(folder)
+    cfg = Config.fromfile(path)
+    cfg.train_dataloader.dataset.pipeline.before = [dict(type='LoadImage')]
+    cfg.train_dataloader.dataset = dict(
+        type='Images',
+        data_root=str(images),
+        pipeline=cfg.train_dataloader.dataset.pipeline)
+    cfg.dump(path)
+    status = finish(path)
+    told = re.search(r'\d+ of \d+ images \([\d.]+%\) could not be read',
+                     (folder / 'log.txt').read_text())
+    return Row('2 of 40 image files are broken',
+               f'exit status {status}; told "{told and told[0]}"',
+               'these images' if status == 0 else 'the run')
+
+
+class Trap:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.path, )
+
+
+def try_malicious(folder: Path) -> Row:
+    folder.mkdir()
+    path, trap = str(folder / 'epoch_1.pth'), folder / 'trap'
+    torch.save(dict(state_dict={}, meta=Trap(str(trap))), path)
+    try:
+        load_checkpoint(path)
+        happened = 'it was read'
+    except CheckpointError:
+        happened = 'refused, nothing of it was run'
+    return Row('code in a checkpoint', happened,
+               'the run' if trap.exists() else 'nothing')
+
+
+def table(rows: List[Row]) -> str:
+    lines = [
+        '| fault | what happened | lost |', '|---|---|---|',
+        *(f'| {" | ".join(row)} |' for row in rows)
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', help='Markdown file for the table')
+    parser.add_argument(
+        '--kills', type=int, default=20, help='random moments to kill at')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    PROCESSES.set_forkserver_preload(['faults', *PRELOADED])
+    rows, started = [], time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        assert finish(config(
+            root /
+            'undisturbed')) == 0, (root /
+                                   'undisturbed/log.txt').read_text()[-2000:]
+        expected = end_of(root / 'undisturbed/config.py')
+        tries = [
+            *((f, lambda folder, f=f: [try_fault(f, folder, expected)])
+              for f in FAULTS),
+            *((d, lambda folder, d=d: [try_damage(d, folder, expected)])
+              for d in ('cut in half', 'one bit flipped', 'deleted')),
+            ('kills', lambda f: [try_kills(args.kills, f, expected)]),
+            ('ranks', try_ranks),
+            ('broken images', lambda folder: [try_broken_images(folder)]),
+            ('code', lambda folder: [try_malicious(folder)]),
+        ]
+        for i, (what, attempt) in enumerate(tries):
+            rows += attempt(root / str(i))
+            passed = time.monotonic() - started
+            left = passed / (i + 1) * (len(tries) - i - 1)
+            print(
+                f'[{i + 1}/{len(tries)}] {what}: lost {rows[-1].lost}, '
+                f'{passed:.0f} s, about {left:.0f} s left',
+                flush=True)
+    text = table(rows)
+    print(text)
+    if args.out:
+        Path(args.out).write_text(
+            f'# Faults tried, and what was lost\n\n{__doc__}\n{text}')
+    if any(row.lost not in ('nothing', 'these images') for row in rows):
+        sys.exit('Something was lost.')
+
+
+if __name__ == '__main__':
+    # As a module, so that other processes find what they are to do.
+    from faults import main as run
+    run()

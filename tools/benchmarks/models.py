@@ -1,0 +1,26 @@
+"""DINO as the configs have it."""
+import copy
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdino.models import DINO
+from mmdino.registry import MODELS
+from mmdino.resources import find_config
+
+
+def build_model(config: str, *changes: dict) -> DINO:
+    """Initialised model of a packaged config.
+
+    Args:
+        config (str): Its name, such as 'dino_vit-s16'.
+        *changes (dict): Settings below ``model`` that override the config's,
+            one after the other.
+    """
+    init_default_scope('mmdino')
+    cfg = Config.fromfile(find_config(config))
+    for change in changes:
+        cfg.merge_from_dict(dict(model=copy.deepcopy(change)))
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model

@@ -1,0 +1,231 @@
+"""Loader against workers, step against processes, and what N GPUs need.
+
+The rates of this machine are measured; what 8, 64 and 512 GPUs need of data,
+network and memory is worked out from them and from the images/s that one GPU
+trains on (measured by gpu.py, given by --gpu-images).
+
+    python tools/benchmarks/scaling.py --images photos.zip --gpu-images 400
+"""
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import cv2
+import torch
+import torch.distributed
+import torch.multiprocessing
+from mmengine.config import Config
+from mmengine.dataset import RepeatDataset
+from mmengine.fileio import get
+from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import Runner
+from multi_crop import CONFIG, draw_photos, our_dataset
+from side_by_side import parse, parser, report, timed
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from train_step import SIZES, Ours, Straightforward, make_crops, make_model
+
+from mmdino.datasets import Images
+
+GPUS = (8, 64, 512)
+GPU_BATCH, LARGEST_BATCH = 64, 4096  # images; published ones go up to 4,080
+IMAGENET = 1281167  # images, the gallery of k-NN
+TINY_SIZES = 2 * [32] + 8 * [16]
+
+
+def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
+                 repeats: int, rounds: int) -> Dict[int, float]:
+    """Images/s of the config's loader for each number of workers.
+
+    The loaders take turns, an epoch each, after one for nothing.
+    """
+    loaders = {}
+    for number in workers:
+        cfg = Config.fromfile(CONFIG).train_dataloader
+        cfg.update(
+            batch_size=batch_size,
+            num_workers=number,
+            persistent_workers=number > 0,
+            pin_memory=False,
+            dataset=RepeatDataset(dataset, repeats))
+        loaders[number] = Runner.build_dataloader(cfg, seed=0)
+    seconds = {number: [] for number in workers}
+    count = repeats * len(dataset) // batch_size * batch_size
+    for done in range(rounds + 1):
+        for number, loader in loaders.items():
+            seconds[number].append(timed(lambda: list(map(len, loader))))
+        print(
+            f'loader {done}/{rounds}  ' +
+            '  '.join(f'{number} workers {count / s[-1]:.4g} images/s'
+                      for number, s in seconds.items()),
+            flush=True)
+    return {
+        number: count / statistics.median(times[1:])
+        for number, times in seconds.items()
+    }
+
+
+def step_seconds(processes: int, size: str, images: int, rounds: int) -> float:
+    """Seconds of a step of so many processes, ``images`` for each."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(
+            _run_rank, (processes, folder, size, images, rounds),
+            nprocs=processes)
+        return float(Path(folder, 'seconds').read_text())
+
+
+def _run_rank(rank: int, processes: int, folder: str, size: str, images: int,
+              rounds: int) -> None:
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(rank))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        'gloo',
+        init_method=f'file://{folder}/store',
+        rank=rank,
+        world_size=processes)
+    step = Ours(make_model(size), make_crops(images, sizes_of(size)))
+    if processes > 1:
+        step.network = MMDistributedDataParallel(
+            step.model, broadcast_buffers=False)
+    step()
+    seconds = statistics.median(timed(step) for _ in range(rounds))
+    if rank == 0:
+        Path(folder, 'seconds').write_text(str(seconds))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def sizes_of(size: str) -> List[int]:
+    """Sides of the crops of an image, in pixels."""
+    return TINY_SIZES if size == 'tiny' else SIZES
+
+
+def flops_per_image(size: str) -> int:
+    """Floating-point operations of a step's products, for each image."""
+    step = Straightforward(make_model(size), make_crops(1, sizes_of(size)))
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def state_bytes(model: nn.Module) -> Dict[str, int]:
+    """Bytes that a GPU holds before any image, in float32.
+
+    The student has parameter, gradient and AdamW's two moments, the teacher
+    parameters alone.
+    """
+    student = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    everything = sum(p.numel() for p in model.parameters())
+    return dict(gradient=4 * student, state=4 * (everything + 3 * student))
+
+
+def needs(gpus: int, gpu_images: float, batch: int, core_images: float,
+          file_bytes: float, gradient: int, state: int, feature_bytes: int,
+          crop_bytes: int) -> Dict[str, float]:
+    """What so many GPUs need so that none waits.
+
+    Args:
+        gpus (int): Of data-parallel training.
+        gpu_images (float): Images/s that one GPU trains on.
+        batch (int): Images of a step, on each GPU.
+        core_images (float): Images/s that one core makes crops of.
+        file_bytes (float): Bytes of an image's file.
+        gradient (int): Bytes of the student's gradient.
+        state (int): Bytes of parameters, gradient and moments.
+        feature_bytes (int): Bytes of an image's feature.
+        crop_bytes (int): Bytes of an image's crops, uint8.
+    """
+    steps = gpu_images / batch
+    ring = 2 * (gpus - 1) / gpus * gradient  # all-reduce, sent by each GPU
+    return dict(
+        images_per_s=gpus * gpu_images,
+        batch=gpus * batch,
+        loader_cores_per_gpu=gpu_images / core_images,
+        read_mb_per_s=gpus * gpu_images * file_bytes / 1e6,
+        crops_mb_per_s_per_gpu=gpu_images * crop_bytes / 1e6,
+        network_gb_per_s_per_gpu=ring * steps / 1e9,
+        state_gb_per_gpu=state / 1e9,
+        sharded_state_gb_per_gpu=state / gpus / 1e9,
+        gallery_mb_per_gpu=IMAGENET * feature_bytes / gpus / 1e6)
+
+
+def main(args: argparse.Namespace) -> None:
+    cv2.setNumThreads(0)
+    size = 'tiny' if args.quick else 'full'
+    with tempfile.TemporaryDirectory() as folder:
+        draw_photos(Path(folder), 8 if args.quick else 32)
+        dataset = our_dataset(args.images or folder)
+        paths = [
+            dataset.get_data_info(i)['img_path'] for i in range(len(dataset))
+        ]
+        file_bytes = statistics.mean(len(get(path)) for path in paths)
+        loader = loader_rates(dataset, args.workers, 8, 1 if args.quick else 8,
+                              args.rounds)
+    steps = {}
+    for processes in args.processes:
+        seconds = step_seconds(processes, size, args.batch, args.rounds)
+        rate = processes * args.batch / seconds
+        steps[processes] = dict(seconds=seconds, images_per_s=rate)
+        print(
+            f'{processes} processes: {seconds:.3g} s, {rate:.3g} images/s',
+            flush=True)
+    flops = flops_per_image(size)
+    model = make_model(size)
+    core = max(rate / max(number, 1) for number, rate in loader.items())
+    table = {
+        gpus:
+        needs(
+            gpus,
+            args.gpu_images,
+            batch=min(GPU_BATCH, LARGEST_BATCH // gpus),
+            core_images=core,
+            file_bytes=file_bytes,
+            feature_bytes=4 * model.head.in_channels,
+            crop_bytes=3 * sum(side**2 for side in sizes_of(size)),
+            **state_bytes(model))
+        for gpus in GPUS
+    }
+    for gpus, row in table.items():
+        print(f'{gpus} GPUs  ' + '  '.join(f'{key} {value:.3g}'
+                                           for key, value in row.items()))
+    report(
+        'scaling',
+        loader_images_per_s=_rounded(loader),
+        steps={
+            n: _rounded(step)
+            for n, step in steps.items()
+        },
+        file_bytes=file_bytes,
+        gflop_per_image=flops / 1e9,
+        gpu_images_per_s=args.gpu_images,
+        gpu_tflops=args.gpu_images * flops / 1e12,
+        needs={
+            n: _rounded(row)
+            for n, row in table.items()
+        },
+        cores=os.cpu_count())
+
+
+def _rounded(figures: Dict[Any, float]) -> Dict[Any, float]:
+    return {key: float(f'{value:.4g}') for key, value in figures.items()}
+
+
+if __name__ == '__main__':
+    options = parser(__doc__, rounds=5)
+    options.add_argument(
+        '--images', help='folder or zip archive of JPEGs; default: drawn ones')
+    options.add_argument(
+        '--workers', type=int, nargs='+', default=[0, 1, 2, 4])
+    options.add_argument('--processes', type=int, nargs='+', default=[1, 2])
+    options.add_argument(
+        '--batch', type=int, default=4, help='images of a process')
+    options.add_argument(
+        '--gpu-images',
+        type=float,
+        default=400.,
+        help='images/s that a GPU trains on; gpu.py measures it')
+    main(parse(options))

@@ -1,0 +1,259 @@
+"""A whole training step on the CPU: two networks, loss, AdamW, teacher.
+
+The straightforward side is the authors' algorithm with one operation, one
+pair of views and one parameter at a time: attention written out, the loss by
+pairs, clipping, AdamW and the teacher in loops. Ours is DINO.train_step with
+the optim wrapper of the config, then the teacher and the centre.
+
+    python tools/benchmarks/train_step.py
+    python tools/benchmarks/train_step.py --switches     # the table of these
+"""
+import argparse
+import copy
+from typing import Callable, Dict, List
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from loss import STUDENT_TEMP, TEACHER_TEMP
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.runner.activation_checkpointing import \
+    turn_on_activation_checkpointing
+from models import build_model
+from side_by_side import (CLOCKS, compare, parse, parser, peak_extra_mib,
+                          report, timed)
+from torch import Tensor
+from torch.profiler import profile
+
+from mmdino.models import DINO
+from mmdino.resources import find_config
+
+MOMENTUM, MAX_NORM, CENTER_MOMENTUM = .996, 3., .9
+LR, WEIGHT_DECAY = 5e-4, .04
+SIZES = 2 * [224] + 8 * [96]
+TINY = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True,
+            embed_dims=24,
+            num_layers=2,
+            num_heads=3,
+            feedforward_channels=96),
+        img_size=32),
+    head=dict(out_dim=64, hidden_channels=32, bottleneck_channels=16))
+PRODUCTS = ('mm', 'bmm', 'addmm', 'addmm_', 'convolution', 'attention')
+
+
+def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
+    """DINO without stochastic depth, so that both sides do the same.
+
+    Args:
+        size (str): 'tiny', or 'full' for the config's.
+        config (str): Name of a packaged config.
+        **changed: Settings below ``model`` that override the config's.
+    """
+    torch.manual_seed(0)
+    changes = [TINY] if size == 'tiny' else []
+    changes += [changed, dict(backbone=dict(drop_path_rate=0.))]
+    return build_model(config, *changes).train()
+
+
+def make_crops(images: int, sizes: List[int]) -> List[Tensor]:
+    """Uint8 views (B, 3, H, W), as the data loader gives them."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randint(
+            256, (images, 3, size, size),
+            generator=generator,
+            dtype=torch.uint8) for size in sizes
+    ]
+
+
+class Straightforward:
+    """The algorithm on the modules of a copy of a model.
+
+    Args:
+        model (DINO): Copied.
+        crops (list[Tensor]): Uint8 views, normalised here once for all.
+        half (bool): Autocast to float16 with loss scaling, on a GPU.
+    """
+
+    def __init__(self,
+                 model: DINO,
+                 crops: List[Tensor],
+                 half: bool = False) -> None:
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if hasattr(module, 'scaled_dot_product_attention'):
+                module.scaled_dot_product_attention = attention
+        self.student = nn.ModuleList([model.backbone, model.head])
+        self.teacher = nn.ModuleList(
+            [model.teacher.backbone, model.teacher.head])
+        self.center = torch.zeros_like(model.centering.center)
+        with torch.no_grad():
+            self.crops = model.data_preprocessor(
+                dict(inputs=crops, data_samples=None), True)['inputs']
+        decayed = [p for p in self.student.parameters() if p.ndim > 1]
+        others = [p for p in self.student.parameters() if p.ndim <= 1]
+        groups = [
+            dict(params=decayed, weight_decay=WEIGHT_DECAY),
+            dict(params=others, weight_decay=0.)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=LR, foreach=False)
+        self.device, self.half = self.center.device.type, half
+        self.scaler = torch.amp.GradScaler(self.device, enabled=half)
+
+    def __call__(self) -> float:
+        with torch.autocast(self.device, torch.float16, enabled=self.half):
+            with torch.no_grad():
+                teacher = logits(self.teacher, self.crops[:2])
+            loss = self.loss(logits(self.student, self.crops), teacher)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        self.clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.follow(teacher)
+        return loss.item()
+
+    def clip(self) -> None:
+        for param in self.student.parameters():
+            if param.grad is not None:
+                factor = MAX_NORM / (param.grad.norm() + 1e-6)
+                if factor < 1:
+                    param.grad.mul_(factor)
+
+    @torch.no_grad()
+    def follow(self, teacher_logits: List[Tensor]) -> None:
+        """Move the centre and the teacher."""
+        logits = torch.cat(teacher_logits).to(self.center.dtype)
+        mean = logits.mean(0, keepdim=True)
+        self.center = CENTER_MOMENTUM * self.center + (1 -
+                                                       CENTER_MOMENTUM) * mean
+        for old, new in zip(self.teacher.parameters(),
+                            self.student.parameters()):
+            old.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
+
+    def loss(self, student: List[Tensor], teacher: List[Tensor]) -> Tensor:
+        losses = []
+        for t, logits_t in enumerate(teacher):
+            targets = F.softmax((logits_t - self.center) / TEACHER_TEMP, -1)
+            for s, logits_s in enumerate(student):
+                if s != t:
+                    log_probs = F.log_softmax(logits_s / STUDENT_TEMP, -1)
+                    losses.append(-(targets * log_probs).sum(-1).mean())
+        return sum(losses) / len(losses)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> Tensor:
+    scores = q @ k.transpose(-2, -1) * q.shape[-1]**-.5
+    return scores.softmax(-1) @ v
+
+
+def logits(network: nn.ModuleList, crops: List[Tensor]) -> List[Tensor]:
+    """One pass of the backbone a size, one of the head (the authors')."""
+    backbone, head = network
+    sizes = sorted({crop.shape[-1] for crop in crops}, reverse=True)
+    vectors = [
+        backbone(torch.cat([c for c in crops if c.shape[-1] == size]))[-1]
+        for size in sizes
+    ]
+    vectors = F.normalize(head.mlp(torch.cat(vectors)), dim=-1)
+    return list(head.last_layer(vectors).chunk(len(crops)))
+
+
+class Ours:
+    """What a Runner with our hooks does in an iteration.
+
+    Args:
+        model (DINO): Trained in place.
+        crops (list[Tensor]): Uint8 views.
+        wrapper (str): The optim wrapper.
+    """
+
+    def __init__(self,
+                 model: DINO,
+                 crops: List[Tensor],
+                 wrapper: str = 'PerParameterClipOptimWrapper') -> None:
+        self.model = self.network = model  # or the model wrapped in DDP
+        self.batch = dict(inputs=crops, data_samples=None)
+        cfg = Config.fromfile(find_config('dino_vit-s16')).optim_wrapper
+        cfg.type = wrapper
+        cfg.optimizer.update(lr=LR, weight_decay=WEIGHT_DECAY)
+        self.optim_wrapper = build_optim_wrapper(model, cfg)
+
+    def __call__(self) -> float:
+        losses = self.network.train_step(self.batch, self.optim_wrapper)
+        self.model.centering.update()
+        self.model.update_teacher(MOMENTUM)
+        return losses['loss'].item()
+
+
+def product_share(step: Callable) -> float:
+    """Share of the time of a step that matrix products take, a fraction."""
+    with profile() as trace:
+        step()
+    times = {e.key: e.self_cpu_time_total for e in trace.key_averages()}
+    products = sum(t for name, t in times.items() if name.endswith(PRODUCTS))
+    return products / sum(times.values())
+
+
+def checkpoint_blocks(model: DINO) -> DINO:
+    """What ``activation_checkpointing=[...]`` in a config does."""
+    turn_on_activation_checkpointing(
+        model,
+        [f'backbone.layers.{i}' for i in range(len(model.backbone.layers))])
+    return model
+
+
+def switches(size: str, crops: List[Tensor],
+             args: argparse.Namespace) -> Dict[str, list]:
+    """Seconds and MiB of a step with each switch."""
+    models = dict(
+        none=lambda: make_model(size),
+        activation_checkpointing=lambda: checkpoint_blocks(make_model(size)),
+        chunked_last_layer=lambda: make_model(
+            size, type='ChunkedDINO', images_per_chunk=4))
+    table = {}
+    for name, build in models.items():
+        step = Ours(build(), crops)
+        step()
+        seconds = min(
+            timed(step, CLOCKS[args.clock]) for _ in range(args.rounds))
+        table[name] = [round(seconds, 3), round(peak_extra_mib(step) or 0)]
+        print(f'{name:26} {seconds:.3g} s  {table[name][1]} MiB', flush=True)
+    return table
+
+
+def main(args: argparse.Namespace) -> None:
+    size, sizes = ('tiny', 2 * [32] + 8 * [16]) if args.quick else ('full',
+                                                                    SIZES)
+    crops = make_crops(args.images, sizes)
+    if args.switches:
+        report(
+            'train_step_switches',
+            images=args.images,
+            **switches(size, crops, args))
+        return
+    sides = dict(
+        straightforward=Straightforward(make_model(size), crops),
+        ours=Ours(make_model(size), crops))
+    figures = compare(
+        *sides.values(), args, per_round=args.images, unit='images/s')
+    for name, step in sides.items():
+        figures[f'{name}_mib'] = peak_extra_mib(step)
+        figures[f'{name}_products'] = product_share(step)
+    report('train_step', unit='images/s', images=args.images, **figures)
+
+
+if __name__ == '__main__':
+    options = parser(__doc__, rounds=5)
+    options.add_argument('--images', type=int, default=4)
+    options.add_argument(
+        '--switches',
+        action='store_true',
+        help='time and memory of activation checkpointing and of the '
+        'chunked last layer instead')
+    main(parse(options))
