@@ -1,4 +1,4 @@
-"""Every test starts from the same seed, on one thread, in no scope."""
+"""Every test starts from one seed, in float32, on one thread, in no scope."""
 from typing import Iterator
 
 import pytest
@@ -40,6 +40,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+    # A config that a test reads may import tests.float64.
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -111,7 +111,7 @@ def test_validation_before_and_after(tmp_path):
 def test_the_preset():
     cfg = Config.fromfile('configs/continue/dino_vit-s16_continue.py')
     assert cfg.optim_wrapper.optimizer == dict(
-        type='AdamW', lr=5e-5, betas=(0.9, 0.999), weight_decay=.4)
+        type='AdamW', lr=5e-5, betas=(0.9, 0.999), weight_decay=.4, fused=True)
     warmup, cosine = cfg.param_scheduler
     assert (warmup.end, cosine.begin, cosine.eta_min) == (1, 1, 1e-6)
     assert cfg.default_hooks.teacher.momentum == .9995

@@ -134,11 +134,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
 
 def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
-    """The parts of both networks, and in them the blocks and last layers.
-
-    A frozen last layer has no moments, and torch gathers those of all of a
-    unit or of none.
-    """
+    """The parts of both networks, and in them the blocks and last layers."""
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
     units = [
