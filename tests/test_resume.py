@@ -286,12 +286,14 @@ def test_killed_at_random_moments(times, uninterrupted, tmp_path):
     """Each run that comes to its end in between is compared."""
     cfg = random_cfg(tmp_path / 'whole')
     cfg.default_hooks.checkpoint.update(by_epoch=False, max_keep_ckpts=1)
-    start = time.monotonic()
-    train_in_process(cfg).join()
-    duration = time.monotonic() - start
     rng, killed, runs = random.Random(0), 0, 0
     while killed < times:
         runs += 1
+        # Anew each time: other work on the machine comes and goes.
+        cfg.work_dir = str(tmp_path / f'whole_{runs}')
+        start = time.monotonic()
+        train_in_process(cfg).join()
+        duration = time.monotonic() - start
         cfg.work_dir = str(tmp_path / str(runs))
         while killed < times and is_killed(cfg,
                                            rng.uniform(.2, .9) * duration):
