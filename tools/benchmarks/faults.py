@@ -268,11 +268,12 @@ def try_kills(times: int, folder: Path, expected: dict) -> Row:
 
     A run that comes to its end in between is compared, and another begun.
     """
-    started = time.monotonic()
-    finish(config(folder / 'whole'))
-    duration = time.monotonic() - started
     rng, killed, losses = random.Random(0), 0, []
     while killed < times:
+        # Anew each time: other work on the machine comes and goes.
+        started = time.monotonic()
+        finish(config(folder / f'whole_{len(losses)}'))
+        duration = time.monotonic() - started
         path = config(folder / str(len(losses)))
         while killed < times and _is_killed(path,
                                             rng.uniform(.2, .9) * duration):
