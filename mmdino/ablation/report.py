@@ -12,7 +12,8 @@ from mmdino.visualization.collapse import draw_collapse
 from .row import Figures
 
 COLUMNS = (('knn', 'k-NN top-1, %', 1), ('linear', 'linear top-1, %', 1),
-           ('entropy', 'teacher entropy, nats', 2), ('kl', 'KL, nats', 2))
+           ('entropy', 'teacher entropy, nats', 2), ('kl', 'KL, nats', 2),
+           ('information', 'target information, nats', 2))
 
 
 class TableRow(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Dict, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from mmdino.engine.hooks.collapse_monitor_hook import diagnose
+from mmdino.engine.hooks.collapse_monitor_hook import (MONITORS, diagnose,
+                                                       summarize)
 from mmdino.evaluation.suite import EVALUATIONS
 from mmdino.evaluation.suite_configs import fit_machine, with_data
 from mmdino.evaluation.suite_runner import SuiteRunner, call_tool
@@ -27,6 +28,8 @@ class Figures(NamedTuple):
         linear: Of the best linear classifier, in percent.
         entropy: Of the teacher's targets at the end, in nats.
         kl: KL(teacher || student) at the end, in nats.
+        information: What the targets tell about the image at the end, in
+            nats; 0 is a collapse.
         collapse: What the monitor says of the end, or ''.
         seconds: Wall time of the last, perhaps only, try.
         folder: With the logs of the training.
@@ -35,6 +38,7 @@ class Figures(NamedTuple):
     linear: float
     entropy: float
     kl: float
+    information: float
     collapse: str
     seconds: float
     folder: str
@@ -120,7 +124,11 @@ class AblationRun:
             linear=linear,
             entropy=ends['teacher_entropy'],
             kl=ends['kl'],
-            collapse=_verdict(ends, self.config.model.head.out_dim),
+            information=ends['target_information'],
+            collapse=summarize(
+                diagnose(self.config.model.head.out_dim,
+                         **{key: ends[key]
+                            for key in MONITORS})),
             seconds=time.time() - start,
             folder=str(train))
         text = json.dumps(dict(figures._asdict(), digest=self.digest))
@@ -183,11 +191,3 @@ def _best_linear(ends: Dict[str, float]) -> Optional[float]:
     return max((value for key, value in ends.items()
                 if key.startswith('linear/') and key.endswith('_top1')),
                default=None)
-
-
-def _verdict(ends: Dict[str, float], num_prototypes: int) -> str:
-    """What the monitor calls the end of a training, in short, or ''."""
-    entropy = ends['teacher_entropy']
-    verdict = diagnose(entropy + ends['kl'], entropy,
-                       ends['largest_prototype'], num_prototypes) or ''
-    return verdict.split(':')[0].split(' takes')[0]

@@ -6,7 +6,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from .dino import DINO, vectors_of_views
+from .dino import DINO, target_monitors, vectors_of_views
 from .losses import DINOLoss
 from .losses.chunked_cross_entropy import chunked_cross_entropy
 from .losses.dino_loss import check_views, with_monitors
@@ -64,5 +64,5 @@ class ChunkedDINO(DINO):
                                          self.loss_module.student_temp,
                                          self.images_per_chunk)
         losses = with_monitors(loss, targets)
-        losses['largest_prototype'] = targets.mean((0, 1)).max()
+        losses.update(target_monitors(targets))
         return losses

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.registry import MODELS
 from .features import feature_width, features
+from .losses.dino_loss import entropy
 
 
 @MODELS.register_module()
@@ -97,13 +98,12 @@ class DINO(BaseSelfSupervisor):
 
         Returns:
             dict[str, Tensor]: ``loss`` and, without gradient,
-            ``teacher_entropy``, ``kl`` and ``largest_prototype``, the
-            targets' mean share of the most used prototype.
+            ``teacher_entropy``, ``kl`` and :func:`target_monitors`.
         """
         student = self._student_logits(inputs)
         targets = self.centering(self._teacher_logits(inputs))
         losses = self.loss_module(student, targets)
-        losses['largest_prototype'] = targets.mean((0, 1)).max()
+        losses.update(target_monitors(targets))
         return losses
 
     @torch.no_grad()
@@ -201,6 +201,25 @@ class DINO(BaseSelfSupervisor):
     def _parts(self) -> Dict[str, nn.Module]:
         parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
+    """What shows whether the targets differ from image to image.
+
+    Args:
+        targets (Tensor): Distributions, shape (T, B, K).
+
+    Returns:
+        dict[str, Tensor]: ``largest_prototype``, the mean share of the most
+        used prototype; ``target_information``, the mutual information of
+        image and prototype in nats: the entropy of the mean target less the
+        mean of their entropies. It is 0 if all images have the same target,
+        ln(T B) at most.
+    """
+    mean = targets.mean((0, 1))
+    return dict(
+        largest_prototype=mean.max(),
+        target_information=entropy(mean) - entropy(targets))
 
 
 def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:

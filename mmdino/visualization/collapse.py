@@ -9,7 +9,9 @@ from mmengine.config import Config
 from .curves import read_scalars
 
 PANELS = (('teacher_entropy', 'Teacher entropy', 'entropy (nats)'),
-          ('kl', 'KL(teacher ‖ student)', 'divergence (nats)'))
+          ('kl', 'KL(teacher ‖ student)', 'divergence (nats)'),
+          ('target_information', 'What a target tells about its image',
+           'mutual information (nats)'))
 
 
 def find_prototypes(run: Union[str, Path]) -> Optional[int]:
@@ -23,10 +25,11 @@ def find_prototypes(run: Union[str, Path]) -> Optional[int]:
 
 def draw_collapse(runs: Dict[str, Union[str, Path]],
                   out: Optional[Union[str, Path]] = None) -> Figure:
-    """Draw the targets' entropy and their divergence, a colour a run.
+    """Draw what shows a collapse, a colour a run.
 
     Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
-    same target, on one prototype or on all alike.
+    same target, on one prototype or on all alike. So has any other entropy
+    with an information of 0.
 
     Args:
         runs: Work dirs, or their ``scalars.json``, by the names to show.
@@ -34,12 +37,12 @@ def draw_collapse(runs: Dict[str, Union[str, Path]],
 
     Raises:
         FileNotFoundError: If a run has no log.
-        ValueError: If a log has neither of the two figures.
+        ValueError: If a log lacks one of the figures.
     """
     if not runs:
         raise ValueError('draw_collapse got no run.')
-    figure = Figure(figsize=(10, 4), layout='constrained', dpi=110)
-    axes = figure.subplots(1, 2)
+    figure = Figure(figsize=(13, 4), layout='constrained', dpi=110)
+    axes = figure.subplots(1, len(PANELS))
     for name, run in runs.items():
         scalars = read_scalars(run)
         for axis, (key, *_) in zip(axes, PANELS):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 
 from mmdino.models import DINO
+from mmdino.models.dino import target_monitors
 from mmdino.registry import MODELS
 from tests.tiny import model_cfg
 
@@ -54,7 +55,21 @@ def test_loss_is_the_formula_view_by_view():
     torch.testing.assert_close(out['loss'], expected)
     torch.testing.assert_close(out['loss'].detach(),
                                out['kl'] + out['teacher_entropy'])
-    assert 1 / 64 <= out['largest_prototype'] <= 1
+    for name, value in target_monitors(model.centering(
+            torch.stack(teacher))).items():
+        torch.testing.assert_close(out[name], value)
+
+
+def test_target_monitors():
+    constant = torch.rand(64).softmax(0).expand(2, 6, 64)
+    got = target_monitors(constant)
+    assert got['target_information'].abs() < 1e-6
+    torch.testing.assert_close(got['largest_prototype'], constant.max())
+    # Each image has a prototype of its own, in both views.
+    own = target_monitors(torch.eye(64)[:6].expand(2, 6, 64))
+    torch.testing.assert_close(own['target_information'],
+                               torch.tensor(6.).log())
+    torch.testing.assert_close(own['largest_prototype'], torch.tensor(1 / 6))
 
 
 def test_one_backbone_pass_a_size_and_one_head_pass():

@@ -57,7 +57,8 @@ def test_writes_the_table(root):
     assert f'| centering | {figures["knn"]:.1f} |' in text
     assert 'epochs: `2`' in text and 'seeds: `0`' in text
     header, *lines = (root / 'guard/table.csv').read_text().splitlines()
-    assert header.startswith('row,seed,knn,linear,entropy,kl,collapse')
+    assert header.startswith('row,seed,knn,linear,entropy,kl,information,'
+                             'collapse')
     assert [line.split(',')[:2] for line in lines] == [['centering', '0'],
                                                        ['none', '0']]
     for name in ('table', 'collapse'):

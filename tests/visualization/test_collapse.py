@@ -16,6 +16,7 @@ def write_run(root, entropies, prototypes=None, key='teacher_entropy'):
             'loss': 1.,
             key: entropy,
             'kl': .5,
+            'target_information': .2,
             'step': step
         }) for step, entropy in enumerate(entropies, 1)
     ]
@@ -32,9 +33,10 @@ def test_runs_side_by_side(tmp_path):
         none=write_run(tmp_path / 'b', [4.1, 4.16, 4.16], 64))
     assert find_prototypes(runs['both']) == 64
     figure = draw_collapse(runs, tmp_path / 'out.png')
-    entropy, kl = figure.axes
+    entropy, kl, information = figure.axes
     curves = [line.get_ydata().tolist() for line in kl.lines]
     assert curves == [[.5, .5], [.5, .5, .5]]
+    assert information.lines[0].get_ydata().tolist() == [.2, .2]
     assert [list(map(float, line.get_ydata()))
             for line in entropy.lines[:2]] == [[4., 3.], [4.1, 4.16, 4.16]]
     assert [t.get_text() for t in entropy.texts] == ['uniform: ln 64']

@@ -1,4 +1,4 @@
-"""Draw the entropy and the divergence of runs side by side:
+"""Draw the entropy, divergence and information of runs side by side:
 
     python tools/visualization/collapse.py WORK_DIR [WORK_DIR ...] --out FILE
 """

@@ -11,7 +11,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmdino.engine.hooks import (CenteringHook, CollapseMonitorHook,
                                  FreezeLastLayerHook, NonFiniteHook,
                                  TeacherEMAHook)
-from mmdino.engine.hooks.collapse_monitor_hook import diagnose
+from mmdino.engine.hooks.collapse_monitor_hook import MONITORS, diagnose
 from tests.tiny import build_runner, constant, runner_cfg
 
 LAST_LAYER = 'head.last_layer.parametrizations.weight.original1'
@@ -99,23 +99,28 @@ def test_logged_quantities(tmp_path):
     runner = build_runner(tmp_path)
     runner.train()
     scalars = runner.message_hub.log_scalars
-    for name in ('loss', 'teacher_entropy', 'kl', 'largest_prototype', 'lr',
-                 'weight_decay', 'momentum', 'teacher_temp', 'grad_norm'):
+    for name in ('loss', *MONITORS, 'lr', 'weight_decay', 'momentum',
+                 'teacher_temp', 'grad_norm'):
         assert len(scalars[f'train/{name}'].data[0]) == 4, name
 
 
-@pytest.mark.parametrize('loss,entropy,share,words', [
-    (math.log(64), math.log(64), 1 / 64, r'uniform.*4\.159.*ln K = 4\.159'),
-    (.1, .01, .97, 'one prototype takes 97%'),
+@pytest.mark.parametrize('kl,entropy,share,information,words', [
+    (0., math.log(64), 1 / 64, 0., r'uniform.*4\.159.*ln K = 4\.159'),
+    (.342, 4.158, .02, .001, 'uniform'),
+    (.09, .01, .97, .02, 'one prototype takes 97%'),
+    (.03, 1.67, .4, .0123, r'all images have the same target.* 0\.0123'),
 ])
-def test_diagnosis(loss, entropy, share, words):
-    assert re.search(words, diagnose(loss, entropy, share, 64))
+def test_diagnosis(kl, entropy, share, information, words):
+    assert re.search(words, diagnose(64, kl, entropy, share, information))
 
 
-def test_no_false_alarm():
-    assert diagnose(3.5, 2.9, .1, 64) is None
-    assert diagnose(4.5, 4.158, .02, 64) is not None
-    assert diagnose(4.1, 3.9, .05, 64) is None
+@pytest.mark.parametrize('kl,entropy,share,information', [
+    (.6, 2.9, .1, 1.2),
+    (.2, 3.9, .05, .2),
+    (.05, .3, .2, 2.),
+])
+def test_no_false_alarm(kl, entropy, share, information):
+    assert diagnose(64, kl, entropy, share, information) is None
 
 
 def test_uniform_output_is_reported_once(tmp_path):
