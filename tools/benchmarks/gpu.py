@@ -19,7 +19,7 @@ from side_by_side import compare, parse, parser, report, timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import (SIZES, Ours, Straightforward, checkpoint_blocks,
-                        make_crops, make_model)
+                        compiled, make_crops, make_model)
 
 from mmdino.models import DINO
 
@@ -57,13 +57,6 @@ def peak_mib(step: Callable[[], Any]) -> float:
 def channels_last(model: DINO) -> DINO:
     """Let the convolutions take and give channels-last maps."""
     return model.to(memory_format=torch.channels_last)
-
-
-def compiled(model: DINO) -> DINO:
-    """Compile both backbones, a graph for each size of crops."""
-    for backbone in (model.backbone, model.teacher.backbone):
-        backbone.compile(dynamic=False)
-    return model
 
 
 def on_gpu(config: str, **changes) -> DINO:

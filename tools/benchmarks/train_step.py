@@ -26,6 +26,7 @@ from side_by_side import (CLOCKS, compare, parse, parser, peak_extra_mib,
 from torch import Tensor
 from torch.profiler import profile
 
+from mmdino.engine.hooks.compile_hook import compile_backbones
 from mmdino.models import DINO
 from mmdino.resources import find_config
 
@@ -208,11 +209,18 @@ def checkpoint_blocks(model: DINO) -> DINO:
     return model
 
 
+def compiled(model: DINO) -> DINO:
+    """What ``custom_hooks=[dict(type='CompileHook')]`` in a config does."""
+    compile_backbones(model)
+    return model
+
+
 def switches(size: str, crops: List[Tensor],
              args: argparse.Namespace) -> Dict[str, list]:
     """Seconds and MiB of a step with each switch."""
     models = dict(
         none=lambda: make_model(size),
+        compiled=lambda: compiled(make_model(size)),
         activation_checkpointing=lambda: checkpoint_blocks(make_model(size)),
         chunked_last_layer=lambda: make_model(
             size, type='ChunkedDINO', images_per_chunk=4))
@@ -254,6 +262,6 @@ if __name__ == '__main__':
     options.add_argument(
         '--switches',
         action='store_true',
-        help='time and memory of activation checkpointing and of the '
-        'chunked last layer instead')
+        help='time and memory of compiled backbones, activation '
+        'checkpointing and the chunked last layer instead')
     main(parse(options))

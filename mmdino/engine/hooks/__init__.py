@@ -1,5 +1,6 @@
 from .centering_hook import CenteringHook
 from .collapse_monitor_hook import CollapseMonitorHook
+from .compile_hook import CompileHook
 from .davis_results_hook import DAVISResultsHook
 from .freeze_last_layer_hook import FreezeLastLayerHook
 from .log_history_hook import LogHistoryHook
@@ -16,7 +17,7 @@ from .validate_first_hook import ValidateFirstHook
 from .weight_decay_log_hook import WeightDecayLogHook
 
 __all__ = [
-    'CenteringHook', 'CollapseMonitorHook', 'DAVISResultsHook',
+    'CenteringHook', 'CollapseMonitorHook', 'CompileHook', 'DAVISResultsHook',
     'FreezeLastLayerHook', 'LogHistoryHook', 'NonFiniteHook', 'PreemptionHook',
     'PreviousEpochTeacherHook', 'PreviousIterationTeacherHook',
     'SafeCheckpointHook', 'StudentCopyHook', 'TeacherEMAHook',

@@ -9,6 +9,7 @@ from typing import Iterator, List, Optional, Tuple, Union
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
@@ -115,6 +116,11 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                     patch_size=patch_size,
                     input_size=img_size))
             self.train(self.training)  # freezes it as well, if asked to
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                # NumPy's, which torch.compile takes for a tensor: it could
+                # not branch on it, and would break every block in pieces.
+                module.drop_prob = float(module.drop_prob)
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.pos_embed_mode = pos_embed_mode
