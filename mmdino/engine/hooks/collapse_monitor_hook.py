@@ -62,6 +62,10 @@ class CollapseMonitorHook(Hook):
         interval (int): Iterations between two looks.
         begin (int): Epochs before the first look: all outputs are uniform
             at the start.
+
+    Raises:
+        KeyError: In the first iteration, if the loss does not return what
+            it reads.
     """
 
     def __init__(self, interval: int = 50, begin: int = 1) -> None:
@@ -78,6 +82,13 @@ class CollapseMonitorHook(Hook):
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
         """Look at the means every ``interval`` iterations."""
+        lacking = [key for key in MONITORS if key not in outputs]
+        if lacking:
+            loss = type(dino_model(runner).loss_module).__name__
+            raise KeyError(
+                f'{loss} does not return {lacking}, which CollapseMonitorHook '
+                'reads: derive it from DINOLoss, or leave the hook out by '
+                "_base_.default_hooks.pop('collapse') in the config.")
         if runner.epoch < self.begin or not self.every_n_train_iters(
                 runner, self.interval):
             return

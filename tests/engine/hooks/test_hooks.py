@@ -12,6 +12,7 @@ from mmdino.engine.hooks import (CenteringHook, CollapseMonitorHook,
                                  FreezeLastLayerHook, NonFiniteHook,
                                  TeacherEMAHook)
 from mmdino.engine.hooks.collapse_monitor_hook import MONITORS, diagnose
+from mmdino.registry import MODELS
 from tests.tiny import build_runner, constant, runner_cfg
 
 LAST_LAYER = 'head.last_layer.parametrizations.weight.original1'
@@ -121,6 +122,22 @@ def test_diagnosis(kl, entropy, share, information, words):
 ])
 def test_no_false_alarm(kl, entropy, share, information):
     assert diagnose(64, kl, entropy, share, information) is None
+
+
+@MODELS.register_module()
+class BareLoss(torch.nn.Module):
+
+    def forward(self, student, targets):
+        return dict(loss=student.square().mean())
+
+
+def test_a_loss_without_monitors_is_told_at_once(tmp_path):
+    cfg = runner_cfg(tmp_path / 'bare', loss=dict(type='BareLoss'))
+    with pytest.raises(KeyError, match=r"BareLoss.*\['kl', 'teacher_entropy'"):
+        Runner.from_cfg(cfg).train()
+    cfg = runner_cfg(tmp_path / 'without', loss=dict(type='BareLoss'))
+    cfg.default_hooks.pop('collapse')
+    Runner.from_cfg(cfg).train()
 
 
 def test_uniform_output_is_reported_once(tmp_path):
