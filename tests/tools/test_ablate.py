@@ -125,3 +125,19 @@ def test_a_failure_does_not_stop_the_others(base, tmp_path):
     assert 'Lower batch_size' in first['error']
     assert 'log.txt' in second['error'] and not second['figures']
     assert '| - | - |' in (tmp_path / 'out/guard/table.md').read_text()
+
+
+@pytest.mark.slow
+def test_the_probe_by_sgd_if_the_base_has_no_linear_classifier(base, tmp_path):
+    """As in the paper's setting, whose validation is k-NN alone."""
+    cfg = Config.fromfile(base)
+    cfg.test_evaluator = cfg.test_evaluator[:1]
+    cfg.dump(tmp_path / 'knn_only.py')
+    ablate(tmp_path / 'knn_only.py', tmp_path / 'out', 'guard', '--rows',
+           'centering')
+    row, = rows(tmp_path / 'out' / 'guard')
+    folder = tmp_path / 'out/guard/centering/seed_0'
+    log, = folder.glob('linear/**/vis_data/scalars.json')
+    scores = [json.loads(line) for line in log.read_text().splitlines()]
+    assert row['figures']['0']['linear'] == scores[-1]['linear/best_top1']
+    assert row['error'] is None

@@ -110,12 +110,12 @@ class Straightforward:
             with torch.no_grad():
                 teacher = logits(self.teacher, self.crops[:2])
             loss = self.loss(logits(self.student, self.crops), teacher)
-        self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         self.clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.optimizer.zero_grad()
         self.follow(teacher)
         return loss.item()
 

@@ -73,7 +73,8 @@ train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 default_hooks = dict(
     _delete_=True,
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # The last iteration of an epoch too: small data sets have fewer than 50.
+    logger=dict(type='LoggerHook', interval=50, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook',

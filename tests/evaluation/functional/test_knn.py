@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.neighbors import KNeighborsClassifier
 
 from mmdino.evaluation.functional import (knn_predict, nearest_neighbours,
@@ -74,6 +75,25 @@ def test_blocks_change_nothing(query_block, gallery_block):
     assert places.equal(wanted)
 
 
+@pytest.mark.parametrize('order', ['rising', 'falling', 'mixed'])
+def test_no_order_of_the_gallery_changes_the_neighbours(order):
+    """Neither blocks full of nearer images than any before, nor ties."""
+    generator = torch.Generator().manual_seed(3)
+    # 30 similarities, each of them eight times.
+    angles = torch.rand(30, generator=generator).repeat(8)
+    angles = dict(
+        rising=angles.sort(descending=True).values,
+        falling=angles.sort().values,
+        mixed=angles)[order]
+    gallery = torch.stack([angles.cos(), angles.sin()], dim=1)
+    query = torch.tensor([[1., 0.]])
+    values, places = nearest_neighbours(query, gallery, 20, gallery_block=16)
+    wanted = (query @ F.normalize(gallery, dim=1).t())[0].sort(
+        descending=True, stable=True)
+    torch.testing.assert_close(values[0], wanted.values[:20])
+    assert places[0].equal(wanted.indices[:20])
+
+
 def test_equal_similarities_keep_the_gallery_order():
     gallery = torch.tensor([[1., 0.]] * 50 + [[-1., 0.]] * 50)
     queries = torch.tensor([[1., 0.], [0., 1.], [-2., 0.]])
@@ -108,6 +128,9 @@ def test_small_galleries_few_classes_and_no_query():
     assert predictions[200].classes.tolist() == [[40, 7]]
     empty = knn_predict(torch.empty(0, 3), gallery, labels, (2, ))
     assert empty[2].classes.shape == (0, 2)
+    empty = knn_predict(
+        torch.empty(0, 3), gallery, labels, (1, ), gallery_block=1)
+    assert empty[1].classes.shape == (0, 2)
 
 
 def test_sharp_temperatures_do_not_overflow():

@@ -137,7 +137,8 @@ param_scheduler = [
 default_hooks = dict(
     _delete_=True,
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # The last iteration of an epoch too: small data sets have fewer than 50.
+    logger=dict(type='LoggerHook', interval=50, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(
