@@ -1,4 +1,5 @@
 """Both sides of each benchmark compute the same; each runs with --quick."""
+import argparse
 import importlib
 import json
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from mmdino.engine.hooks.compile_hook import compile_backbones
 from tests.tools.test_train_and_test import in_process
 
 FOLDER = Path(__file__).parents[2] / 'tools/benchmarks'
@@ -91,6 +94,66 @@ def test_train_step(benchmark, float64, monkeypatch):
         torch.testing.assert_close(list(a.parameters()), b, **close)
 
 
+@pytest.fixture
+def gpu(benchmark, monkeypatch):
+    """gpu.py with the CPU in the place of the GPU, and tiny models."""
+    module = benchmark('gpu')
+    monkeypatch.setattr(
+        module, 'on_gpu',
+        lambda config, **changes: module.make_model('tiny', config, **changes))
+    monkeypatch.setattr(
+        module, 'compiled', lambda model: compile_backbones(
+            model, backend='eager', fullgraph=True) or model)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
+    for name in ('synchronize', 'empty_cache', 'reset_peak_memory_stats'):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda self: self)
+    torch._dynamo.reset()
+    return module
+
+
+def test_gpu_sides(gpu):
+    crops = gpu.make_crops(2, CROPS)
+    args = argparse.Namespace(rounds=2, clock='wall')
+    figures = gpu.measure_sides('dino_vit-s16', crops, 1e9, args)
+    step = gpu.Straightforward(gpu.on_gpu('dino_vit-s16'), crops)
+    for side in ('straightforward', 'ours'):
+        assert figures[f'{side}_mib'] == 3
+        # operations a second, of a billion
+        assert figures[f'{side}_of_peak'] == pytest.approx(
+            figures[side] / 2 * gpu.operations(step) / 1e9)
+    assert figures['ratio'] == pytest.approx(figures['ours'] /
+                                             figures['straightforward'])
+
+
+def test_gpu_switches(gpu, capsys):
+    table = gpu.switches('dino_vit-s16', gpu.make_crops(2, CROPS),
+                         argparse.Namespace(rounds=1))
+    assert len(table) == 6
+    assert all(rate > 0 and mib == 3 for rate, mib in table.values())
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_share_of_products(benchmark):
+    module = benchmark('train_step')
+    image = torch.rand(8, 3, 64, 64, requires_grad=True)
+    tokens = torch.rand(8, 4, 256, 32, requires_grad=True)
+
+    def products():
+        maps = F.conv2d(image, image[:, :, :16, :16], stride=16)
+        attended = F.scaled_dot_product_attention(tokens, tokens, tokens)
+        (maps.sum() + (attended @ tokens.mT).sum()).backward()
+
+    assert module.product_share(products) > .6
+    assert module.product_share(lambda: tokens.exp().sum().backward()) == 0
+
+
+def test_last_layer(benchmark):
+    module = benchmark('last_layer')
+    whole, chunked = module.make_sides(images=5, prototypes=32, per_chunk=2)
+    torch.testing.assert_close(whole(), chunked())
+
+
 def test_checkpointed_blocks_give_the_same_loss(benchmark):
     module = benchmark('train_step')
     crops = module.make_crops(2, CROPS)
@@ -109,9 +172,17 @@ def test_gpu_is_refused_without_one(benchmark):
 
 
 @pytest.mark.parametrize(
-    'name', ['multi_crop', 'loss', 'ema', 'knn', 'train_step', 'startup'])
+    'name', ['multi_crop', 'loss', 'last_layer', 'ema', 'knn', 'train_step'])
 def test_quick_run_ends_with_a_json_line(benchmark, capfd, name):
     in_process(f'benchmarks/{name}', '--quick', '--rounds', 1)
     result = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert result['benchmark'] == name
     assert result['ratio'] > 0 and result['torch'] == torch.__version__
+
+
+@pytest.mark.parametrize('name,key', [('startup', 'imports_ms'),
+                                      ('scaling', 'needs')])
+def test_quick_report_ends_with_a_json_line(benchmark, capfd, name, key):
+    in_process(f'benchmarks/{name}', '--quick', '--rounds', 1)
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert result['benchmark'] == name and result[key]

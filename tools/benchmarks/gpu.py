@@ -2,8 +2,10 @@
 
 The straightforward side is train_step.py's under float16 autocast with loss
 scaling; ours is bfloat16 autocast, fused attention, optimizer, loss and
-teacher, the backbones compiled, images channels-last. The peak is what a
-large bfloat16 matrix product reaches on the same GPU.
+teacher, the backbones compiled and channels-last. Both begin with crops in
+pinned memory, the one with normalised floats, the other with bytes. The peak
+is what a large bfloat16 matrix product reaches on the same GPU. Memory is
+measured with one side on the GPU at a time.
 
     python tools/benchmarks/gpu.py
     python tools/benchmarks/gpu.py --switches     # ours, one switch at a time
@@ -66,26 +68,42 @@ def on_gpu(config: str, **changes) -> DINO:
 def measure_sides(config: str, crops: List[Tensor], peak: float,
                   args: argparse.Namespace) -> Dict[str, float]:
     """Medians of both sides, their memory and share of the peak rate."""
-    plain = Straightforward(on_gpu(config), crops, half=True)
-    work = operations(plain)
-    ours = Ours(compiled(channels_last(on_gpu(config))), crops, BF16)
-    sides = dict(straightforward=plain, ours=ours)
+    builds = dict(
+        straightforward=lambda: Straightforward(
+            on_gpu(config), crops, half=True),
+        ours=lambda: Ours(
+            compiled(channels_last(on_gpu(config))), crops, BF16))
+    memory = {name: alone_mib(build) for name, build in builds.items()}
+    sides = {name: warmed(build()) for name, build in builds.items()}
+    work = operations(sides['straightforward'])
     images = len(crops[0])
     figures = compare(
-        lambda: synchronised(plain),
-        lambda: synchronised(ours),
+        *[lambda step=step: synchronised(step) for step in sides.values()],
         args,
         per_round=images,
         unit='images/s')
-    for name, step in sides.items():
-        figures[f'{name}_mib'] = peak_mib(step)
+    for name in sides:
+        figures[f'{name}_mib'] = memory[name]
         figures[f'{name}_of_peak'] = work * figures[name] / images / peak
     return figures
 
 
-def switches(config: str, crops: List[Tensor], args: argparse.Namespace,
-             device: str) -> None:
-    """Print ours with each switch alone, beside none."""
+def alone_mib(build: Callable[[], Callable]) -> float:
+    """Peak MiB of a step with nothing else on the GPU."""
+    torch.cuda.empty_cache()
+    return peak_mib(warmed(build()))
+
+
+def warmed(step: Callable[[], Any], times: int = 5) -> Callable[[], Any]:
+    """After compilation, and after the loss scaling has found its scale."""
+    for _ in range(times):
+        step()
+    return step
+
+
+def switches(config: str, crops: List[Tensor],
+             args: argparse.Namespace) -> Dict[str, List[float]]:
+    """Images/s and MiB of ours with each switch alone, beside none."""
     clip = 'PerParameterClipOptimWrapper'
     rows = dict(
         float32=(lambda: on_gpu(config), clip),
@@ -99,18 +117,16 @@ def switches(config: str, crops: List[Tensor], args: argparse.Namespace,
             BF16))
     table = {}
     for name, (build, wrapper) in rows.items():
-        rate, mib = table[name] = rate_and_memory(
-            Ours(build(), crops, wrapper), len(crops[0]), args.rounds)
-        print(f'{config}  {name:26} {rate} images/s  {mib} MiB', flush=True)
         torch.cuda.empty_cache()
-    report(f'gpu_switches_{config}', device=device, **table)
+        rate, mib = table[name] = rate_and_memory(
+            warmed(Ours(build(), crops, wrapper)), len(crops[0]), args.rounds)
+        print(f'{config}  {name:26} {rate} images/s  {mib} MiB', flush=True)
+    return table
 
 
 def rate_and_memory(step: Callable[[], Any], images: int,
                     rounds: int) -> List[float]:
     """Images/s and MiB at the peak."""
-    for _ in range(3):  # compilation, the allocator's pool
-        step()
     seconds = [timed(lambda: synchronised(step)) for _ in range(rounds)]
     rate = images / statistics.median(seconds)
     return [round(rate, 1), round(peak_mib(step))]
@@ -120,31 +136,36 @@ def main(args: argparse.Namespace) -> None:
     if not torch.cuda.is_available():
         sys.exit('gpu.py needs an NVIDIA GPU, and torch '
                  f'{torch.__version__} sees none. On a CPU run train_step.py.')
-    device, peak = torch.cuda.get_device_name(), peak_rate()
+    # A graph too many would run as written, and say so in a line of the log.
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    peak = peak_rate()
     images = min(args.images, 8) if args.quick else args.images
     configs = args.configs[:1] if args.quick else args.configs
-    crops = [crop.cuda() for crop in make_crops(images, SIZES)]
-    results = {}
+    crops = [crop.pin_memory() for crop in make_crops(images, SIZES)]
+    models = {}
     for config in configs:
         print(config, flush=True)
-        if args.switches:
-            switches(config, crops, args, device)
-        else:
-            results[config] = measure_sides(config, crops, peak, args)
-            print(json.dumps({config: results[config]}), flush=True)
-        torch.cuda.empty_cache()
-    if results:
-        report(
-            'gpu',
-            unit='images/s',
-            device=device,
-            images=images,
-            bf16_peak_teraflops=peak / 1e12,
-            models=results)
+        torch._dynamo.reset()
+        try:
+            models[config] = switches(config, crops, args) if (
+                args.switches) else measure_sides(config, crops, peak, args)
+        except torch.OutOfMemoryError as error:
+            print(f'{config} with {images} images: {error}', flush=True)
+            models[config] = dict(error='out of memory')
+        print(json.dumps({config: models[config]}), flush=True)
+    ratios = [row['ratio'] for row in models.values() if 'ratio' in row]
+    report(
+        'gpu_switches' if args.switches else 'gpu',
+        unit='images/s',
+        device=torch.cuda.get_device_name(),
+        images=images,
+        bf16_peak_teraflops=peak / 1e12,
+        ratio=min(ratios, default=None),
+        models=models)
 
 
 if __name__ == '__main__':
-    options = parser(__doc__, rounds=10)
+    options = parser(__doc__, rounds=10, clocks=['wall'])
     options.add_argument('--images', type=int, default=32, help='batch')
     options.add_argument('--configs', nargs='+', default=list(CONFIGS))
     options.add_argument(

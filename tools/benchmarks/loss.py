@@ -4,7 +4,6 @@ The straightforward side compares one pair of views after the other and lets
 autograd differentiate; ours is DINOLoss with MeanCentering.
 
     python tools/benchmarks/loss.py
-    python tools/benchmarks/loss.py --last-layer 8 32     # whole or in chunks
 """
 import argparse
 from typing import Tuple
@@ -15,10 +14,8 @@ from side_by_side import compare, parse, parser, peak_extra_mib, report
 from torch import Tensor
 
 from mmdino.models import DINOLoss, MeanCentering
-from mmdino.models.losses.chunked_cross_entropy import chunked_cross_entropy
-from mmdino.models.losses.dino_loss import dino_cross_entropy
 
-VIEWS, TEACHER_VIEWS, BOTTLENECK = 10, 2, 256
+VIEWS, TEACHER_VIEWS = 10, 2
 STUDENT_TEMP, TEACHER_TEMP, MOMENTUM = .1, .04, .9
 Result = Tuple[Tensor, Tensor, Tensor]
 
@@ -63,44 +60,8 @@ def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
     return loss.detach(), student.grad, centering.center
 
 
-def last_layer(images: int, prototypes: int, args: argparse.Namespace) -> None:
-    """The last layer with the loss: in chunks of 8 images, and whole."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(VIEWS, images, BOTTLENECK, generator=generator)
-    vectors = F.normalize(vectors, dim=-1).requires_grad_()
-    weight = torch.randn(prototypes, BOTTLENECK, generator=generator)
-    weight = F.normalize(weight, dim=-1).requires_grad_()
-    targets = torch.randn(TEACHER_VIEWS, images, prototypes).softmax(-1)
-
-    def backward(loss: Tensor) -> None:
-        torch.autograd.grad(loss, (vectors, weight))
-
-    def whole() -> None:
-        backward(
-            dino_cross_entropy(vectors @ weight.t(), targets, STUDENT_TEMP))
-
-    def chunked() -> None:
-        backward(
-            chunked_cross_entropy(vectors, weight, targets, STUDENT_TEMP, 8))
-
-    figures = compare(whole, chunked, args)
-    report(
-        'last_layer',
-        images=images,
-        prototypes=prototypes,
-        whole=figures['straightforward'],
-        chunked=figures['ours'],
-        ratio=figures['ratio'],
-        whole_mib=peak_extra_mib(whole),
-        chunked_mib=peak_extra_mib(chunked))
-
-
 def main(args: argparse.Namespace) -> None:
     prototypes = args.prototypes // 8 if args.quick else args.prototypes
-    for images in args.last_layer:
-        last_layer(images, prototypes, args)
-    if args.last_layer:
-        return
     student, teacher = make_logits(args.images, prototypes)
     inputs = student, teacher, torch.zeros(1, prototypes)
     figures = compare(lambda: straightforward(*inputs), lambda: ours(*inputs),
@@ -124,11 +85,4 @@ if __name__ == '__main__':
     options = parser(__doc__)
     options.add_argument('--images', type=int, default=16)
     options.add_argument('--prototypes', type=int, default=65536)
-    options.add_argument(
-        '--last-layer',
-        type=int,
-        nargs='+',
-        default=[],
-        help='batches for which to compare the last layer with the loss as a '
-        'whole (straightforward) and in chunks of 8 images (ours)')
     main(parse(options))

@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
 
 import cv2
 import torch
@@ -66,6 +66,17 @@ def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
         number: count / statistics.median(times[1:])
         for number, times in seconds.items()
     }
+
+
+def images_of_a_core(rates: Dict[int, float], cores: int) -> float:
+    """Images/s of one of the cores that the workers fill.
+
+    Args:
+        rates (dict): Images/s by the number of workers.
+        cores (int): Of this machine.
+    """
+    workers = max((n for n in rates if n <= cores), default=min(rates))
+    return rates[workers] / max(min(workers, cores), 1)
 
 
 def step_seconds(processes: int, size: str, images: int, rounds: int) -> float:
@@ -175,14 +186,13 @@ def main(args: argparse.Namespace) -> None:
             flush=True)
     flops = flops_per_image(size)
     model = make_model(size)
-    core = max(rate / max(number, 1) for number, rate in loader.items())
     table = {
         gpus:
         needs(
             gpus,
             args.gpu_images,
             batch=min(GPU_BATCH, LARGEST_BATCH // gpus),
-            core_images=core,
+            core_images=images_of_a_core(loader, os.cpu_count()),
             file_bytes=file_bytes,
             feature_bytes=4 * model.head.in_channels,
             crop_bytes=3 * sum(side**2 for side in sizes_of(size)),
@@ -194,28 +204,18 @@ def main(args: argparse.Namespace) -> None:
                                            for key, value in row.items()))
     report(
         'scaling',
-        loader_images_per_s=_rounded(loader),
-        steps={
-            n: _rounded(step)
-            for n, step in steps.items()
-        },
+        loader_images_per_s=loader,
+        steps=steps,
         file_bytes=file_bytes,
         gflop_per_image=flops / 1e9,
         gpu_images_per_s=args.gpu_images,
         gpu_tflops=args.gpu_images * flops / 1e12,
-        needs={
-            n: _rounded(row)
-            for n, row in table.items()
-        },
+        needs=table,
         cores=os.cpu_count())
 
 
-def _rounded(figures: Dict[Any, float]) -> Dict[Any, float]:
-    return {key: float(f'{value:.4g}') for key, value in figures.items()}
-
-
 if __name__ == '__main__':
-    options = parser(__doc__, rounds=5)
+    options = parser(__doc__, rounds=5, clocks=['wall'])
     options.add_argument(
         '--images', help='folder or zip archive of JPEGs; default: drawn ones')
     options.add_argument(

@@ -11,7 +11,7 @@ import platform
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 import torch
 
@@ -19,7 +19,11 @@ CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
-def parser(description: str, rounds: int = 9) -> argparse.ArgumentParser:
+def parser(
+    description: str,
+    rounds: int = 9,
+    clocks: Sequence[str] = tuple(CLOCKS)
+) -> argparse.ArgumentParser:
     """The options that all benchmarks share."""
     parser = argparse.ArgumentParser(
         description=description,
@@ -37,7 +41,7 @@ def parser(description: str, rounds: int = 9) -> argparse.ArgumentParser:
         help='threads of torch; 1 is steadier on a busy machine')
     parser.add_argument(
         '--clock',
-        choices=CLOCKS,
+        choices=clocks,
         default='wall',
         help='cpu counts the time of this process alone: for one thread on '
         'a busy machine')
@@ -167,4 +171,7 @@ def _shown(seconds: float, per_round: int, unit: str) -> float:
 
 
 def _rounded(value: Any) -> Any:
+    """Four significant digits of all numbers, however deep."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
     return float(f'{value:.4g}') if isinstance(value, float) else value

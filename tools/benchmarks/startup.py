@@ -1,7 +1,7 @@
 """Seconds from the command to its help and to the first iteration.
 
-The floor of both is `import torch`, which stands in for the straightforward
-side. The packages that the help imports are listed with their own share.
+Beside them `import torch`, the floor of the latter. The packages that the
+help imports are listed with their own share.
 
     python tools/benchmarks/startup.py
 """
@@ -103,7 +103,6 @@ def main(args: argparse.Namespace) -> None:
         'startup',
         unit='s',
         **figures,
-        ratio=figures['import_torch'] / figures['help'],
         clock=args.clock,
         rounds=args.rounds,
         imports_ms=import_shares([*TRAIN, '--help']))

@@ -8,22 +8,23 @@ from mmdino.registry import HOOKS
 from .runner_access import dino_model
 
 
-def compile_backbones(model: DINO, **options) -> None:
+def compile_backbones(model: DINO, dynamic: bool = False, **options) -> None:
     """Compile both backbones in place, a graph for each size of crops.
 
     Names in checkpoints stay as they are.
 
     Args:
         model (DINO): Changed in place.
-        **options: Those of ``torch.compile``; not ``dynamic`` by default.
+        dynamic (bool): One graph for all sizes instead.
+        **options: Others of ``torch.compile``.
     """
     for backbone in (model.backbone, model.teacher.backbone):
-        backbone.compile(**dict(dict(dynamic=False), **options))
+        backbone.compile(dynamic=dynamic, **options)
 
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Train with compiled backbones; validate without.
+    """Train with compiled backbones; validate and test without.
 
     The first iterations compile, which takes minutes. MMEngine's setting
     ``compile`` traces the whole training step instead, which torch cannot.
@@ -49,3 +50,5 @@ class CompileHook(Hook):
     def after_val(self, runner: Runner) -> None:
         """Back to the compiled graphs."""
         torch.compiler.set_stance('default')
+
+    before_test, after_test = before_val, after_val

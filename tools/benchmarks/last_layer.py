@@ -1,0 +1,78 @@
+"""The last layer with the loss, forward and backward: whole or in chunks.
+
+Both are ours: DINO's, and ChunkedDINO's with so many images at a time. What
+stands for the straightforward side is the whole.
+
+    python tools/benchmarks/last_layer.py --images 8 16 32 64
+"""
+import argparse
+from typing import Callable, Dict, Tuple
+
+import torch
+import torch.nn.functional as F
+from loss import STUDENT_TEMP, TEACHER_VIEWS, VIEWS
+from side_by_side import compare, parse, parser, peak_extra_mib, report
+from torch import Tensor
+
+from mmdino.models.losses.chunked_cross_entropy import chunked_cross_entropy
+from mmdino.models.losses.dino_loss import dino_cross_entropy
+
+BOTTLENECK = 256
+
+
+def make_sides(images: int, prototypes: int,
+               per_chunk: int) -> Tuple[Callable, Callable]:
+    """The whole and the chunked side, each giving loss and gradients."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    vectors = F.normalize(normal(VIEWS, images, BOTTLENECK), dim=-1)
+    weight = F.normalize(normal(prototypes, BOTTLENECK), dim=-1)
+    targets = normal(TEACHER_VIEWS, images, prototypes).softmax(-1)
+    inputs = vectors.requires_grad_(), weight.requires_grad_()
+
+    def with_gradients(loss: Tensor) -> Tuple[Tensor, ...]:
+        return loss.detach(), *torch.autograd.grad(loss, inputs)
+
+    return (lambda: with_gradients(
+        dino_cross_entropy(vectors @ weight.t(), targets, STUDENT_TEMP)),
+            lambda: with_gradients(
+                chunked_cross_entropy(vectors, weight, targets, STUDENT_TEMP,
+                                      per_chunk)))
+
+
+def measure(images: int, args: argparse.Namespace) -> Dict[str, float]:
+    """Medians and extra memory of both for a batch."""
+    whole, chunked = make_sides(images, args.prototypes, args.per_chunk)
+    print(f'{images} images', flush=True)
+    figures = compare(whole, chunked, args)
+    return dict(
+        whole=figures['straightforward'],
+        chunked=figures['ours'],
+        ratio=figures['ratio'],
+        whole_mib=peak_extra_mib(whole),
+        chunked_mib=peak_extra_mib(chunked))
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.quick:
+        args.images, args.prototypes = args.images[:1], args.prototypes // 8
+    batches = {images: measure(images, args) for images in args.images}
+    report(
+        'last_layer',
+        unit='s',
+        prototypes=args.prototypes,
+        images_per_chunk=args.per_chunk,
+        ratio=min(row['ratio'] for row in batches.values()),
+        batches=batches)
+
+
+if __name__ == '__main__':
+    options = parser(__doc__)
+    options.add_argument(
+        '--images', type=int, nargs='+', default=[8, 16, 24, 32, 64])
+    options.add_argument('--prototypes', type=int, default=65536)
+    options.add_argument('--per-chunk', type=int, default=8)
+    main(parse(options))
