@@ -18,8 +18,7 @@ class ChunkedDINO(DINO):
 
     The student's logits (V, B, K) and their gradient never exist at once;
     loss and gradients are those of :class:`DINO`, and so are the names in
-    its checkpoints. The gradient of the last layer is summed over the chunks,
-    which costs time: tools/benchmarks/README.md has the figures.
+    its checkpoints. tools/benchmarks/README.md has time and memory.
 
     Args:
         images_per_chunk (int): Images of the batch whose logits exist at

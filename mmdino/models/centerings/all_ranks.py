@@ -1,5 +1,4 @@
 """Sums over the images of all ranks."""
-import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 
@@ -14,8 +13,3 @@ def all_rank_logsumexp(logits: Tensor) -> Tensor:
     total = (logits - largest).exp().sum(0)
     all_reduce(total)
     return largest + total.log()
-
-
-def at_least_float32(logits: Tensor) -> Tensor:
-    """The logits in float32, or in float64 if they are."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -2,7 +2,7 @@
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from .all_ranks import at_least_float32
+from ..precision import at_least_float32
 from .stateless_centering import StatelessCentering
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from .all_ranks import all_rank_logsumexp, at_least_float32
+from ..precision import at_least_float32
+from .all_ranks import all_rank_logsumexp
 from .stateless_centering import StatelessCentering
 
 

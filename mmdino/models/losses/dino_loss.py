@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from mmdino.registry import MODELS
+from ..precision import at_least_float32
 
 
 def dino_cross_entropy(student: Tensor, targets: Tensor,
@@ -139,22 +140,18 @@ class DINOLoss(nn.Module):
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
             loss = dino_cross_entropy(
-                _upcast(student), _upcast(targets), self.student_temp)
+                at_least_float32(student), at_least_float32(targets),
+                self.student_temp)
         return with_monitors(loss, targets)
 
 
 def with_monitors(loss: Tensor, targets: Tensor) -> Dict[str, Tensor]:
     """The cross-entropy and what it consists of, for the log."""
-    teacher_entropy = entropy(_upcast(targets))
+    teacher_entropy = entropy(at_least_float32(targets))
     return dict(
         loss=loss,
         teacher_entropy=teacher_entropy,
         kl=loss.detach() - teacher_entropy)
-
-
-def _upcast(tensor: Tensor) -> Tensor:
-    """To float32, unless it is float64 already."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def check_views(student: Tensor, targets: Tensor) -> None:

@@ -10,7 +10,8 @@ from mmengine.dist import all_gather, get_rank
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from .dino_loss import DINOLoss
+from ..precision import at_least_float32
+from .dino_loss import DINOLoss, num_pairs
 
 
 def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
@@ -38,8 +39,8 @@ def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
     positives = similarities.log_softmax(-1).diagonal(first, -2, -1).mean(-1)
     same_view = torch.eye(
         *positives.shape, dtype=torch.bool, device=student.device)
-    num_pairs = len(targets) * (len(student) - 1)
-    return -positives.masked_fill(same_view, 0).sum() / num_pairs
+    total = -positives.masked_fill(same_view, 0).sum()
+    return total / num_pairs(student, targets)
 
 
 @MODELS.register_module()
@@ -68,9 +69,8 @@ class InfoNCELoss(DINOLoss):
         """
         losses = super().forward(student.detach(), targets)
         with torch.autocast(student.device.type, enabled=False):
-            wide = torch.promote_types(student.dtype, torch.float32)
-            everyone = torch.cat(all_gather(targets.to(wide)), dim=1)
+            everyone = torch.cat(all_gather(at_least_float32(targets)), dim=1)
             losses['loss'] = info_nce(
-                student.to(wide) / self.student_temp, everyone,
+                at_least_float32(student) / self.student_temp, everyone,
                 get_rank() * student.shape[1])
         return losses

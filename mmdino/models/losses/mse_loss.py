@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from .dino_loss import DINOLoss
+from ..precision import at_least_float32
+from .dino_loss import DINOLoss, num_pairs
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
@@ -25,10 +26,10 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Tensor: Scalar in [0, 2], the mean over images and over pairs.
     """
-    num_views, num_images = student_probs.shape[:2]
     total = sum((torch.cat([student_probs[:t], student_probs[t + 1:]]) -
                  target).square().sum() for t, target in enumerate(targets))
-    return total / (len(targets) * (num_views - 1) * num_images)
+    pairs = num_pairs(student_probs, targets)
+    return total / (pairs * student_probs.shape[1])
 
 
 @MODELS.register_module()
@@ -58,7 +59,7 @@ class MSELoss(DINOLoss):
         """
         losses = super().forward(student.detach(), targets)
         with torch.autocast(student.device.type, enabled=False):
-            wide = torch.promote_types(student.dtype, torch.float32)
-            probs = (student.to(wide) / self.student_temp).softmax(-1)
-            losses['loss'] = mean_squared_error(probs, targets.to(wide))
+            probs = at_least_float32(student) / self.student_temp
+            losses['loss'] = mean_squared_error(
+                probs.softmax(-1), at_least_float32(targets))
         return losses
