@@ -2,8 +2,7 @@ default_scope = 'mmdino'
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    # The last iteration of an epoch too: small data sets have fewer than 50.
-    logger=dict(type='LoggerHook', interval=50, ignore_last=False),
+    logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3),
     nonfinite=dict(type='NonFiniteHook', action='stop'),

@@ -12,7 +12,6 @@ train_dataloader = dict(
     num_workers=10,
     persistent_workers=True,
     pin_memory=True,
-    drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
@@ -73,8 +72,7 @@ train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 default_hooks = dict(
     _delete_=True,
     timer=dict(type='IterTimerHook'),
-    # The last iteration of an epoch too: small data sets have fewer than 50.
-    logger=dict(type='LoggerHook', interval=50, ignore_last=False),
+    logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook',

@@ -11,6 +11,12 @@ RESNET = dict(
     type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8)
 
 
+@pytest.fixture(autouse=True)
+def default_stance():
+    yield
+    torch.compiler.set_stance('default')
+
+
 def train(work_dir, hooks, **changes):
     cfg = constant(runner_cfg(work_dir, **changes))
     cfg.custom_hooks = hooks
@@ -41,6 +47,17 @@ def test_same_weights_as_without(tmp_path, changes):
     assert list(got) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, msg=name)
+
+
+@pytest.mark.slow
+def test_inductor_gives_the_same_weights(tmp_path):
+    """What users run, in float64: fused kernels may round differently."""
+    plain = train(tmp_path / 'plain', [])
+    compiled = train(tmp_path / 'compiled', [dict(type='CompileHook')])
+    expected = plain.model.state_dict()
+    for name, value in compiled.model.state_dict().items():
+        torch.testing.assert_close(
+            value, expected[name], rtol=0, atol=1e-9, msg=name)
 
 
 def test_validation_is_not_compiled(tmp_path):

@@ -137,8 +137,7 @@ param_scheduler = [
 default_hooks = dict(
     _delete_=True,
     timer=dict(type='IterTimerHook'),
-    # The last iteration of an epoch too: small data sets have fewer than 50.
-    logger=dict(type='LoggerHook', interval=50, ignore_last=False),
+    logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(
