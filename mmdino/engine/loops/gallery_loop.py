@@ -13,13 +13,13 @@ from mmdino.registry import LOOPS
 
 
 class _GalleryMixin:
-    """Embed a gallery and give it to the metrics before the parent's run.
+    """Embed a gallery and give it to the metrics before the first query.
 
     Every metric with a ``set_gallery(gallery)`` gets this rank's share of the
     gallery (:class:`mmdino.evaluation.gallery.Gallery`).
 
-    The gallery is embedded before the ``before_val`` hooks are called, so a
-    hook that swaps the weights there (MMEngine's EMAHook) does not reach it.
+    Hooks that swap the weights for an evaluation (MMEngine's EMAHook) have
+    done so by then.
 
     Args:
         runner: The runner.
@@ -44,8 +44,14 @@ class _GalleryMixin:
         _check_classes(self.dataloader.dataset,
                        self.gallery_dataloader.dataset)
 
-    def run(self) -> dict:
-        """Embed the gallery, then launch the parent's loop."""
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Embed the gallery before the first batch of queries."""
+        if idx == 0:
+            self.give_gallery()
+        super().run_iter(idx, data_batch)
+
+    def give_gallery(self) -> None:
+        """Embed the gallery for the metrics that take one, if any."""
         takers = [
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
@@ -54,7 +60,6 @@ class _GalleryMixin:
             gallery = self.embed_gallery()
             for metric in takers:
                 metric.set_gallery(gallery)
-        return super().run()
 
     @torch.no_grad()
     def embed_gallery(self) -> Gallery:

@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
@@ -103,6 +104,23 @@ def test_metrics_get_the_gallery(tmp_path, mode):
     assert 0 < result['knn/k5_top1'] < result['knn/k5_top5'] <= 100
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert log.count('Gallery [') == 1 and 'Gallery [11/11]' in log
+
+
+class Swap(Hook):
+    """Other weights for the time of an evaluation, as EMAHook has them."""
+
+    def before_val_epoch(self, runner):
+        runner.model.scale.data.fill_(3.)
+
+    before_test_epoch = before_val_epoch
+
+
+@pytest.mark.parametrize('mode', ['val', 'test'])
+def test_hooks_swap_the_weights_for_the_gallery_too(tmp_path, mode):
+    runner, recorder = build(tmp_path, mode)
+    runner.register_hook(Swap())
+    getattr(runner, mode)()
+    assert recorder.gallery[0].equal(3 * Points(41, 0).points)
 
 
 def test_unlabelled_gallery(tmp_path):
