@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce_dict
+from mmengine.dist import all_reduce, all_reduce_dict
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -212,11 +212,12 @@ def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
     Returns:
         dict[str, Tensor]: ``largest_prototype``, the mean share of the most
         used prototype; ``target_information``, the mutual information of
-        image and prototype in nats: the entropy of the mean target less the
-        mean of their entropies. It is 0 if all images have the same target,
-        ln(T B) at most.
+        image and prototype in nats: the entropy of the mean target, of all
+        ranks, less the mean of this rank's entropies. It is 0 if all images
+        have the same target, the logarithm of their number at most.
     """
     mean = targets.mean((0, 1))
+    all_reduce(mean, 'mean')
     return dict(
         largest_prototype=mean.max(),
         target_information=entropy(mean) - entropy(targets))

@@ -8,6 +8,7 @@ from mmpretrain.structures import DataSample
 from mmdino.models import DINO
 from mmdino.models.dino import target_monitors
 from mmdino.registry import MODELS
+from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 
 RESNET = dict(
@@ -70,6 +71,25 @@ def test_target_monitors():
     torch.testing.assert_close(own['target_information'],
                                torch.tensor(6.).log())
     torch.testing.assert_close(own['largest_prototype'], torch.tensor(1 / 6))
+
+
+def some_targets():
+    generator = torch.Generator().manual_seed(0)
+    return (3 * torch.randn(2, 6, 16, generator=generator)).softmax(-1)
+
+
+def monitors_on_rank(rank, folder):
+    own = some_targets()[:, 3 * rank:3 * rank + 3]
+    torch.save(target_monitors(own), f'{folder}/{rank}.pt')
+
+
+def test_monitors_are_those_of_all_ranks(tmp_path):
+    """Their means over the ranks, as the log has them."""
+    run_ranks(monitors_on_rank, tmp_path)
+    ranks = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    for name, value in target_monitors(some_targets()).items():
+        mean = sum(rank[name] for rank in ranks) / 2
+        torch.testing.assert_close(mean, value, msg=name)
 
 
 def test_one_backbone_pass_a_size_and_one_head_pass():

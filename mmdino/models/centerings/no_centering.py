@@ -1,4 +1,5 @@
 """Sharpening alone, without a guard (arXiv 2104.14294, section 5.3)."""
+import torch
 from torch import Tensor
 
 from mmdino.registry import MODELS
@@ -14,6 +15,7 @@ class NoCentering(StatelessCentering):
         out_dim (int): Number of prototypes K.
     """
 
+    @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:
         """Turn teacher logits (T, B, K) into targets (T, B, K)."""
         return (at_least_float32(logits) / self.temperature).softmax(-1)

@@ -101,7 +101,7 @@ def test_halves_are_computed_in_float32(guard, dtype):
 def test_keeps_nothing(guard):
     """Neither in the checkpoint nor from one step to the next."""
     guard = build(guard).train()
-    first = guard(some_logits())
+    first = guard(some_logits().requires_grad_())
     guard.update()
     guard.discard()
     assert torch.equal(guard(some_logits()), first)
