@@ -94,6 +94,9 @@ def linear(job: Job) -> Config:
             DATASETS.build(gallery).metainfo['classes'])
         cfg.model.learning_rates = OWN_RATES
         cfg.train_cfg.update(val_interval=10)
+    else:
+        _crop_whole_patches(cfg,
+                            job.config.model.backbone.get('patch_size', 1))
     return cfg
 
 
@@ -171,6 +174,15 @@ def _use_features(cfg: Config, folder: Path) -> Config:
     cfg.test_dataloader.dataset.path = str(folder / 'queries.npz')
     cfg.test_cfg.gallery_dataloader.dataset.path = str(folder / 'gallery.npz')
     return cfg
+
+
+def _crop_whole_patches(cfg: Config, patch_size: int) -> None:
+    """Cut the probe's crops to the largest side that patches divide."""
+    train = cfg.train_dataloader.dataset.pipeline[1]
+    train.scale -= train.scale % patch_size
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        crop = loader.dataset.pipeline[2]
+        crop.crop_size -= crop.crop_size % patch_size
 
 
 def _linear_leaf(model: dict) -> Tuple[Config, Optional[int]]:
