@@ -7,18 +7,23 @@
 Each row is trained and then evaluated by k-NN and a linear classifier. Runs
 that were finished are kept when the command is given again, in other tables
 too, and those that were stopped go on. The work dir gets table.md, table.csv,
-table.json, table.png and collapse.png, the targets' entropy and divergence.
+table.json, table.png and collapse.png, the targets' entropy, divergence and
+information in the first seed's training. The exit status is 1 if a row failed.
 """
 import argparse
 import datetime
 import subprocess
+import sys
 import time
 from pathlib import Path
+from statistics import fmean
+from typing import Callable, List, Tuple
 
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdino.ablation import (BASES, AblationRun, TableRow, find_variants,
-                             list_tables, write_table)
+from mmdino.ablation import (BASES, PAPER, AblationRun, TableRow,
+                             find_variants, list_tables, write_table)
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,49 +54,70 @@ def main() -> None:
     init_default_scope('mmdino')
     variants = find_variants(args.table, args.rows)
     base = BASES.get(args.base, args.base and Path(args.base))
+    setting = Config.fromfile(base or PAPER)
     root = args.work_dir or Path('work_dirs/ablations') / (
         base.stem if base else 'paper')
-    runs = {
-        (variant, seed):
-        AblationRun(variant.path,
-                    root / args.table / variant.name / f'seed_{seed}', base,
-                    args.data, args.epochs, seed, args.processes)
-        for seed in args.seeds
-        for variant in variants
-    }
     rows = [TableRow(v.name, v.title, {}) for v in variants]
-    first = next(iter(runs.values())).config
     head = dict(
         table=args.table,
         base=base.stem if base else 'the paper\'s',
-        epochs=str(first.train_cfg.max_epochs),
-        seeds=' '.join(map(str, args.seeds)))
-    start = time.monotonic()
-    for number, ((variant, seed), run) in enumerate(runs.items()):
-        eta = (time.monotonic() - start) / max(number, 1) * (
-            len(runs) - number)
-        left = f', {datetime.timedelta(seconds=round(eta))} left' * (
-            number > 0)
+        data=str(args.data),
+        epochs=str(args.epochs or setting.train_cfg.max_epochs),
+        seeds=' '.join(map(str, args.seeds)),
+        processes=str(args.processes))
+    cases = [(place, seed) for seed in args.seeds
+             for place in range(len(variants))]
+    seconds = []
+    for number, (place, seed) in enumerate(cases):
+        variant = variants[place]
         print(
-            f'\n[{number + 1}/{len(runs)}] {args.table}/{variant.name}, seed '
-            f'{seed}{left}',
+            f'\n[{number + 1}/{len(cases)}] {args.table}/{variant.name}, seed '
+            f'{seed}{time_left(seconds, len(cases) - number)}',
             flush=True)
-        place = variants.index(variant)
-        rows[place] = carry_out(run, rows[place], seed)
+        folder = root / args.table / variant.name / f'seed_{seed}'
+        start = time.monotonic()
+        rows[place], ran = carry_out(
+            lambda: AblationRun(variant.path, folder, base, args.data, args.
+                                epochs, seed, args.processes), rows[place],
+            seed)
+        if ran:
+            seconds.append(time.monotonic() - start)
         files = write_table(rows, head, root / args.table)
     print(f'\n{files[0].read_text()}\nIn {root / args.table}: ' +
           ', '.join(file.name for file in files))
+    failed = [row.name for row in rows if row.error]
+    if failed:
+        sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def carry_out(run: AblationRun, row: TableRow, seed: int) -> TableRow:
-    """Run it unless it was finished; a failure does not stop the others."""
+def time_left(seconds: List[float], cases: int) -> str:
+    """At the mean of the runs so far; those found finished do not count."""
+    if not seconds:
+        return ''
+    left = datetime.timedelta(seconds=round(fmean(seconds) * cases))
+    return f', {left} left at most'
+
+
+def carry_out(build: Callable[[], AblationRun], row: TableRow,
+              seed: int) -> Tuple[TableRow, bool]:
+    """Run it unless it was finished; a failure does not stop the others.
+
+    Returns:
+        The row with its figures or error, and whether anything was run.
+    """
+    ran = False
     try:
-        figures = run.finished() or run.run()
-    except (subprocess.CalledProcessError, RuntimeError) as error:
+        run = build()
+        figures = run.finished()
+        if figures is None:
+            ran = True
+            figures = run.run()
+    except (subprocess.CalledProcessError, OSError, RuntimeError,
+            ValueError) as error:
         message = getattr(error, 'output', None) or str(error)
         print(f'failed: {message}', flush=True)
-        return row._replace(error=message)
-    return row._replace(figures={**row.figures, seed: figures})
+        return row._replace(error=message), ran
+    return row._replace(figures={**row.figures, seed: figures}), ran
 
 
 if __name__ == '__main__':

@@ -37,7 +37,8 @@ def write_table(rows: Sequence[TableRow], head: Dict[str, str],
 
     Args:
         rows: In the order of the table.
-        head: What is common to all: table, base, data, epochs, seeds.
+        head: What is common to all: table, base, data, epochs, seeds and
+            processes.
         folder: Where to.
 
     Returns:
@@ -81,7 +82,8 @@ def markdown(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
             for key, _, digits in COLUMNS
         ]
         verdicts = dict.fromkeys(f.collapse for f in row.figures.values())
-        notes = [v for v in (*verdicts, row.error) if v]
+        error = ' '.join((row.error or '').replace('|', '/').split())
+        notes = [v for v in (*verdicts, error) if v]
         table.append([row.title, row.name, *cells, '; '.join(notes)])
     text = '\n'.join(f'| {" | ".join(cells)} |' for cells in table)
     return '  \n'.join(lines) + f'\n\n{text}\n'

@@ -32,7 +32,7 @@ class Figures(NamedTuple):
             nats; 0 is a collapse.
         collapse: What the monitor says of the end, or ''.
         seconds: Wall time of the last, perhaps only, try.
-        folder: With the logs of the training.
+        folder: With the logs of the training, wherever it was moved.
     """
     knn: float
     linear: float
@@ -57,7 +57,8 @@ class AblationRun:
         processes: GPUs, or CPU processes.
 
     Raises:
-        ValueError: If the epochs leave nothing after the warm-up.
+        ValueError: If the base lacks what the row changes or k-NN with k of
+            20, or the epochs leave nothing after a warm-up.
     """
 
     def __init__(self,
@@ -69,18 +70,18 @@ class AblationRun:
                  seed: int = 0,
                  processes: int = 1) -> None:
         cfg = with_data(load_variant(path, base), data)
-        fit_machine(cfg)
         if epochs is not None:
             cfg.train_cfg.max_epochs = epochs
         _check_epochs(cfg)
+        _check_knn(cfg)
         cfg.randomness.seed = seed
-        _score_at_the_end(cfg)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+        self.digest = digest(cfg, processes)
+        fit_machine(cfg)
         self.config = cfg
         self.folder = folder
         self.data = data
         self.processes = processes
-        self.digest = digest(cfg)
 
     def finished(self) -> Optional[Figures]:
         """Figures of an earlier run with the same config, of any table.
@@ -93,7 +94,7 @@ class AblationRun:
         for file in [own, *sorted(others)] if own.exists() else others:
             result = json.loads(file.read_text())
             if result.pop('digest') == self.digest:
-                return Figures(**result)
+                return Figures(**result, folder=str(file.parent / 'train'))
             if file == own:
                 raise ValueError(
                     f'{own} is of another setting (epochs, base, data or '
@@ -113,14 +114,16 @@ class AblationRun:
         start = time.time()
         train = self.folder / 'train'
         train.mkdir(exist_ok=True)
-        call_tool('train', [config, '--work-dir', train, '--resume'], train,
-                  self.processes)
+        arguments = [config, '--work-dir', train, '--resume', '--no-validate']
+        call_tool('train', arguments, train, self.processes)
+        checkpoint = find_latest_checkpoint(train)
         ends = {k: points[-1][1] for k, points in read_scalars(train).items()}
-        linear = _best_linear(ends)
+        scores = self._test(config, checkpoint)
+        linear = _best_linear(scores)
         if linear is None:
-            linear = self._probe(config, find_latest_checkpoint(train))
-        figures = Figures(
-            knn=ends[KNN],
+            linear = self._probe(config, checkpoint)
+        figures = dict(
+            knn=scores[KNN],
             linear=linear,
             entropy=ends['teacher_entropy'],
             kl=ends['kl'],
@@ -129,13 +132,22 @@ class AblationRun:
                 diagnose(self.config.model.head.out_dim,
                          **{key: ends[key]
                             for key in MONITORS})),
-            seconds=time.time() - start,
-            folder=str(train))
-        text = json.dumps(dict(figures._asdict(), digest=self.digest))
+            seconds=time.time() - start)
         part = self.folder / 'result.json.part'
-        part.write_text(text)
+        part.write_text(json.dumps(dict(figures, digest=self.digest)))
         os.replace(part, self.folder / 'result.json')
-        return figures
+        return Figures(**figures, folder=str(train))
+
+    def _test(self, config: Path, checkpoint: str) -> Dict[str, float]:
+        """What the config's test says of the checkpoint, not of the model in
+        training: it may hold an average of its weights."""
+        folder = self.folder / 'test'
+        folder.mkdir(exist_ok=True)
+        out = folder / 'metrics.json'
+        call_tool('test',
+                  [config, checkpoint, '--work-dir', folder, '--out', out],
+                  folder, self.processes)
+        return json.loads(out.read_text())
 
     def _own_folder(self) -> None:
         """Refuse to resume what another config has begun."""
@@ -159,12 +171,16 @@ class AblationRun:
         return outcome.values['top-1, %']
 
 
-def digest(cfg: Config) -> str:
-    """Equal for equal settings, wherever they were written."""
+def digest(cfg: Config, processes: int) -> str:
+    """Equal for equal settings, wherever they were written.
+
+    Processes count: each has a batch of its own.
+    """
     settings = {
         key: value
         for key, value in cfg.to_dict().items() if not key.startswith('_')
     }
+    settings['processes'] = processes
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -178,12 +194,15 @@ def _check_epochs(cfg: Config) -> None:
             f'{warmup} of warm-up: give at least {warmup + 1}.')
 
 
-def _score_at_the_end(cfg: Config) -> None:
-    """Let the config's test be the training's last validation."""
-    cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
-    cfg.val_dataloader = cfg.test_dataloader
-    cfg.val_evaluator = cfg.test_evaluator
-    cfg.val_cfg.gallery_dataloader = cfg.test_cfg.gallery_dataloader
+def _check_knn(cfg: Config) -> None:
+    metrics = cfg.test_evaluator
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    if not any(
+            metric.type.endswith('KNNAccuracy')
+            and 20 in metric.get('k', (20, )) for metric in metrics):
+        raise ValueError('A table is scored by k-NN with k = 20: add '
+                         "dict(type='KNNAccuracy', k=(20, )) to the base's "
+                         'test_evaluator.')
 
 
 def _best_linear(ends: Dict[str, float]) -> Optional[float]:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmdino.resources import resource
 
 ABLATIONS = resource('configs') / 'ablations'
+PAPER = resource('configs') / 'dino_vit-s16.py'
 BASES = {p.stem: p for p in sorted((ABLATIONS / '_base_').glob('*.py'))}
 
 

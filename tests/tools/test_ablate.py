@@ -1,5 +1,6 @@
 """A table of real, tiny runs: resumed, reused, written down."""
 import json
+import shutil
 
 import pytest
 from mmengine.config import Config
@@ -68,13 +69,29 @@ def test_writes_the_table(root):
 def test_figures_are_the_trainings_last(root):
     folder = root / 'guard/centering/seed_0'
     log, = folder.glob('train/*/vis_data/scalars.json')
-    last = [json.loads(line) for line in log.read_text().splitlines()]
-    scores = [line for line in last if 'knn/k20_top1' in line]
+    last = json.loads(log.read_text().splitlines()[-1])
+    scores = json.loads((folder / 'test/metrics.json').read_text())
     figures = rows(root / 'guard')[0]['figures']['0']
-    assert len(scores) == 1
-    assert scores[0]['knn/k20_top1'] == figures['knn']
-    assert max(scores[0][f'linear/c{c}_top1']
+    assert last['teacher_entropy'] == figures['entropy']
+    assert last['target_information'] == figures['information']
+    assert scores['knn/k20_top1'] == figures['knn']
+    assert max(scores[f'linear/c{c}_top1']
                for c in (1, 10)) == figures['linear']
+
+
+def test_an_average_is_scored_as_it_is_saved(base, tmp_path):
+    """Polyak's: the teacher of the checkpoint, in queries and gallery."""
+    ablate(base, tmp_path / 'out', 'averaging', '--rows', 'polyak')
+    row, = rows(tmp_path / 'out/averaging')
+    folder = tmp_path / 'out/averaging/polyak/seed_0'
+    cfg = Config.fromfile(folder / 'config.py')
+    cfg.custom_hooks = []
+    cfg.dump(tmp_path / 'plain.py')
+    in_process('test', tmp_path / 'plain.py',
+               next((folder / 'train').glob('epoch_*.pth')), '--work-dir',
+               tmp_path / 'test', '--out', tmp_path / 'metrics.json')
+    scores = json.loads((tmp_path / 'metrics.json').read_text())
+    assert scores['knn/k20_top1'] == row['figures']['0']['knn']
 
 
 def test_what_was_finished_is_kept_in_any_table(root, base, capfd):
@@ -94,7 +111,7 @@ def test_progress_and_resuming(root, base, capfd):
     ablate(base, root, 'guard', '--rows', 'centering', 'none')
     out = capfd.readouterr().out
     assert '[1/2] guard/centering, seed 0' in out
-    assert '[2/2] guard/none, seed 0, 0:0' in out and 'left' in out
+    assert '[2/2] guard/none, seed 0, 0:0' in out and 'left at most' in out
     logs = sorted(folder.glob('train/*/*.log'))
     assert len(logs) == 2 and 'resumed epoch: 2' in logs[1].read_text()
     ours, kept = [
@@ -113,18 +130,39 @@ def test_another_setting_in_the_same_folder_is_refused(root, base):
         run.run()
     with pytest.raises(ValueError, match='1 epochs leave nothing after the 1'):
         AblationRun(path, root / 'x', base, epochs=1)
+    cfg = Config.fromfile(base)
+    cfg.test_evaluator[0].k = (5, )
+    cfg.dump(root / 'no_20.py')
+    with pytest.raises(ValueError, match='k = 20: add'):
+        AblationRun(path, root / 'x', root / 'no_20.py')
+
+
+def test_a_work_dir_can_be_moved(root, base, tmp_path):
+    shutil.copytree(root / 'guard', tmp_path / 'moved/guard')
+    path = find_variants('guard', ['centering'])[0].path
+    folder = tmp_path / 'moved/guard/centering/seed_0'
+    figures = AblationRun(path, folder, base, epochs=2).finished()
+    assert figures.folder == str(folder / 'train')
 
 
 def test_a_failure_does_not_stop_the_others(base, tmp_path):
     cfg = Config.fromfile(base)
     cfg.train_dataloader.batch_size = 4096  # no batch
     cfg.dump(tmp_path / 'broken.py')
-    ablate(tmp_path / 'broken.py', tmp_path / 'out', 'guard', '--rows', 'none',
-           'centering')
+    with pytest.raises(SystemExit, match='Failed: none, centering'):
+        ablate(tmp_path / 'broken.py', tmp_path / 'out', 'guard', '--rows',
+               'none', 'centering')
     first, second = rows(tmp_path / 'out/guard')
     assert 'Lower batch_size' in first['error']
     assert 'log.txt' in second['error'] and not second['figures']
     assert '| - | - |' in (tmp_path / 'out/guard/table.md').read_text()
+
+
+def test_a_row_that_does_not_fit_the_base_is_told(base, tmp_path):
+    with pytest.raises(SystemExit, match='Failed: patch-5'):
+        ablate(base, tmp_path, 'patch', '--rows', 'patch-5')
+    row, = rows(tmp_path / 'patch')
+    assert 'cannot be put upon' in row['error']
 
 
 @pytest.mark.slow

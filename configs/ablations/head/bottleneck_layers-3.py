@@ -1,4 +1,5 @@
-# 2 linear layers up to the L2-normalised bottleneck.
+# 3 linear layers, the last the prototypes, with the L2-normalised bottleneck
+# before it.
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
 model = dict(head=dict(num_layers=2))

@@ -1,4 +1,4 @@
-# 4 linear layers up to the prototypes, without the bottleneck and its L2
+# 4 linear layers, the last the prototypes, without the bottleneck and its L2
 # normalisation.
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 

@@ -2,10 +2,9 @@
 # the whole patches of those.
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
+_global = dict(crop=dict(size=220))
 _views = dict(
-    global_1=dict(crop=dict(size=220)),
-    global_2=dict(crop=dict(size=220)),
-    local=dict(crop=dict(size=95)))
+    global_1=_global, global_2=_global, local=dict(crop=dict(size=95)))
 model = dict(backbone=dict(patch_size=5, img_size=220))
 train_dataloader = dict(dataset=dict(pipeline=dict(views=_views)))
 _base_.test_pipeline[2].crop_size = 220

@@ -21,9 +21,9 @@ class MLPHead(BaseModule):
             fills it in from the backbone.
         out_dim (int): Number of prototypes K.
         hidden_channels (int): Width of the hidden layers.
-        num_layers (int): Linear layers up to the bottleneck that there would
-            be, as in :class:`DINOHead`: ``num_layers - 1`` hidden ones, then
-            the last layer.
+        num_layers (int): Linear layers: ``num_layers - 1`` hidden ones, then
+            the prototypes. A :class:`DINOHead` has the prototypes beside its
+            ``num_layers``.
         use_bn (bool): Batch normalisation after each hidden linear layer.
         act_cfg (dict): Config of the activation after each hidden layer.
 
