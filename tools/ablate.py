@@ -1,6 +1,6 @@
 """Run the rows of a table of the paper's ablations and write the table:
 
-    python tools/ablate.py guard --base shapescenes --epochs 12
+    python tools/ablate.py guard --base shapescenes
     python tools/ablate.py teacher --base cifar10 --data DIR --seeds 0 1
     python tools/ablate.py loss --data data --processes 8    # ImageNet
 
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Callable, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -54,17 +54,10 @@ def main() -> None:
     init_default_scope('mmdino')
     variants = find_variants(args.table, args.rows)
     base = BASES.get(args.base, args.base and Path(args.base))
-    setting = Config.fromfile(base or PAPER)
     root = args.work_dir or Path('work_dirs/ablations') / (
         base.stem if base else 'paper')
     rows = [TableRow(v.name, v.title, {}) for v in variants]
-    head = dict(
-        table=args.table,
-        base=base.stem if base else 'the paper\'s',
-        data=str(args.data),
-        epochs=str(args.epochs or setting.train_cfg.max_epochs),
-        seeds=' '.join(map(str, args.seeds)),
-        processes=str(args.processes))
+    head = describe(args, base)
     cases = [(place, seed) for seed in args.seeds
              for place in range(len(variants))]
     seconds = []
@@ -88,6 +81,18 @@ def main() -> None:
     failed = [row.name for row in rows if row.error]
     if failed:
         sys.exit(f'Failed: {", ".join(failed)}.')
+
+
+def describe(args: argparse.Namespace, base: Optional[Path]) -> Dict[str, str]:
+    """What all rows have in common, for the head of the table."""
+    epochs = args.epochs or Config.fromfile(base or PAPER).train_cfg.max_epochs
+    return dict(
+        table=args.table,
+        base=base.stem if base else "the paper's",
+        data=str(args.data),
+        epochs=str(epochs),
+        seeds=' '.join(map(str, args.seeds)),
+        processes=str(args.processes))
 
 
 def time_left(seconds: List[float], cases: int) -> str:

@@ -1,4 +1,4 @@
-# ShapeScenes at CPU size, a minute a row on a free core: the quickstart's
+# ShapeScenes at CPU size, two minutes a row on a free core: the quickstart's
 # setting at half its width and pictures, the two global views by their names,
 # and local ones to switch on.
 #   python tools/ablate.py TABLE --base shapescenes
@@ -32,9 +32,9 @@ test_evaluator = [
     dict(type='LowShotAccuracy', C=(100., ), prefix='linear')
 ]
 
-train_cfg = dict(max_epochs=16)
+train_cfg = dict(max_epochs=30)
 
-# 1e-3 at a batch of 64, and less weight decay: 240 steps are few.
+# 1e-3 at a batch of 64, and less weight decay: 450 steps are few.
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.1))
 default_hooks = dict(
     logger=dict(interval=5), collapse=dict(interval=15, begin=4))
