@@ -42,7 +42,7 @@ def draw_ablation(scores: Dict[str, Sequence[Tuple[float, float]]],
     axis.invert_yaxis()
     axis.set_xlabel('top-1 (%)')
     axis.set_title(title, fontweight='bold')
-    axis.margins(x=.12)
+    axis.margins(x=.12, y=.02)
     axis.spines[['top', 'right']].set_visible(False)
     figure.legend(loc='outside lower center', ncols=2, frameon=False)
     if out is not None:
