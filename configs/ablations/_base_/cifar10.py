@@ -1,5 +1,5 @@
-# CIFAR-10 at CPU size, a minute and a half a row on a free core: the quickstart's
-# setting at half its width, patches of 8 px and 2,000 images.
+# CIFAR-10 at CPU size, a minute and a half a row on a free core: the
+# quickstart's setting at half its width, patches of 8 px and 2,000 images.
 #   python tools/ablate.py TABLE --base cifar10 --data DIR
 _base_ = '../../quickstart/dino_vit-tiny_cifar10.py'
 
