@@ -124,7 +124,7 @@ def test_no_false_alarm(kl, entropy, share, information):
     assert diagnose(64, kl, entropy, share, information) is None
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class BareLoss(torch.nn.Module):
 
     def forward(self, student, targets):
