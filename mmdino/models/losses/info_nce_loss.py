@@ -3,15 +3,13 @@
 V student views, T teacher views, B images, N images of all ranks, K
 prototypes.
 """
-from typing import Dict
-
 import torch
 from mmengine.dist import all_gather, get_rank
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from ..precision import at_least_float32
-from .dino_loss import DINOLoss, num_pairs
+from .dino_loss import num_pairs
+from .monitored_loss import MonitoredLoss
 
 
 def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
@@ -44,7 +42,7 @@ def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
 
 
 @MODELS.register_module()
-class InfoNCELoss(DINOLoss):
+class InfoNCELoss(MonitoredLoss):
     """Tells an image's target from those of the other images on all ranks.
 
     Every rank needs the same number of images.
@@ -56,21 +54,8 @@ class InfoNCELoss(DINOLoss):
         ValueError: If the temperature is not positive.
     """
 
-    def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:
-        """Compute the loss, beside the monitors of cross-entropy.
-
-        Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-
-        Returns:
-            dict[str, Tensor]: ``loss``; ``teacher_entropy`` and ``kl`` as
-            :class:`DINOLoss` gives them.
-        """
-        losses = super().forward(student.detach(), targets)
-        with torch.autocast(student.device.type, enabled=False):
-            everyone = torch.cat(all_gather(at_least_float32(targets)), dim=1)
-            losses['loss'] = info_nce(
-                at_least_float32(student) / self.student_temp, everyone,
-                get_rank() * student.shape[1])
-        return losses
+    def compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        """Compare with the targets of all ranks."""
+        everyone = torch.cat(all_gather(targets), dim=1)
+        return info_nce(student / self.student_temp, everyone,
+                        get_rank() * student.shape[1])

@@ -2,14 +2,12 @@
 
 V student views, T teacher views, B images, K prototypes.
 """
-from typing import Dict
-
 import torch
 from torch import Tensor
 
 from mmdino.registry import MODELS
-from ..precision import at_least_float32
-from .dino_loss import DINOLoss, num_pairs
+from .dino_loss import num_pairs
+from .monitored_loss import MonitoredLoss
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
@@ -33,7 +31,7 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class MSELoss(DINOLoss):
+class MSELoss(MonitoredLoss):
     """Squared distance between the teacher's targets and the student.
 
     The distributions are those that cross-entropy compares. Its gradient is
@@ -46,20 +44,7 @@ class MSELoss(DINOLoss):
         ValueError: If the temperature is not positive.
     """
 
-    def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:
-        """Compute the loss, beside the monitors of cross-entropy.
-
-        Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-
-        Returns:
-            dict[str, Tensor]: ``loss``; ``teacher_entropy`` and ``kl`` as
-            :class:`DINOLoss` gives them.
-        """
-        losses = super().forward(student.detach(), targets)
-        with torch.autocast(student.device.type, enabled=False):
-            probs = at_least_float32(student) / self.student_temp
-            losses['loss'] = mean_squared_error(
-                probs.softmax(-1), at_least_float32(targets))
-        return losses
+    def compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        """Compare softmax(student / student_temp) with the targets."""
+        probs = (student / self.student_temp).softmax(-1)
+        return mean_squared_error(probs, targets)
