@@ -1,7 +1,7 @@
 """DINO self-supervised learning as registered MMEngine components."""
 from importlib.util import find_spec
 
-from .version import __version__
+from mmdino.version import __version__
 
 __all__ = ['__version__']
 

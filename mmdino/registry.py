@@ -5,23 +5,24 @@ found from any toolbox's config, and importing :mod:`mmdino` builds nothing.
 Those without modules of ours only let ``default_scope = 'mmdino'`` find
 MMEngine's.
 """
+import torch.nn as nn
 from mmengine import registry as mmengine
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 
 __all__ = [
     'DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS',
     'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'STRATEGIES',
-    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS'
+    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS', 'build_module'
 ]
 
 
-def _child(parent: Registry, location: str) -> Registry:
+def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(
         parent.name,
         parent=parent,
         scope='mmdino',
-        locations=[f'mmdino.{location}'])
+        locations=[f'mmdino.{location}' for location in locations])
 
 
 MODELS = _child(mmengine.MODELS, 'models')
@@ -29,15 +30,29 @@ MODEL_WRAPPERS = _child(mmengine.MODEL_WRAPPERS, 'models')
 DATASETS = _child(mmengine.DATASETS, 'datasets')
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child(mmengine.TRANSFORMS, 'datasets.transforms')
-HOOKS = _child(mmengine.HOOKS, 'engine.hooks')
-LOOPS = _child(mmengine.LOOPS, 'engine.loops')
+HOOKS = _child(mmengine.HOOKS, 'engine.hooks', 'engine.longrun',
+               'evaluation.metrics')
+LOOPS = _child(mmengine.LOOPS, 'engine.longrun', 'evaluation')
 LOG_PROCESSORS = _child(mmengine.LOG_PROCESSORS, 'engine')
 OPTIMIZERS = _child(mmengine.OPTIMIZERS, 'engine.optim')
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, 'engine.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
                                     'engine.optim')
 PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, 'engine')
-STRATEGIES = _child(mmengine.STRATEGIES, 'engine.strategies')
+STRATEGIES = _child(mmengine.STRATEGIES, 'engine.fsdp')
 METRICS = _child(mmengine.METRICS, 'evaluation.metrics')
-VISBACKENDS = _child(mmengine.VISBACKENDS, 'visualization')
-VISUALIZERS = _child(mmengine.VISUALIZERS, 'visualization')
+VISBACKENDS = _child(mmengine.VISBACKENDS, 'pictures')
+VISUALIZERS = _child(mmengine.VISUALIZERS, 'pictures')
+
+
+def build_module(cfg: dict) -> nn.Module:
+    """Build a part of a model of ours, whatever the default scope is.
+
+    A type without a scope is looked for in ours first: in a notebook, without
+    a default scope, and beside another toolbox too.
+
+    Args:
+        cfg (dict): Config with ``type``.
+    """
+    with DefaultScope.overwrite_default_scope('mmdino'):
+        return MODELS.build(cfg)

@@ -12,9 +12,9 @@ from mmengine.registry import STRATEGIES as STRATEGY_REGISTRY
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+from mmdino.engine.fsdp import FSDPStrategy
 from mmdino.engine.launch import build_runner
-from mmdino.engine.replay import replay
-from mmdino.engine.strategies import FSDPStrategy
+from mmdino.engine.longrun.replay import replay
 from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
                              losses_of, run_job, train_on_two, write)
 from tests.tiny import model_cfg
@@ -88,9 +88,8 @@ def test_uneven_last_batches(one_process, tmp_path):
 
 def test_processes_with_unlike_numbers_of_batches_are_refused(
         tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        'mmdino.engine.loops.resumable_train_loop.all_gather_object',
-        lambda length: [length, length - 1])
+    monkeypatch.setattr('mmdino.engine.longrun.loop.all_gather_object',
+                        lambda length: [length, length - 1])
     with pytest.raises(ValueError, match=r'processes have \[4, 3\] batches'):
         Runner.from_cfg(job_cfg(tmp_path, batch_size=4)).train()
 
@@ -152,16 +151,15 @@ def test_fsdp_refuses_what_it_would_do_wrong():
         FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
 
 
-@pytest.mark.parametrize('name', ['fsdp', 'deepspeed'])
-def test_strategies_are_added_to_a_config(name, tmp_path):
+def test_the_strategy_is_added_to_a_config(tmp_path):
     root = Path('configs').absolute()
     (tmp_path / 'config.py').write_text(
-        f"_base_ = ['{root}/dino_vit-b16.py', '{root}/_base_/{name}.py']")
+        f"_base_ = ['{root}/dino_vit-b16.py', '{root}/_base_/fsdp.py']")
     cfg = Config.fromfile(tmp_path / 'config.py')
     assert cfg.runner_type == 'FlexibleRunner'
     assert cfg.optim_wrapper.clip_grad.max_norm == .3
     kind = STRATEGY_REGISTRY.get(cfg.strategy.type)
-    assert kind.__module__ == f'mmdino.engine.strategies.{name}'
+    assert kind.__module__ == 'mmdino.engine.fsdp'
 
 
 def test_a_step_of_fsdp_is_dumped_whole(tmp_path):

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from mmdino.checkpoints import load_checkpoint
 from mmdino.engine.launch import build_runner
+from mmdino.weights import load_checkpoint
 from tests.launching import (FSDP, assert_close, checkpoint, end, free_port,
                              job_cfg, losses_of, run_job, start, train_on_two,
                              write)

@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS
 
-from mmdino.checkpoints import convert, load_checkpoint
-from mmdino.checkpoints.names import below
 from mmdino.engine.launch import build_runner
+from mmdino.weights import convert, load_checkpoint
+from mmdino.weights.keys import strip_prefix
 from tests.launching import run_job, write
 from tests.tiny import runner_cfg
 
@@ -85,7 +85,7 @@ def test_checkpoints_are_few_and_snapshots_stay(tmp_path):
     assert sizes[1] < sizes[0] / 3
     snapshot = load_checkpoint(str(tmp_path / 'teacher_epoch_4.pth'))
     assert snapshot['meta'] == dict(epoch=4, iter=8)
-    backbone = below(snapshot['state_dict'], 'teacher.backbone.')
+    backbone = strip_prefix(snapshot['state_dict'], 'teacher.backbone.')
     expected = runner.model.teacher.backbone.state_dict()
     torch.testing.assert_close(dict(backbone), dict(expected), rtol=0, atol=0)
 
@@ -103,7 +103,7 @@ def test_a_snapshot_is_loaded_and_converted(tmp_path):
                 prefix='teacher.backbone.')))
     network.init_weights()
     snapshot = load_checkpoint(path)
-    expected = below(snapshot['state_dict'], 'teacher.backbone.')
+    expected = strip_prefix(snapshot['state_dict'], 'teacher.backbone.')
     assert torch.equal(network.cls_token, expected['cls_token'])
     official = convert(snapshot, 'mmdino', 'official', which='teacher')
     assert torch.equal(official['cls_token'], expected['cls_token'])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdino.engine import launch
+from mmdino.engine import arguments, launch
 from mmdino.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def test_extension(tmp_path):
     config = block('# my_dino.py').replace("'configs/", f"'{ROOT}/configs/")
     (tmp_path / 'my_dino.py').write_text(config)
     parser = argparse.ArgumentParser()
-    launch.add_arguments(parser)
+    arguments.add_arguments(parser)
     args = parser.parse_args([str(tmp_path / 'my_dino.py')])
     cfg = launch.load_config(args)
     loss = MODELS.build(cfg.model.loss)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdino.resources import find_config, resource
+from mmdino.utils.resources import find_config, resource
 
 
 def test_configs_by_name(tmp_path, monkeypatch):

@@ -14,9 +14,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
-from mmdino.checkpoints.names import CheckpointError
-from mmdino.engine import checkpoint_files
-from mmdino.engine.checkpoint_files import find_last_good, is_intact, point_to
+from mmdino.engine.longrun import checkpoints
+from mmdino.engine.longrun.checkpoints import (find_last_good, is_intact,
+                                               point_to)
+from mmdino.weights.keys import CheckpointError
 from tests.resuming import StopAfter, assert_same, end_of, random_cfg, train
 
 
@@ -172,7 +173,7 @@ def test_last_good(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    backend, path = checkpoint_files.AtomicBackend(), tmp_path / 'x'
+    backend, path = checkpoints.AtomicBackend(), tmp_path / 'x'
     backend.put(b'old', path)
 
     def full(handle):

@@ -12,13 +12,13 @@ from mmengine.config import Config
 
 from mmdino import train
 from mmdino.apis import get_model
-from mmdino.checkpoints import CheckpointError
-from mmdino.checkpoints.plain_config import read_plain_config
 from mmdino.engine.launch import build_runner
-from tests.checkpoints.test_files import Malicious
+from mmdino.weights import CheckpointError
+from mmdino.weights.config import read_plain_config
 from tests.resuming import StopAfter, random_cfg
 from tests.resuming import train as train_and_stop
 from tests.tiny import runner_cfg
+from tests.weights.test_files import Malicious
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted([*ROOT.glob('mmdino/**/*.py'), *ROOT.glob('tools/**/*.py')])

@@ -22,8 +22,9 @@ from typing import Callable, Dict, List, Optional, Tuple
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdino.ablation import (BASES, PAPER, AblationRun, TableRow,
-                             find_variants, list_tables, write_table)
+from mmdino.experiments.ablation_report import TableRow, write_table
+from mmdino.experiments.ablations import (BASES, PAPER, AblationRun,
+                                          find_variants, list_tables)
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,9 +8,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdino.datasets.layouts import LAYOUTS, first_missing
-from mmdino.evaluation.suite_configs import lacking, with_data
-from mmdino.resources import resource
+from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
+from mmdino.experiments.suite_configs import lacking, with_data
+from mmdino.utils.resources import resource
 
 
 def main() -> None:

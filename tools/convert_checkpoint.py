@@ -10,8 +10,9 @@ is written.
 import argparse
 import sys
 
-from mmdino.checkpoints import (FORMATS, CheckpointError, convert_file,
-                                differences, load_checkpoint)
+from mmdino.apis.compare import differences
+from mmdino.weights import (FORMATS, CheckpointError, convert_file,
+                            load_checkpoint)
 
 
 def parse_args() -> argparse.Namespace:

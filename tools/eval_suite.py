@@ -13,9 +13,9 @@ from typing import List
 
 from mmengine.registry import init_default_scope
 
-from mmdino.evaluation.report import Outcome, table, write_report
-from mmdino.evaluation.suite import EVALUATIONS
-from mmdino.evaluation.suite_runner import SuiteRunner
+from mmdino.experiments.report import Outcome, table, write_report
+from mmdino.experiments.suite import EVALUATIONS
+from mmdino.experiments.suite_runner import SuiteRunner
 
 PICTURES = dict(tsne='t-SNE', nearest='nearest neighbours')
 KEYS = [*(e.key for e in EVALUATIONS), *PICTURES]

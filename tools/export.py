@@ -12,12 +12,12 @@ import sys
 
 import torch
 
-from mmdino import export
-from mmdino.checkpoints import (FORMATS, CheckpointError, load_checkpoint,
-                                save_checkpoint)
-from mmdino.checkpoints.architecture import backbone_cfg
-from mmdino.checkpoints.mmdino import backbone_of
-from mmdino.checkpoints.saving import replaced
+from mmdino.apis import export
+from mmdino.weights import (FORMATS, CheckpointError, load_checkpoint,
+                            save_checkpoint)
+from mmdino.weights.formats.ours import backbone_of
+from mmdino.weights.infer import backbone_cfg
+from mmdino.weights.io import replaced
 
 GRAPHS = {
     'onnx': ('.onnx', export.save_onnx, export.load_onnx),

@@ -7,8 +7,8 @@ configs/eval/low-shot_features.py and the tools in tools/visualization read.
 """
 import argparse
 
-from mmdino.engine.launch import (add_arguments, leave_process_group,
-                                  load_config)
+from mmdino.engine.arguments import add_arguments
+from mmdino.engine.launch import leave_process_group, load_config
 from mmdino.evaluation.extraction import extract_features
 
 

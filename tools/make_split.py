@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List
 
 from mmdino.datasets import Images
-from mmdino.datasets.split import balanced_split
+from mmdino.functional.low_shot import balanced_split
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,8 +21,9 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmdino.datasets import Images
 from mmdino.engine.launch import check_overrides
 from mmdino.models import DINO
+from mmdino.pictures.attention import draw_attention
+from mmdino.pictures.curves import draw_curves
 from mmdino.registry import DATASETS
-from mmdino.visualization import draw_attention, draw_curves
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
 MAX_EVALUATED = 10000  # images of a folder that k-NN looks at

@@ -4,7 +4,7 @@
 """
 import argparse
 
-from mmdino.engine.replay import replay
+from mmdino.engine.longrun.replay import replay
 
 
 def parse_args() -> argparse.Namespace:

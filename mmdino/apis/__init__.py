@@ -1,8 +1,6 @@
-from .attention_visualizer import AttentionVisualizer
-from .feature_extractor import FeatureExtractor
-from .images import list_images
-from .model import get_model
-from .zoo import PublishedModel, list_models
+from mmdino.apis.feature_extractor import AttentionVisualizer, FeatureExtractor
+from mmdino.apis.images import list_images
+from mmdino.apis.models import PublishedModel, get_model, list_models
 
 __all__ = [
     'AttentionVisualizer', 'FeatureExtractor', 'PublishedModel', 'get_model',

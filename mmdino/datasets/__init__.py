@@ -1,16 +1,12 @@
 """Data sets of images and the transforms that make views of them."""
-from .copydays import Copydays
-from .davis import DAVIS
-from .feature_rows import FeatureRows
-from .images import Images
-from .inaturalist import INaturalist
-from .revisited import RevisitedImages
-from .seeded import SampleKey, SeededDataset, SeededSampler
-from .shape_scenes import ShapeScenes
-from .shape_segmentation import ShapeSegmentation
-from .transforms import MultiCrop
-from .voc_objects import VOCObjects
-from .zip_backend import ZipBackend
+from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
+                                        RevisitedImages, VOCObjects)
+from mmdino.datasets.feature_rows import FeatureRows
+from mmdino.datasets.images import Images
+from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
+from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
+from mmdino.datasets.transforms import MultiCrop
+from mmdino.datasets.zip_backend import ZipBackend
 
 __all__ = [
     'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',

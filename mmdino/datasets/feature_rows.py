@@ -1,9 +1,75 @@
-"""Saved features in the place of images."""
+"""Features on disk: computed once, compared as often as one likes.
+
+N images, D features.
+"""
+import os
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Union
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
 from mmengine.dataset import BaseDataset
 from mmpretrain.structures import DataSample
+from torch import Tensor
 
-from mmdino.evaluation.feature_file import load_features
 from mmdino.registry import DATASETS
+
+
+class Features(NamedTuple):
+    """What a network makes of the images of a data set, in its order.
+
+    Attributes:
+        features: (N, D) float32.
+        labels: (N,) int64 from 0, or None without ground truth.
+        paths: N file names, '' for images that are in no file.
+        classes: Names of the labels, if the data set has such.
+    """
+    features: Tensor
+    labels: Optional[Tensor]
+    paths: List[str]
+    classes: Optional[List[str]] = None
+
+
+def save_features(path: Union[str, Path], data: Features) -> None:
+    """Write an uncompressed ``.npz``, as a whole or not at all."""
+    arrays = dict(features=data.features.numpy(), paths=np.array(data.paths))
+    if data.labels is not None:
+        arrays['labels'] = data.labels.numpy()
+    if data.classes is not None:
+        arrays['classes'] = np.array(data.classes)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.part')
+    with part.open('wb') as file:
+        np.savez(file, **arrays)
+    os.replace(part, path)
+
+
+def load_features(path: Union[str, Path]) -> Features:
+    """Read what :func:`save_features` wrote; nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such file, or a damaged one.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'There is no feature file {str(path)!r}: '
+            'tools/extract_features.py CONFIG CHECKPOINT --out DIR writes '
+            'DIR/gallery.npz and DIR/queries.npz.')
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        features, paths = arrays['features'], arrays['paths'].tolist()
+    except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        raise ValueError(f'{path} is no feature file, or a damaged one: '
+                         f'{error}. Extract the features again.') from error
+    labels, classes = arrays.get('labels'), arrays.get('classes')
+    return Features(
+        torch.from_numpy(features),
+        None if labels is None else torch.from_numpy(labels), paths,
+        None if classes is None else classes.tolist())
 
 
 @DATASETS.register_module()

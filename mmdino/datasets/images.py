@@ -9,12 +9,12 @@ import torch
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
+from mmdino.datasets.listing import (IMAGE_EXTENSIONS, class_folders,
+                                     list_archive, list_folder, read_list)
+from mmdino.datasets.transforms import UnreadableImageError, build_steps
+from mmdino.datasets.zip_backend import PREFIX as ZIP
+from mmdino.datasets.zip_backend import join_zip_path
 from mmdino.registry import DATASETS
-from .listing import (IMAGE_EXTENSIONS, class_folders, list_archive,
-                      list_folder, read_list)
-from .transforms import UnreadableImageError, build_steps
-from .zip_backend import PREFIX as ZIP
-from .zip_backend import join_zip_path
 
 
 @DATASETS.register_module()

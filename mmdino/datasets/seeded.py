@@ -4,8 +4,8 @@ from typing import Iterator, NamedTuple, Optional
 
 from torch.utils.data import Dataset, Sampler
 
-from mmdino.randomness import seeded
 from mmdino.registry import DATA_SAMPLERS, DATASETS
+from mmdino.utils.randomness import seeded
 
 
 class SampleKey(NamedTuple):

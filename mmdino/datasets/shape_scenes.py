@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmdino.datasets.shapes import CLASSES
+from mmdino.datasets.transforms import build_steps
 from mmdino.registry import DATASETS
-from .shapes import CLASSES
-from .transforms import build_steps
 
 SPLITS = ('train', 'val', 'test')
 # Weights of B, G, R in the luminance (ITU-R 601-2).
@@ -189,3 +189,29 @@ def _two_colors(rng: np.random.Generator) -> np.ndarray:
         colors += (light - colors @ LIGHT)[:, None]
         colors = colors.clip(0, 255)
     return colors
+
+
+@DATASETS.register_module()
+class ShapeSegmentation(ShapeScenes):
+    """Segment the pictures of :class:`ShapeScenes`, as mmseg's data sets do.
+
+    An item has ``img`` (H, W, 3; uint8, BGR) and ``gt_seg_map`` (H, W;
+    uint8): 0 for the background, else 1 + the label of the picture's shape.
+    """
+
+    METAINFO = dict(classes=('background', *ShapeScenes.METAINFO['classes']))
+
+    def load_data_list(self) -> list[dict]:
+        """List what is known before drawing: the labels."""
+        num_shapes = len(self.METAINFO['classes']) - 1
+        return [dict(gt_label=i % num_shapes) for i in range(self.num_images)]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Draw picture ``idx``."""
+        info = super().get_data_info(idx)
+        seg_map = info.pop('gt_mask') * (info.pop('gt_label') + 1)
+        return dict(
+            info,
+            gt_seg_map=seg_map.astype('uint8'),
+            seg_fields=['gt_seg_map'],
+            reduce_zero_label=False)

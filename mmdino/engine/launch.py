@@ -15,11 +15,9 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmdino.checkpoints import use_safe_loading
-from mmdino.engine.checkpoint_files import find_last_good
-from mmdino.resources import find_config
-from mmdino.toolboxes import find_toolboxes
-from .arguments import add_arguments  # noqa: F401
+from mmdino.engine.longrun.checkpoints import find_last_good
+from mmdino.utils.resources import find_config, find_toolboxes
+from mmdino.weights import use_safe_loading
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
@@ -31,7 +29,7 @@ AMP = dict(
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config, merge the options of :func:`add_arguments`.
+    """Read the config, merge the options of :func:`.arguments.add_arguments`.
 
     Raises:
         FileNotFoundError: If the config does not exist.

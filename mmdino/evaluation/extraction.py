@@ -5,9 +5,9 @@ from typing import Dict, Union
 
 from mmengine.config import Config
 
+from mmdino.datasets.feature_rows import Features, load_features
 from mmdino.engine.launch import build_runner
-from .feature_file import Features, load_features
-from .owner import claim
+from mmdino.experiments.folder import claim
 
 PARTS = ('gallery', 'queries')
 

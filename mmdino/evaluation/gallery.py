@@ -1,12 +1,18 @@
-"""A set of images to compare with, dealt in turn to the ranks.
+"""A set of images to compare with, and the loops that embed it.
 
 G images in all, G' on this rank, D features, W ranks.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.runner import TestLoop, ValLoop, autocast
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmdino.registry import LOOPS
+from mmdino.utils.progress import track
 
 
 class Gallery(NamedTuple):
@@ -68,3 +74,110 @@ def gather_rows(part: Tensor, size: int) -> Tensor:
     filled = torch.arange(int(longest))[:, None] < counts
     rows = torch.stack(all_gather(padded), dim=1)
     return rows[filled][:size]
+
+
+class _GalleryMixin:
+    """Embed a gallery and give it to the metrics before the first query.
+
+    Every metric with a ``set_gallery(gallery)`` gets this rank's share of the
+    gallery (:class:`mmdino.evaluation.gallery.Gallery`).
+
+    Hooks that swap the weights for an evaluation (MMEngine's EMAHook) have
+    done so by then.
+
+    Args:
+        runner: The runner.
+        dataloader: The queries.
+        evaluator: The metrics.
+        gallery_dataloader: The gallery: a DataLoader or its config, with a
+            sampler that deals samples in turn to the ranks (DefaultSampler,
+            ``shuffle=False``).
+        fp16: Whether to embed with autocast.
+    """
+    step: str
+
+    def __init__(self,
+                 runner,
+                 dataloader: Union[DataLoader, Dict],
+                 evaluator: Union[Evaluator, Dict, List],
+                 gallery_dataloader: Union[DataLoader, Dict],
+                 fp16: bool = False) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.gallery_dataloader = runner.build_dataloader(
+            gallery_dataloader, seed=runner.seed)
+        _check_classes(self.dataloader.dataset,
+                       self.gallery_dataloader.dataset)
+
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Embed the gallery before the first batch of queries."""
+        if idx == 0:
+            self.give_gallery()
+        super().run_iter(idx, data_batch)
+
+    def give_gallery(self) -> None:
+        """Embed the gallery for the metrics that take one, if any."""
+        takers = [
+            metric for metric in self.evaluator.metrics
+            if hasattr(metric, 'set_gallery')
+        ]
+        if takers:
+            gallery = self.embed_gallery()
+            for metric in takers:
+                metric.set_gallery(gallery)
+
+    @torch.no_grad()
+    def embed_gallery(self) -> Gallery:
+        """Features and labels of this rank's images."""
+        self.runner.model.eval()
+        embed = getattr(self.runner.model, self.step)
+        features, labels = [], []
+        for data_batch in track(self.gallery_dataloader, 'Gallery'):
+            with autocast(enabled=self.fp16):
+                samples = embed(data_batch)
+            features.append(_features(samples))
+            labels.append(_labels(samples))
+        if not features:
+            raise ValueError('gallery_dataloader gave no batch: its data set '
+                             'is empty or smaller than a dropped batch.')
+        unlabelled = any(label is None for label in labels)
+        return Gallery.of_rank(
+            torch.cat(features), None if unlabelled else torch.cat(labels),
+            len(self.gallery_dataloader.dataset))
+
+
+@LOOPS.register_module()
+class GalleryValLoop(_GalleryMixin, ValLoop):
+    """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    step = 'val_step'
+
+
+@LOOPS.register_module()
+class GalleryTestLoop(_GalleryMixin, TestLoop):
+    """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    step = 'test_step'
+
+
+def _check_classes(queries: Dataset, gallery: Dataset) -> None:
+    """Refuse labels that mean different classes, where the data sets tell."""
+    ours, theirs = (
+        getattr(dataset, 'metainfo', {}).get('classes')
+        for dataset in (queries, gallery))
+    if ours and theirs and tuple(ours) != tuple(theirs):
+        raise ValueError(
+            f'The queries have {len(ours)} classes, {list(ours)[:5]} ..., and '
+            f'the gallery {len(theirs)}, {list(theirs)[:5]} ...: their labels '
+            'do not mean the same. Give both data sets the same `classes`.')
+
+
+def _features(samples: list) -> Tensor:
+    if any('feature' not in sample for sample in samples):
+        raise KeyError(
+            'The samples that the model returned have no `feature`: a gallery '
+            'needs a model whose predict mode adds one, as DINO does.')
+    return torch.stack([sample.feature for sample in samples]).float().cpu()
+
+
+def _labels(samples: list) -> Optional[Tensor]:
+    if any('gt_label' not in sample for sample in samples):
+        return None
+    return torch.tensor([int(sample.gt_label) for sample in samples])

@@ -1,18 +1,19 @@
-from .backbones import (ConvStem, ResNet, TimmBackbone, TimmFeatureMaps,
-                        VisionTransformer, WindowedVisionTransformer)
-from .baselines import PixelFeatures, SavedFeatures
-from .centerings import BatchSoftmax, MeanCentering, NoCentering, SinkhornKnopp
-from .chunked_dino import ChunkedDINO
-from .copy_detection import CopyDetectionDINO
-from .data_preprocessor import MultiViewDataPreprocessor
-from .dino import DINO
-from .heads import DINOHead, MLPHead, Predictor
-from .losses import DINOLoss, InfoNCELoss, MSELoss
-from .predictor_dino import PredictorDINO
-from .pretrained_classifier import PretrainedClassifier
-from .probes import LinearProbe
-from .retrieval import MultiScaleDINO
-from .video_segmentation_dino import VideoSegmentationDINO
+from mmdino.models.backbones import (ConvStem, ResNet, TimmBackbone,
+                                     TimmFeatureMaps, VisionTransformer,
+                                     WindowedVisionTransformer)
+from mmdino.models.centerings import (BatchSoftmax, MeanCentering, NoCentering,
+                                      SinkhornKnopp)
+from mmdino.models.chunked_dino import ChunkedDINO
+from mmdino.models.copy_detection import CopyDetectionDINO
+from mmdino.models.data_preprocessor import MultiViewDataPreprocessor
+from mmdino.models.dino import DINO
+from mmdino.models.frozen import (LinearProbe, PixelFeatures,
+                                  PretrainedClassifier, SavedFeatures,
+                                  VideoSegmentationDINO)
+from mmdino.models.heads import DINOHead, MLPHead, Predictor
+from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
+from mmdino.models.predictor_dino import PredictorDINO
+from mmdino.models.retrieval import MultiScaleDINO
 
 __all__ = [
     'BatchSoftmax', 'ChunkedDINO', 'ConvStem', 'CopyDetectionDINO', 'DINO',

@@ -5,11 +5,11 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from mmdino.functional.losses import chunked_cross_entropy
+from mmdino.models.dino import DINO, vectors_of_views
+from mmdino.models.losses import DINOLoss, check_views, with_monitors
+from mmdino.models.monitors import target_monitors
 from mmdino.registry import MODELS
-from .dino import DINO, target_monitors, vectors_of_views
-from .losses import DINOLoss
-from .losses.chunked_cross_entropy import chunked_cross_entropy
-from .losses.dino_loss import check_views, with_monitors
 
 
 @MODELS.register_module()

@@ -2,8 +2,9 @@
 import torch
 from torch import Tensor
 
+from mmdino.functional.retrieval import gem
+from mmdino.models.dino import DINO
 from mmdino.registry import MODELS
-from .dino import DINO
 
 
 @MODELS.register_module()
@@ -36,23 +37,3 @@ class CopyDetectionDINO(DINO):
         tokens = self.teacher.backbone.last_blocks(inputs)[-1]
         pooled = gem(tokens[:, 1:], self.gem_power)
         return torch.cat([tokens[:, 0].float(), pooled], dim=1)
-
-
-def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
-    """Generalised mean of tokens: mean(max(x, floor)^p)^(1/p).
-
-    Radenovic et al. 2018 (arXiv 1711.02512, section 3.2); 1 is the mean, a
-    large power the maximum.
-
-    Args:
-        tokens: (B, N, D).
-        power: p.
-        floor: What smaller, also negative, numbers are raised to.
-
-    Returns:
-        (B, D), float32 at least.
-    """
-    tokens = tokens.clamp(min=floor)
-    if tokens.dtype in (torch.float16, torch.bfloat16):
-        tokens = tokens.float()
-    return tokens.pow(power).mean(dim=1).pow(1 / power)

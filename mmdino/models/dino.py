@@ -8,15 +8,15 @@ from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce, all_reduce_dict
+from mmengine.dist import all_reduce_dict
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.monitors import target_monitors
 from mmdino.registry import MODELS
-from .features import feature_width, features
-from .losses.dino_loss import entropy
 
 
 @MODELS.register_module()
@@ -59,7 +59,7 @@ class DINO(BaseSelfSupervisor):
             neck=neck,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
-        width = feature_width(self._parts())
+        width = embedding_width(self._parts())
         self.head = MODELS.build(dict(head, in_channels=width))
         self.teacher = self._build_teacher()
         self.centering = MODELS.build(
@@ -109,7 +109,7 @@ class DINO(BaseSelfSupervisor):
     @torch.no_grad()
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Give the teacher's features (B, D) of images (B, C, H, W)."""
-        return features(self.teacher, inputs)
+        return embed(self.teacher, inputs)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor,
@@ -203,26 +203,6 @@ class DINO(BaseSelfSupervisor):
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
-    """What shows whether the targets differ from image to image.
-
-    Args:
-        targets (Tensor): Distributions, shape (T, B, K).
-
-    Returns:
-        dict[str, Tensor]: ``largest_prototype``, the mean share of the most
-        used prototype; ``target_information``, the mutual information of
-        image and prototype in nats: the entropy of the mean target, of all
-        ranks, less the mean of this rank's entropies. It is 0 if all images
-        have the same target, the logarithm of their number at most.
-    """
-    mean = targets.mean((0, 1))
-    all_reduce(mean, 'mean')
-    return dict(
-        largest_prototype=mean.max(),
-        target_information=entropy(mean) - entropy(targets))
-
-
 def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:
     """Logits (V, B, K): one backbone pass a size, one head pass over all."""
     vectors = vectors_of_views(network, views)
@@ -236,4 +216,4 @@ def vectors_of_views(network: Mapping[str, nn.Module],
         torch.cat(list(group))
         for _, group in groupby(views, key=lambda view: view.shape)
     ]
-    return torch.cat([features(network, images) for images in by_size])
+    return torch.cat([embed(network, images) for images in by_size])

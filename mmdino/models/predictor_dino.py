@@ -4,8 +4,8 @@ from typing import List
 import torch
 from torch import Tensor
 
+from mmdino.models.dino import DINO, _logits
 from mmdino.registry import MODELS
-from .dino import DINO, _logits
 
 
 @MODELS.register_module()

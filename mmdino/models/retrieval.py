@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.retrieval import crop_to_multiple, rescale
+from mmdino.models.dino import DINO
 from mmdino.registry import MODELS
-from .dino import DINO
 
 
 @MODELS.register_module()
@@ -44,30 +45,3 @@ class MultiScaleDINO(DINO):
             for scale in self.scales
         ]
         return F.normalize(torch.stack(by_scale).mean(dim=0), dim=1)
-
-
-def rescale(images: Tensor, scale: float) -> Tensor:
-    """Resize images (B, C, H, W) bilinearly; 1 leaves them as they are."""
-    if scale == 1:
-        return images
-    return F.interpolate(
-        images, scale_factor=scale, mode='bilinear', align_corners=False)
-
-
-def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
-    """Leave out what fills no patch, at the right and at the bottom.
-
-    Args:
-        images: (B, C, H, W).
-        divisor: Height and width of a patch in pixels.
-
-    Raises:
-        ValueError: If an image is smaller than a patch.
-    """
-    height, width = (s // divisor * divisor for s in images.shape[-2:])
-    if not height or not width:
-        raise ValueError(
-            f'An image of {images.shape[-2]} x {images.shape[-1]} px (height '
-            f'x width) holds no patch of {divisor} px: use larger images or '
-            'larger scales.')
-    return images[..., :height, :width]

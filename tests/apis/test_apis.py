@@ -11,11 +11,11 @@ from PIL import Image
 
 from mmdino.apis import (AttentionVisualizer, FeatureExtractor, get_model,
                          list_images, list_models)
-from mmdino.checkpoints import (CheckpointError, convert, load_checkpoint,
-                                save_checkpoint)
 from mmdino.datasets import Images
-from tests.checkpoints import states
+from mmdino.weights import (CheckpointError, convert, load_checkpoint,
+                            save_checkpoint)
 from tests.tiny import model_cfg
+from tests.weights import states
 
 
 @pytest.fixture(scope='module')

@@ -3,12 +3,12 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmdino.engine import launch
+from mmdino.engine import arguments, launch
 
 
 def parse(*argv):
     parser = argparse.ArgumentParser()
-    launch.add_arguments(parser)
+    arguments.add_arguments(parser)
     return parser.parse_args(['configs/dino_vit-s16.py', *argv])
 
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmdino.evaluation.suite_configs import with_data
+from mmdino.experiments.suite_configs import with_data
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.transfer.benchmarks import write_imagenet
 

@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmdino.registry import DATASETS, METRICS, MODELS
-from tests.datasets.benchmarks import make_copydays, make_revisited
+from tests.datasets.benchmark_trees import make_copydays, make_revisited
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmdino.models.losses.chunked_cross_entropy import chunked_cross_entropy
-from mmdino.models.losses.dino_loss import dino_cross_entropy
+from mmdino.functional.losses import chunked_cross_entropy, dino_cross_entropy
 from tests.tiny import RandomViews, model_cfg
 
 

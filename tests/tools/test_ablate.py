@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmdino.ablation import BASES, AblationRun, find_variants
+from mmdino.experiments.ablations import BASES, AblationRun, find_variants
 from tests.tools.test_train_and_test import in_process
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmdino.engine.hooks.compile_hook import compile_backbones
+from mmdino.engine.hooks.compile import compile_backbones
 from tests.tools.test_train_and_test import in_process
 
 FOLDER = Path(__file__).parents[2] / 'tools/benchmarks'

@@ -4,9 +4,9 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmdino.datasets.layouts import LAYOUTS
-from mmdino.evaluation.suite import EVALUATIONS
-from mmdino.evaluation.suite_configs import Job
+from mmdino.datasets.benchmarks.layouts import LAYOUTS
+from mmdino.experiments.suite import EVALUATIONS
+from mmdino.experiments.suite_configs import Job
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 from tests.transfer.benchmarks import WRITERS

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmdino.evaluation import load_features
+from mmdino.datasets.feature_rows import load_features
 from tests.tiny import runner_cfg
 from tests.tools.test_train_and_test import in_process
 

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmdino.engine.launch import distribute_on_cpu
 from mmdino.models import DINO, VisionTransformer
 from mmdino.registry import MODELS
-from mmdino.toolboxes import find_toolboxes
+from mmdino.utils.resources import find_toolboxes
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 from tests.transfer.coco_tree import CLASSES, write_coco

@@ -15,8 +15,8 @@ from mmdino.engine.launch import distribute_on_cpu
 from mmdino.engine.optim import BackboneLayerDecayConstructor
 from mmdino.models import DINO, ResNet, VisionTransformer
 from mmdino.registry import MODELS
-from mmdino.toolboxes import find_toolboxes
 from mmdino.transfer.segmentation import LinearSegHead
+from mmdino.utils.resources import find_toolboxes
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 from tests.transfer.seg_trees import WRITERS

@@ -28,8 +28,8 @@ from mmengine.registry import HOOKS
 from PIL import Image
 
 import mmdino.train
-from mmdino.checkpoints import load_checkpoint
-from mmdino.checkpoints.names import CheckpointError
+from mmdino.weights import load_checkpoint
+from mmdino.weights.keys import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, PER_EPOCH = 3, 10

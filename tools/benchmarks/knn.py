@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from side_by_side import compare, parse, parser, peak_extra_mib, report
 from torch import Tensor
 
-from mmdino.evaluation.functional import knn_predict
+from mmdino.functional.knn import knn_predict
 
 KS, TEMPERATURE, CHUNKS = (10, 20, 100, 200), .07, 100
 CLASSES, WIDTH = 1000, 384

@@ -14,8 +14,7 @@ from loss import STUDENT_TEMP, TEACHER_VIEWS, VIEWS
 from side_by_side import compare, parse, parser, peak_extra_mib, report
 from torch import Tensor
 
-from mmdino.models.losses.chunked_cross_entropy import chunked_cross_entropy
-from mmdino.models.losses.dino_loss import dino_cross_entropy
+from mmdino.functional.losses import chunked_cross_entropy, dino_cross_entropy
 
 BOTTLENECK = 256
 

@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 
 from mmdino.models import DINO
 from mmdino.registry import MODELS
-from mmdino.resources import find_config
+from mmdino.utils.resources import find_config
 
 
 def build_model(config: str, *changes: dict) -> DINO:

@@ -27,9 +27,9 @@ from side_by_side import (CLOCKS, compare, parse, parser, peak_extra_mib,
 from torch import Tensor
 from torch.profiler import profile
 
-from mmdino.engine.hooks.compile_hook import compile_backbones
+from mmdino.engine.hooks.compile import compile_backbones
 from mmdino.models import DINO
-from mmdino.resources import find_config
+from mmdino.utils.resources import find_config
 
 MOMENTUM, MAX_NORM, CENTER_MOMENTUM = .996, 3., .9
 LR, WEIGHT_DECAY = 5e-4, .04

@@ -5,7 +5,7 @@
 import argparse
 from pathlib import Path
 
-from mmdino.visualization.collapse import draw_collapse, name_runs
+from mmdino.pictures.ablations import draw_collapse, name_runs
 
 
 def main() -> None:

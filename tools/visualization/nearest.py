@@ -15,10 +15,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
-from mmdino.evaluation import Features, nearest_neighbours
+from mmdino.datasets.feature_rows import Features
 from mmdino.evaluation.extraction import extract_features
+from mmdino.functional.knn import nearest_neighbours
+from mmdino.pictures.nearest import Picture, draw_nearest
 from mmdino.registry import DATASETS
-from mmdino.visualization.nearest import Picture, draw_nearest
 
 
 def main() -> None:

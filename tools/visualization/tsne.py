@@ -11,9 +11,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdino.evaluation import load_features
+from mmdino.datasets.feature_rows import load_features
 from mmdino.evaluation.extraction import extract_features
-from mmdino.visualization.tsne import draw_map, map_classes, write_csv
+from mmdino.pictures.tsne import draw_map, map_classes, write_csv
 
 
 def main() -> None:

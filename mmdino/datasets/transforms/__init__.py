@@ -1,17 +1,14 @@
 """Multi-crop and its augmentations, on (H, W, 3) uint8 BGR images."""
-from .color_jitter import ColorJitter
-from .crop_to_box import CropToBox
-from .gaussian_blur import GaussianBlur
-from .horizontal_flip import HorizontalFlip
-from .load_image import LoadImage, UnreadableImageError
-from .load_mask import LoadMask
-from .load_sequence import LoadSequence
-from .multi_crop import MultiCrop, build_steps
-from .pack_views import PackViews
-from .random_grayscale import RandomGrayscale
-from .random_resized_crop import RandomResizedCrop
-from .solarize import Solarize
-from .thumbnail import Thumbnail
+from mmdino.datasets.transforms.augment import (GaussianBlur, HorizontalFlip,
+                                                RandomGrayscale, Solarize)
+from mmdino.datasets.transforms.color_jitter import ColorJitter
+from mmdino.datasets.transforms.formatting import (CropToBox, PackViews,
+                                                   Thumbnail)
+from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
+                                                LoadSequence,
+                                                UnreadableImageError)
+from mmdino.datasets.transforms.multi_crop import MultiCrop, build_steps
+from mmdino.datasets.transforms.random_resized_crop import RandomResizedCrop
 
 __all__ = [
     'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdino.datasets.transforms.augment import check_prob
 from mmdino.registry import TRANSFORMS
-from .checks import check_prob
 
 GRAY_WEIGHTS = np.array([0.114, 0.587, 0.299])  # of B, G, R: ITU-R 601-2
 # Pillow truncates to whole levels where OpenCV rounds.

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from mmdino.datasets.transforms.augment import check_range
 from mmdino.registry import TRANSFORMS
-from .checks import check_range
 
 RATIO = (3 / 4, 4 / 3)
 

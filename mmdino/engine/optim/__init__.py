@@ -1,11 +1,11 @@
-from .backbone_layer_decay_constructor import BackboneLayerDecayConstructor
-from .bfloat16 import PerParameterClipBFloat16OptimWrapper
-from .constructor import MergedGroupsConstructor
-from .lars import LARS
-from .linear_probe_constructor import LinearProbeConstructor
-from .per_parameter_clip import (PerParameterClipAmpOptimWrapper,
-                                 PerParameterClipMixin,
-                                 PerParameterClipOptimWrapper)
+from mmdino.engine.optim.clipping import (PerParameterClipAmpOptimWrapper,
+                                          PerParameterClipBFloat16OptimWrapper,
+                                          PerParameterClipMixin,
+                                          PerParameterClipOptimWrapper)
+from mmdino.engine.optim.constructors import (BackboneLayerDecayConstructor,
+                                              LinearProbeConstructor,
+                                              MergedGroupsConstructor)
+from mmdino.engine.optim.lars import LARS
 
 __all__ = [
     'BackboneLayerDecayConstructor', 'LARS', 'LinearProbeConstructor',

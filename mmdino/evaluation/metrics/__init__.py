@@ -1,13 +1,13 @@
-from .attention_jaccard import AttentionJaccard
-from .copy_detection_map import CopyDetectionMAP
-from .davis_metric import DAVISMetric
-from .knn_accuracy import KNNAccuracy
-from .linear_probe_accuracy import LinearProbeAccuracy
-from .low_shot_accuracy import LowShotAccuracy
-from .retrieval_map import RetrievalMAP
-from .save_features import SaveFeatures
+from mmdino.evaluation.metrics.accuracy import (LinearProbeAccuracy,
+                                                LowShotAccuracy)
+from mmdino.evaluation.metrics.attention_jaccard import AttentionJaccard
+from mmdino.evaluation.metrics.davis import DAVISMetric, DAVISResultsHook
+from mmdino.evaluation.metrics.knn_accuracy import KNNAccuracy
+from mmdino.evaluation.metrics.retrieval import CopyDetectionMAP, RetrievalMAP
+from mmdino.evaluation.metrics.save_features import SaveFeatures
 
 __all__ = [
-    'AttentionJaccard', 'CopyDetectionMAP', 'DAVISMetric', 'KNNAccuracy',
-    'LinearProbeAccuracy', 'LowShotAccuracy', 'RetrievalMAP', 'SaveFeatures'
+    'AttentionJaccard', 'CopyDetectionMAP', 'DAVISMetric', 'DAVISResultsHook',
+    'KNNAccuracy', 'LinearProbeAccuracy', 'LowShotAccuracy', 'RetrievalMAP',
+    'SaveFeatures'
 ]

@@ -5,7 +5,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmdino.evaluation.functional import attention_jaccard
+from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
 
 

@@ -10,11 +10,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.functional import (KNNPrediction, merge_neighbours,
-                                          nearest_neighbours, vote)
 from mmdino.evaluation.gallery import Gallery, gather_rows
-from mmdino.progress import track
+from mmdino.functional.knn import (KNNPrediction, merge_neighbours,
+                                   nearest_neighbours, vote)
 from mmdino.registry import METRICS
+from mmdino.utils.progress import track
 
 QUERY_BLOCK = 1024  # queries whose neighbours of all ranks are merged at once
 

@@ -6,7 +6,7 @@ from mmengine.dist import collect_results, is_main_process
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmdino.evaluation.feature_file import Features, save_features
+from mmdino.datasets.feature_rows import Features, save_features
 from mmdino.evaluation.gallery import gather_rows
 from mmdino.registry import METRICS
 

@@ -1,9 +1,9 @@
-from .conv_stem import ConvStem
-from .resnet import ResNet
-from .timm_backbone import TimmBackbone
-from .timm_feature_maps import TimmFeatureMaps
-from .vision_transformer import VisionTransformer
-from .windowed_vision_transformer import WindowedVisionTransformer
+from mmdino.models.backbones.conv_stem import ConvStem
+from mmdino.models.backbones.pretrained import ResNet
+from mmdino.models.backbones.timm_backbone import TimmBackbone, TimmFeatureMaps
+from mmdino.models.backbones.vision_transformer import VisionTransformer
+from mmdino.models.backbones.windowed_vision_transformer import \
+    WindowedVisionTransformer
 
 __all__ = [
     'ConvStem', 'ResNet', 'TimmBackbone', 'TimmFeatureMaps',

@@ -14,8 +14,8 @@ from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
+from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
 from mmdino.registry import MODELS
-from ..pretrained import StrictPretrained, pretrained_cfg
 
 POS_EMBED_MODES = ('offset', 'size', 'antialias')
 

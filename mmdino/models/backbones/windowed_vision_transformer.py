@@ -9,8 +9,8 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from mmdino.models.backbones.vision_transformer import VisionTransformer
 from mmdino.registry import MODELS
-from .vision_transformer import VisionTransformer
 
 
 @MODELS.register_module()

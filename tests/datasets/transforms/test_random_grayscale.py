@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmdino.datasets.transforms import RandomGrayscale
-from mmdino.datasets.transforms.random_grayscale import to_gray
+from mmdino.datasets.transforms.augment import to_gray
 
 
 def test_parity_with_pillow(photos, pillow, distance):

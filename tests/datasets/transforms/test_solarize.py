@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmdino.datasets.transforms import Solarize
-from mmdino.datasets.transforms.solarize import solarize
+from mmdino.datasets.transforms.augment import solarize
 
 
 def test_parity_with_pillow(photos, pillow):

@@ -9,9 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmdino.engine.hooks import (CenteringHook, CollapseMonitorHook,
-                                 FreezeLastLayerHook, NonFiniteHook,
-                                 TeacherEMAHook)
-from mmdino.engine.hooks.collapse_monitor_hook import MONITORS, diagnose
+                                 FreezeLastLayerHook, TeacherEMAHook)
+from mmdino.engine.hooks.monitoring import MONITORS, diagnose
+from mmdino.engine.longrun import NonFiniteHook
 from mmdino.registry import MODELS
 from tests.tiny import build_runner, constant, runner_cfg
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn as nn
 
-from mmdino.engine.optim import PerParameterClipBFloat16OptimWrapper, bfloat16
+from mmdino.engine.optim import PerParameterClipBFloat16OptimWrapper, clipping
 
 
 def step(wrapper, model):
@@ -14,9 +14,9 @@ def step(wrapper, model):
 
 @pytest.mark.parametrize('units', [True, False])
 def test_runs_in_bfloat16_and_warns_once_without_units(monkeypatch, units):
-    monkeypatch.setattr(bfloat16, 'has_bf16_units', lambda device: units)
+    monkeypatch.setattr(clipping, 'has_bf16_units', lambda device: units)
     warnings = []
-    monkeypatch.setattr(bfloat16, 'print_log',
+    monkeypatch.setattr(clipping, 'print_log',
                         lambda text, **kwargs: warnings.append(text))
     model = nn.Linear(4, 4)
     wrapper = PerParameterClipBFloat16OptimWrapper(
@@ -33,5 +33,5 @@ def test_runs_in_bfloat16_and_warns_once_without_units(monkeypatch, units):
 
 
 def test_knows_the_units_of_this_machine():
-    assert isinstance(bfloat16.has_bf16_units(torch.device('cpu')), bool)
-    assert bfloat16.has_bf16_units(torch.device('meta'))
+    assert isinstance(clipping.has_bf16_units(torch.device('cpu')), bool)
+    assert clipping.has_bf16_units(torch.device('meta'))

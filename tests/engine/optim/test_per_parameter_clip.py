@@ -4,7 +4,7 @@ from mmengine.logging import MessageHub
 from mmengine.registry import OPTIM_WRAPPERS
 
 import mmdino.engine.optim  # noqa: F401
-from mmdino.engine.optim.per_parameter_clip import clip_each_grad_norm_
+from mmdino.engine.optim.clipping import clip_each_grad_norm_
 
 
 def test_each_gradient_by_itself():

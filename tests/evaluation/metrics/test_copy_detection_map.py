@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdino.datasets.copydays import DISTRACTOR, WHITENING
+from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
 from mmdino.evaluation.gallery import Gallery
 from mmdino.evaluation.metrics import CopyDetectionMAP
 from mmdino.registry import METRICS
@@ -94,9 +94,8 @@ def test_two_ranks_equal_one(tmp_path):
 
 def test_few_whitening_images_are_said(monkeypatch):
     lines = []
-    monkeypatch.setattr(
-        'mmdino.evaluation.metrics.copy_detection_map.print_log',
-        lambda line, **kwargs: lines.append(line))
+    monkeypatch.setattr('mmdino.evaluation.metrics.retrieval.print_log',
+                        lambda line, **kwargs: lines.append(line))
     labels = torch.tensor([0, WHITENING, WHITENING])
     CopyDetectionMAP().set_gallery(gallery(torch.randn(3, 4), labels))
     assert 'learnt on 2 images' in lines[0]

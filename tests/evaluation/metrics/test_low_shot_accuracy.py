@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmdino.evaluation import Gallery, LowShotAccuracy
-from mmdino.evaluation.functional import logistic_regression
+from mmdino.functional.low_shot import logistic_regression
 from tests.evaluation.metrics.test_knn_accuracy import points, samples
 from tests.ranks import run_ranks
 
@@ -67,11 +67,10 @@ def test_errors(monkeypatch):
         metric.process(None, [dict(feature=0, img_path='cat.jpg')])
     lines = []
     monkeypatch.setattr(
-        'mmdino.evaluation.metrics.low_shot_accuracy.'
+        'mmdino.evaluation.metrics.accuracy.'
         'logistic_regression', lambda *_: (torch.tensor([[0, 1]]), False))
-    monkeypatch.setattr(
-        'mmdino.evaluation.metrics.low_shot_accuracy.print_log',
-        lambda line, **_: lines.append(line))
+    monkeypatch.setattr('mmdino.evaluation.metrics.accuracy.print_log',
+                        lambda line, **_: lines.append(line))
     metric.process(None, samples(torch.eye(2)[:1], [0]))
     assert metric.evaluate(1) == {'low_shot/c100_top1': 100.}
     assert 'C = 100 has not converged' in lines[0]

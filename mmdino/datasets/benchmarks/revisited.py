@@ -1,0 +1,140 @@
+"""Revisited Oxford and Paris (Radenovic et al. 2018, arXiv 1803.11285)."""
+import os
+import os.path as osp
+from collections.abc import Sequence
+
+import numpy as np
+from mmpretrain.datasets import BaseDataset
+
+from mmdino.datasets.benchmarks.plain_pickle import load_plain_pickle
+from mmdino.datasets.transforms import build_steps
+from mmdino.registry import DATASETS
+
+SUBSETS = ('database', 'queries')
+KINDS = ('easy', 'hard', 'junk')
+
+
+@DATASETS.register_module()
+class RevisitedImages(BaseDataset):
+    """The database or the queries of ``roxford5k`` or ``rparis6k``.
+
+    The layout is that of the benchmark's own package::
+
+        roxford5k/
+            gnd_roxford5k.pkl
+            jpg/all_souls_000000.jpg ...
+
+    The annotation file is named after the folder and read without running
+    anything in it (:func:`.plain_pickle.load_plain_pickle`). Items of the
+    queries have, besides ``img_path``,
+
+    - ``bbox`` (4,): x1, y1, x2, y2 of the queried object in pixels of the
+      stored image, for :class:`.transforms.CropToBox`;
+    - ``annotation``: a dict of ``easy``, ``hard`` and ``junk``, places in the
+      database, int64.
+
+    Args:
+        data_root (str): The folder.
+        subset (str): 'database' or 'queries'.
+        pipeline (Sequence): Transforms.
+        **kwargs: The rest of mmpretrain's BaseDataset.
+
+    Raises:
+        FileNotFoundError: If the annotation or an image is missing; names
+            the first.
+        ValueError: If the subset is none of the two, or the annotation is not
+            of the benchmark's form.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 subset: str,
+                 pipeline: Sequence = (),
+                 **kwargs) -> None:
+        if subset not in SUBSETS:
+            raise ValueError(f'subset must be one of {SUBSETS}, got '
+                             f'{subset!r}.')
+        self.subset = subset
+        super().__init__(
+            ann_file='',
+            data_root=osp.normpath(osp.expanduser(data_root)),
+            pipeline=build_steps(pipeline).transforms,
+            **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List the images, as MMEngine's BaseDataset asks for."""
+        ground_truth = read_ground_truth(self.data_root)
+        queries = self.subset == 'queries'
+        names = ground_truth['qimlist' if queries else 'imlist']
+        items = [dict(img_path=path) for path in self._paths(names)]
+        if queries:
+            for item, entry in zip(items, ground_truth['gnd']):
+                item['bbox'] = np.asarray(entry['bbx'], dtype=np.float64)
+                item['annotation'] = {k: _places(entry[k]) for k in KINDS}
+        return items
+
+    def _paths(self, names: Sequence[str]) -> list[str]:
+        folder = osp.join(self.data_root, 'jpg')
+        present = set(os.listdir(folder)) if osp.isdir(folder) else set()
+        missing = [name for name in names if f'{name}.jpg' not in present]
+        if missing:
+            raise FileNotFoundError(
+                f'{folder} lacks {len(missing)} of the {len(names)} images of '
+                f'the {self.subset}; the first is {missing[0]}.jpg. Put all '
+                'images of the benchmark into this one folder.')
+        return [osp.join(folder, f'{name}.jpg') for name in names]
+
+
+def read_ground_truth(folder: str) -> dict:
+    """Read and check ``gnd_NAME.pkl`` of the folder ``NAME``.
+
+    Returns:
+        dict: ``imlist`` and ``qimlist``, names of the database's and the
+        queries' images without extension, and ``gnd``, for each query a dict
+        of ``bbx``, ``easy``, ``hard`` and ``junk``.
+    """
+    path = osp.join(folder, f'gnd_{osp.basename(folder)}.pkl')
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'There is no annotation {path}. Expected the layout of the '
+            'benchmark, such as roxford5k/gnd_roxford5k.pkl beside '
+            'roxford5k/jpg/.')
+    ground_truth = load_plain_pickle(path)
+    fault = _fault(ground_truth)
+    if fault:
+        raise ValueError(f'{path} is not of the form of revisited Oxford and '
+                         f'Paris: {fault}.')
+    return ground_truth
+
+
+def _fault(ground_truth: dict) -> str:
+    """What is wrong with an annotation, '' if nothing is."""
+    if not isinstance(ground_truth, dict):
+        return f'it holds a {type(ground_truth).__name__}, not a dict'
+    lacking = {'imlist', 'qimlist', 'gnd'} - set(ground_truth)
+    if lacking:
+        return f'it lacks {sorted(lacking)}'
+    queries, entries = ground_truth['qimlist'], ground_truth['gnd']
+    if len(queries) != len(entries):
+        return f'it has {len(queries)} queries and {len(entries)} entries'
+    faults = (
+        _entry_fault(entry, len(ground_truth['imlist'])) for entry in entries)
+    return next((f'query {i} ({queries[i]}) {fault}'
+                 for i, fault in enumerate(faults) if fault), '')
+
+
+def _entry_fault(entry: dict, size: int) -> str:
+    lacking = {'bbx', *KINDS} - set(entry)
+    if lacking:
+        return f'lacks {sorted(lacking)}'
+    if len(entry['bbx']) != 4:
+        return f'has a bbx of {len(entry["bbx"])} numbers'
+    places = np.concatenate([_places(entry[kind]) for kind in KINDS])
+    outside = places[(places < 0) | (places >= size)]
+    if len(outside):
+        return f'names image {outside[0]} of a database of {size}'
+    return ''
+
+
+def _places(places: Sequence[int]) -> np.ndarray:
+    return np.asarray(places, dtype=np.int64).reshape(-1)

@@ -1,0 +1,195 @@
+"""Images, masks and videos, read by one code that names what is unreadable."""
+import io
+import warnings
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine import fileio
+from PIL import Image, UnidentifiedImageError
+
+from mmdino.registry import TRANSFORMS
+
+
+class UnreadableImageError(RuntimeError):
+    """A file that is missing, damaged or not an image."""
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """mmcv's LoadImageFromFile with one kind of error for every bad file.
+
+    So that a data set can tell a bad file, which it replaces, from a mistake
+    in the pipeline, which must stop the run. Gray, palette, alpha, CMYK and
+    16-bit images come out as (H, W, 3) uint8 BGR, turned as their EXIF tag
+    says; of animated ones the first picture. Larger ones than Pillow takes,
+    179 million pixels, are refused before they fill the memory; its
+    ``PIL.Image.MAX_IMAGE_PIXELS`` moves that bound.
+
+    Raises:
+        UnreadableImageError: Names the file and the cause.
+    """
+
+    def transform(self, results: dict) -> dict:
+        try:
+            img = self._load(results['img_path'])
+        # Whatever a damaged file makes a decoder or zipfile raise.
+        except Exception as error:
+            raise UnreadableImageError(
+                f'{results["img_path"]}: {type(error).__name__}: '
+                f'{str(error).strip()}') from error
+        results.update(
+            img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])
+        return results
+
+    def _load(self, path: str) -> np.ndarray:
+        data = fileio.get(path, backend_args=self.backend_args)
+        _check_size(data)
+        _check_end(data)
+        img = mmcv.imfrombytes(
+            data, flag=self.color_type, backend=self.imdecode_backend)
+        if img is None:
+            raise ValueError('damaged, cut off or not an image')
+        return img.astype(np.float32) if self.to_float32 else img
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse a decompression bomb by the size in its header."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(data)).close()
+    except Image.DecompressionBombError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        pass  # OpenCV reads what Pillow does not
+
+
+def _check_end(data: bytes) -> None:
+    """Refuse a JPEG that is cut off: some decoders fill it up with gray.
+
+    Its end marker stands after its last scan; one before that belongs to a
+    thumbnail.
+    """
+    if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
+        if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
+            raise ValueError('the JPEG is cut off')
+
+
+@TRANSFORMS.register_module()
+class LoadMask(BaseTransform):
+    """Read a PNG of numbers, with a palette or grey, as it is.
+
+    It becomes ``gt_mask`` (H, W; uint8): 0 for the background, then one
+    number an object, and whatever stands for void. It is not resized with the
+    image.
+
+    Raises:
+        ValueError: If the file is no image of numbers.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Read the file of ``mask_path``."""
+        path = results['mask_path']
+        with Image.open(path) as image:
+            if image.mode not in ('P', 'L'):
+                raise ValueError(
+                    f'{path} has the mode {image.mode}, but a mask holds '
+                    'numbers: a PNG with a palette (P) or grey (L).')
+            results['gt_mask'] = np.array(image)
+        return results
+
+
+VOID = 255
+
+
+@TRANSFORMS.register_module()
+class LoadSequence(BaseTransform):
+    """Read a video's frames, scaled, and its masks, as they are.
+
+    Frames become ``img`` (F, 3, h, w; uint8, BGR): their short side is
+    ``short_side``, their long side is rounded down to a multiple of
+    ``divisor``, as in the authors' code. Bilinear without antialiasing.
+
+    Masks become ``gt_masks`` (F, H, W; uint8), 0 for the background, then one
+    number an object; void pixels (255) are background, as in the benchmark's
+    semi-supervised task. ``first_mask`` (H, W) is the one that may be looked
+    at. ``frame_names`` (F) are the files' names without extension,
+    ``ori_shape`` and ``img_shape`` the sizes before and after.
+
+    Args:
+        short_side (int): In pixels.
+        divisor (int): In pixels, at most ``short_side``.
+
+    Raises:
+        ValueError: If ``divisor`` is out of its range; if a mask is no image
+            of numbers or not as large as the frames; if the first has no
+            object.
+        UnreadableImageError: If a frame cannot be read.
+    """
+
+    def __init__(self, short_side: int = 480, divisor: int = 64) -> None:
+        if not 0 < divisor <= short_side:
+            raise ValueError('divisor must be positive and at most '
+                             f'short_side, got {divisor} and {short_side}')
+        self.short_side = short_side
+        self.divisor = divisor
+        self.load_image = LoadImage()
+
+    def transform(self, results: dict) -> dict:
+        """Read the files of ``frame_paths`` and ``mask_paths``."""
+        first = self._load_frame(results['frame_paths'][0])
+        shape = first.shape[:2]
+        height, width = scaled_size(*shape, self.short_side, self.divisor)
+        frames = np.stack([
+            mmcv.imresize(self._load_frame(path), (width, height))
+            for path in results['frame_paths']
+        ])
+        masks = np.stack(
+            [load_mask(path, shape) for path in results['mask_paths']])
+        if not masks[0].any():
+            raise ValueError(f'{results["mask_paths"][0]}, the first mask, '
+                             'has no object: there is nothing to follow')
+        return dict(
+            results,
+            img=np.ascontiguousarray(frames.transpose(0, 3, 1, 2)),
+            first_mask=masks[0],
+            gt_masks=masks,
+            frame_names=[Path(path).stem for path in results['mask_paths']],
+            ori_shape=shape,
+            img_shape=(height, width))
+
+    def _load_frame(self, path: str) -> np.ndarray:
+        return self.load_image(dict(img_path=path))['img']
+
+
+def scaled_size(height: int, width: int, short_side: int,
+                divisor: int) -> tuple[int, int]:
+    """Size with the given short side, the long side rounded down.
+
+    Of the sides of a square the height counts as the short one: 480 x 480
+    pixels become 480 x 448, as in the authors' code.
+    """
+    long_side = max(height, width) * short_side / min(height, width)
+    long_side = int(long_side // divisor) * divisor
+    return ((long_side, short_side) if height > width else
+            (short_side, long_side))
+
+
+def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Numbers (H, W; uint8) of a palette or grey PNG, void as background.
+
+    Raises:
+        ValueError: If it is neither, or not of the given (H, W).
+    """
+    with Image.open(path) as image:
+        if image.mode not in ('P', 'L'):
+            raise ValueError(f'{path} is an image of mode {image.mode!r}; '
+                             "objects' numbers need a palette PNG")
+        mask = np.array(image)
+    if mask.shape != shape:
+        raise ValueError(f'{path} has the size {mask.shape}, the frames of '
+                         f'its sequence have {shape} (height, width)')
+    mask[mask == VOID] = 0
+    return mask

@@ -1,0 +1,198 @@
+"""Weights, gradients and moments spread over the ranks, in one checkpoint."""
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
+
+import torch
+import torch.nn as nn
+from mmengine._strategy import FSDPStrategy as MMEngineFSDPStrategy
+from mmengine.dist import all_gather_object, get_rank, is_main_process
+from mmengine.optim import AmpOptimWrapper, BaseOptimWrapper
+from mmengine.runner.checkpoint import save_checkpoint
+from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
+
+from mmdino.engine.optim import LARS, PerParameterClipMixin
+from mmdino.models import DINO
+from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
+
+BLOCKS = ('TransformerEncoderLayer', 'Block', 'XCABlock',
+          'ClassAttentionBlock', 'Bottleneck')
+
+
+class OneFileMixin:
+    """Lets a strategy of MMEngine's write what DDP would, all or nothing."""
+
+    def save_checkpoint(self,
+                        filename: str,
+                        *,
+                        save_optimizer: bool = True,
+                        save_param_scheduler: bool = True,
+                        extra_ckpt: Optional[dict] = None,
+                        callback: Optional[Callable] = None) -> None:
+        """Gather on all ranks; the first one writes."""
+        checkpoint: Dict[str, Any] = dict(state_dict=self.model_state_dict())
+        if save_optimizer:
+            checkpoint['optimizer'] = self.optim_state_dict()
+        if save_param_scheduler and hasattr(self, 'param_schedulers'):
+            checkpoint['param_schedulers'] = self.scheduler_state_dict()
+        checkpoint.update(extra_ckpt or dict(meta={}))
+        checkpoint['meta'].update(seed=self.seed)
+        if callback is not None:
+            callback(checkpoint)
+        if is_main_process():
+            save_checkpoint(
+                checkpoint, filename, backend_args=dict(backend='atomic'))
+
+
+@STRATEGIES.register_module()
+class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
+    """MMEngine's FSDP for a :class:`DINO`, whose resume it mends.
+
+    The parts of the student and those of the teacher are units of their own,
+    cut alike: a rank then holds the same pieces of both, and the teacher
+    moves without a word between the ranks. The checkpoint is one file, that
+    of DDP: either resumes the other's.
+
+    Args:
+        blocks (Sequence[str]): Classes of the modules inside a backbone that
+            are units, too. Only one unit at a time is whole on a rank.
+        model_wrapper (dict, optional): Arguments of MMEngine's
+            ``MMFullyShardedDataParallel``.
+        **kwargs: The rest of MMEngine's strategy, such as ``sync_bn``.
+
+    Raises:
+        ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer
+            needs whole parameters.
+    """
+
+    def __init__(self,
+                 *,
+                 blocks: Sequence[str] = BLOCKS,
+                 model_wrapper: Optional[dict] = None,
+                 **kwargs) -> None:
+        sharding = (model_wrapper or {}).get('sharding_strategy', 'FULL_SHARD')
+        if sharding != 'FULL_SHARD':
+            raise ValueError(
+                f'mmdino.FSDPStrategy: sharding_strategy={sharding!r} leaves '
+                "the teacher and the student cut differently; use 'FULL_SHARD'"
+                ', or DDP where the weights fit on each GPU.')
+        self.blocks = set(blocks)
+        super().__init__(
+            model_wrapper=model_wrapper, state_dict_cfg='full', **kwargs)
+
+    def build_optim_wrapper(
+            self,
+            optim_wrapper: Union[BaseOptimWrapper, dict],
+            model: Optional[nn.Module] = None) -> BaseOptimWrapper:
+        """Group the parameters by their whole shapes, not those of pieces."""
+        kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
+        if issubclass(kind, AmpOptimWrapper):
+            optim_wrapper.setdefault('use_fsdp', True)
+        with FSDP.summon_full_params(model, writeback=False):
+            wrapper = super().build_optim_wrapper(optim_wrapper, model)
+            self._shapes = [
+                param.shape for group in wrapper.optimizer.param_groups
+                for param in group['params']
+            ]
+        if isinstance(wrapper.optimizer, LARS):
+            raise ValueError('mmdino.FSDPStrategy: LARS needs the norms of '
+                             'whole parameters; use AdamW or SGD, or DDP.')
+        if isinstance(wrapper, PerParameterClipMixin):
+            wrapper.is_sharded = True
+        return wrapper
+
+    def optim_state_dict(self) -> dict:
+        """That of all ranks, joined on the first: as without FSDP.
+
+        Torch's own knows no parameter without moments, as the last layer is
+        at first, and on a CPU gathers all kinds of them into one buffer.
+        """
+        own = self.optim_wrapper.state_dict()
+        whole = {}
+        for i, shape in enumerate(self._shapes):
+            pieces = all_gather_object(_on_cpu(own['state'].get(i, {})))
+            whole[i] = _join([p for p in pieces if p], shape)
+            if not (whole[i] and is_main_process()):
+                del whole[i]
+        return dict(own, state=whole)
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Take this rank's pieces.
+
+        MMEngine passes arguments in an order that torch gave up.
+        """
+        sizes = all_gather_object([p.numel() for p in self._params()])
+        starts = [sum(size) for size in zip(*sizes[:get_rank()])]
+        starts = starts or [0] * len(self._shapes)
+        own = {
+            i: {
+                kind: _cut(value, starts[i], sizes[get_rank()][i])
+                for kind, value in moments.items()
+            }
+            for i, moments in state_dict['state'].items()
+            if sizes[get_rank()][i]
+        }
+        self.optim_wrapper.load_state_dict(dict(state_dict, state=own))
+
+    def load_checkpoint(self, filename: str, **kwargs) -> dict:
+        """Read into the CPU's memory: no GPU may have room for all of it."""
+        return super().load_checkpoint(filename,
+                                       **dict(kwargs, map_location='cpu'))
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        model = self.convert_model(model)
+        units = _units(model, self.blocks)
+        defaults = dict(
+            type='MMFullyShardedDataParallel',
+            auto_wrap_policy=partial(
+                lambda_auto_wrap_policy, lambda_fn=units.__contains__))
+        if not torch.cuda.is_available():
+            defaults['device_id'] = torch.device('cpu')
+        self.model_wrapper = dict(defaults, **self.model_wrapper or {})
+        return super()._wrap_model(model)
+
+    def _params(self) -> List[Tensor]:
+        """The optimizer's, by number."""
+        groups = self.optim_wrapper.optimizer.param_groups
+        return [param for group in groups for param in group['params']]
+
+
+def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
+    """The parts of both networks, and in them the blocks and last layers."""
+    parts = [getattr(model, name) for name in model.teacher]
+    parts += model.teacher.values()
+    units = [
+        *parts, *(p.last_layer for p in parts if hasattr(p, 'last_layer'))
+    ]
+    units += [
+        module for part in parts for module in part.modules()
+        if type(module).__name__ in blocks
+    ]
+    return {unit for unit in units if [*unit.parameters()]}
+
+
+def _on_cpu(moments: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        kind: value.cpu() if isinstance(value, Tensor) else value
+        for kind, value in moments.items()
+    }
+
+
+def _join(pieces: List[Dict[str, Any]], shape: torch.Size) -> Dict[str, Any]:
+    """The moments of a parameter from the ranks' flat pieces of them."""
+    return {
+        kind:
+        torch.cat([p[kind] for p in pieces]).view(shape)
+        if _is_spread(value) else value
+        for kind, value in (pieces[0] if pieces else {}).items()
+    }
+
+
+def _cut(value: Any, start: int, size: int) -> Any:
+    """A rank's piece of a moment; a number, such as the step, stays whole."""
+    return value.flatten()[start:start + size] if _is_spread(value) else value
+
+
+def _is_spread(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0

@@ -1,0 +1,54 @@
+"""torch.compile for what takes most of the time."""
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdino.engine.hooks.access import dino_model
+from mmdino.models import DINO
+from mmdino.registry import HOOKS
+
+
+def compile_backbones(model: DINO, dynamic: bool = False, **options) -> None:
+    """Compile both backbones in place, a graph for each size of crops.
+
+    Names in checkpoints stay as they are.
+
+    Args:
+        model (DINO): Changed in place.
+        dynamic (bool): One graph for all sizes instead.
+        **options: Others of ``torch.compile``.
+    """
+    for backbone in (model.backbone, model.teacher.backbone):
+        backbone.compile(dynamic=dynamic, **options)
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Train with compiled backbones; validate and test without.
+
+    The first iterations compile, which takes minutes. MMEngine's setting
+    ``compile`` traces the whole training step instead, which torch cannot.
+
+    Args:
+        **options: Those of ``torch.compile``, such as ``mode`` or
+            ``fullgraph``.
+    """
+
+    def __init__(self, **options) -> None:
+        self.options = options
+
+    def before_train(self, runner: Runner) -> None:
+        """Compile at the first forward pass of each size."""
+        compile_backbones(dino_model(runner), **self.options)
+        runner.logger.info('Both backbones will be compiled: the first '
+                           'iterations take minutes.')
+
+    def before_val(self, runner: Runner) -> None:
+        """Run other sizes, and attention maps, as they are written."""
+        torch.compiler.set_stance('force_eager')
+
+    def after_val(self, runner: Runner) -> None:
+        """Back to the compiled graphs."""
+        torch.compiler.set_stance('default')
+
+    before_test, after_test = before_val, after_val

@@ -1,0 +1,216 @@
+"""What a run tells of itself: collapse, schedules, images, first figures."""
+import math
+from typing import Optional
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from mmdino.engine.hooks.access import dino_model, require_epochs
+from mmdino.registry import HOOKS
+
+# What the hook and the ablations' verdict read, means over some iterations.
+MONITORS = ('kl', 'teacher_entropy', 'largest_prototype', 'target_information')
+
+
+def diagnose(num_prototypes: int, kl: float, teacher_entropy: float,
+             largest_prototype: float,
+             target_information: float) -> Optional[str]:
+    """Name the collapse (Caron et al. 2021, Sec. 5.3), or None.
+
+    Args:
+        num_prototypes (int): K.
+        kl (float): Mean KL(teacher || student) in nats.
+        teacher_entropy (float): Mean entropy of the targets in nats.
+        largest_prototype (float): Mean share of the most used prototype.
+        target_information (float): Mutual information of image and
+            prototype in nats.
+
+    Returns:
+        str | None: What happened and what to change.
+    """
+    uniform = math.log(num_prototypes)
+    if teacher_entropy > 0.99 * uniform:
+        return (f'the output is uniform: teacher entropy {teacher_entropy:.3f}'
+                f' and loss {teacher_entropy + kl:.3f} are at ln K = '
+                f'{uniform:.3f}. Lower teacher_temp, or raise the learning '
+                'rate or the batch size.')
+    if largest_prototype > 0.9:
+        return (f'one prototype takes {largest_prototype:.0%} of the '
+                f'targets (teacher entropy {teacher_entropy:.3f}). Raise '
+                'teacher_temp or lower the learning rate; check that '
+                'CenteringHook is among the hooks.')
+    if target_information < 0.02:
+        return ('all images have the same target: it tells '
+                f'{target_information:.4f} nats about them (teacher entropy '
+                f'{teacher_entropy:.3f}, KL {kl:.3f}). Lower teacher_temp, '
+                'and check that CenteringHook is among the hooks.')
+    return None
+
+
+def summarize(verdict: Optional[str]) -> str:
+    """A verdict of :func:`diagnose` in few words, or ''."""
+    return (verdict or '').split(':')[0].split(' takes')[0]
+
+
+@HOOKS.register_module()
+class CollapseMonitorHook(Hook):
+    """Warn of a collapse when it is first seen.
+
+    Seen by the means of the last ``interval`` iterations.
+
+    Args:
+        interval (int): Iterations between two looks.
+        begin (int): Epochs before the first look: all outputs are uniform
+            at the start.
+
+    Raises:
+        KeyError: In the first iteration, if the loss does not return what
+            it reads.
+    """
+
+    def __init__(self, interval: int = 50, begin: int = 1) -> None:
+        self.interval = interval
+        self.begin = begin
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there are epochs."""
+        require_epochs(runner, self)
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Look at the means every ``interval`` iterations."""
+        lacking = [key for key in MONITORS if key not in outputs]
+        if lacking:
+            loss = type(dino_model(runner).loss_module).__name__
+            raise KeyError(
+                f'{loss} does not return {lacking}, which CollapseMonitorHook '
+                'reads: derive it from DINOLoss, or leave the hook out by '
+                "_base_.default_hooks.pop('collapse') in the config.")
+        if runner.epoch < self.begin or not self.every_n_train_iters(
+                runner, self.interval):
+            return
+        hub = runner.message_hub
+        means = {
+            key: hub.get_scalar(f'train/{key}').mean(self.interval)
+            for key in MONITORS
+        }
+        verdict = diagnose(dino_model(runner).head.out_dim, **means)
+        kind = summarize(verdict)
+        if verdict and hub.runtime_info.get('collapse') != kind:
+            runner.logger.warning(f'Iteration {runner.iter + 1}: {verdict}')
+        hub.update_info('collapse', kind)
+
+
+@HOOKS.register_module()
+class WeightDecayLogHook(Hook):
+    """Log the weight decay of the decayed parameters as ``weight_decay``."""
+
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: Optional[dict] = None) -> None:
+        """Log the value that this iteration's step uses."""
+        groups = runner.optim_wrapper.param_groups
+        runner.message_hub.update_scalar(
+            'train/weight_decay', max(g['weight_decay'] for g in groups))
+
+
+@HOOKS.register_module()
+class LogHistoryHook(Hook):
+    """Keep the last values of each logged figure in memory.
+
+    MMEngine keeps a million, copies all of them at every iteration and writes
+    them into every checkpoint. The log files have them anyway.
+
+    Args:
+        length (int): Values kept; up to twice as many between two cuts. A
+            log processor's window must not be longer.
+
+    Raises:
+        ValueError: If ``length`` is below 1.
+    """
+    priority = 'LOWEST'
+
+    def __init__(self, length: int = 10000) -> None:
+        if length < 1:
+            raise ValueError(
+                f'LogHistoryHook: length must be 1 or more, got {length}')
+        self.length = length
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Cut once in ``length`` iterations."""
+        if not self.every_n_train_iters(runner, self.length):
+            return
+        scalars = runner.message_hub.log_scalars
+        for name, buffer in scalars.items():
+            values, counts = buffer.data
+            scalars[name] = HistoryBuffer(values[-self.length:],
+                                          counts[-self.length:],
+                                          buffer.max_length)
+
+
+@HOOKS.register_module()
+class UnreadableImagesHook(Hook):
+    """Log the number after each epoch in which it has grown.
+
+    It is that of all workers and ranks.
+    """
+
+    def __init__(self) -> None:
+        self._known = 0
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Count the images that the data set has replaced."""
+        flags = _flags(runner.train_dataloader.dataset)
+        if flags is None:
+            return
+        flags = flags.to(torch.uint8)
+        all_reduce(flags, op='max')
+        count = int(flags.sum())
+        if count > self._known:
+            runner.logger.warning(
+                f'{count} of {len(flags)} images ({count / len(flags):.1%}) '
+                'could not be read so far and were replaced by others.')
+        self._known = count
+
+
+def _flags(dataset: Optional[Dataset]) -> Optional[torch.Tensor]:
+    """Those of a data set or of the one that it wraps."""
+    while dataset is not None and not hasattr(dataset, 'unreadable'):
+        dataset = getattr(dataset, 'dataset', None)
+    return None if dataset is None else dataset.unreadable
+
+
+@HOOKS.register_module()
+class ValidateFirstHook(Hook):
+    """Validate before the first iteration too, and say what training gave.
+
+    For trainings that start from loaded weights. One that is resumed was
+    validated when it started.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Validate the loaded weights."""
+        if runner.iter == 0 and runner.val_loop is not None:
+            runner.logger.info('Validating the weights as they were loaded')
+            runner.val_loop.run()
+
+    def after_train(self, runner: Runner) -> None:
+        """Print each metric at the start and at the end."""
+        logger = MMLogger.get_current_instance()
+        for name, scalars in runner.message_hub.log_scalars.items():
+            values = scalars.data[0]
+            if name.startswith('val/') and len(values) > 1:
+                logger.info(f'{name[4:]}: {values[0]:.2f} before, '
+                            f'{values[-1]:.2f} after')

@@ -1,0 +1,11 @@
+"""What lets a training run for weeks and lose nothing."""
+from mmdino.engine.longrun.checkpoints import (SafeCheckpointHook,
+                                               TeacherSnapshotHook)
+from mmdino.engine.longrun.loop import ResumableTrainLoop
+from mmdino.engine.longrun.non_finite import NonFiniteHook
+from mmdino.engine.longrun.signals import PreemptionHook
+
+__all__ = [
+    'NonFiniteHook', 'PreemptionHook', 'ResumableTrainLoop',
+    'SafeCheckpointHook', 'TeacherSnapshotHook'
+]

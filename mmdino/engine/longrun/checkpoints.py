@@ -1,0 +1,256 @@
+"""Checkpoints that a crash leaves whole, and the search for the last one."""
+import io
+import logging
+import os
+import os.path as osp
+import zipfile
+from pathlib import Path
+from typing import List, Optional, Union
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import save_checkpoint
+
+from mmdino.engine.hooks.access import dino_model, require_epochs, whole_state
+from mmdino.registry import HOOKS
+
+POINTER = 'last_checkpoint'  # MMEngine's file with the last one's path
+INTERRUPTED = 'interrupted.pth'
+NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
+
+
+@register_backend('atomic', force=True)
+class AtomicBackend(LocalBackend):
+    """Files that are either the old or the new ones, whenever power fails.
+
+    ``backend_args=dict(backend='atomic')`` selects it.
+    """
+
+    def put(self, obj: Union[bytes, io.BytesIO],
+            filepath: Union[str, Path]) -> None:
+        """Write a temporary file, sync it, give it the name.
+
+        Raises:
+            OSError: If it cannot be written, with the space that is left.
+        """
+        os.makedirs(osp.dirname(osp.abspath(filepath)), exist_ok=True)
+        data = obj.getvalue() if isinstance(obj, io.BytesIO) else obj
+        temporary = f'{filepath}.tmp'
+        try:
+            with open(temporary, 'wb') as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, filepath)
+        except OSError as error:
+            _remove_if_there(temporary)
+            raise _with_advice(error, str(filepath), len(data)) from error
+        _sync_folder(osp.dirname(osp.abspath(filepath)))
+
+    def put_text(self,
+                 obj: str,
+                 filepath: Union[str, Path],
+                 encoding: str = 'utf-8') -> None:
+        """Write text likewise."""
+        self.put(obj.encode(encoding), filepath)
+
+
+def point_to(work_dir: str, checkpoint: str) -> None:
+    """Note the last checkpoint, where MMEngine looks for it."""
+    AtomicBackend().put_text(checkpoint, osp.join(work_dir, POINTER))
+
+
+def find_last_good(work_dir: str) -> Optional[str]:
+    """The last checkpoint that can be read, or None without any file.
+
+    The one that the pointer names or, if that is damaged, the newest of the
+    others in the work dir.
+
+    Raises:
+        ValueError: If all that there are are damaged.
+    """
+    paths = sorted((p for name in NAMES for p in Path(work_dir).glob(name)),
+                   key=lambda path: path.stat().st_mtime_ns,
+                   reverse=True)
+    pointer = Path(work_dir, POINTER)
+    if pointer.exists():
+        named = Path(pointer.read_text().strip() or os.devnull)
+        # The work dir may have moved with its files.
+        named = named if named.exists() else Path(work_dir, named.name)
+        paths.insert(0, named)
+    paths = [path for path in paths if path.is_file()]
+    for path in paths:
+        if is_intact(path):
+            return str(path)
+        print_log(
+            f'{path} is damaged: looking for an older checkpoint.',
+            logger='current',
+            level=logging.WARNING)
+    if paths:
+        raise ValueError(f'All checkpoints in {work_dir} are damaged: remove '
+                         'them to start anew.')
+    return None
+
+
+def is_intact(path: Union[str, Path]) -> bool:
+    """Whether all of a file of ``torch.save`` is there, by its checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, OSError):
+        return False
+
+
+def _with_advice(error: OSError, path: str, size: int) -> OSError:
+    usage = os.statvfs(osp.dirname(osp.abspath(path)))
+    free = usage.f_bavail * usage.f_frsize
+    return OSError(
+        error.errno, f'{error.strerror}: {path} needs {size / 1e6:.1f} MB and '
+        f'{free / 1e6:.1f} MB are free. Earlier checkpoints are intact: make '
+        'room, or lower max_keep_ckpts, and continue with --resume')
+
+
+def _remove_if_there(path: str) -> None:
+    if osp.exists(path):
+        os.remove(path)
+
+
+def _sync_folder(folder: str) -> None:
+    """Let the new name survive a power failure, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's hook, made safe against a stop at any moment.
+
+    A checkpoint is written to a temporary file, synced and renamed, then
+    ``last_checkpoint`` follows, and only then the outdated one goes. One that
+    falls due between two steps of accumulated gradients waits for the next
+    step, since no checkpoint holds the gradients.
+
+    Args:
+        backend_args (dict, optional): Another way to write files, see
+            MMEngine's ``CheckpointHook``.
+        **kwargs: The rest of its arguments.
+    """
+
+    def __init__(self, backend_args: Optional[dict] = None, **kwargs) -> None:
+        super().__init__(
+            backend_args=backend_args or dict(backend='atomic'), **kwargs)
+        self._is_due = False
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Save what is due."""
+        if self._is_due and runner.optim_wrapper.should_update():
+            step = runner.epoch if self.by_epoch else runner.iter + 1
+            self._save_checkpoint_with_step(
+                runner, step, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        if runner.optim_wrapper.should_update():
+            super()._save_checkpoint(runner)
+        else:
+            self._is_due = True
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int,
+                                   meta: dict) -> None:
+        outdated = self._outdated(runner, step)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            # FlexibleRunner writes over epoch and iter by it.
+            by_epoch=self.by_epoch and not self._is_due,
+            backend_args=self.backend_args,
+            **self.args)
+        self._is_due = False
+        if is_main_process():
+            point_to(runner.work_dir, self.last_ckpt)
+            for path in outdated:
+                self._remove(path)
+
+    def _outdated(self, runner: Runner, step: int) -> List[str]:
+        """Checkpoints that go when that of ``step`` is written."""
+        if self.max_keep_ckpts <= 0:
+            return []
+        steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
+        self.keep_ckpt_ids = steps[-self.max_keep_ckpts:]
+        runner.message_hub.update_info('keep_ckpt_ids', self.keep_ckpt_ids)
+        return [
+            self.file_backend.join_path(self.out_dir,
+                                        self.filename_tmpl.format(s))
+            for s in steps[:-self.max_keep_ckpts]
+        ]
+
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # DeepSpeed's are folders
+            self.file_backend.rmtree(path)
+
+
+PARTS = ('teacher.backbone.', 'teacher.neck.')
+
+
+@HOOKS.register_module()
+class TeacherSnapshotHook(Hook):
+    """Write ``teacher_epoch_N.pth``, which stays: what evaluation reads.
+
+    It holds the teacher's backbone and neck under their names in a whole
+    checkpoint, so that tools, converters and transfer configs take either.
+    To resume from it is not possible; that is what the few whole ones are
+    for (``default_hooks.checkpoint.max_keep_ckpts``).
+
+    Args:
+        interval (int): Epochs between two.
+
+    Raises:
+        ValueError: If ``interval`` is below 1.
+    """
+    priority = 'VERY_LOW'  # with the checkpoints, after the teacher moved
+
+    def __init__(self, interval: int = 10) -> None:
+        if interval < 1:
+            raise ValueError('TeacherSnapshotHook: interval must be 1 or more,'
+                             f' got {interval}')
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there are epochs."""
+        require_epochs(runner, self)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Write one if it is due."""
+        if not self.every_n_epochs(runner, self.interval):
+            return
+        state = whole_state(dino_model(runner))
+        epoch = runner.epoch + 1
+        snapshot = dict(
+            meta=dict(epoch=epoch, iter=runner.iter),
+            state_dict={
+                k: v
+                for k, v in state.items() if k.startswith(PARTS)
+            })
+        if is_main_process():
+            save_checkpoint(
+                snapshot,
+                osp.join(runner.work_dir, f'teacher_epoch_{epoch}.pth'),
+                backend_args=dict(backend='atomic'))

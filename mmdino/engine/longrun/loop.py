@@ -1,0 +1,108 @@
+"""A train loop that can stop after any iteration and go on exactly."""
+import logging
+from typing import List
+
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmdino.registry import LOOPS
+from mmdino.utils.randomness import seed_all
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's epochs, from any iteration, with random numbers by time.
+
+    Those of an iteration (dropout, stochastic depth) follow from the seed,
+    the rank and the iteration, those of a sample from the seed, the epoch and
+    the index. A checkpoint of any iteration therefore continues bit by bit as
+    if nothing had happened, and the images that an interrupted epoch has had
+    are not loaded again.
+
+    Args:
+        runner: The runner.
+        dataloader (dict): Config of the DataLoader, with a ``sampler``.
+        **kwargs: The rest of ``EpochBasedTrainLoop``: ``max_epochs``,
+            ``val_begin``, ``val_interval``, ``dynamic_intervals``.
+
+    Raises:
+        TypeError: If ``dataloader`` is no config or has a batch sampler.
+        ValueError: If there is nothing to train: no epoch or no batch; or if
+            one process has fewer batches than another, which would wait.
+    """
+
+    def __init__(self, runner, dataloader: dict, **kwargs) -> None:
+        for name in ('max_epochs', 'val_interval'):
+            if kwargs.get(name, 1) < 1:
+                raise ValueError(f'train_cfg.{name} must be 1 or more, got '
+                                 f'{kwargs[name]}')
+        super().__init__(runner, _seeded(dataloader), **kwargs)
+        if not len(self.dataloader):
+            raise ValueError(
+                'train_dataloader gives no batch: '
+                f'{len(self.dataloader.sampler)} images on each process are '
+                'fewer than its batch_size and drop_last=True. Lower '
+                'batch_size.')
+        lengths = all_gather_object(len(self.dataloader))
+        if min(lengths) != max(lengths):
+            raise ValueError(
+                f'The processes have {lengths} batches an epoch: give '
+                'train_dataloader.sampler round_up=True or its batches '
+                'drop_last=True.')
+
+    def run(self) -> torch.nn.Module:
+        """Train from where the checkpoint left off."""
+        shared_seed: List[int] = [self.runner.seed]
+        broadcast_object_list(shared_seed)
+        self._seed = shared_seed[0]
+        self.dataloader.sampler.set_seed(self._seed)
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Iterate what is left of the epoch."""
+        sampler, start = self.dataloader.sampler, self._batches_done()
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        sampler.start = start * self.dataloader.batch_size
+        for idx, data_batch in enumerate(self.dataloader, start):
+            self.run_iter(idx, data_batch)
+        sampler.start = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Iterate one batch."""
+        seed_all(self._seed, get_rank(), self._iter)
+        super().run_iter(idx, data_batch)
+
+    def _batches_done(self) -> int:
+        """Batches that this epoch has already had."""
+        length = len(self.dataloader)
+        done = self._iter - self._epoch * length
+        if 0 <= done <= length:
+            return done
+        print_log(
+            f'The checkpoint is of iteration {self._iter} in epoch '
+            f'{self._epoch}, which now has {length} iterations: another batch '
+            'size, number of processes or data set. The epoch starts anew.',
+            logger='current',
+            level=logging.WARNING)
+        return 0
+
+
+def _seeded(dataloader: dict) -> dict:
+    """The config with the data set and the sampler wrapped."""
+    if not isinstance(dataloader, dict) or 'batch_sampler' in dataloader:
+        raise TypeError(
+            'ResumableTrainLoop needs train_dataloader as a config with a '
+            'sampler and without a batch_sampler, got '
+            f'{dataloader}. Use train_cfg.type="EpochBasedTrainLoop" for '
+            'others; it resumes at the start of an epoch.')
+    return dict(
+        dataloader,
+        dataset=dict(
+            type='mmdino.SeededDataset', dataset=dataloader['dataset']),
+        sampler=dict(
+            type='mmdino.SeededSampler', sampler=dataloader['sampler']))

@@ -1,0 +1,133 @@
+"""A training step as a file, and its repetition."""
+from contextlib import nullcontext
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
+from torch import Tensor, nn
+
+from mmdino.models import DINO
+from mmdino.registry import MODELS
+from mmdino.weights import load_checkpoint
+
+
+class Step:
+    """What a step needs to be repeated, noted as it goes.
+
+    Attributes:
+        loss (Tensor): The scalar that came out.
+    """
+
+    def begin(self, model: DINO) -> None:
+        """Before the forward pass."""
+        self._random = dict(cpu=torch.get_rng_state())
+        device = next(model.parameters()).device.type
+        if device == 'cuda':
+            self._random['cuda'] = torch.cuda.get_rng_state()
+        self._autocast = str(torch.get_autocast_dtype(device)).removeprefix(
+            'torch.') if torch.is_autocast_enabled(device) else None
+
+    def end(self, inputs: List[Tensor], loss: Tensor) -> None:
+        """After it."""
+        self._inputs = inputs
+        self.loss = loss.detach()
+
+    def save(self, path: str, cfg: Config, state: Dict[str, Tensor],
+             teacher_temp: float, iteration: int) -> None:
+        """Write the step with the model's state."""
+        torch.save(
+            dict(
+                model=cfg.to_dict()['model'],
+                imports=cfg.get('custom_imports', {}).get('imports', []),
+                iteration=iteration,
+                state_dict=state,
+                teacher_temp=teacher_temp,
+                inputs=self._inputs,
+                loss=self.loss,
+                autocast=self._autocast,
+                random_state=self._random), path)
+
+
+class Replay(NamedTuple):
+    """A repeated step."""
+    iteration: int
+    recorded_loss: float
+    loss: float
+    bad_inputs: List[int]  # views that are not finite
+    bad_parameters: List[str]
+    first_bad_module: Optional[str]  # in the order of the forward pass
+    bad_gradients: List[str]
+
+
+def replay(path: str, device: str = 'cpu') -> Replay:
+    """Repeat the forward and backward pass of a dump.
+
+    Args:
+        path: A file that :class:`NonFiniteHook` wrote. Nothing of it is run.
+        device: Where; only on the one it came from do random numbers and
+            rounding agree.
+    """
+    dump = load_checkpoint(path, device)
+    model = _build(dump, device)
+    bad_modules = _watch(model)
+    autocast = torch.autocast(
+        device.split(':')[0], getattr(
+            torch, dump['autocast'])) if dump['autocast'] else nullcontext()
+    _set_random_state(dump['random_state'], device)
+    with autocast:
+        loss = model(dump['inputs'], mode='loss')['loss']
+    loss.backward()
+    return Replay(
+        iteration=dump['iteration'],
+        recorded_loss=float(dump['loss']),
+        loss=float(loss),
+        bad_inputs=[
+            i for i, view in enumerate(dump['inputs'])
+            if not view.isfinite().all()
+        ],
+        bad_parameters=_bad(dict(model.named_parameters())),
+        first_bad_module=bad_modules[0] if bad_modules else None,
+        bad_gradients=_bad({
+            name: p.grad
+            for name, p in model.named_parameters() if p.grad is not None
+        }))
+
+
+def _build(dump: Dict[str, Any], device: str) -> DINO:
+    import_modules_from_strings(dump['imports'])
+    state = dump['state_dict']
+    model = MODELS.build(dump['model'])
+    wide = torch.float64 in {value.dtype for value in state.values()}
+    model.to(device, dtype=torch.float64 if wide else torch.float32)
+    model.load_state_dict(state)
+    model.centering.temperature = dump['teacher_temp']
+    model.train()
+    return model
+
+
+def _watch(model: nn.Module) -> List[str]:
+    """Names of the modules whose output is not finite, as they run."""
+    names = []
+
+    def note(name: str) -> Any:
+
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                names.append(name)
+
+        return hook
+
+    for name, module in model.named_modules():
+        module.register_forward_hook(note(name))
+    return names
+
+
+def _set_random_state(state: Dict[str, Tensor], device: str) -> None:
+    torch.set_rng_state(state['cpu'].cpu())
+    if device.startswith('cuda') and 'cuda' in state:
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def _bad(tensors: Dict[str, Tensor]) -> List[str]:
+    return [name for name, t in tensors.items() if not t.isfinite().all()]

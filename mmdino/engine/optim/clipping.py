@@ -1,0 +1,144 @@
+"""Gradient clipping parameter by parameter, as the authors' code does."""
+import logging
+from contextlib import contextmanager
+from typing import Iterator, List, Optional
+
+import torch
+import torch.nn as nn
+from mmengine.dist import all_reduce
+from mmengine.logging import print_log
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import Tensor
+
+from mmdino.registry import OPTIM_WRAPPERS
+
+
+@torch.no_grad()
+def clip_each_grad_norm_(grads: List[Tensor],
+                         max_norm: float,
+                         norms: Optional[List[Tensor]] = None) -> List[Tensor]:
+    """Scale each gradient by itself to an L2 norm of at most ``max_norm``.
+
+    The factor is max_norm / (norm + 1e-6), applied where it is below 1.
+
+    Args:
+        grads (list[Tensor]): Changed in place.
+        max_norm (float): Largest norm.
+        norms (list[Tensor], optional): The norms, where each gradient is but
+            a piece of a whole one.
+
+    Returns:
+        list[Tensor]: The norms before clipping, scalars.
+    """
+    norms = torch._foreach_norm(grads) if norms is None else norms
+    factors = torch._foreach_add(norms, 1e-6)
+    torch._foreach_reciprocal_(factors)
+    torch._foreach_mul_(factors, max_norm)
+    torch._foreach_clamp_max_(factors, 1.)
+    torch._foreach_mul_(grads, factors)
+    return norms
+
+
+@torch.no_grad()
+def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
+    """L2 norms of gradients of which every rank holds a piece or nothing."""
+    squares = torch.stack([
+        p.new_zeros(()) if p.grad is None else p.grad.norm().square()
+        for p in params
+    ])
+    all_reduce(squares)
+    return list(squares.sqrt())
+
+
+class PerParameterClipMixin:
+    """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
+
+    The norm of all gradients before clipping is logged as ``grad_norm``.
+
+    Attributes:
+        is_sharded (bool): Whether a rank holds pieces of the parameters, as
+            with FSDP, whose strategy sets it.
+
+    Raises:
+        ValueError: If ``max_norm`` is not positive.
+    """
+
+    is_sharded = False
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
+        if not max_norm > 0:
+            raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
+                             f'got {max_norm}; clip_grad=None clips nothing')
+
+    def _clip_grad(self) -> None:
+        params = [
+            p for group in self.optimizer.param_groups for p in group['params']
+        ]
+        whole = norms_of_pieces(params) if self.is_sharded else None
+        norms = whole and [
+            n for p, n in zip(params, whole) if p.grad is not None
+        ]
+        grads = [p.grad for p in params if p.grad is not None]
+        if grads:
+            norms = clip_each_grad_norm_(
+                grads, norms=norms, **self.clip_grad_kwargs)
+            self.message_hub.update_scalar('train/grad_norm',
+                                           torch.stack(whole or norms).norm())
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerParameterClipOptimWrapper(PerParameterClipMixin, OptimWrapper):
+    """MMEngine's ``OptimWrapper`` with per-parameter clipping."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerParameterClipAmpOptimWrapper(PerParameterClipMixin, AmpOptimWrapper):
+    """MMEngine's ``AmpOptimWrapper`` with per-parameter clipping.
+
+    Gradients are unscaled first.
+    """
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 rather than imitate it."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != 'cpu' or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerParameterClipBFloat16OptimWrapper(PerParameterClipMixin,
+                                           OptimWrapper):
+    """Per-parameter clipping, forward under autocast to bfloat16.
+
+    On GPUs and, unlike MMEngine's ``AmpOptimWrapper``, on CPUs. Warns where
+    the device has no units for it: there a step takes many times as long as
+    in float32.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._checked = False
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the model in mixed precision."""
+        device = next(model.parameters()).device
+        if not self._checked:
+            self._checked = True
+            _warn_without_units(device)
+        with super().optim_context(model), torch.autocast(
+                device.type, torch.bfloat16):
+            yield
+
+
+def _warn_without_units(device: torch.device) -> None:
+    if not has_bf16_units(device):
+        print_log(
+            f'This {device.type} has no units for bfloat16 and imitates it, '
+            'many times slower than float32: train with '
+            "type='PerParameterClipOptimWrapper'.",
+            logger='current',
+            level=logging.WARNING)

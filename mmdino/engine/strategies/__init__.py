@@ -1,4 +1,0 @@
-from .deepspeed import DeepSpeedOptimWrapper, DeepSpeedStrategy
-from .fsdp import FSDPStrategy
-
-__all__ = ['DeepSpeedOptimWrapper', 'DeepSpeedStrategy', 'FSDPStrategy']

@@ -1,0 +1,152 @@
+"""Accuracy of linear classifiers (arXiv 2104.14294, table 2, appendix)."""
+import logging
+import warnings
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmdino.evaluation.gallery import Gallery
+from mmdino.functional.low_shot import logistic_regression
+from mmdino.registry import METRICS
+from mmdino.utils.progress import track
+
+
+@METRICS.register_module()
+class LinearProbeAccuracy(BaseMetric):
+    """Top-1 and top-5 accuracy of every head and of the best, in percent.
+
+    Keys are ``linear/lr0.001_top1`` and the like for each learning rate, then
+    ``linear/best_top1``, ``linear/best_top5`` and ``linear/best_lr``. The
+    best head is that of the highest top-1, among equals of the first learning
+    rate: chosen on these very images, where the official protocol fixes it.
+    Top-5 is left out where there are fewer than 5 classes.
+
+    Args:
+        **kwargs: Those of BaseMetric.
+    """
+    default_prefix = 'linear'
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Note for each head whether its first and first 5 classes hit."""
+        for sample in data_samples:
+            if sample.get('gt_label') is None:
+                raise KeyError(
+                    'LinearProbeAccuracy found no `gt_label` in the sample '
+                    f'of {sample.get("img_path", "an image")}: the data set '
+                    'must have classes.')
+            truth = int(sample['gt_label'])
+            self.results.append({
+                lr: _hits(top, truth)
+                for lr, top in sample['top_classes'].items()
+            })
+
+    def compute_metrics(
+            self, results: List[Dict[float, List[bool]]]) -> Dict[str, float]:
+        """Accuracies in percent."""
+        if not results:
+            raise ValueError('LinearProbeAccuracy got no image: is the '
+                             'validation data set empty?')
+        accuracy = {
+            lr: _percent([result[lr] for result in results])
+            for lr in results[0]
+        }
+        best = max(accuracy, key=lambda lr: accuracy[lr]['top1'])
+        named = {f'lr{lr:g}': values for lr, values in accuracy.items()}
+        named['best'] = accuracy[best]
+        metrics = {
+            f'{name}_{key}': value
+            for name, values in named.items()
+            for key, value in values.items()
+        }
+        return dict(metrics, best_lr=best)
+
+
+def _hits(top: torch.Tensor, truth: int) -> List[bool]:
+    """Whether the first class is right and, of 5, whether any is."""
+    hits = (top == truth).tolist()
+    return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]
+
+
+def _percent(hits: List[List[bool]]) -> Dict[str, float]:
+    means = torch.tensor(hits, dtype=torch.float64).mean(dim=0) * 100
+    return dict(zip(('top1', 'top5'), means.tolist()))
+
+
+@METRICS.register_module()
+class LowShotAccuracy(BaseMetric):
+    """Accuracy of logistic regression on a gallery's features, in percent.
+
+    The gallery, from :class:`GalleryTestLoop`, is the images whose labels may
+    be seen, 1% or 10% of the training set; rank 0 holds all of it. Keys are
+    ``low_shot/c100_top1`` and the like, one for each C: choosing among them
+    by the queries is tuning on the test set. Top-5 is left out where there
+    are at most 5 classes.
+
+    Args:
+        C: Inverse strengths of the regularisation.
+        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
+            BaseMetric.
+    """
+    default_prefix = 'low_shot'
+
+    def __init__(self, C: Sequence[float] = (100., ), **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not C or min(C) <= 0:
+            raise ValueError(f'C must be positive numbers, got {C}.')
+        self.C = C
+        self.gallery: Optional[Tuple[Tensor, Tensor]] = None
+
+    def set_gallery(self, gallery: Gallery) -> None:
+        """Take the images with labels."""
+        if gallery.labels is None:
+            raise ValueError(
+                'LowShotAccuracy needs a label for every gallery image. Use a '
+                'gallery_dataloader with class sub-folders or annotations.')
+        self.gallery = gallery.whole()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Collect the queries' features and labels on the CPU."""
+        if self.gallery is None:
+            raise RuntimeError('LowShotAccuracy has no gallery. Set test_cfg='
+                               "dict(type='GalleryTestLoop', "
+                               'gallery_dataloader=...).')
+        for sample in data_samples:
+            if 'gt_label' not in sample:
+                raise KeyError('LowShotAccuracy found no `gt_label` in the '
+                               f'sample of {sample.get("img_path")}: the '
+                               'queries must have classes.')
+            self.results.append((sample['feature'].float().cpu().clone(),
+                                 int(sample['gt_label'])))
+
+    def compute_metrics(self, results: List[Tuple[Tensor,
+                                                  int]]) -> Dict[str, float]:
+        """Accuracies in percent, by ``c{C}_top1`` and ``c{C}_top5``."""
+        queries, truth = zip(*results)
+        queries, truth = torch.stack(queries), torch.tensor(truth)
+        metrics = {}
+        for C in track(self.C, 'Logistic regression'):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # it is said below
+                ranked, converged = logistic_regression(
+                    *self.gallery, queries, C)
+            if not converged:
+                print_log(
+                    f'The logistic regression with C = {C:g} has not '
+                    'converged: its accuracy may be too low.',
+                    logger='current',
+                    level=logging.WARNING)
+            hits = ranked == truth[:, None]
+            for rank in [1, 5] if ranked.shape[1] > 5 else [1]:
+                hit = hits[:, :rank].any(dim=1).double().mean()
+                metrics[f'c{C:g}_top{rank}'] = 100. * hit.item()
+        return metrics
+
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Score the collected queries, then let the gallery go."""
+        try:
+            return super().evaluate(size)
+        finally:
+            self.gallery = None

@@ -1,0 +1,186 @@
+"""J and F of DAVIS 2017, semi-supervised (arXiv 1704.00675), and its files."""
+import csv
+from pathlib import Path
+from typing import (Any, Dict, Iterable, List, NamedTuple, Optional, Sequence,
+                    Tuple)
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from PIL import Image
+
+from mmdino.functional.davis import (FrameStatistics, frame_statistics,
+                                     score_sequence)
+from mmdino.registry import HOOKS, METRICS
+
+
+class ObjectScores(NamedTuple):
+    """Both measures of an object, fractions."""
+    region: FrameStatistics
+    contour: FrameStatistics
+
+
+@METRICS.register_module()
+class DAVISMetric(BaseMetric):
+    """Mean, recall and decay of J and F over all objects, in percent.
+
+    The keys are ``davis/jf_mean``, the mean of the next and of
+    ``davis/f_mean``, and ``davis/{j,f}_{mean,recall,decay}``. Samples need
+    ``gt_masks`` and ``pred_masks`` (F, H, W) and ``sequence``.
+
+    After an evaluation ``objects`` holds, on the main process, the scores of
+    each object as SEQUENCE_NUMBER, the number from 1.
+
+    Args:
+        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
+            BaseMetric.
+    """
+    default_prefix = 'davis'
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.objects: Dict[str, ObjectScores] = {}
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score the objects of each sequence."""
+        for sample in data_samples:
+            for key, cause in (
+                ('pred_masks', 'use the model VideoSegmentationDINO'),
+                ('gt_masks', 'the data set must give masks and PackInputs '
+                 "must pack them (algorithm_keys=('first_mask', "
+                 "'gt_masks'))")):
+                if sample.get(key) is None:
+                    raise KeyError(
+                        f'DAVISMetric found no `{key}` in the sample of '
+                        f'{sample.get("sequence", "a sequence")}: {cause}.')
+            region, contour = score_sequence(
+                np.asarray(sample['pred_masks']),
+                np.asarray(sample['gt_masks']))
+            self.results.append((sample['sequence'], region, contour))
+
+    def compute_metrics(
+            self, results: List[Tuple[str, np.ndarray,
+                                      np.ndarray]]) -> Dict[str, float]:
+        """Means over all objects of all sequences, in percent."""
+        if not results:
+            raise ValueError('DAVISMetric got no sequence: is the data set '
+                             'empty?')
+        self.objects = {
+            f'{sequence}_{number}':
+            ObjectScores(frame_statistics(j), frame_statistics(f))
+            for sequence, region, contour in results
+            for number, (j, f) in enumerate(zip(region, contour), 1)
+        }
+        return {k: 100 * v for k, v in overall(self.objects).items()}
+
+
+def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
+    """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
+    means = np.mean([scores for scores in objects.values()], axis=0)
+    scores = {
+        f'{letter}_{name}': float(value)
+        for letter, row in zip('jf', means)
+        for name, value in zip(FrameStatistics._fields, row)
+    }
+    return dict(jf_mean=(scores['j_mean'] + scores['f_mean']) / 2, **scores)
+
+
+# The colours of the benchmark's annotations: those of PASCAL VOC, with 191
+# for 192, then greys.
+COLORS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128),
+          (128, 0, 128), (0, 128, 128), (128, 128, 128), (64, 0, 0),
+          (191, 0, 0), (64, 128, 0), (191, 128, 0), (64, 0, 128),
+          (191, 0, 128), (64, 128, 128), (191, 128, 128), (0, 64, 0),
+          (128, 64, 0), (0, 191, 0), (128, 191, 0), (0, 64, 128),
+          (128, 64, 128), *((i, i, i) for i in range(22, 256)))
+
+
+def save_masks(folder: Path, names: Sequence[str],
+               masks: Iterable[np.ndarray]) -> None:
+    """Write a palette PNG for each frame of a sequence.
+
+    Args:
+        folder (Path): Of the sequence; made if need be.
+        names (Sequence[str]): File names without extension, F.
+        masks (Iterable[np.ndarray]): F masks (H, W), uint8.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, mask in zip(names, masks):
+        image = Image.fromarray(mask)
+        image.putpalette(np.array(COLORS, np.uint8).tobytes())
+        image.save(folder / f'{name}.png')
+
+
+def save_tables(folder: Path, split: str, objects: Dict[str,
+                                                        ObjectScores]) -> None:
+    """Write the benchmark's two tables, as fractions.
+
+    ``global_results-SPLIT.csv`` has the means over all objects,
+    ``per-sequence_results-SPLIT.csv`` a row an object.
+
+    Args:
+        folder (Path): Made if need be.
+        split (str): Of the data set.
+        objects (dict[str, ObjectScores]): By SEQUENCE_NUMBER.
+    """
+    names = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall',
+             'F-Decay')
+    rows = [[name, *map(_format, (scores.region.mean, scores.contour.mean))]
+            for name, scores in objects.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f'global_results-{split}.csv', names,
+           [map(_format,
+                overall(objects).values())])
+    _write(folder / f'per-sequence_results-{split}.csv',
+           ('Sequence', 'J-Mean', 'F-Mean'), rows)
+
+
+def _format(value: float) -> str:
+    return f'{value:.3f}'
+
+
+def _write(path: Path, head: Sequence[str], rows: Iterable) -> None:
+    with open(path, 'w', newline='') as file:
+        csv.writer(file, lineterminator='\n').writerows([head, *rows])
+
+
+@HOOKS.register_module()
+class DAVISResultsHook(Hook):
+    """Write masks and tables below the work dir.
+
+    ``OUT_DIR/masks/SEQUENCE/00000.png`` and so on, the folder to give to the
+    benchmark's own scorer, and :class:`DAVISMetric`'s tables
+    ``OUT_DIR/global_results-SPLIT.csv`` and
+    ``OUT_DIR/per-sequence_results-SPLIT.csv``. They do not lie beside the
+    masks, since the benchmark's scorer would print tables it finds there
+    instead of scoring.
+
+    Args:
+        out_dir (str): Relative to the work dir.
+    """
+
+    def __init__(self, out_dir: str = 'davis') -> None:
+        self.out_dir = out_dir
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
+                        outputs: Sequence[DataSample]) -> None:
+        """Write the masks of each sequence."""
+        for sample in outputs:
+            save_masks(
+                Path(runner.work_dir, self.out_dir, 'masks', sample.sequence),
+                sample.frame_names, sample.pred_masks.numpy())
+
+    @master_only
+    def after_test_epoch(self,
+                         runner: Runner,
+                         metrics: Optional[Dict[str, float]] = None) -> None:
+        """Write the tables."""
+        folder = Path(runner.work_dir, self.out_dir)
+        for metric in runner.test_loop.evaluator.metrics:
+            if isinstance(metric, DAVISMetric):
+                save_tables(folder, metric.dataset_meta['split'],
+                            metric.objects)
+        runner.logger.info(f'Masks and tables of DAVIS are in {folder}')

@@ -1,0 +1,221 @@
+"""The configs of the suite's evaluations, for any network and data folder.
+
+An evaluation on a benchmark takes data, loop and measure from a config of
+``configs/`` and the network from the config of a pretraining run. The others
+are measured on that run's own test set against its own gallery.
+"""
+import copy
+import os
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+
+from mmdino.datasets.feature_rows import load_features
+from mmdino.functional.low_shot import balanced_split
+from mmdino.registry import DATASETS, MODELS
+from mmdino.utils.resources import resource
+
+CONFIGS = resource('configs') / 'eval'
+FINE_TUNING = resource('configs') / 'transfer' / 'mmpretrain'
+NETWORK = ('backbone', 'neck', 'head', 'centering', 'loss',
+           'data_preprocessor')
+# Learning rates of linear classifiers on other data than ImageNet: fewer
+# images, thus fewer steps.
+OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
+
+
+class Job(NamedTuple):
+    """What an evaluation is made from.
+
+    Attributes:
+        config: Of the pretraining run.
+        checkpoint: Of the network.
+        data: Folder of the benchmarks.
+        features: Folder with the features of the run's own data.
+    """
+    config: Config
+    checkpoint: str
+    data: Path
+    features: Path
+
+
+def benchmark(name: str) -> Callable[[Job], Config]:
+    """A config below ``configs/eval`` with the job's network and data."""
+
+    def prepare(job: Job) -> Config:
+        cfg = Config.fromfile(CONFIGS / name)
+        put_network(cfg, job.config)
+        return with_data(cfg, job.data)
+
+    return prepare
+
+
+def knn(job: Job) -> Config:
+    """k-NN of the saved features."""
+    cfg = Config.fromfile(CONFIGS / 'knn_features.py')
+    return _use_features(cfg, job.features)
+
+
+def low_shot(fraction: float) -> Callable[[Job], Config]:
+    """Logistic regression on a share of the saved gallery's labels."""
+
+    def prepare(job: Job) -> Config:
+        cfg = Config.fromfile(CONFIGS / 'low-shot_features.py')
+        _use_features(cfg, job.features)
+        gallery = cfg.test_cfg.gallery_dataloader.dataset
+        labels = load_features(gallery.path).labels
+        if labels is None:
+            raise ValueError(f'{gallery.path} has no labels.')
+        gallery.indices = balanced_split(labels.tolist(), fraction, seed=0)
+        return cfg
+
+    return prepare
+
+
+def linear(job: Job) -> Config:
+    """The linear probe, on ImageNet with the authors' augmentation.
+
+    On other data it sees the pictures as k-NN does, and has OWN_RATES.
+    """
+    cfg, depth = _linear_leaf(job.config.model)
+    put_network(cfg, job.config)
+    if depth:
+        cfg.model.features.n = min(cfg.model.features.n, depth)
+    cfg.model.checkpoint = job.checkpoint
+    cfg = with_data(cfg, job.data)
+    queries = job.config.test_dataloader.dataset
+    if queries.get('data_root') != cfg.val_dataloader.dataset.data_root:
+        gallery = job.config.test_cfg.gallery_dataloader.dataset
+        cfg.train_dataloader.dataset = gallery
+        cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = queries
+        cfg.model.num_classes = len(
+            DATASETS.build(gallery).metainfo['classes'])
+        cfg.model.learning_rates = OWN_RATES
+        cfg.train_cfg.update(val_interval=10)
+    else:
+        _crop_whole_patches(cfg,
+                            job.config.model.backbone.get('patch_size', 1))
+    return cfg
+
+
+def fine_tune(name: str) -> Callable[[Job], Config]:
+    """A fine-tuning config with the job's ViT."""
+
+    def prepare(job: Job) -> Config:
+        cfg = Config.fromfile(FINE_TUNING / f'finetune_vit-s16_{name}.py')
+        backbone = _build_empty(job.config.model)
+        if not hasattr(backbone, 'last_blocks'):
+            raise ValueError('the fine-tuning configs are for a ViT, not for '
+                             f'a {type(backbone).__name__}')
+        cfg.model.backbone = job.config.model.backbone
+        cfg.model.head.in_channels = backbone.embed_dims
+        cfg.model.checkpoint = job.checkpoint
+        return with_data(cfg, job.data)
+
+    return prepare
+
+
+def own_attention(job: Job) -> Config:
+    """Attention against the masks of the run's own test set."""
+    cfg = copy.deepcopy(job.config)
+    evaluators = cfg.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
+    if not wanted:
+        raise ValueError('the config tests no AttentionJaccard: its data have '
+                         'no masks')
+    cfg.test_evaluator = wanted
+    cfg.test_cfg = dict(type='mmengine.TestLoop')
+    return cfg
+
+
+def put_network(cfg: Config, config: Config) -> None:
+    """Give ``cfg.model`` the parts of another config that it has, and a neck.
+
+    ``model.type`` and what else a leaf says of its model stay.
+    """
+    for part in NETWORK:
+        if part in cfg.model or part == 'neck':
+            cfg.model.pop(part, None)
+            if part in config.model:
+                cfg.model[part] = config.model[part]
+
+
+def with_data(cfg: Config, folder: Path) -> Config:
+    """``cfg`` with every path below ``data/`` moved below ``folder``."""
+    moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
+    return Config(moved, filename=cfg.filename)
+
+
+def fit_machine(cfg: Config) -> None:
+    """Let no loader have more workers than there are cores."""
+    for loader in _loaders(cfg):
+        loader['num_workers'] = min(
+            loader.get('num_workers', 0), os.cpu_count())
+
+
+def lacking(cfg: Config) -> Optional[str]:
+    """What keeps the data sets of a config from being read, if anything.
+
+    Every data set is built and lists its files, which is when it names the
+    first one that is missing; no image is opened.
+    """
+    for loader in _loaders(cfg):
+        try:
+            DATASETS.build(loader['dataset'])
+        except (OSError, ValueError, RuntimeError) as error:
+            return str(error)
+    return None
+
+
+def _use_features(cfg: Config, folder: Path) -> Config:
+    cfg.test_dataloader.dataset.path = str(folder / 'queries.npz')
+    cfg.test_cfg.gallery_dataloader.dataset.path = str(folder / 'gallery.npz')
+    return cfg
+
+
+def _crop_whole_patches(cfg: Config, patch_size: int) -> None:
+    """Cut the probe's crops to the largest side that patches divide."""
+    train = cfg.train_dataloader.dataset.pipeline[1]
+    train.scale -= train.scale % patch_size
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        crop = loader.dataset.pipeline[2]
+        crop.crop_size -= crop.crop_size % patch_size
+
+
+def _linear_leaf(model: dict) -> Tuple[Config, Optional[int]]:
+    """The probe's config for a network, and its depth if that matters."""
+    backbone = _build_empty(model)
+    if not hasattr(backbone, 'last_blocks'):
+        return Config.fromfile(CONFIGS / 'linear_resnet50.py'), None
+    if backbone.embed_dims >= 768:
+        return Config.fromfile(CONFIGS / 'linear_vit-b16.py'), None
+    cfg = Config.fromfile(CONFIGS / 'linear_vit-s16.py')
+    return cfg, len(backbone.layers)
+
+
+def _build_empty(model: dict) -> torch.nn.Module:
+    """A config's backbone without memory for its weights."""
+    with torch.device('meta'):
+        return MODELS.build(model['backbone'])
+
+
+def _move(node: Any, folder: str) -> Any:
+    if isinstance(node, dict):
+        return {key: _move(value, folder) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_move(value, folder) for value in node)
+    if isinstance(node, str) and node.startswith('data/'):
+        return folder + node.removeprefix('data/')
+    return node
+
+
+def _loaders(cfg: Config) -> Iterator[dict]:
+    """The test loaders and those to train with, galleries included."""
+    for phase in ('train', 'val', 'test'):
+        for holder, key in ((cfg, f'{phase}_dataloader'),
+                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
+            if holder and holder.get(key):
+                yield holder[key]

@@ -1,0 +1,4 @@
+"""The arithmetic of losses and measures: tensors in, tensors out.
+
+It imports nothing of mmdino.
+"""

@@ -1,0 +1,71 @@
+"""From a teacher's logits to targets (arXiv 2104.14294, Eq. 4, appendix B).
+
+K prototypes; all axes but the last are the batch.
+"""
+
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+
+def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
+    """softmax((logits - center) / temp) over the K prototypes.
+
+    Args:
+        logits (Tensor): Teacher logits, shape (..., K).
+        center (Tensor): Shape (1, K).
+        temp (float): Teacher temperature; below the student's it sharpens.
+    """
+    return (logits - center).div_(temp).softmax(-1)
+
+
+def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
+    """exp(logits / temp) scaled so that all prototypes are used alike.
+
+    Each iteration gives every prototype the same sum over the batch, then
+    every image a sum of 1 over the prototypes; the latter holds exactly, the
+    former in the limit. As in SwAV (Caron et al. 2020, arXiv 2006.09882), on
+    the images of all ranks, and in logarithms: exp overflows at small
+    temperatures.
+
+    Args:
+        logits (Tensor): Shape (..., K); all but the last axis are the batch.
+        temp (float): Regularisation, the teacher temperature.
+        num_iters (int): Iterations.
+
+    Returns:
+        Tensor: Distributions over K, shape (..., K).
+    """
+    scores = logits.flatten(0, -2) / temp
+    for _ in range(num_iters):
+        scores = scores - all_rank_logsumexp(scores)
+        scores = scores.log_softmax(-1)
+    return scores.exp().view_as(logits)
+
+
+def batch_softmax(logits: Tensor, temp: float) -> Tensor:
+    """softmax(logits / temp) over the images, divided by its sum over K.
+
+    Sinkhorn-Knopp with a single iteration. The batch is that of all ranks.
+
+    Args:
+        logits (Tensor): Shape (..., K); all but the last axis are the batch.
+        temp (float): Teacher temperature.
+
+    Returns:
+        Tensor: Distributions over K, shape (..., K).
+    """
+    scores = logits.flatten(0, -2) / temp
+    log_shares = scores - all_rank_logsumexp(scores)
+    return log_shares.softmax(-1).view_as(logits)
+
+
+def all_rank_logsumexp(logits: Tensor) -> Tensor:
+    """log of the sum of exp over the rows (N, K) of all ranks, shape (K,).
+
+    The largest of all ranks is taken out first, so that nothing overflows.
+    """
+    largest = logits.amax(0)
+    all_reduce(largest, 'max')
+    total = (logits - largest).exp().sum(0)
+    all_reduce(total)
+    return largest + total.log()

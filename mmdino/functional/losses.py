@@ -1,0 +1,199 @@
+"""The losses between a student and a teacher's targets, as arithmetic.
+
+V student views, T teacher views, B images, N images of all ranks, K
+prototypes, D channels of the bottleneck.
+"""
+from typing import Any, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def dino_cross_entropy(student: Tensor, targets: Tensor,
+                       temp: float) -> Tensor:
+    r"""Cross-entropy over all pairs of different views.
+
+    .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \sum_k
+              q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
+
+    Args:
+        student (Tensor): Logits, p = softmax(logits / temp), shape (V, B, K).
+            The first T views are the teacher's views.
+        targets (Tensor): q, constants of shape (T, B, K), T <= V.
+        temp (float): Temperature of the student.
+
+    Returns:
+        Tensor: Scalar, the mean over images and over the T (V - 1) pairs. It
+        can be differentiated once.
+    """
+    return _CrossEntropy.apply(student, targets, temp)
+
+
+class _CrossEntropy(Function):
+    """Keeps the gradient alone, where autograd would keep all softmaxes."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, targets: Tensor,
+                temp: float) -> Tensor:
+        grad = torch.empty_like(student) if ctx.needs_input_grad[0] else None
+        loss = sum_cross_entropy(student, targets, temp, grad)
+        pairs = num_pairs(student, targets) * student.shape[1]
+        if grad is not None:
+            ctx.save_for_backward(grad)
+            ctx.pairs = pairs
+        return loss / pairs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tuple[Tensor, None, None]:
+        grad, = ctx.saved_tensors
+        return grad.mul_(grad_output / ctx.pairs), None, None
+
+
+def sum_cross_entropy(student: Tensor,
+                      targets: Tensor,
+                      temp: float,
+                      grad: Optional[Tensor] = None) -> Tensor:
+    """Cross-entropy summed over images and pairs, one view at a time.
+
+    The targets of a view are summed before the product with its log p. A
+    teacher view's own target is left out rather than subtracted again.
+
+    Args:
+        student (Tensor): Logits, shape (V, B, K).
+        targets (Tensor): q, shape (T, B, K).
+        temp (float): Temperature of the student.
+        grad (Tensor, optional): Shape (V, B, K), filled with the gradient
+            with respect to the logits.
+
+    Returns:
+        Tensor: Scalar.
+    """
+    every = targets.sum(0)
+    loss = student.new_zeros(())
+    for view, logits in enumerate(student):
+        wanted = every
+        if view < len(targets):
+            wanted = torch.cat([targets[:view], targets[view + 1:]]).sum(0)
+        log_probs = (logits / temp).log_softmax(-1)
+        loss -= torch.linalg.vecdot(wanted, log_probs).sum()
+        if grad is not None:
+            weight = wanted.sum(-1, keepdim=True) / temp
+            torch.exp(log_probs, out=grad[view])
+            grad[view].mul_(weight).sub_(wanted, alpha=1 / temp)
+    return loss
+
+
+def num_pairs(student: Tensor, targets: Tensor) -> int:
+    """How many pairs of different views there are."""
+    return len(targets) * (len(student) - 1)
+
+
+def entropy(probs: Tensor) -> Tensor:
+    """Mean entropy in nats of distributions (..., K) along the last axis."""
+    return torch.special.entr(probs).sum(-1).mean()
+
+
+def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
+                          temp: float, images_per_chunk: int) -> Tensor:
+    """:func:`dino_cross_entropy` of the logits ``vectors @ weight.T``.
+
+    The logits (V, B, K) never exist at once: those of a chunk are made,
+    compared and turned into gradients of the vectors and the weight before
+    the next one's.
+
+    Args:
+        vectors (Tensor): Output of the bottleneck, shape (V, B, D).
+        weight (Tensor): Of the last layer, shape (K, D).
+        targets (Tensor): Constants of shape (T, B, K), T <= V.
+        temp (float): Temperature of the student.
+        images_per_chunk (int): Images whose logits exist at once.
+
+    Returns:
+        Tensor: Scalar. It can be differentiated once.
+    """
+    return _ChunkedCrossEntropy.apply(vectors, weight, targets, temp,
+                                      images_per_chunk)
+
+
+class _ChunkedCrossEntropy(Function):
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, weight: Tensor, targets: Tensor,
+                temp: float, images_per_chunk: int) -> Tensor:
+        loss = vectors.new_zeros(())
+        grads = torch.empty_like(vectors), torch.zeros_like(weight)
+        ctx.pairs = num_pairs(vectors, targets) * vectors.shape[1]
+        for start in range(0, vectors.shape[1], images_per_chunk):
+            chunk = slice(start, start + images_per_chunk)
+            logits = vectors[:, chunk] @ weight.t()
+            grad = torch.empty_like(logits)
+            loss += sum_cross_entropy(logits, targets[:, chunk], temp, grad)
+            grads[0][:, chunk] = grad @ weight
+            grads[1].addmm_(
+                grad.flatten(0, 1).t(), vectors[:, chunk].flatten(0, 1))
+        ctx.save_for_backward(*grads)
+        return loss / ctx.pairs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
+        scale = grad_output / ctx.pairs
+        vectors, weight = (grad.mul_(scale) for grad in ctx.saved_tensors)
+        return vectors, weight, None, None, None
+
+
+def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
+    r"""Squared Euclidean distance over all pairs of different views.
+
+    .. math:: \frac{1}{|P|B} \sum_{(t,s) \in P} \sum_b \|q_{tb} - p_{sb}\|^2,
+              \quad P = \{(t, s): t \ne s\}
+
+    Args:
+        student_probs (Tensor): p, shape (V, B, K). The first T views are the
+            teacher's views.
+        targets (Tensor): q, shape (T, B, K), T <= V.
+
+    Returns:
+        Tensor: Scalar in [0, 2], the mean over images and over pairs.
+    """
+    total = sum((torch.cat([student_probs[:t], student_probs[t + 1:]]) -
+                 target).square().sum() for t, target in enumerate(targets))
+    pairs = num_pairs(student_probs, targets)
+    return total / (pairs * student_probs.shape[1])
+
+
+def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
+    r"""InfoNCE over all pairs of different views.
+
+    .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \log
+              \frac{\exp(q_{tb} \cdot z_{sb})}
+                   {\sum_n \exp(q_{tn} \cdot z_{sb})},
+              \quad P = \{(t, s): t \ne s\}
+
+    van den Oord et al. 2018 (arXiv 1807.03748, Eq. 4). As q sums to 1, its
+    product with z is minus the cross-entropy with softmax(z), up to what
+    cancels: it is DINO's loss, compared with that of other images' targets.
+
+    Args:
+        student (Tensor): z, logits by the temperature, shape (V, B, K). The
+            first T views are the teacher's views.
+        targets (Tensor): q of all ranks, shape (T, N, K), T <= V.
+        first (int): Place of the first of the B images among the N.
+
+    Returns:
+        Tensor: Scalar, the mean over images and over pairs.
+    """
+    similarities = torch.einsum('vbk,tnk->tvbn', student, targets)
+    positives = similarities.log_softmax(-1).diagonal(first, -2, -1).mean(-1)
+    same_view = torch.eye(
+        *positives.shape, dtype=torch.bool, device=student.device)
+    total = -positives.masked_fill(same_view, 0).sum()
+    return total / num_pairs(student, targets)

@@ -1,0 +1,237 @@
+"""Rankings, their average precision, and the features that are ranked.
+
+The measures of revisited Oxford and Paris (Radenovic et al. 2018,
+arXiv 1803.11285) and of Copydays (Jegou et al. 2008, the Holidays package);
+pooling and whitening as in arXiv 2104.14294, section 4.2.1.
+
+Letters: G gallery images, P positives of a query, Q queries, N images, D
+features.
+"""
+from typing import Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# what a query's annotation counts as: (positives, junk)
+PROTOCOLS: Dict[str, Tuple[Tuple[str, ...], Tuple[str, ...]]] = dict(
+    medium=(('easy', 'hard'), ('junk', )), hard=(('hard', ), ('junk', 'easy')))
+
+
+def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
+    """Sort the gallery by falling cosine similarity to a query.
+
+    Args:
+        query: (D,) feature, of any length above 0.
+        gallery: (G, D) features, normalised already.
+
+    Returns:
+        (G,) places in the gallery; equal similarities keep its order.
+    """
+    similarity = gallery @ F.normalize(query, dim=0)
+    return similarity.argsort(descending=True, stable=True).cpu().numpy()
+
+
+def positive_ranks(order: np.ndarray,
+                   positives: Iterable[int],
+                   junk: Optional[Iterable[int]] = None) -> np.ndarray:
+    """Ranks of the positives in a ranking from which junk is taken out.
+
+    Args:
+        order: (G,) places in the gallery, the most similar first.
+        positives: Places of the positives, P of them.
+        junk: Places of images that are as if they were not there; by default
+            none.
+
+    Returns:
+        (P,) ranks from 0, rising; fewer if the order lacks some.
+    """
+    if junk is not None:
+        order = order[~np.isin(order, _integers(junk))]
+    return np.flatnonzero(np.isin(order, _integers(positives)))
+
+
+def average_precision(ranks: Sequence[int], num_positives: int) -> float:
+    """Area under the precision-recall curve, by the trapezoid rule.
+
+    With the j-th of the found positives (j from 0) at rank r_j the curve goes
+    from precision j / r_j (1 at rank 0) to (j + 1) / (r_j + 1), over a step of
+    recall of 1 / P. This is compute_ap of revisitop and
+    score_ap_from_ranks_1 of the Holidays package.
+
+    Args:
+        ranks: Ranks from 0 of the positives that were found, rising.
+        num_positives: P, of those that exist; what is not found adds nothing.
+
+    Returns:
+        A fraction; NaN for a query without positives.
+    """
+    if not num_positives:
+        return float('nan')
+    ranks = np.asarray(ranks, dtype=np.float64)
+    found = np.arange(len(ranks))
+    before = np.where(ranks > 0, found / np.maximum(ranks, 1), 1.)
+    after = (found + 1) / (ranks + 1)
+    return float((before + after).sum() / 2 / num_positives)
+
+
+def precision_at(ranks: Sequence[int], k: int) -> float:
+    """Share of positives among the first k images, as revisitop counts it.
+
+    Where the last positive comes before place k, the images after it are not
+    counted against the ranking: k becomes that place.
+
+    Args:
+        ranks: Ranks from 0 of all positives.
+        k: Number of images looked at.
+
+    Returns:
+        A fraction; NaN for a query without positives.
+    """
+    if not len(ranks):
+        return float('nan')
+    places = np.asarray(ranks) + 1
+    k = min(int(places.max()), k)
+    return float((places <= k).sum() / k)
+
+
+def score_query(order: np.ndarray, annotation: Dict[str, Sequence[int]],
+                ks: Sequence[int]) -> Dict[str, float]:
+    """Score a ranking by each protocol of revisited Oxford and Paris.
+
+    Args:
+        order: (G,) places in the gallery, the most similar first.
+        annotation: Places of the ``easy``, ``hard`` and ``junk`` images.
+        ks: Where to measure the precision.
+
+    Returns:
+        Fractions by ``{protocol}_map`` and ``{protocol}_mp{k}``; NaN where
+        the query has no positive.
+    """
+    scores = {}
+    for name, (positive, junk) in PROTOCOLS.items():
+        positives = _join(annotation, positive)
+        ranks = positive_ranks(order, positives, _join(annotation, junk))
+        scores[f'{name}_map'] = average_precision(ranks, len(positives))
+        for k in ks:
+            scores[f'{name}_mp{k}'] = precision_at(ranks, k)
+    return scores
+
+
+def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
+    """Mean of each score over the queries in which it is not NaN.
+
+    A score that no query has is NaN.
+    """
+    table = torch.tensor([list(scores.values()) for scores in queries],
+                         dtype=torch.float64)
+    return dict(zip(queries[0], table.nanmean(dim=0).tolist()))
+
+
+def _join(annotation: Dict[str, Sequence[int]],
+          keys: Iterable[str]) -> np.ndarray:
+    return np.concatenate([_integers(annotation[key]) for key in keys])
+
+
+def _integers(places: Iterable[int]) -> np.ndarray:
+    return np.asarray(places, dtype=np.int64).reshape(-1)
+
+
+class Whitening(NamedTuple):
+    """x -> projection (x - mean).
+
+    Attributes:
+        mean: (D,) float64, of the features it was learnt on.
+        projection: (D, D) float64, its rows by falling eigenvalue.
+    """
+    mean: Tensor
+    projection: Tensor
+
+
+def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
+    """Learn from features what makes their second moment the identity.
+
+    As in the authors' code the mean is subtracted when the whitening is
+    applied, while the covariance it is learnt from is not centred:
+    C = sum x x^T / N = V diag(e) V^T gives the projection
+    diag(e)^(-1/2) V^T, hence projection C projection^T = I.
+
+    Eigenvalues below ``floor`` times the largest are raised to that, so that
+    directions that the images do not show, as with N < D, are not blown up.
+
+    Args:
+        features: (N, D).
+        floor: Smallest eigenvalue as a fraction of the largest.
+
+    Raises:
+        ValueError: If there is no image, or all features are 0 or one is not
+            finite.
+    """
+    features = features.double()
+    if not len(features) or not features.any():
+        raise ValueError(
+            'Whitening needs features to learn from, got '
+            f'{tuple(features.shape)}' +
+            (', all of them 0.' if len(features) else ': no image.'))
+    if not features.isfinite().all():
+        raise ValueError('Whitening got features that are not finite: look '
+                         'at the checkpoint.')
+    values, vectors = torch.linalg.eigh(features.t() @ features /
+                                        len(features))
+    values = values.clamp(min=floor * values.max()).flip(0)
+    projection = vectors.flip(1).t() / values.sqrt()[:, None]
+    return Whitening(features.mean(dim=0), projection)
+
+
+def whiten(features: Tensor, whitening: Whitening) -> Tensor:
+    """Apply a whitening to features (N, D); float64."""
+    centered = features.double() - whitening.mean
+    return centered @ whitening.projection.t()
+
+
+def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
+    """Generalised mean of tokens: mean(max(x, floor)^p)^(1/p).
+
+    Radenovic et al. 2018 (arXiv 1711.02512, section 3.2); 1 is the mean, a
+    large power the maximum.
+
+    Args:
+        tokens: (B, N, D).
+        power: p.
+        floor: What smaller, also negative, numbers are raised to.
+
+    Returns:
+        (B, D), float32 at least.
+    """
+    tokens = tokens.clamp(min=floor)
+    if tokens.dtype in (torch.float16, torch.bfloat16):
+        tokens = tokens.float()
+    return tokens.pow(power).mean(dim=1).pow(1 / power)
+
+
+def rescale(images: Tensor, scale: float) -> Tensor:
+    """Resize images (B, C, H, W) bilinearly; 1 leaves them as they are."""
+    if scale == 1:
+        return images
+    return F.interpolate(
+        images, scale_factor=scale, mode='bilinear', align_corners=False)
+
+
+def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
+    """Leave out what fills no patch, at the right and at the bottom.
+
+    Args:
+        images: (B, C, H, W).
+        divisor: Height and width of a patch in pixels.
+
+    Raises:
+        ValueError: If an image is smaller than a patch.
+    """
+    height, width = (s // divisor * divisor for s in images.shape[-2:])
+    if not height or not width:
+        raise ValueError(
+            f'An image of {images.shape[-2]} x {images.shape[-1]} px (height '
+            f'x width) holds no patch of {divisor} px: use larger images or '
+            'larger scales.')
+    return images[..., :height, :width]

@@ -1,0 +1,180 @@
+"""What turns a teacher's logits into targets and keeps it from collapsing.
+
+T teacher views, B images, K prototypes.
+"""
+from typing import Callable, Optional
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdino.functional.centering import (batch_softmax, mean_centering,
+                                         sinkhorn_knopp)
+from mmdino.functional.losses import at_least_float32
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class MeanCentering(BaseModule):
+    """Teacher logits to targets with a running mean as the centre.
+
+    ``forward`` uses the centre as it stands and collects the batch's logits;
+    :meth:`update` moves the centre. :class:`CenteringHook` calls it once an
+    optimizer step, and sets :attr:`temperature`.
+
+    Args:
+        out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
+            the head.
+        momentum (float): m of Eq. 4, in [0, 1).
+
+    Attributes:
+        center (Tensor): Shape (1, K), in float32 at least, whatever precision
+            the model is cast to.
+        temperature (float): Teacher temperature.
+    """
+
+    def __init__(self,
+                 out_dim: int,
+                 momentum: float = 0.9,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                f'MeanCentering: momentum must be in [0, 1), got {momentum}')
+        self.momentum = momentum
+        self.temperature = 0.04
+        self.register_buffer('center', torch.zeros(1, out_dim))
+        self._reset()
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
+        logits = logits.to(self.center.dtype)
+        if self.training:
+            self._sum = self._sum + logits.sum((0, 1))
+            self._count += logits.shape[0] * logits.shape[1]
+        return mean_centering(logits, self.center, self.temperature)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the centre by the logits of all ranks since the last update.
+
+        Does nothing when none were collected.
+        """
+        if not self._count:
+            return
+        total = torch.cat([self._sum, self._sum.new_tensor([self._count])])
+        all_reduce(total)
+        mean = total[:-1] / total[-1]
+        self.center.lerp_(mean, 1 - self.momentum)
+        self._reset()
+
+    def discard(self) -> None:
+        """Forget what was collected: the step is skipped."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sum = self.center.new_zeros(self.center.shape[-1])
+        self._count = 0
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'MeanCentering':
+        """Move or cast, but never below float32."""
+        before = self.center
+        super()._apply(fn, recurse)
+        wide = torch.promote_types(self.center.dtype, torch.float32)
+        if wide != self.center.dtype:
+            self.center = before.to(self.center.device, wide)
+        self._reset()
+        return self
+
+
+class StatelessCentering(BaseModule):
+    """From teacher logits to targets, by this batch alone.
+
+    Subclasses give ``forward``, from logits (T, B, K) to distributions of the
+    same shape over the K prototypes.
+
+    Args:
+        out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
+            the head, for every guard.
+
+    Attributes:
+        temperature (float): Teacher temperature, set by
+            :class:`CenteringHook`.
+    """
+
+    def __init__(self, out_dim: int, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.out_dim = out_dim
+        self.temperature = 0.04
+
+    def update(self) -> None:
+        """Nothing moves after a step."""
+
+    def discard(self) -> None:
+        """Nothing was collected."""
+
+    def extra_repr(self) -> str:
+        return f'out_dim={self.out_dim}'
+
+
+@MODELS.register_module()
+class SinkhornKnopp(StatelessCentering):
+    """Targets that use all prototypes alike, in the place of a centre.
+
+    The batch is both teacher views of all images on all ranks, which need the
+    same K only.
+
+    Args:
+        out_dim (int): Number of prototypes K.
+        num_iters (int): Iterations, 1 or more.
+
+    Raises:
+        ValueError: If ``num_iters`` is below 1.
+    """
+
+    def __init__(self,
+                 out_dim: int,
+                 num_iters: int = 3,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(out_dim, init_cfg)
+        if num_iters < 1:
+            raise ValueError('SinkhornKnopp: num_iters must be >= 1, got '
+                             f'{num_iters}')
+        self.num_iters = num_iters
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
+        return sinkhorn_knopp(
+            at_least_float32(logits), self.temperature, self.num_iters)
+
+
+@MODELS.register_module()
+class BatchSoftmax(StatelessCentering):
+    """Each prototype's share of the batch as targets.
+
+    The batch is both teacher views of all images on all ranks.
+
+    Args:
+        out_dim (int): Number of prototypes K.
+    """
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
+        return batch_softmax(at_least_float32(logits), self.temperature)
+
+
+@MODELS.register_module()
+class NoCentering(StatelessCentering):
+    """softmax(logits / temperature): nothing keeps all images apart.
+
+    Args:
+        out_dim (int): Number of prototypes K.
+    """
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
+        return (at_least_float32(logits) / self.temperature).softmax(-1)

@@ -1,0 +1,116 @@
+"""Video object segmentation with DINO's patch tokens, without training.
+
+Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5. F frames of
+(H, W) pixels, C channels, D features; (h, w) the patch grid.
+"""
+from collections import deque
+from typing import List
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from mmdino.functional.label_propagation import (labels_to_mask,
+                                                 mask_to_labels,
+                                                 propagate_labels)
+from mmdino.models.dino import DINO
+from mmdino.registry import MODELS
+from mmdino.utils.progress import track
+
+
+@MODELS.register_module()
+class VideoSegmentationDINO(DINO):
+    """DINO whose ``predict`` follows the objects of a video's first frame.
+
+    The teacher's patch tokens, of the last block through the final norm, are
+    compared with those of the first and of the preceding frames, and labels
+    follow the similarity (:func:`propagate_labels`). Checkpoints are DINO's.
+
+    Args:
+        num_context (int): Preceding frames to look at beside the first.
+        radius (int): How far an object may move from any of them, in patches
+            to each side.
+        topk (int): Patches of the context that a patch listens to.
+        temperature (float): Of the cosine similarities.
+        **kwargs: As :class:`DINO`'s.
+
+    Raises:
+        ValueError: If the backbone gives no patch tokens, or a number is out
+            of its range.
+    """
+
+    def __init__(self,
+                 num_context: int = 7,
+                 radius: int = 12,
+                 topk: int = 5,
+                 temperature: float = 0.1,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not hasattr(self.backbone, 'last_blocks'):
+            raise ValueError(
+                'VideoSegmentationDINO needs a backbone with the method '
+                'last_blocks, such as mmdino.VisionTransformer; '
+                f'{type(self.backbone).__name__} has none.')
+        if min(num_context, radius) < 0 or topk < 1 or temperature <= 0:
+            raise ValueError(
+                'VideoSegmentationDINO needs num_context >= 0, radius >= 0, '
+                f'topk >= 1 and temperature > 0, got {num_context}, {radius}, '
+                f'{topk} and {temperature}.')
+        self.num_context = num_context
+        self.radius = radius
+        self.topk = topk
+        self.temperature = temperature
+
+    @torch.no_grad()
+    def predict(self, inputs: List[Tensor],
+                data_samples: List[DataSample]) -> List[DataSample]:
+        """Write the masks of all frames into the data samples.
+
+        Args:
+            inputs (list[Tensor]): Videos, each (F, C, H, W).
+            data_samples (list[DataSample]): One a video, with ``first_mask``
+                (H', W'), uint8: 0 background, then the objects.
+
+        Returns:
+            list[DataSample]: The same, with ``pred_masks`` (F, H', W'),
+            uint8, on the CPU; the first is ``first_mask``.
+        """
+        for frames, sample in zip(inputs, data_samples):
+            mask = torch.as_tensor(sample.first_mask).cpu()
+            name = f'Video {sample.get("sequence", "")}'.strip()
+            sample.set_field(
+                self.segment(frames, mask, name), 'pred_masks', dtype=Tensor)
+        return data_samples
+
+    def segment(self, frames: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Follow the objects of the first frame's mask.
+
+        Args:
+            frames (Tensor): Shape (F, C, H, W).
+            mask (Tensor): Shape (H', W'), uint8.
+            name (str): What the lines of progress start with.
+
+        Returns:
+            Tensor: Shape (F, H', W'), uint8, on the CPU.
+        """
+        features = self._patch_features(frames[0])
+        labels = mask_to_labels(mask, features.shape[:2], int(mask.max()))
+        labels = labels.to(features.device)
+        first, recent = (features, labels), deque(maxlen=self.num_context)
+        masks = [mask]
+        for frame in track(frames[1:], name):
+            features = self._patch_features(frame)
+            sources, source_labels = map(torch.stack, zip(first, *recent))
+            labels = propagate_labels(features, sources, source_labels,
+                                      self.radius, self.topk, self.temperature)
+            recent.append((features, labels))
+            masks.append(labels_to_mask(labels, frame.shape[-2:], mask.shape))
+        return torch.stack(masks)
+
+    def _patch_features(self, frame: Tensor) -> Tensor:
+        """Unit features (h, w, D) of a frame (C, H, W)."""
+        backbone = self.teacher.backbone
+        tokens = backbone.last_blocks(frame[None])[0][0, 1:]
+        width = frame.shape[-1] // backbone.patch_size
+        return F.normalize(tokens.float(), dim=-1).unflatten(0, (-1, width))

@@ -1,0 +1,1 @@
+"""Pictures of attention, neighbours, classes and runs."""

@@ -1,0 +1,142 @@
+"""Pictures of ablations: how runs collapsed or not, and their accuracies.
+
+Figure 7 of arXiv 2104.14294.
+"""
+import math
+from pathlib import Path
+from statistics import fmean
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from mmdino.pictures.curves import read_scalars
+
+PANELS = (('teacher_entropy', 'Teacher entropy', 'entropy (nats)'),
+          ('kl', 'KL(teacher ‖ student)', 'divergence (nats)'),
+          ('target_information', 'What a target tells about its image',
+           'mutual information (nats)'))
+
+
+def find_prototypes(run: Union[str, Path]) -> Optional[int]:
+    """K of a run, from the config that MMEngine keeps in its work dir."""
+    for path in sorted(Path(run).glob('*.py')):
+        model = Config.fromfile(path).get('model') or {}
+        if 'out_dim' in model.get('head', {}):
+            return model['head']['out_dim']
+    return None
+
+
+def draw_collapse(runs: Dict[str, Union[str, Path]],
+                  out: Optional[Union[str, Path]] = None) -> Figure:
+    """Draw what shows a collapse, a colour a run.
+
+    Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
+    same target, on one prototype or on all alike. So has any other entropy
+    with an information of 0.
+
+    Args:
+        runs: Work dirs, or their ``scalars.json``, by the names to show.
+        out: Where to save the picture.
+
+    Raises:
+        FileNotFoundError: If a run has no log.
+        ValueError: If a log lacks one of the figures.
+    """
+    if not runs:
+        raise ValueError('draw_collapse got no run.')
+    figure = Figure(figsize=(13, 4), layout='constrained', dpi=110)
+    axes = figure.subplots(1, len(PANELS))
+    for name, run in runs.items():
+        scalars = read_scalars(run)
+        for axis, (key, *_) in zip(axes, PANELS):
+            if key not in scalars:
+                raise ValueError(f'The log of {run} has no {key!r}: it is no '
+                                 "pretraining with mmdino's DINOLoss.")
+            axis.plot(*zip(*scalars[key]), label=name, linewidth=1.5)
+    for axis, (_, title, unit) in zip(axes, PANELS):
+        axis.set_title(title, fontweight='bold')
+        axis.set(xlabel='iteration', ylabel=unit)
+        axis.spines[['top', 'right']].set_visible(False)
+        axis.grid(alpha=.25)
+    for level in sorted(_uniform_levels(runs)):
+        axes[0].axhline(level, color='gray', linestyle='--', linewidth=1)
+        axes[0].annotate(
+            f'uniform: ln {round(math.exp(level))}', (1, level),
+            xycoords=('axes fraction', 'data'),
+            xytext=(0, 3),
+            textcoords='offset points',
+            ha='right',
+            fontsize=8,
+            color='gray')
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc='outside lower center',
+        ncols=min(len(runs), 5),
+        frameon=False)
+    if out is not None:
+        figure.savefig(out)
+    return figure
+
+
+def _uniform_levels(runs: Dict[str, Union[str, Path]]) -> List[float]:
+    prototypes = {find_prototypes(run) for run in runs.values()}
+    return [math.log(k) for k in prototypes - {None}]
+
+
+def name_runs(paths: List[Path]) -> List[Tuple[str, Path]]:
+    """Runs by their folders' names, with the parents' where these are equal.
+    """
+    parts = 1
+    while len({p.absolute().parts[-parts:] for p in paths}) < len(paths):
+        parts += 1
+        if parts > 20:
+            raise ValueError(f'A run is given twice: {paths}.')
+    return [('/'.join(p.absolute().parts[-parts:]), p) for p in paths]
+
+
+SERIES = (('k-NN', '#2563ab'), ('linear', '#e08a3c'))
+
+
+def draw_ablation(scores: Dict[str, Sequence[Tuple[float, float]]],
+                  title: str,
+                  out: Optional[Union[str, Path]] = None) -> Figure:
+    """Draw two bars a row, with a dot for each seed if there are several.
+
+    Args:
+        scores: By the row's name, k-NN and linear top-1 of each seed, in
+            percent.
+        title: Heading.
+        out: Where to save the picture.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if not scores:
+        raise ValueError('draw_ablation got no row.')
+    figure = Figure(
+        figsize=(7, 1.2 + .55 * len(scores)), layout='constrained', dpi=110)
+    axis = figure.add_subplot()
+    for side, (name, color) in enumerate(SERIES):
+        places = [row + .2 - .4 * (1 - side) for row in range(len(scores))]
+        means = [fmean(pair[side] for pair in s) for s in scores.values()]
+        bars = axis.barh(places, means, height=.36, color=color, label=name)
+        axis.bar_label(bars, fmt='%.1f', padding=6, fontsize=8)
+        for place, runs in zip(places, scores.values()):
+            if len(runs) > 1:
+                axis.plot([pair[side] for pair in runs], [place] * len(runs),
+                          'o',
+                          color='black',
+                          markersize=2.5)
+    axis.set_yticks(range(len(scores)), list(scores))
+    axis.invert_yaxis()
+    axis.set_xlabel('top-1 (%)')
+    axis.set_title(title, fontweight='bold')
+    axis.margins(x=.12, y=.02)
+    axis.spines[['top', 'right']].set_visible(False)
+    figure.legend(loc='outside lower center', ncols=2, frameon=False)
+    if out is not None:
+        figure.savefig(out)
+    return figure

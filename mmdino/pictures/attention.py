@@ -1,0 +1,129 @@
+"""Pictures of what the class token attends to (arXiv 2104.14294, figure 1)."""
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mmdino.functional.attention import attention_jaccard, mass_threshold
+
+RED = np.array([220, 38, 38])
+
+
+def draw_attention(images: Sequence[np.ndarray],
+                   attentions: Sequence[Tensor],
+                   masks: Optional[Sequence[np.ndarray]] = None,
+                   out: Optional[Union[str, Path]] = None,
+                   mass: float = 0.6,
+                   titles: Optional[Sequence[str]] = None) -> Figure:
+    """Draw a row a picture: input, one map a head, thresholded mask.
+
+    The mask is the mean head's; with ``masks`` it is that of the head with
+    the largest Jaccard index J, and the objects are outlined in white.
+
+    Args:
+        images: B (H', W', 3) uint8 RGB images, of any sizes.
+        attentions: B (H, h, w) class-token attentions over the patches.
+        masks: B integer masks, 0 background, 255 ignored; resized to the
+            images by nearest neighbours.
+        out: Where to save the picture.
+        mass: Fraction of the attention that the mask keeps.
+        titles: B names, shown left of the inputs.
+    """
+    if not len(images) or len(images) != len(attentions):
+        raise ValueError(f'draw_attention got {len(images)} images and '
+                         f'{len(attentions)} attentions.')
+    num_heads = attentions[0].shape[0]
+    shape = (len(images), num_heads + 2)
+    aspect = images[0].shape[0] / images[0].shape[1]
+    size = min(1.5, max(1.1, 18 / shape[1]))  # inches
+    figure = Figure(
+        figsize=(size * shape[1], (size * aspect + .03) * shape[0] + .2),
+        layout='constrained',
+        dpi=120)
+    figure.get_layout_engine().set(w_pad=.02, h_pad=.02, wspace=0, hspace=0)
+    axes = figure.subplots(*shape, squeeze=False)
+    for row, image, attention in zip(range(len(images)), images, attentions):
+        attention = attention.detach().cpu().float()
+        mask = None if masks is None else _resize(
+            np.asarray(masks[row]), image.shape[:2])
+        _draw_row(axes[row], image, attention, mask, mass)
+        if titles is not None:
+            axes[row, 0].set_ylabel(titles[row], fontsize=9)
+    heads = [f'head {head}' for head in range(1, num_heads + 1)]
+    for axis, name in zip(axes[0], ['input', *heads, f'{mass:.0%} mask']):
+        axis.set_title(name, fontsize=10)
+    if out is not None:
+        figure.savefig(out)
+    return figure
+
+
+def overlay(image: np.ndarray,
+            kept: np.ndarray,
+            color: np.ndarray = RED,
+            strength: float = 0.55) -> np.ndarray:
+    """Tint the kept pixels and darken the others.
+
+    Args:
+        image: (H, W, 3) uint8.
+        kept: (h, w) bool, resized to the image by nearest neighbours.
+        color: Of the tint, in the image's channel order.
+        strength: Fraction of the tint.
+    """
+    kept = _resize(kept, image.shape[:2])[..., None]
+    tinted = (1 - strength) * image + strength * color
+    return np.where(kept, tinted, .6 * image).round().astype(np.uint8)
+
+
+def _draw_row(axes, image: np.ndarray, attention: Tensor,
+              mask: Optional[np.ndarray], mass: float) -> None:
+    height, width = image.shape[:2]
+    extent = (-.5, width - .5, height - .5, -.5)
+    axes[0].imshow(image)
+    for axis, head in zip(axes[1:], attention):
+        axis.imshow(head, extent=extent, cmap='inferno', vmin=0)
+    kept, caption = _choose(attention, mask, mass)
+    axes[-1].imshow(overlay(image, kept))
+    axes[-1].text(
+        .03,
+        .04,
+        caption,
+        transform=axes[-1].transAxes,
+        fontsize=7,
+        color='white',
+        clip_on=True,
+        bbox=dict(facecolor='black', alpha=.6, edgecolor='none', pad=1.5))
+    if mask is not None:
+        axes[-1].contour(
+            (mask > 0) & (mask != 255),
+            levels=[.5],
+            colors='white',
+            linewidths=1.2)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+
+def _choose(attention: Tensor, mask: Optional[np.ndarray], mass: float):
+    """The mask to show, (h, w) bool, and what to write on it."""
+    if mask is not None:
+        objects = torch.from_numpy(mask)
+        scores = [
+            attention_jaccard(head[None], objects, mass) for head in attention
+        ]
+        if len(scores[0]):
+            means = [score.mean().item() for score in scores]
+            best = int(np.argmax(means))
+            kept = mass_threshold(attention, mass)[best]
+            return kept.numpy(), f'head {best + 1}, J {means[best]:.2f}'
+    kept = mass_threshold(attention.mean(dim=0, keepdim=True), mass)[0]
+    return kept.numpy(), 'mean of heads'
+
+
+def _resize(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """By nearest neighbours."""
+    rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
+    return mask[rows[:, None], columns]

@@ -1,0 +1,160 @@
+"""The class token's attention to images and videos of any size, and pictures.
+
+H heads, (h, w) the patch grid; images are (H', W', 3) uint8 BGR as OpenCV
+reads them.
+"""
+from pathlib import Path
+from typing import Dict, Optional
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdino.functional.attention import mass_threshold
+from mmdino.models import DINO
+from mmdino.pictures.attention import RED, overlay
+from mmdino.utils.progress import track
+
+
+class AttentionMaps:
+    """Lets a network look at images.
+
+    Args:
+        model: In eval mode, with a backbone that tells its attention.
+        size: Pixels of the short side to which images are scaled first; None
+            keeps their size. Both sides are then rounded to multiples of the
+            patch. As in the test pipelines, by Pillow's antialiased bicubic.
+        mass: Fraction of the mean attention that the mask keeps.
+
+    Raises:
+        ValueError: If the backbone tells no attention, or a number is out of
+            its range.
+    """
+
+    def __init__(self,
+                 model: DINO,
+                 size: Optional[int] = None,
+                 mass: float = 0.6) -> None:
+        if not hasattr(model.backbone, 'class_attention'):
+            raise ValueError(
+                f'{type(model.backbone).__name__} tells no attention: it '
+                'takes a backbone with the method class_attention, such as '
+                'mmdino.VisionTransformer.')
+        if size is not None and size < 1 or not 0 < mass <= 1:
+            raise ValueError('size must be positive and mass in (0, 1], got '
+                             f'{size} and {mass}.')
+        self.model = model
+        self.size = size
+        self.mass = mass
+
+    @torch.no_grad()
+    def attend(self, image: np.ndarray) -> Tensor:
+        """Attention (H, h, w) of the teacher's class token, on the CPU."""
+        backbone = self.model.teacher.backbone
+        image = mmcv.imresize(
+            image,
+            _fit(image.shape[:2], self.size, backbone.patch_size),
+            interpolation='bicubic',
+            backend='pillow')
+        inputs = torch.from_numpy(image).permute(2, 0, 1)[None]
+        data = self.model.data_preprocessor(
+            dict(inputs=inputs, data_samples=[]))
+        return backbone.class_attention(data['inputs'])[0].cpu()
+
+    def mask(self, attention: Tensor) -> np.ndarray:
+        """Patches (h, w) that hold the mass of the mean attention, bool."""
+        mean = attention.mean(dim=0, keepdim=True)
+        return mass_threshold(mean, self.mass)[0].numpy()
+
+    def overlay(self, image: np.ndarray, attention: Tensor) -> np.ndarray:
+        """The image with the mask's patches tinted red, BGR."""
+        return overlay(image, self.mask(attention), color=RED[::-1])
+
+    def pictures(self, image: np.ndarray,
+                 attention: Tensor) -> Dict[str, np.ndarray]:
+        """Pictures as large as the image, BGR, by their names."""
+        shape = image.shape[:2]
+        maps = {f'head_{i:02d}': head for i, head in enumerate(attention, 1)}
+        maps['mean'] = attention.mean(dim=0)
+        pictures = {
+            name: heat_map(values, shape)
+            for name, values in maps.items()
+        }
+        mask = self.mask(attention).astype(np.uint8) * 255
+        pictures['mask'] = cv2.resize(
+            mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
+        pictures['overlay'] = self.overlay(image, attention)
+        return pictures
+
+
+def heat_map(values: Tensor, shape) -> np.ndarray:
+    """A map (h, w) as an image of a shape, BGR, black where nothing is."""
+    scaled = (255 * values / values.max()).round().byte().numpy()
+    scaled = cv2.resize(scaled, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)
+
+
+def write_pictures(pictures: Dict[str, np.ndarray], folder: Path) -> None:
+    """Write NAME.png each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        path = folder / f'{name}.png'
+        path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
+
+
+def _fit(shape, size: Optional[int], patch: int):
+    """(width, height) in pixels, multiples of the patch."""
+    scale = 1 if size is None else size / min(shape)
+    height, width = (
+        max(1, round(side * scale / patch)) * patch for side in shape)
+    return width, height
+
+
+def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
+    """Write a video as long, as large and as fast, with the mask in red.
+
+    The codec knows even sides alone: of an odd one the last row or column of
+    pixels is left out.
+
+    Args:
+        maps: The network.
+        path: A video that OpenCV can read.
+        out: The ``.mp4`` to write; it appears when it is whole.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ValueError: If no frame can be read, or OpenCV cannot write.
+    """
+    count = count_frames(path)
+    if not count:
+        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
+    video = cv2.VideoCapture(str(path))
+    size = [
+        int(video.get(key))
+        for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    ]
+    part = out.with_name(f'{out.stem}.part.mp4')
+    writer = cv2.VideoWriter(
+        str(part), cv2.VideoWriter_fourcc(*'mp4v'),
+        video.get(cv2.CAP_PROP_FPS) or 25, size)
+    if not writer.isOpened():
+        raise ValueError(f'OpenCV cannot write the video {part}.')
+    for _ in track(range(count), f'Video {path.name}'):
+        frame = video.read()[1]
+        writer.write(maps.overlay(frame, maps.attend(frame)))
+    writer.release()
+    part.replace(out)
+    return count
+
+
+def count_frames(path: Path) -> int:
+    """Count by decoding: what a header says may be too few or too many."""
+    video = cv2.VideoCapture(str(path))
+    count = 0
+    while video.grab():
+        count += 1
+    return count

@@ -1,0 +1,140 @@
+"""A map of classes by their features (arXiv 2104.14294, figure 11).
+
+N images, C classes, D features.
+"""
+import csv
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Union
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mmdino.datasets.feature_rows import Features
+
+FEW = 40  # classes up to which single images are drawn, too
+SHOWN = 3000  # images drawn at most
+
+
+class ClassMap(NamedTuple):
+    """Where classes and images lie in the plane.
+
+    Attributes:
+        classes: (C, 2).
+        images: (M, 2) of the images drawn, M = 0 for many classes.
+        labels: (M,) of these images.
+        names: C names.
+        counts: (C,) images of each class.
+    """
+    classes: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    names: List[str]
+    counts: np.ndarray
+
+
+def class_means(features: Tensor, labels: Tensor) -> Tensor:
+    """Mean feature (C, D) of each label that occurs, in their order."""
+    _, compact = labels.unique(return_inverse=True)
+    sums = torch.zeros(int(compact.max()) + 1, features.shape[1]).double()
+    sums.index_add_(0, compact, features.double())
+    return (sums / compact.bincount()[:, None]).float()
+
+
+def map_classes(data: Features, seed: int = 0) -> ClassMap:
+    """Lay the class means out by t-SNE, as in the paper's figure.
+
+    Few means alone make no map: with at most FEW classes single images, at
+    most SHOWN, are laid out together with them.
+
+    Raises:
+        ValueError: If there are no labels or fewer than two classes.
+    """
+    if data.labels is None:
+        raise ValueError('The features have no labels: t-SNE maps classes.')
+    present, counts = data.labels.unique(return_counts=True)
+    if len(present) < 2:
+        raise ValueError(f'There is {len(present)} class, a map needs two.')
+    shown = torch.empty(0, dtype=torch.int64)
+    if len(present) <= FEW:
+        generator = torch.Generator().manual_seed(seed)
+        shown = torch.randperm(len(data.labels), generator=generator)[:SHOWN]
+    means = class_means(data.features, data.labels)
+    places = embed(torch.cat([means, data.features[shown]]), seed)
+    names = [
+        data.classes[label] if data.classes else str(label)
+        for label in present.tolist()
+    ]
+    labels = torch.searchsorted(present, data.labels[shown])
+    return ClassMap(places[:len(present)], places[len(present):],
+                    labels.numpy(), names, counts.numpy())
+
+
+def embed(features: Tensor, seed: int) -> np.ndarray:
+    """Places (N, 2) by scikit-learn's t-SNE, started from the PCA."""
+    from sklearn.manifold import TSNE  # a slow import
+    perplexity = min(30., (len(features) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init='pca', random_state=seed)
+    return tsne.fit_transform(features.numpy())
+
+
+def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
+    """Write class, x, y and the number of images, a class a line."""
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(['class', 'x', 'y', 'images'])
+        for name, (x, y), count in zip(found.names, found.classes.tolist(),
+                                       found.counts.tolist()):
+            writer.writerow([name, x, y, count])
+
+
+def draw_map(found: ClassMap,
+             out: Optional[Union[str, Path]] = None) -> Figure:
+    """Draw many classes by their names, few by colours, over their images."""
+    if len(found.names) > FEW:
+        figure = _draw_names(found)
+    else:
+        figure = _draw_colors(found)
+    axis = figure.axes[0]
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    if out is not None:
+        figure.savefig(out)
+    return figure
+
+
+def _draw_names(found: ClassMap) -> Figure:
+    side = min(40., .9 * len(found.names)**.5 + 3)
+    figure = Figure(figsize=(side, side), layout='constrained', dpi=100)
+    axis = figure.add_subplot()
+    turn = np.arange(len(found.names)) / len(found.names)
+    axis.scatter(*found.classes.T, s=12, c=colormaps['hsv'](turn))
+    for name, place in zip(found.names, found.classes):
+        axis.annotate(
+            name,
+            place,
+            xytext=(0, 3),
+            textcoords='offset points',
+            ha='center',
+            fontsize=7)
+    return figure
+
+
+def _draw_colors(found: ClassMap) -> Figure:
+    height = max(6., .23 * len(found.names) + .5)  # of the legend
+    figure = Figure(
+        figsize=(height + 2, height), layout='constrained', dpi=100)
+    axis = figure.add_subplot()
+    colors = colormaps['tab10' if len(found.names) <= 10 else 'nipy_spectral']
+    spread = np.arange(len(found.names))
+    color = colors(spread if colors.N == 10 else (spread + .5) / len(spread))
+    axis.scatter(
+        *found.images.T, s=16, c=color[found.labels], alpha=.6, linewidths=0)
+    for name, place, shade in zip(found.names, found.classes, color):
+        axis.scatter(
+            *place, s=110, color=shade, edgecolors='black', label=name)
+    figure.legend(
+        title='class mean', loc='outside right center', frameon=False)
+    return figure

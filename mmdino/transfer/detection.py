@@ -1,0 +1,117 @@
+"""Pyramids on a plain ViT for MMDetection; to import them needs none of it.
+
+B images, D features; h x w patches; L levels.
+"""
+from typing import Sequence, Tuple
+
+import torch.nn as nn
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from timm.layers import LayerNorm2d
+from torch import Tensor
+
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class RescaledMaps(BaseModule):
+    """Enlarge by transposed convolutions, reduce by maximum.
+
+    The layers are those of ViTDet (`Li et al. 2022
+    <https://arxiv.org/abs/2203.16527>`_, section 3). Before mmdet's ``FPN``
+    it gives a pyramid on four blocks of a network without stages, such as
+    XCiT.
+
+    Args:
+        embed_dim (int): Width D of the maps.
+        scales (Sequence[float]): What each map's sides are multiplied with:
+            4, 2, 1, 1/2 or 1/4.
+
+    Attributes:
+        out_channels (list[int]): Widths after it: D / 4 at scale 4, D / 2 at
+            scale 2, else D.
+
+    Raises:
+        ValueError: If a scale is none of these.
+    """
+
+    def __init__(self, embed_dim: int, scales: Sequence[float]) -> None:
+        super().__init__()
+        self.out_channels = [embed_dim // max(1, int(s)) for s in scales]
+        self.layers = nn.ModuleList(_rescale(embed_dim, s) for s in scales)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+        """Maps, each (B, D, h, w), to (B, out_channels, s h, s w)."""
+        return tuple(
+            layer(x) for layer, x in zip(self.layers, maps, strict=True))
+
+
+def _rescale(dim: int, scale: float) -> nn.Module:
+    if scale == 4:
+        return nn.Sequential(
+            _double(dim), LayerNorm2d(dim // 2), nn.GELU(), _double(dim // 2))
+    if scale == 2:
+        return _double(dim)
+    if scale == 1:
+        return nn.Identity()
+    if scale in (1 / 2, 1 / 4):
+        return nn.MaxPool2d(round(1 / scale))
+    raise ValueError(f'A map is rescaled by 4, 2, 1, 1/2 or 1/4, got {scale}.')
+
+
+def _double(dim: int) -> nn.Module:
+    return nn.ConvTranspose2d(dim, dim // 2, kernel_size=2, stride=2)
+
+
+@MODELS.register_module()
+class SimpleFeaturePyramid(BaseModule):
+    """The neck of ViTDet: every level from the backbone's last map alone.
+
+    The map is rescaled, then a 1 x 1 and a 3 x 3 convolution follow, each
+    with LayerNorm; levels beyond the rescaled ones take every second pixel of
+    the one before (`Li et al. 2022 <https://arxiv.org/abs/2203.16527>`_,
+    section 3).
+
+    Args:
+        embed_dim (int): Width D of the map.
+        scales (Sequence[float]): Sides of the first levels by those of the
+            map; patches of 16 pixels and (4, 2, 1, 1/2) give the strides
+            4, 8, 16, 32.
+        out_channels (int): Width of all levels.
+        num_outs (int): Number L of levels, at least that of the scales.
+
+    Raises:
+        ValueError: If there are fewer levels than scales.
+    """
+
+    def __init__(self,
+                 embed_dim: int,
+                 scales: Sequence[float] = (4, 2, 1, .5),
+                 out_channels: int = 256,
+                 num_outs: int = 5) -> None:
+        super().__init__()
+        if num_outs < len(scales):
+            raise ValueError(f'num_outs={num_outs} is less than the '
+                             f'{len(scales)} scales: drop scales {scales}.')
+        self.num_more = num_outs - len(scales)
+        self.rescale = RescaledMaps(embed_dim, scales)
+        self.convs = nn.ModuleList(
+            _project(dim, out_channels) for dim in self.rescale.out_channels)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+        """Maps, the last one (B, D, h, w), to L levels.
+
+        Each is (B, out_channels, s h, s w) with s its scale.
+        """
+        maps = self.rescale([inputs[-1]] * len(self.convs))
+        levels = [conv(x) for conv, x in zip(self.convs, maps)]
+        for _ in range(self.num_more):
+            levels.append(F.max_pool2d(levels[-1], kernel_size=1, stride=2))
+        return tuple(levels)
+
+
+def _project(dim: int, out_channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(dim, out_channels, 1, bias=False), LayerNorm2d(out_channels),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        LayerNorm2d(out_channels))

@@ -1,0 +1,80 @@
+"""What an installation has: configs, tools, optional packages, toolboxes.
+
+In the repository at its top, in an installed wheel below ``mmdino/.mim``.
+"""
+import difflib
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config.utils import MODULE2PACKAGE
+
+PACKAGE = Path(__file__).parents[1]
+PACKAGED = PACKAGE / '.mim'
+
+
+def resource(name: str) -> Path:
+    """Path of 'configs', 'tools' or 'model-index.yml'.
+
+    Raises:
+        FileNotFoundError: If this installation has none.
+    """
+    for root in (PACKAGED, PACKAGE.parent):
+        if (root / name).exists():
+            return root / name
+    raise FileNotFoundError(
+        f'mmdino is installed without its {name}: looked in {PACKAGED} and '
+        f'{PACKAGE.parent}. Install a wheel, or from the repository with '
+        '`pip install -e .`.')
+
+
+def find_config(name: str) -> str:
+    """Path of a config, given as a file or as the name of a packaged one.
+
+    Args:
+        name: A path, or a name such as 'dino_vit-s16', with or without
+            '.py', the folders before it and 'configs/'.
+
+    Raises:
+        FileNotFoundError: If there is none; names similar ones.
+        ValueError: If several packaged configs have the name.
+    """
+    if Path(name).is_file():
+        return name
+    root = resource('configs')
+    wanted = name.removesuffix('.py').removeprefix('configs/')
+    configs = {
+        p.relative_to(root).with_suffix('').as_posix(): p
+        for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts
+    }
+    found = [
+        key for key in configs if key == wanted or key.endswith(f'/{wanted}')
+    ]
+    if wanted in found or len(found) == 1:
+        return str(configs[wanted if wanted in found else found[0]])
+    if found:
+        raise ValueError(f'{name!r} may be one of {found}: give its folder.')
+    near = difflib.get_close_matches(wanted, configs, 3, cutoff=.4)
+    raise FileNotFoundError(
+        f'There is no config {name!r}, neither as a file nor among those '
+        f'packaged in {root}. Similar names: {near}.')
+
+
+def require(purpose: str, *packages: str) -> None:
+    """Say what to install for the purpose.
+
+    Raises:
+        ImportError: If one of the packages is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ImportError(f'{purpose} needs {", ".join(missing)}: '
+                          f'`pip install {" ".join(missing)}`.')
+
+
+def find_toolboxes() -> None:
+    """Let a config inherit from a toolbox under whatever name it comes.
+
+    MMEngine looks for ``mmseg::`` in a distribution named mmsegmentation,
+    which onedl-mmsegmentation is not; both have the package mmseg.
+    """
+    MODULE2PACKAGE.update(mmseg='mmseg', mmdet='mmdet')

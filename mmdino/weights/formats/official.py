@@ -1,0 +1,143 @@
+"""The files that the authors published.
+
+Four kinds: a backbone, a full checkpoint of a training (``student``,
+``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
+``fp16_scaler``), and a linear classifier (``module.linear.*`` below
+``state_dict``). Of a full checkpoint the networks and the centre are taken;
+the optimizer's state is in the order of the authors' parameter groups and is
+not.
+"""
+import re
+from typing import Any, Dict
+
+from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
+                                         checked, from_backbone, is_linear)
+from mmdino.weights.formats.timm import backbone_from_timm, backbone_to_timm
+from mmdino.weights.infer import family
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 from_legacy, join_qkv, name_keys, rename,
+                                 split_qkv, strip_prefix, to_legacy)
+
+FULL = {'student', 'teacher', 'dino_loss'}
+NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
+LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
+# Beside the weights of a linear classifier.
+LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
+
+
+def from_official(checkpoint: Dict[str, Any]) -> StateDict:
+    """Our state dict of any of the authors' files."""
+    if 'student' in checkpoint:
+        return _from_full(checkpoint)
+    if 'state_dict' in checkpoint:
+        _refuse(checkpoint.keys() - LINEAR_STATE - {'state_dict'})
+        return rename(checkpoint['state_dict'], LINEAR_NAMES,
+                      'A linear classifier')
+    return from_backbone(_backbone_from(checkpoint))
+
+
+def to_official(state: StateDict) -> Dict[str, Any]:
+    """The authors' file: a full one if heads and centre are there."""
+    if is_linear(state):
+        return dict(
+            state_dict=rename(state, [(b, a) for a, b in LINEAR_NAMES],
+                              'The authors\' linear classifier'))
+    if any('head.' in key for key in state):
+        return _to_full(state)
+    return _backbone_to(backbone_of(state))
+
+
+def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
+    missing = FULL - checkpoint.keys()
+    if missing:
+        raise CheckpointError(
+            f'The full checkpoint lacks {name_keys(missing)}.')
+    _refuse(checkpoint.keys() - FULL - NOT_WEIGHTS)
+    state = {}
+    for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
+        network = {
+            key.removeprefix('module.'): value
+            for key, value in checkpoint[name].items()
+        }
+        backbone, head = strip_prefix(network, 'backbone.'), strip_prefix(
+            network, 'head.')
+        _refuse(network.keys() - add_prefix(backbone, 'backbone.').keys() -
+                add_prefix(head, 'head.').keys())
+        state.update(
+            add_prefix(_backbone_from(backbone), f'{prefix}backbone.'))
+        state.update(add_prefix(_head_from(head), f'{prefix}head.'))
+    return checked({
+        **state,
+        **add_prefix(checkpoint['dino_loss'], 'centering.')
+    })
+
+
+def _to_full(state: StateDict) -> Dict[str, Any]:
+    checkpoint = dict(dino_loss=strip_prefix(state, 'centering.'))
+    if 'center' not in checkpoint['dino_loss']:
+        raise CheckpointError(
+            "There is no centering.center, which the authors' training needs: "
+            'give --which to convert one backbone alone.')
+    for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
+        head = strip_prefix(state, f'{prefix}head.')
+        if not head:
+            raise CheckpointError(f'The {name} has no head: give --which to '
+                                  'convert one backbone alone.')
+        network = {
+            **add_prefix(
+                _backbone_to(backbone_of(state, prefix)), 'backbone.'),
+            **add_prefix(_head_to(head), 'head.')
+        }
+        # The authors wrap the student in DDP, and the teacher too where its
+        # BatchNorm is synchronised.
+        wrapped = name == 'student' or _has_batch_norm(network)
+        checkpoint[name] = add_prefix(network, 'module.' if wrapped else '')
+    return checkpoint
+
+
+def _backbone_from(state: StateDict) -> StateDict:
+    """Ours; the authors' XCiT has one name and the fused qkv of its own."""
+    state = {
+        key.replace('pos_embeder.', 'pos_embed.'): value
+        for key, value in state.items()
+    }
+    state = split_qkv(state, r'cls_attn_blocks\.\d+\.attn\.qkv')
+    return backbone_from_timm(state)
+
+
+def _backbone_to(backbone: StateDict) -> StateDict:
+    state = backbone_to_timm(backbone)
+    if family(backbone) != 'xcit':
+        return state
+    state = join_qkv(state, r'cls_attn_blocks\.\d+\.attn')
+    return {
+        re.sub('^pos_embed', 'pos_embeder', key): value
+        for key, value in state.items()
+    }
+
+
+def _head_from(head: StateDict) -> StateDict:
+    """Ours; the authors' MLP of one layer is no Sequential."""
+    return {
+        re.sub(r'^mlp\.(weight|bias)$', r'mlp.0.\1', key): value
+        for key, value in from_legacy(head).items()
+    }
+
+
+def _head_to(head: StateDict) -> StateDict:
+    mlp = [key for key in head if key.startswith('mlp.')]
+    single = all(key.startswith('mlp.0.') for key in mlp)
+    return {
+        key.replace('mlp.0.', 'mlp.') if single else key: value
+        for key, value in to_legacy(head).items()
+    }
+
+
+def _has_batch_norm(network: StateDict) -> bool:
+    return any(key.endswith('running_mean') for key in network)
+
+
+def _refuse(leftover) -> None:
+    if leftover:
+        raise CheckpointError("The authors' checkpoints have no "
+                              f'{name_keys(leftover)}. Is --from right?')

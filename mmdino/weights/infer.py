@@ -1,0 +1,180 @@
+"""Which network a state dict belongs to, read off its tensors.
+
+The names are ours: mmpretrain's for a ViT and a ResNet, timm's below
+``model.`` for an XCiT. D features, K prototypes.
+"""
+import json
+import math
+from functools import lru_cache
+from typing import Dict, Optional
+
+import torch
+from mmpretrain.models.backbones import ResNet
+from mmpretrain.models.backbones.resnet import Bottleneck
+
+from mmdino.registry import MODELS
+from mmdino.weights.keys import CheckpointError, StateDict, name_keys
+
+# What distinguishes them: a tensor that each of them has.
+FAMILIES = dict(
+    vit='patch_embed.projection.weight',
+    xcit='model.pos_embed.token_projection.weight',
+    resnet='layer1.0.conv1.weight')
+# (D, blocks) of timm's XCiTs; the patch is in the stem.
+XCITS = {
+    (128, 12): 'nano_12',
+    (192, 12): 'tiny_12',
+    (192, 24): 'tiny_24',
+    (384, 12): 'small_12',
+    (384, 24): 'small_24',
+    (512, 24): 'medium_24',
+    (768, 24): 'large_24'
+}
+
+
+def family(backbone: StateDict) -> str:
+    """'vit', 'xcit' or 'resnet'.
+
+    Raises:
+        CheckpointError: If it is none of them.
+    """
+    for name, key in FAMILIES.items():
+        if key in backbone:
+            return name
+    raise CheckpointError(
+        'The checkpoint is neither a ViT nor an XCiT nor a ResNet: none of '
+        f'{name_keys(FAMILIES.values())} is among its {len(backbone)} '
+        f'tensors, which are {name_keys(backbone, 4)}.')
+
+
+def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
+    """Config of the backbone that these tensors fill.
+
+    Args:
+        backbone: Tensors with our names.
+        num_heads: Attention heads of a ViT, which no tensor tells; by
+            default D / 64, as in all published DINO models.
+
+    Raises:
+        CheckpointError: If there is no such network.
+    """
+    infer = dict(vit=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
+    try:
+        return infer[family(backbone)](backbone, num_heads)
+    except KeyError as error:
+        raise CheckpointError(f'The checkpoint lacks {error}.') from error
+
+
+def head_cfg(head: StateDict) -> dict:
+    """Config of the DINOHead that these tensors fill."""
+    linear = [
+        v for k, v in head.items()
+        if k.startswith('mlp.') and k.endswith('.weight') and v.ndim == 2
+    ]
+    prototypes = head.get('last_layer.parametrizations.weight.original1')
+    if not linear or prototypes is None:
+        raise CheckpointError('The head is no DINO head: its tensors are '
+                              f'{name_keys(head)}.')
+    return dict(
+        type='mmdino.DINOHead',
+        in_channels=linear[0].shape[1],
+        out_dim=prototypes.shape[0],
+        hidden_channels=linear[0].shape[0],
+        bottleneck_channels=prototypes.shape[1],
+        num_layers=len(linear),
+        use_bn=any('running_mean' in key for key in head))
+
+
+def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
+    """Compare names and shapes with the module that the config builds.
+
+    Raises:
+        CheckpointError: If tensors are missing, left over or of another
+            shape; lists them.
+    """
+    expected = _shapes(json.dumps(cfg))
+    missing = expected.keys() - state.keys()
+    leftover = state.keys() - expected.keys()
+    shapes = [
+        f'{key} {tuple(state[key].shape)}, not {tuple(shape)}'
+        for key, shape in expected.items()
+        if key in state and state[key].shape != shape
+    ]
+    problems = [
+        f'{word} {name_keys(keys)}'
+        for word, keys in (('missing', missing), ('left over', leftover),
+                           ('of another shape', shapes)) if keys
+    ]
+    if problems:
+        raise CheckpointError(f'The {what} is no {cfg["type"]}: ' +
+                              '; '.join(problems) + '.')
+
+
+@lru_cache(maxsize=8)
+def _shapes(cfg: str) -> Dict[str, torch.Size]:
+    """Tensors of the module that a config, in JSON, builds."""
+    cfg = json.loads(cfg)
+    # No memory; but mmpretrain's ResNet computes in its constructor.
+    device = 'cpu' if cfg['type'] == 'mmpretrain.ResNet' else 'meta'
+    with torch.device(device):
+        module = MODELS.build(cfg)
+    return {key: value.shape for key, value in module.state_dict().items()}
+
+
+def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
+    width, channels, patch, _ = backbone[FAMILIES['vit']].shape
+    if num_heads is None:
+        num_heads = max(1, width // 64)
+    tokens = backbone['pos_embed'].shape[1]
+    side = math.isqrt(tokens - 1)
+    if side**2 + 1 != tokens:
+        raise CheckpointError(
+            f'pos_embed has {tokens} tokens, which is not a class token and a '
+            'square of patches.')
+    return dict(
+        type='mmdino.VisionTransformer',
+        arch=dict(
+            embed_dims=width,
+            num_layers=_depth(backbone, 'layers.'),
+            num_heads=num_heads,
+            feedforward_channels=backbone['layers.0.ffn.layers.0.0.weight'].
+            shape[0]),
+        img_size=side * patch,
+        patch_size=patch,
+        in_channels=channels,
+        qkv_bias='layers.0.attn.qkv.bias' in backbone)
+
+
+def _xcit_cfg(backbone: StateDict, _) -> dict:
+    size = (backbone['model.cls_token'].shape[-1],
+            _depth(backbone, 'model.blocks.'))
+    if size not in XCITS:
+        raise CheckpointError(
+            f'timm has no XCiT of width {size[0]} and {size[1]} blocks; it '
+            f'has {XCITS}.')
+    convs = sum(
+        key.startswith('model.patch_embed.proj.') and key.endswith('.0.weight')
+        for key in backbone)
+    return dict(
+        type='mmdino.TimmBackbone',
+        model_name=f'xcit_{XCITS[size]}_p{2**convs}_224')
+
+
+def _resnet_cfg(backbone: StateDict, _) -> dict:
+    stages = tuple(
+        _depth(backbone, f'layer{stage}.') for stage in (1, 2, 3, 4))
+    bottleneck = 'layer1.0.conv3.weight' in backbone
+    for depth, (block, blocks) in ResNet.arch_settings.items():
+        if stages == blocks and bottleneck == issubclass(block, Bottleneck):
+            return dict(type='mmpretrain.ResNet', depth=depth)
+    raise CheckpointError(
+        f'There is no ResNet with {stages} blocks in its stages.')
+
+
+def _depth(state: StateDict, prefix: str) -> int:
+    """Number of blocks ``<prefix>0.``, ``<prefix>1.``, ..."""
+    numbers = {
+        key[len(prefix):].partition('.')[0]
+        for key in state if key.startswith(prefix)
+    }
+    return len(numbers)

@@ -1,0 +1,180 @@
+"""Checkpoint files: read without running anything in them, written whole.
+
+A .pth file is a pickle, and a pickle can call any function. torch's
+restricted unpickler builds tensors and plain containers alone; what it may
+build beyond is listed here: the settings in the authors' files
+(``argparse.Namespace``), and the arrays and log buffers in MMEngine's.
+"""
+import argparse
+import os
+import os.path as osp
+import re
+import tempfile
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.serialization import safe_globals
+
+from mmdino.weights.keys import CheckpointError, name_keys
+
+STATISTICS = ('current', 'max', 'mean', 'min')
+
+
+def load_checkpoint(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    """Read a .safetensors file or one that ``torch.save`` wrote.
+
+    Args:
+        path: The file.
+        map_location: Device of the tensors, as in ``torch.load``.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CheckpointError: If the file is damaged, holds no dict, or holds
+            objects that could run code. Nothing of it has run then.
+    """
+    path = osp.expanduser(path)
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'There is no checkpoint {path!r}.')
+    try:
+        if path.endswith('.safetensors'):
+            device = 'cpu' if map_location is None else map_location
+            return load_file(path, device=str(device))
+        with safe_globals(_allowed()):
+            checkpoint = torch.load(
+                path, map_location=map_location, weights_only=True)
+    # Whatever torch stumbles over in a stranger's bytes.
+    except Exception as error:
+        raise CheckpointError(_explain(path, error)) from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f'{path} holds a {type(checkpoint).__name__}, not a state dict: '
+            'save model.state_dict().')
+    return checkpoint
+
+
+def use_safe_loading() -> None:
+    """Let MMEngine read checkpoints, from now on, by this module.
+
+    Its own loader falls back to unpickling without restriction. The rest of
+    MMEngine stays as it is: ``load_from``, ``resume`` and
+    ``init_cfg=dict(type='Pretrained')`` come through here.
+    """
+    CheckpointLoader.register_scheme('', _load_file, force=True)
+    CheckpointLoader.register_scheme(['http://', 'https://'],
+                                     _load_url,
+                                     force=True)
+
+
+def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    """Download once into torch.hub's folder, then read."""
+    path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
+    if is_main_process() and not osp.isfile(path):
+        os.makedirs(osp.dirname(path), exist_ok=True)
+        torch.hub.download_url_to_file(url, path)
+    barrier()
+    return _load_file(path, map_location)
+
+
+def _load_file(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    """Leave out the config of old MMEngines, which its resume would run."""
+    checkpoint = load_checkpoint(path, map_location)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
+def _allowed() -> List[Any]:
+    """What may be built beyond torch's own list."""
+    dtypes = {
+        type(np.dtype(code))
+        for code in '?bBhHiIlLqQefd' + 'S' + 'U' + 'O'
+    }
+    multiarray = getattr(np, '_core', None) or np.core
+    functions = ('_reconstruct', 'scalar')
+    return [
+        argparse.Namespace, HistoryBuffer, np.ndarray, np.dtype, *dtypes,
+        (_statistic, 'builtins.getattr'),
+        *((getattr(multiarray.multiarray, name), f'{module}.multiarray.{name}')
+          for name in functions for module in ('numpy.core', 'numpy._core'))
+    ]
+
+
+def _statistic(owner: Any, name: str) -> Any:
+    """Stand in for ``getattr``, which log buffers pickle methods by."""
+    if owner is HistoryBuffer and name in STATISTICS:
+        return getattr(owner, name)
+    raise CheckpointError(f'The file asks for the attribute {name!r} of '
+                          f'{owner!r}: refused.')
+
+
+def _explain(path: str, error: Exception) -> str:
+    refused = re.search(r'GLOBAL ([\w.]+)', str(error))
+    if refused:
+        return (f'{path} was refused and nothing of it was run: it holds '
+                f'{refused[1]!r}, which is neither a tensor nor plain data '
+                'and could run code. Ask for a file of weights alone, or one '
+                'in .safetensors. If you wrote it yourself, list the type in '
+                'torch.serialization.add_safe_globals.')
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (f'{path} is damaged, incomplete or no checkpoint: {first}. '
+            'Download or copy it again and compare its size and SHA-256.')
+
+
+ENDINGS = ('.pth', '.safetensors')
+
+
+def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
+    """Write in the container that the ending names.
+
+    The file appears at once and whole: it is written beside ``path`` and
+    renamed.
+
+    Args:
+        checkpoint: What to save; of tensors alone for .safetensors.
+        path: Name with .pth or .safetensors.
+
+    Raises:
+        CheckpointError: If the ending is another, or if .safetensors cannot
+            hold this.
+    """
+    check_ending(path)
+    with replaced(path) as temporary:
+        if path.endswith('.safetensors'):
+            save_file(_flat(checkpoint), temporary, metadata=dict(format='pt'))
+        else:
+            torch.save(checkpoint, temporary)
+
+
+def check_ending(path: str) -> None:
+    """Refuse a name whose ending tells no container."""
+    if not path.endswith(ENDINGS):
+        raise CheckpointError(f'{path} must end in one of '
+                              f'{" or ".join(ENDINGS)}.')
+
+
+@contextmanager
+def replaced(path: str) -> Iterator[str]:
+    """Give a temporary name; put the file at ``path`` if all went well."""
+    folder = osp.dirname(osp.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        name = osp.join(temporary, osp.basename(path))
+        yield name
+        os.replace(name, path)
+
+
+def _flat(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
+    nested = [k for k, v in checkpoint.items() if not isinstance(v, Tensor)]
+    if nested:
+        raise CheckpointError(
+            f'.safetensors holds tensors alone, and {name_keys(nested)} are '
+            'none: write a .pth.')
+    # Tensors that share memory are refused there.
+    return {key: t.detach().clone() for key, t in checkpoint.items()}

@@ -1,0 +1,158 @@
+"""The keys of state dicts: renaming, splitting, joining, all accounted for."""
+import re
+from typing import Dict, Iterable, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+StateDict = Dict[str, Tensor]
+Names = Sequence[Tuple[str, str]]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not what it should be."""
+
+
+def rename(state: StateDict, names: Names, what: str) -> StateDict:
+    """Rename every key by the first pair whose left side is the whole key.
+
+    ``{n}`` stands for a number and ``{p}`` for the rest of a name, such as
+    ``weight`` or ``bn.bias``; both are carried over.
+
+    Args:
+        state: Tensors by name.
+        names: Pairs (old, new).
+        what: What the state is, for the message.
+
+    Raises:
+        CheckpointError: If keys match no pair; lists them.
+    """
+    patterns = [(_pattern(old), new) for old, new in names]
+    renamed, leftover = {}, []
+    for key, tensor in state.items():
+        found = ((p.fullmatch(key), new) for p, new in patterns)
+        match, new = next((pair for pair in found if pair[0]), (None, ''))
+        if match:
+            renamed[new.format(**match.groupdict())] = tensor
+        else:
+            leftover.append(key)
+    if leftover:
+        raise CheckpointError(
+            f'{what} has no place for {name_keys(leftover)}. Is --from right? '
+            'Give --drop PREFIX to leave out what you do not need, such as a '
+            'classifier.')
+    return renamed
+
+
+def flipped(names: Names) -> Names:
+    """The pairs for the way back."""
+    return [(new, old) for old, new in names]
+
+
+def strip_prefix(state: StateDict, prefix: str) -> StateDict:
+    """The entries whose keys start with the prefix, without it."""
+    return {
+        key[len(prefix):]: value
+        for key, value in state.items() if key.startswith(prefix)
+    }
+
+
+def add_prefix(state: StateDict, prefix: str) -> StateDict:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def name_keys(keys: Iterable[str], at_most: int = 12) -> str:
+    """Name keys in a message."""
+    keys = sorted(keys)
+    rest = len(keys) - at_most
+    tail = f' and {rest} more' if rest > 0 else ''
+    return ', '.join(map(repr, keys[:at_most])) + tail
+
+
+def _pattern(template: str) -> re.Pattern:
+    escaped = re.escape(template)
+    for name, pattern in (('n', r'\d+'), ('p', r'[\w.]+')):
+        escaped = escaped.replace(rf'\{{{name}\}}', f'(?P<{name}>{pattern})')
+    return re.compile(escaped)
+
+
+def split_qkv(state: StateDict,
+              fused: str,
+              parts: Sequence[str] = ('q', 'k', 'v')) -> StateDict:
+    """Split the layers named ``fused`` into three beside them.
+
+    Args:
+        state: Tensors by name; weights (3 D, D), biases (3 D, ).
+        fused: Regular expression of the layers, such as
+            ``layers\\.\\d+\\.attn\\.qkv``.
+        parts: New last names of query, key and value.
+    """
+    pattern = re.compile(rf'({fused})\.(weight|bias)')
+    split = {}
+    for key, tensor in state.items():
+        match = pattern.fullmatch(key)
+        if not match:
+            split[key] = tensor
+            continue
+        parent = match[1].rpartition('.')[0]
+        for part, piece in zip(parts, tensor.chunk(3)):
+            split[f'{parent}.{part}.{match[2]}'] = piece.clone()
+    return split
+
+
+def join_qkv(state: StateDict,
+             parent: str,
+             parts: Sequence[str] = ('q', 'k', 'v')) -> StateDict:
+    """Undo :func:`split_qkv`.
+
+    Args:
+        state: Tensors by name.
+        parent: Regular expression of what holds the three layers, such as
+            ``layers\\.\\d+\\.attn``.
+        parts: Last names of query, key and value.
+
+    Raises:
+        CheckpointError: If one of the three is missing.
+    """
+    pattern = re.compile(rf'({parent})\.({"|".join(parts)})\.(weight|bias)')
+    joined, missing = {}, []
+    for key, tensor in state.items():
+        match = pattern.fullmatch(key)
+        if not match:
+            joined[key] = tensor
+            continue
+        trio = [f'{match[1]}.{part}.{match[3]}' for part in parts]
+        missing += [name for name in trio if name not in state]
+        fused = f'{match[1]}.qkv.{match[3]}'
+        if fused not in joined and not missing:
+            joined[fused] = torch.cat([state[name] for name in trio])
+    if missing:
+        raise CheckpointError(
+            f'The checkpoint lacks {name_keys(set(missing))}: it is damaged, '
+            'or not of this format.')
+    return joined
+
+
+SPELLINGS = (('.weight_g', '.parametrizations.weight.original0'),
+             ('.weight_v', '.parametrizations.weight.original1'))
+
+
+def from_legacy(state: StateDict) -> StateDict:
+    """``weight_g`` to ``original0``, ``weight_v`` to ``original1``."""
+    return _respell(state, SPELLINGS)
+
+
+def to_legacy(state: StateDict) -> StateDict:
+    """``original0`` to ``weight_g``, ``original1`` to ``weight_v``."""
+    return _respell(state, [(new, old) for old, new in SPELLINGS])
+
+
+def _respell(state: StateDict, spellings) -> StateDict:
+    renamed = {}
+    for key, tensor in state.items():
+        for old, new in spellings:
+            if key.endswith(old):
+                key = key.removesuffix(old) + new
+                break
+        renamed[key] = tensor
+    return renamed

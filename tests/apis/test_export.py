@@ -1,0 +1,103 @@
+import importlib.util
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmdino.apis import export
+from mmdino.models import VisionTransformer
+from mmdino.registry import MODELS
+from mmdino.utils import resources
+from mmdino.weights import convert, save_checkpoint
+from mmdino.weights.formats.ours import backbone_of
+from mmdino.weights.infer import backbone_cfg
+from tests.tools.test_train_and_test import in_process
+from tests.weights import states
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = str(tmp_path / 'ours.pth')
+    save_checkpoint(convert(states.vit(), 'official', 'mmdino'), path)
+    return path
+
+
+@torch.no_grad()
+def test_position_embeddings_in_the_graph():
+    """Matrices give what interpolate does."""
+    cfg = dict(
+        arch=dict(
+            embed_dims=24, num_layers=1, num_heads=3, feedforward_channels=48),
+        img_size=40,
+        patch_size=8)
+    vit = VisionTransformer(**cfg)
+    torch.nn.init.normal_(vit.pos_embed)
+    module = export.ViTFeatures(vit)
+    vit.eval()
+    module.eval()
+    for size in ((40, 40), (16, 16), (24, 80), (40, 48), (120, 8)):
+        images = torch.randn(1, 3, *size)
+        torch.testing.assert_close(
+            module(images), vit(images)[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('format_, ending', [('onnx', 'onnx'),
+                                             ('torch-export', 'pt2')])
+@pytest.mark.parametrize('fixed', [False, True])
+def test_graphs(checkpoint, tmp_path, capsys, format_, ending, fixed):
+    if format_ == 'onnx':
+        pytest.importorskip('onnxscript')
+        pytest.importorskip('onnxruntime')
+    options = ['--batch', 2, '--size', 24, 40] if fixed else []
+    in_process('export', checkpoint, '--format', format_, '--heads', 3,
+               *options)
+    out = capsys.readouterr().out
+    assert out.count('off') == (1 if fixed else 6)
+    path = tmp_path / f'ours.{ending}'
+    load = export.load_onnx if ending == 'onnx' else export.load_program
+    backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
+    vit = MODELS.build(backbone_cfg(backbone, 3))
+    vit.load_state_dict(backbone)
+    vit.eval()
+    run = load(str(path))
+    for batch, size in ((2, (24, 40)), (5, (48, 32)), (1, (32, 32))):
+        images = torch.randn(batch, 3, *size)
+        if fixed and batch != 2:
+            with pytest.raises(Exception, match='2|24|size|shape'):
+                run(images)
+            continue
+        with torch.no_grad():
+            expected = vit(images)[0]
+        torch.testing.assert_close(run(images), expected, rtol=0, atol=1e-4)
+
+
+def test_weights_alone(checkpoint, tmp_path):
+    in_process('export', checkpoint, '--format', 'safetensors')
+    backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
+    read = load_file(tmp_path / 'ours.safetensors')
+    torch.testing.assert_close(read, backbone, rtol=0, atol=0)
+
+
+def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, 'LIMIT', -1.)
+    with pytest.raises(RuntimeError, match='graph is .* off for images'):
+        in_process('export', checkpoint, '--format', 'torch-export', '--heads',
+                   3, '--batch', 1, '--size', 16)
+    assert not (tmp_path / 'ours.pt2').exists()
+
+
+def test_missing_packages(checkpoint, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        resources, 'find_spec', lambda name: None
+        if name == 'onnxscript' else find(name))
+    with pytest.raises(SystemExit, match='onnx needs .*pip install .*script'):
+        in_process('export', checkpoint, '--format', 'onnx', '--heads', 3,
+                   '--batch', 1, '--size', 16)
+
+
+def test_not_ours(tmp_path):
+    path = str(tmp_path / 'vit.pth')
+    save_checkpoint(states.vit(), path)
+    with pytest.raises(SystemExit, match='no place for'):
+        in_process('export', path, '--format', 'onnx')

@@ -1,0 +1,196 @@
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+from mmdino.models.frozen import LinearProbe
+from mmdino.weights import (CheckpointError, convert, convert_file,
+                            load_checkpoint, save_checkpoint, use_safe_loading)
+from mmdino.weights.infer import backbone_cfg
+from mmdino.weights.keys import strip_prefix
+from tests.tools.test_train_and_test import in_process
+from tests.weights import states
+from tests.weights.test_conversion import same
+
+
+class Malicious:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+@pytest.fixture
+def official(tmp_path):
+    path = tmp_path / 'official.pth'
+    torch.save(states.full(states.vit(), 24), path)
+    return str(path)
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+def test_containers(official, tmp_path, ending):
+    target = str(tmp_path / f'ours.{ending}')
+    convert_file(official, target, 'official', 'mmdino')
+    held = load_checkpoint(target)
+    if ending == 'pth':
+        assert held.keys() == {'meta', 'state_dict'}
+        assert held['meta']['converted_from'] == 'official.pth'
+    back = str(tmp_path / 'back.pth')
+    convert_file(target, back, 'mmdino', 'official')
+    read, expected = load_checkpoint(back), load_checkpoint(official)
+    assert same(read, {key: expected[key] for key in read})
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        ['back.pth', 'official.pth', f'ours.{ending}'])
+
+
+def test_for_transformers(official, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    target = str(tmp_path / 'vit' / 'model.safetensors')
+    convert_file(official, target, 'official', 'hf', num_heads=3)
+    with open(tmp_path / 'vit' / 'config.json') as file:
+        assert json.load(file)['layer_norm_eps'] == 1e-6
+    vit = transformers.ViTModel.from_pretrained(
+        tmp_path / 'vit', add_pooling_layer=False)
+    cls = load_checkpoint(official)['teacher']['backbone.cls_token']
+    assert torch.equal(vit.embeddings.cls_token, cls)
+
+
+def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
+    weights = {
+        'module.linear.weight': torch.randn(10, 48),
+        'module.linear.bias': torch.randn(10)
+    }
+    torch.save(dict(state_dict=weights), tmp_path / 'linear.pth')
+    ours, probe = str(tmp_path / 'ours.pth'), str(tmp_path / 'probe.pth')
+    convert_file(official, ours, 'official', 'mmdino')
+    convert_file(
+        str(tmp_path / 'linear.pth'),
+        probe,
+        'official',
+        'mmdino',
+        backbone=ours)
+    state = load_checkpoint(probe)['state_dict']
+    cfg = backbone_cfg(
+        strip_prefix(state, 'network.backbone.'), states.NUM_HEADS)
+    model = LinearProbe(
+        backbone=cfg,
+        features=dict(type='LastBlocks', n=2),
+        num_classes=10,
+        learning_rates=[.001])
+    model.load_state_dict(state)
+    assert torch.equal(model.heads[0].bias, weights['module.linear.bias'])
+    back = convert(state, 'mmdino', 'official', drop=['network.'])
+    assert same(back, dict(state_dict=weights))
+    with pytest.raises(CheckpointError, match='leave out --backbone'):
+        convert_file(official, ours, 'official', 'mmdino', backbone=ours)
+
+
+def test_a_full_checkpoint_does_not_fit_safetensors(official, tmp_path):
+    with pytest.raises(CheckpointError, match='write a .pth'):
+        convert_file(official, str(tmp_path / 'a.safetensors'), 'official',
+                     'official')
+    assert os.listdir(tmp_path) == ['official.pth']
+
+
+@pytest.mark.parametrize('form', ['torch', 'legacy', 'pickle'])
+def test_a_malicious_file_is_refused(tmp_path, form):
+    trap, path = tmp_path / 'trap', str(tmp_path / 'evil.pth')
+    payload = dict(state_dict=states.vit(), args=Malicious(trap))
+    if form == 'pickle':
+        with open(path, 'wb') as file:
+            pickle.dump(payload, file)
+    else:
+        torch.save(
+            payload, path, _use_new_zipfile_serialization=form == 'torch')
+    target = tmp_path / 'target.pth'
+    target.write_bytes(b'as before')
+    with pytest.raises(CheckpointError, match='refused.*mkdir|damaged'):
+        convert_file(path, str(target), 'timm', 'mmdino')
+    assert target.read_bytes() == b'as before'
+    use_safe_loading()
+    with pytest.raises(CheckpointError):
+        CheckpointLoader.load_checkpoint(path)
+    assert not trap.exists()
+
+
+def test_getattr_is_not_what_it_seems(tmp_path):
+    """MMEngine's files name it; only its log buffers' methods are given."""
+
+    class Sneaky:
+
+        def __reduce__(self):
+            return getattr, (argparse_namespace(), '__init__')
+
+    path = str(tmp_path / 'evil.pth')
+    torch.save(dict(a=Sneaky()), path)
+    with pytest.raises(CheckpointError, match="attribute '__init__'"):
+        load_checkpoint(path)
+
+
+def argparse_namespace():
+    import argparse
+    return argparse.Namespace
+
+
+def damaged(tmp_path, name):
+    good = tmp_path / 'good.pth'
+    torch.save(states.vit(), good)
+    data = good.read_bytes()
+    path = tmp_path / name
+    if name == 'truncated.pth':
+        path.write_bytes(data[:len(data) // 2])
+    elif name == 'empty.pth':
+        path.write_bytes(b'')
+    elif name == 'noise.safetensors':
+        path.write_bytes(data[:100])
+    elif name == 'bytes.pth':
+        path.write_bytes(b'no checkpoint at all')
+    elif name == 'archive.pth':
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('a.txt', 'a')
+    elif name == 'list.pth':
+        torch.save([1], path)
+    return path
+
+
+@pytest.mark.parametrize('name', [
+    'truncated.pth', 'empty.pth', 'noise.safetensors', 'bytes.pth',
+    'archive.pth', 'list.pth'
+])
+def test_damaged_files(tmp_path, name):
+    target = tmp_path / 'target.pth'
+    target.write_bytes(b'as before')
+    with pytest.raises(CheckpointError, match=f'{name}.*(damaged|state dict)'):
+        convert_file(
+            str(damaged(tmp_path, name)), str(target), 'timm', 'mmdino')
+    assert target.read_bytes() == b'as before'
+
+
+def test_wrong_names(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no checkpoint'):
+        load_checkpoint(str(tmp_path / 'none.pth'))
+    with pytest.raises(CheckpointError, match='.pth or .safetensors'):
+        save_checkpoint({}, str(tmp_path / 'a.bin'))
+
+
+def test_tool(official, tmp_path, capsys):
+    target = tmp_path / 'timm.safetensors'
+    in_process('convert_checkpoint', official, target, '--from', 'official',
+               '--to', 'timm', '--which', 'student', '--check', '--heads', 3)
+    out = capsys.readouterr().out
+    assert 'official      32 x 32' in out and 'timm          24 x 40' in out
+    assert float(out.split()[-1]) < 1e-5
+    lone = convert(load_checkpoint(official), 'official', 'timm', 'student')
+    assert same(load_checkpoint(str(target)), lone)
+    before = target.read_bytes()
+    with pytest.raises(SystemExit, match='Error: .*no place for'):
+        in_process('convert_checkpoint', official, target, '--from',
+                   'mmpretrain', '--to', 'timm')
+    assert target.read_bytes() == before
