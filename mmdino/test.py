@@ -44,12 +44,13 @@ def test(args: argparse.Namespace) -> None:
 
     from mmdino.engine.launch import (build_runner, leave_process_group,
                                       load_config)
+    from mmdino.engine.testing import use_checkpoint
     check(args.checkpoint)
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
+    use_checkpoint(cfg, args.checkpoint)
     if args.amp:
         cfg.test_cfg.fp16 = True
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, testing=True)
     if not args.checkpoint and any(True for _ in runner.model.parameters()):
         raise ValueError(f'{args.config} has weights to load: give the '
                          'checkpoint after the config.')

@@ -16,8 +16,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdino.engine.longrun.checkpoints import find_last_good
+from mmdino.engine.testing import fill_sizes, model_class
 from mmdino.utils.resources import find_config, find_toolboxes
-from mmdino.weights import use_safe_loading
+from mmdino.weights import require_resumable, use_safe_loading
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
@@ -109,16 +110,31 @@ def use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, testing: bool = False) -> Runner:
     """Build the Runner, also for several processes without GPUs.
 
-    It reads checkpoints without running what may be in them.
+    It reads checkpoints without running what may be in them, and loads them
+    whole or not at all.
+
+    Args:
+        cfg: Changed in place.
+        testing: Whether the model is only to be tested.
     """
     use_safe_loading()
     if cfg.get('resume') and not cfg.get('load_from'):
         resume_last(cfg)
+    if cfg.get('resume') and cfg.get('load_from'):
+        require_resumable(cfg.load_from)
+    cfg.custom_hooks = [
+        *cfg.get('custom_hooks', []),
+        dict(type='mmdino.NetworkHook', testing=testing)
+    ]
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)
+    if cfg.launcher != 'none' and getattr(
+            model_class(cfg), 'is_frozen', False):
+        cfg.model_wrapper_cfg = dict(type='mmdino.unwrapped')
+    fill_sizes(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
@@ -150,11 +166,13 @@ def distribute_on_cpu(cfg: Config) -> None:
         timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
         torch.distributed.init_process_group(
             'gloo', timeout=timeout and timedelta(seconds=timeout))
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+    cfg.setdefault(
+        'model_wrapper_cfg',
+        dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False)))
     # Torch has no synchronised BatchNorm for CPUs: each process normalises
     # by its own images, and the statistics are averaged after each epoch.
     cfg.sync_bn = None

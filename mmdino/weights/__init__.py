@@ -1,11 +1,18 @@
-"""The one door for weights: files of ours and of others."""
+"""The one door for weights, of files of ours and of others."""
+from mmdino.weights.config import describe_network, preprocessor_cfg
 from mmdino.weights.convert import convert_file
 from mmdino.weights.formats import FORMATS, convert
 from mmdino.weights.io import (load_checkpoint, save_checkpoint,
                                use_safe_loading)
 from mmdino.weights.keys import CheckpointError
+from mmdino.weights.network import (Weights, check_fit, load_pretrained,
+                                    load_strictly, open_weights,
+                                    require_resumable, resolve_network,
+                                    sort_out)
 
 __all__ = [
-    'FORMATS', 'CheckpointError', 'convert', 'convert_file', 'load_checkpoint',
-    'save_checkpoint', 'use_safe_loading'
+    'FORMATS', 'CheckpointError', 'Weights', 'check_fit', 'convert',
+    'convert_file', 'describe_network', 'load_checkpoint', 'load_pretrained',
+    'load_strictly', 'open_weights', 'preprocessor_cfg', 'require_resumable',
+    'resolve_network', 'save_checkpoint', 'sort_out', 'use_safe_loading'
 ]

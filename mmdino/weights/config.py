@@ -1,16 +1,112 @@
-"""The config that a checkpoint keeps, read without running it.
+"""The network that a file holds, as the file tells it.
 
-A config is Python, and MMEngine runs it to read it. What it writes into a
-checkpoint is resolved, so that names and plain values are all there is.
+Every file of ours carries a network config, plain data:
+
+- ``backbone`` and ``neck``, configs of modules; the neck may be missing;
+- ``preprocessing``: ``mean`` and ``std``, one number a channel in the value
+  range; ``channels``, 'RGB', 'BGR' or 'as stored'; ``value_range`` of the
+  pixels before normalisation; ``size``, pixels a side of the images that it
+  was trained on;
+- ``data_preprocessor``, its config where it is not ours.
+
+It stands in ``meta`` of a .pth and, as JSON, in the metadata of others. A
+config is read as literals and never run: MMEngine writes it resolved into
+checkpoints, so that names and plain values are all there is.
 """
 import ast
-from typing import Any
+import json
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 from mmengine.config import Config
 
 from mmdino.weights.keys import CheckpointError
 
 NUMBERS = dict(nan=float('nan'), inf=float('inf'))
+KEY = 'mmdino'  # of the metadata of other containers
+PREPROCESSOR = 'MultiViewDataPreprocessor'
+IMAGENET = dict(
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    channels='RGB',
+    value_range=[0, 255],
+    size=224)
+
+
+def describe_network(cfg: Mapping) -> Optional[dict]:
+    """The network config of a run, None if its model has no backbone.
+
+    Args:
+        cfg: Config of the run: ``model`` and, for the size of the images,
+            ``train_dataloader``.
+    """
+    model = cfg.get('model') or {}
+    if not model.get('backbone'):
+        return None
+    scope = cfg.get('default_scope') or 'mmdino'
+    network = dict(backbone=_scoped(model['backbone'], scope))
+    if model.get('neck'):
+        network['neck'] = _scoped(model['neck'], scope)
+    given = model.get('data_preprocessor') or {}
+    network['preprocessing'] = describe_preprocessing(given,
+                                                      _training_size(cfg))
+    if given.get('type', PREPROCESSOR).removeprefix('mmdino.') != PREPROCESSOR:
+        network['data_preprocessor'] = _scoped(given, scope)
+    return _plain(network)
+
+
+def describe_preprocessing(data_preprocessor: Mapping, size: int) -> dict:
+    """What a network sees, from the config of its data preprocessor.
+
+    Args:
+        data_preprocessor: Of images in BGR, as OpenCV reads them.
+        size: Pixels a side of the training's images.
+    """
+    turned = data_preprocessor.get('bgr_to_rgb') or data_preprocessor.get(
+        'to_rgb')
+    mean = list(data_preprocessor.get('mean') or [0., 0., 0.])
+    channels = 'RGB' if turned else 'BGR'
+    return dict(
+        mean=mean,
+        std=list(data_preprocessor.get('std') or [1.] * len(mean)),
+        channels=channels if len(mean) == 3 else 'as stored',
+        value_range=[0, 255],
+        size=size)
+
+
+def preprocessor_cfg(network: Mapping) -> dict:
+    """Config of the data preprocessor that a network config stands for."""
+    if 'data_preprocessor' in network:
+        return dict(network['data_preprocessor'])
+    preprocessing = network['preprocessing']
+    return dict(
+        type=f'mmdino.{PREPROCESSOR}',
+        mean=preprocessing['mean'],
+        std=preprocessing['std'],
+        bgr_to_rgb=preprocessing['channels'] == 'RGB',
+        non_blocking=True)
+
+
+def to_metadata(network: Mapping) -> Dict[str, str]:
+    """What safetensors, ONNX and .pt2 files keep."""
+    return {KEY: json.dumps(network)}
+
+
+def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
+    """The network config in the metadata of a file, if there is one.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    if KEY not in (metadata or {}):
+        return None
+    try:
+        network = json.loads(metadata[KEY])
+        network['backbone']['type'], network['preprocessing']['mean']
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'The metadata {KEY!r} of the file is damaged: {error!r}. Export '
+            'or convert the checkpoint again.') from error
+    return network
 
 
 def read_plain_config(text: str) -> Config:
@@ -65,3 +161,44 @@ def _refused(node: ast.AST) -> CheckpointError:
         f'The config in the checkpoint was refused and nothing of it was run: '
         f'line {node.lineno} has {ast.unparse(node)[:60]!r}, which is no '
         'plain value. Give the config as a file that you trust.')
+
+
+def _scoped(cfg: Mapping, scope: str) -> dict:
+    """A copy whose type names another default scope than ours."""
+    if scope == 'mmdino' or '.' in cfg.get('type', '.'):
+        return dict(cfg)
+    return dict(cfg, type=f'{scope}.{cfg["type"]}')
+
+
+def _training_size(cfg: Mapping) -> int:
+    """Pixels a side of the largest views, or of the backbone's images."""
+    sizes = [
+        crop['size'] for view in _views(cfg.get('train_dataloader'))
+        if view.get('num_views', 1) for crop in [view.get('crop') or {}]
+        if isinstance(crop.get('size'), int)
+    ]
+    if sizes:
+        return max(sizes)
+    size = cfg['model']['backbone'].get('img_size') or IMAGENET['size']
+    return max(size) if isinstance(size, (list, tuple)) else size
+
+
+def _views(node: Any) -> Iterator[Mapping]:
+    """The kinds of views of the MultiCrops anywhere in a config."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get('views'), Mapping):
+            yield from node['views'].values()
+        for child in node.values():
+            yield from _views(child)
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _views(child)
+
+
+def _plain(node: Any) -> Any:
+    """Plain dicts, lists and values, as JSON gives them back."""
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_plain(value) for value in node]
+    return node

@@ -1,18 +1,20 @@
-"""Which network a state dict belongs to, read off its tensors.
+"""Which network the tensors of a foreign file belong to.
 
-The names are ours: mmpretrain's for a ViT and a ResNet, timm's below
-``model.`` for an XCiT. D features, K prototypes.
+A file of ours tells its network and is never asked this. The names are ours:
+mmpretrain's for a ViT and a ResNet, timm's below ``model.`` for an XCiT. D
+features, K prototypes.
 """
 import json
 import math
 from functools import lru_cache
-from typing import Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch
+import torch.nn as nn
 from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import Bottleneck
 
-from mmdino.registry import MODELS
+from mmdino.registry import build_module
 from mmdino.weights.keys import CheckpointError, StateDict, name_keys
 
 # What distinguishes them: a tensor that each of them has.
@@ -31,9 +33,22 @@ XCITS = {
     (768, 24): 'large_24'
 }
 
+# Attention heads, which no tensor tells, by (D, blocks) of published ViTs.
+HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
+
+
+def is_backbone(state: Mapping[str, Any]) -> bool:
+    """Whether these are a lone backbone's tensors with our names."""
+    return any(
+        key in state
+        for key in FAMILIES.values()) or ('layers.0.ln1.weight'
+                                          in state) or bool(state) and all(
+                                              key.startswith('model.')
+                                              for key in state)
+
 
 def family(backbone: StateDict) -> str:
-    """'vit', 'xcit' or 'resnet'.
+    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's.
 
     Raises:
         CheckpointError: If it is none of them.
@@ -41,6 +56,10 @@ def family(backbone: StateDict) -> str:
     for name, key in FAMILIES.items():
         if key in backbone:
             return name
+    if backbone and all(key.startswith('model.') for key in backbone):
+        return 'timm'
+    if 'layers.0.ln1.weight' in backbone:
+        return 'vit'
     raise CheckpointError(
         'The checkpoint is neither a ViT nor an XCiT nor a ResNet: none of '
         f'{name_keys(FAMILIES.values())} is among its {len(backbone)} '
@@ -52,17 +71,20 @@ def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
 
     Args:
         backbone: Tensors with our names.
-        num_heads: Attention heads of a ViT, which no tensor tells; by
-            default D / 64, as in all published DINO models.
+        num_heads: Attention heads of a ViT, which no tensor tells; needed
+            where width and depth are not those of a published ViT.
 
     Raises:
-        CheckpointError: If there is no such network.
+        CheckpointError: If there is no such network, or the heads are needed.
     """
     infer = dict(vit=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
+    kind = family(backbone)
     try:
-        return infer[family(backbone)](backbone, num_heads)
+        return infer[kind](backbone, num_heads)
     except KeyError as error:
-        raise CheckpointError(f'The checkpoint lacks {error}.') from error
+        raise CheckpointError(
+            f'The architecture cannot be read off the tensors of this {kind}, '
+            f'which lack {error}: give its config (--config).') from error
 
 
 def head_cfg(head: StateDict) -> dict:
@@ -110,21 +132,32 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
                               '; '.join(problems) + '.')
 
 
+def build_empty(cfg: dict) -> nn.Module:
+    """Build a module without memory for its weights, where it can be."""
+    try:
+        with torch.device('meta'):
+            return build_module(cfg)
+    # Some compute in their constructors.
+    except (NotImplementedError, RuntimeError):
+        return build_module(cfg)
+
+
 @lru_cache(maxsize=8)
 def _shapes(cfg: str) -> Dict[str, torch.Size]:
     """Tensors of the module that a config, in JSON, builds."""
-    cfg = json.loads(cfg)
-    # No memory; but mmpretrain's ResNet computes in its constructor.
-    device = 'cpu' if cfg['type'] == 'mmpretrain.ResNet' else 'meta'
-    with torch.device(device):
-        module = MODELS.build(cfg)
+    module = build_empty(json.loads(cfg))
     return {key: value.shape for key, value in module.state_dict().items()}
 
 
 def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
     width, channels, patch, _ = backbone[FAMILIES['vit']].shape
+    depth = _depth(backbone, 'layers.')
+    num_heads = num_heads or HEADS.get((width, depth))
     if num_heads is None:
-        num_heads = max(1, width // 64)
+        raise CheckpointError(
+            f'No tensor tells how many attention heads a ViT of width {width} '
+            f'and {depth} blocks has: give --heads N (num_heads=N in Python), '
+            'or its config.')
     tokens = backbone['pos_embed'].shape[1]
     side = math.isqrt(tokens - 1)
     if side**2 + 1 != tokens:
@@ -135,7 +168,7 @@ def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
         type='mmdino.VisionTransformer',
         arch=dict(
             embed_dims=width,
-            num_layers=_depth(backbone, 'layers.'),
+            num_layers=depth,
             num_heads=num_heads,
             feedforward_channels=backbone['layers.0.ffn.layers.0.0.weight'].
             shape[0]),
@@ -166,7 +199,10 @@ def _resnet_cfg(backbone: StateDict, _) -> dict:
     bottleneck = 'layer1.0.conv3.weight' in backbone
     for depth, (block, blocks) in ResNet.arch_settings.items():
         if stages == blocks and bottleneck == issubclass(block, Bottleneck):
-            return dict(type='mmpretrain.ResNet', depth=depth)
+            return dict(
+                type='mmpretrain.ResNet',
+                depth=depth,
+                in_channels=backbone['conv1.weight'].shape[1])
     raise CheckpointError(
         f'There is no ResNet with {stages} blocks in its stages.')
 

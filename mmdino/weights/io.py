@@ -12,27 +12,36 @@ import re
 import tempfile
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.keys import CheckpointError, name_keys
 
 STATISTICS = ('current', 'max', 'mean', 'min')
 
 
-def load_checkpoint(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+def load_checkpoint(path: str,
+                    map_location: Any = 'cpu',
+                    mmap: bool = False) -> Dict[str, Any]:
     """Read a .safetensors file or one that ``torch.save`` wrote.
+
+    A .safetensors file of ours comes as a .pth does: its tensors as
+    ``state_dict``, its network config in ``meta``.
 
     Args:
         path: The file.
         map_location: Device of the tensors, as in ``torch.load``.
+        mmap: Leave the tensors on the disk until they are used.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -44,11 +53,15 @@ def load_checkpoint(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
         raise FileNotFoundError(f'There is no checkpoint {path!r}.')
     try:
         if path.endswith('.safetensors'):
-            device = 'cpu' if map_location is None else map_location
-            return load_file(path, device=str(device))
+            return _load_safetensors(path, map_location or 'cpu')
         with safe_globals(_allowed()):
             checkpoint = torch.load(
-                path, map_location=map_location, weights_only=True)
+                path,
+                map_location=map_location,
+                weights_only=True,
+                mmap=mmap and is_zipfile(path))
+    except CheckpointError:
+        raise
     # Whatever torch stumbles over in a stranger's bytes.
     except Exception as error:
         raise CheckpointError(_explain(path, error)) from error
@@ -57,6 +70,15 @@ def load_checkpoint(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
             f'{path} holds a {type(checkpoint).__name__}, not a state dict: '
             'save model.state_dict().')
     return checkpoint
+
+
+def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
+    tensors = load_file(path, device=str(device))
+    with safe_open(path, framework='pt') as file:
+        network = from_metadata(file.metadata())
+    if network is None:
+        return tensors
+    return dict(meta=dict(network=network), state_dict=tensors)
 
 
 def use_safe_loading() -> None:
@@ -74,12 +96,17 @@ def use_safe_loading() -> None:
 
 def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
     """Download once into torch.hub's folder, then read."""
+    return _load_file(download(url), map_location)
+
+
+def download(url: str) -> str:
+    """Download once, by one process; give the path of the file."""
     path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
     if is_main_process() and not osp.isfile(path):
         os.makedirs(osp.dirname(path), exist_ok=True)
         torch.hub.download_url_to_file(url, path)
     barrier()
-    return _load_file(path, map_location)
+    return path
 
 
 def _load_file(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
@@ -137,7 +164,8 @@ def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
     renamed.
 
     Args:
-        checkpoint: What to save; of tensors alone for .safetensors.
+        checkpoint: What to save; for .safetensors tensors alone, or with
+            ``meta`` beside ``state_dict``, of which the network is kept.
         path: Name with .pth or .safetensors.
 
     Raises:
@@ -147,7 +175,12 @@ def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
     check_ending(path)
     with replaced(path) as temporary:
         if path.endswith('.safetensors'):
-            save_file(_flat(checkpoint), temporary, metadata=dict(format='pt'))
+            network = checkpoint.get('meta', {}).get('network')
+            save_file(
+                _flat(checkpoint.get('state_dict', checkpoint)),
+                temporary,
+                metadata=dict(
+                    to_metadata(network) if network else {}, format='pt'))
         else:
             torch.save(checkpoint, temporary)
 

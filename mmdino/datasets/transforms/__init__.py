@@ -2,8 +2,8 @@
 from mmdino.datasets.transforms.augment import (GaussianBlur, HorizontalFlip,
                                                 RandomGrayscale, Solarize)
 from mmdino.datasets.transforms.color_jitter import ColorJitter
-from mmdino.datasets.transforms.formatting import (CropToBox, PackViews,
-                                                   Thumbnail)
+from mmdino.datasets.transforms.formatting import (CenterView, CropToBox,
+                                                   PackViews, Thumbnail)
 from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
                                                 LoadSequence,
                                                 UnreadableImageError)
@@ -11,8 +11,8 @@ from mmdino.datasets.transforms.multi_crop import MultiCrop, build_steps
 from mmdino.datasets.transforms.random_resized_crop import RandomResizedCrop
 
 __all__ = [
-    'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip', 'LoadImage',
-    'LoadMask', 'LoadSequence', 'MultiCrop', 'PackViews', 'RandomGrayscale',
-    'RandomResizedCrop', 'Solarize', 'Thumbnail', 'UnreadableImageError',
-    'build_steps'
+    'CenterView', 'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip',
+    'LoadImage', 'LoadMask', 'LoadSequence', 'MultiCrop', 'PackViews',
+    'RandomGrayscale', 'RandomResizedCrop', 'Solarize', 'Thumbnail',
+    'UnreadableImageError', 'build_steps'
 ]

@@ -1,9 +1,11 @@
 """Images cut and shrunk as benchmarks ask, and views as tensors."""
+from typing import Optional
+
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
-from mmpretrain.datasets import PackInputs
+from mmcv.transforms import BaseTransform, CenterCrop, Compose
+from mmpretrain.datasets import PackInputs, ResizeEdge
 from PIL import Image
 
 from mmdino.registry import TRANSFORMS
@@ -28,6 +30,38 @@ class CropToBox(BaseTransform):
         results['img'] = np.array(Image.fromarray(results['img']).crop(box))
         results['img_shape'] = results['img'].shape[:2]
         return results
+
+
+@TRANSFORMS.register_module()
+class CenterView(BaseTransform):
+    """The middle of ``img``, as networks are tested.
+
+    The short side is resized to 8/7 of ``size`` by Pillow's antialiased
+    bicubic, 256 for 224 px; then the square in the middle is cut out.
+
+    Args:
+        size (int, optional): Side of the square in pixels. By default that of
+            the images that the checkpoint was trained on, which the tools
+            fill in.
+
+    Raises:
+        ValueError: If nothing has filled it in, or it is below 1.
+    """
+
+    def __init__(self, size: Optional[int] = None) -> None:
+        if size is None or size < 1:
+            raise ValueError(
+                f'CenterView has size={size}: give pixels, or a checkpoint '
+                'that tells them.')
+        self.steps = Compose([
+            ResizeEdge(
+                round(size * 8 / 7), backend='pillow',
+                interpolation='bicubic'),
+            CenterCrop(size)
+        ])
+
+    def transform(self, results: dict) -> dict:
+        return self.steps(results)
 
 
 @TRANSFORMS.register_module()

@@ -6,13 +6,15 @@ from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             UnreadableImagesHook,
                                             ValidateFirstHook,
                                             WeightDecayLogHook)
+from mmdino.engine.hooks.network import NetworkHook
 from mmdino.engine.hooks.teacher import (PreviousEpochTeacherHook,
                                          PreviousIterationTeacherHook,
                                          StudentCopyHook, TeacherEMAHook)
 
 __all__ = [
     'CenteringHook', 'CollapseMonitorHook', 'CompileHook',
-    'FreezeLastLayerHook', 'LogHistoryHook', 'PreviousEpochTeacherHook',
-    'PreviousIterationTeacherHook', 'StudentCopyHook', 'TeacherEMAHook',
-    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
+    'FreezeLastLayerHook', 'LogHistoryHook', 'NetworkHook',
+    'PreviousEpochTeacherHook', 'PreviousIterationTeacherHook',
+    'StudentCopyHook', 'TeacherEMAHook', 'UnreadableImagesHook',
+    'ValidateFirstHook', 'WeightDecayLogHook'
 ]

@@ -1,13 +1,15 @@
 """Uses of a trained teacher that do not train it."""
 from mmdino.models.frozen.baselines import PixelFeatures, SavedFeatures
 from mmdino.models.frozen.classifier import PretrainedClassifier
-from mmdino.models.frozen.features import (ClassAndPatchFeatures, LastBlocks,
-                                           PooledFeatures)
+from mmdino.models.frozen.features import (ClassAndGeMFeatures,
+                                           ClassAndPatchFeatures, LastBlocks,
+                                           MultiScaleFeatures, PooledFeatures)
+from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.models.frozen.linear_probe import LinearProbe
-from mmdino.models.frozen.video_segmentation import VideoSegmentationDINO
+from mmdino.models.frozen.video_segmentation import VideoSegmenter
 
 __all__ = [
-    'ClassAndPatchFeatures', 'LastBlocks', 'LinearProbe', 'PixelFeatures',
-    'PooledFeatures', 'PretrainedClassifier', 'SavedFeatures',
-    'VideoSegmentationDINO'
+    'ClassAndGeMFeatures', 'ClassAndPatchFeatures', 'FrozenTeacher',
+    'LastBlocks', 'LinearProbe', 'MultiScaleFeatures', 'PixelFeatures',
+    'PooledFeatures', 'PretrainedClassifier', 'SavedFeatures', 'VideoSegmenter'
 ]

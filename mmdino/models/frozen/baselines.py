@@ -15,14 +15,15 @@ class PixelFeatures(BaseModel):
     """Flattened normalised pixels, without any parameter.
 
     It stands where a network does, so that the same loop, pipeline and metric
-    score raw pixels. All images need one size. It has nothing to wrap for
-    distributed runs: score it in one process.
+    score raw pixels. All images need one size.
 
     Args:
         size: Pixels a side to which images are average-pooled first; None
             keeps every pixel.
         data_preprocessor: As for any model.
     """
+
+    is_frozen = True
 
     def __init__(self,
                  size: Optional[int] = None,
@@ -59,11 +60,9 @@ class PixelFeatures(BaseModel):
 
 @MODELS.register_module()
 class SavedFeatures(BaseModel):
-    """Passes on the rows of :class:`FeatureRows`.
+    """Passes on the rows of :class:`FeatureRows`."""
 
-    It has no parameters and thus nothing to wrap for distributed runs: use
-    it in one process.
-    """
+    is_frozen = True
 
     def forward(self,
                 inputs: Tensor,

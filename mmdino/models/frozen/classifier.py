@@ -1,48 +1,80 @@
 """mmpretrain's classifier on a backbone that DINO trained."""
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from mmpretrain.models import ImageClassifier
 
-from mmdino.models.backbones.pretrained import load_pretrained
-from mmdino.registry import MODELS
+from mmdino.registry import MODELS, build_module
+from mmdino.weights.keys import CheckpointError
+from mmdino.weights.network import (load_pretrained, load_strictly,
+                                    open_weights, resolve_network)
 
 
 @MODELS.register_module()
 class PretrainedClassifier(ImageClassifier):
     """``ImageClassifier`` whose backbone starts from a teacher's, all of it.
 
-    An ``init_cfg`` of the backbone would log what does not fit and train on
-    from random weights; this refuses.
+    It is fine-tuned as a whole. The network and its normalisation are those
+    that the checkpoint tells of; a config that is given must agree.
 
     Args:
-        backbone (dict): Config of the backbone, as pretrained.
         head (dict): Config of the head, with ``num_classes``.
-        data_preprocessor (dict): Config of the preprocessor, without it.
-        checkpoint (str, optional): A checkpoint of :class:`DINO`. Training
-            needs it, testing does not.
+        checkpoint (str, optional): Of the pretraining to start from, or of a
+            fine-tuned classifier to test.
+        backbone (dict, optional): Config of the backbone, where its drop path
+            or the size of the images is to be another.
+        data_preprocessor (dict, optional): Config of the preprocessor,
+            ``mean`` and ``std`` by default those of the checkpoint.
         **kwargs: As mmpretrain's.
 
+    Attributes:
+        network_cfg (dict): Network config, see :mod:`mmdino.weights.config`.
+
     Raises:
-        FileNotFoundError: In training, if there is no such file.
-        ValueError: In training, if none is given or it does not fit.
+        CheckpointError: If the checkpoint does not fit.
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is neither a checkpoint nor a backbone.
     """
 
     def __init__(self,
-                 backbone: dict,
                  head: dict,
-                 data_preprocessor: dict,
                  checkpoint: Optional[str] = None,
+                 backbone: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None,
                  **kwargs) -> None:
+        weights = open_weights(checkpoint) if checkpoint else None
+        preprocessor = dict(data_preprocessor or {})
+        if weights:
+            self.network_cfg = resolve_network(weights,
+                                               dict(backbone=backbone))
+            backbone = self.network_cfg['backbone']
+            _fill_normalisation(preprocessor, self.network_cfg, checkpoint)
+        if not backbone:
+            raise ValueError('PretrainedClassifier needs a checkpoint, which '
+                             'tells its backbone, or a backbone.')
         # Mixup needs the number of classes, which the head's config says.
+        preprocessor['num_classes'] = head['num_classes']
         super().__init__(
-            backbone,
+            build_module(backbone),
             head=head,
-            data_preprocessor=dict(
-                data_preprocessor, num_classes=head['num_classes']),
+            data_preprocessor=preprocessor,
             **kwargs)
         self.checkpoint = checkpoint
+        if weights and weights.tensors.keys() == self.state_dict().keys():
+            load_strictly(self, weights.tensors, f'{checkpoint}')
 
     def init_weights(self) -> None:
         """Initialise the head, load the backbone."""
         super().init_weights()
         load_pretrained(self.backbone, self.checkpoint, 'teacher.backbone.')
+
+
+def _fill_normalisation(preprocessor: dict, network: Mapping[str, Any],
+                        checkpoint: str) -> None:
+    """Take over mean and std, of which a config may say no other ones."""
+    for key in ('mean', 'std'):
+        kept = network['preprocessing'][key]
+        if list(preprocessor.setdefault(key, kept)) != kept:
+            raise CheckpointError(
+                f'{checkpoint} was trained on images normalised in another '
+                f'way: {key} is {kept} there, {preprocessor[key]} in the '
+                f'config. Leave out model.data_preprocessor.{key}.')

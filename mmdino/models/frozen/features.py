@@ -1,24 +1,29 @@
-"""What a linear probe sees of a frozen network.
+"""What vector stands for an image, of a frozen network.
 
 Each is called with a network (its ``backbone`` and perhaps ``neck``) and
 images (B, C, H, W), and returns features (B, D).
 """
-from typing import List, Mapping
+from typing import List, Mapping, Sequence
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.retrieval import crop_to_multiple, gem, rescale
 from mmdino.models.embedding import embed
 from mmdino.registry import MODELS
 
+Network = Mapping[str, nn.Module]
 
-def interleave(first: Tensor, second: Tensor) -> Tensor:
-    """Two features (B, D) as one (B, 2 D): a0, b0, a1, b1, ...
 
-    The order of the authors' code, which their linear weights need.
-    """
-    return torch.stack([first, second], dim=-1).flatten(1)
+@MODELS.register_module()
+class PooledFeatures:
+    """The last output, as for k-NN: of a ResNet, an XCiT, any timm model."""
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
+        """Features (B, D)."""
+        return embed(network, images)
 
 
 @MODELS.register_module()
@@ -37,10 +42,9 @@ class LastBlocks:
     def __init__(self, n: int = 4) -> None:
         self.n = n
 
-    def __call__(self, network: Mapping[str, nn.Module],
-                 images: Tensor) -> Tensor:
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Features (B, n D)."""
-        blocks = _last_blocks(network['backbone'], images, self.n)
+        blocks = last_blocks(network['backbone'], images, self.n)
         return torch.cat([tokens[:, 0] for tokens in blocks], dim=-1)
 
 
@@ -51,29 +55,86 @@ class ClassAndPatchFeatures:
     For ViT-B. Both are taken after the final norm.
     """
 
-    def __call__(self, network: Mapping[str, nn.Module],
-                 images: Tensor) -> Tensor:
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Features (B, 2 D)."""
-        tokens, = _last_blocks(network['backbone'], images, 1)
+        tokens, = last_blocks(network['backbone'], images)
         return interleave(tokens[:, 0], tokens[:, 1:].mean(dim=1))
 
 
 @MODELS.register_module()
-class PooledFeatures:
-    """The last output, as for k-NN: of a ResNet, an XCiT, any timm model."""
+class ClassAndGeMFeatures:
+    """The last class token beside the pooled patch tokens, for copies.
 
-    def __call__(self, network: Mapping[str, nn.Module],
-                 images: Tensor) -> Tensor:
+    Both are taken after the final norm; the patch tokens are pooled by
+    :func:`gem` (arXiv 2104.14294, section 4.2.1).
+
+    Args:
+        power: Exponent of the pooling.
+    """
+
+    def __init__(self, power: float = 4.) -> None:
+        self.power = power
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
+        """Features (B, 2 D)."""
+        tokens, = last_blocks(network['backbone'], images)
+        pooled = gem(tokens[:, 1:], self.power)
+        return torch.cat([tokens[:, 0].float(), pooled], dim=1)
+
+
+@MODELS.register_module()
+class MultiScaleFeatures:
+    """The mean over scales of an image of any size, L2-normalised.
+
+    As in the authors' retrieval: the image is resized bilinearly. Images
+    need not be multiples of the patch: as a strided convolution does, the
+    pixels at the right and at the bottom that fill no patch are left out.
+    Backbones without ``patch_size`` see the whole image.
+
+    Args:
+        scales: Fractions of the image's sides.
+
+    Raises:
+        ValueError: If there is no scale or one is not positive; on a call, if
+            a scaled image is smaller than a patch.
+    """
+
+    def __init__(self, scales: Sequence[float] = (1., )) -> None:
+        if not scales or min(scales) <= 0:
+            raise ValueError(f'scales must be positive numbers, got {scales}.')
+        self.scales = tuple(scales)
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Features (B, D)."""
-        return embed(network, images)
+        patch = getattr(network['backbone'], 'patch_size', 1)
+        by_scale = [
+            embed(network, crop_to_multiple(rescale(images, scale), patch))
+            for scale in self.scales
+        ]
+        return F.normalize(torch.stack(by_scale).mean(dim=0), dim=1)
 
 
-def _last_blocks(backbone: nn.Module, images: Tensor, n: int) -> List[Tensor]:
+def interleave(first: Tensor, second: Tensor) -> Tensor:
+    """Two features (B, D) as one (B, 2 D): a0, b0, a1, b1, ...
+
+    The order of the authors' code, which their linear weights need.
+    """
+    return torch.stack([first, second], dim=-1).flatten(1)
+
+
+def last_blocks(backbone: nn.Module,
+                images: Tensor,
+                n: int = 1) -> List[Tensor]:
+    """Tokens (B, 1 + N, D) of the last ``n`` blocks, after the final norm.
+
+    Raises:
+        ValueError: If the backbone has fewer blocks, or tells no tokens.
+    """
     if not hasattr(backbone, 'last_blocks'):
         raise ValueError(
             f'{type(backbone).__name__} has no method last_blocks, as '
-            'mmdino.VisionTransformer has; set the probe\'s '
-            "features=dict(type='PooledFeatures').")
+            'mmdino.VisionTransformer has: for other networks set '
+            "model.features=dict(type='PooledFeatures').")
     if not 1 <= n <= backbone.num_layers:
         raise ValueError(f'n={n} last blocks of a backbone that has '
                          f'{backbone.num_layers}: set model.features.n.')

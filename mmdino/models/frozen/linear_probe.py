@@ -11,9 +11,11 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmdino.models.backbones.pretrained import load_pretrained
 from mmdino.models.embedding import embedding_width
+from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS
+from mmdino.weights.keys import strip_prefix
+from mmdino.weights.network import load_strictly, open_weights
 
 
 @MODELS.register_module()
@@ -25,65 +27,62 @@ class LinearProbe(BaseModel):
     :class:`LinearProbeConstructor`, which gives each head its learning rate,
     and :class:`LinearProbeAccuracy`, which names the best.
 
-    The backbone is in eval mode always: no drop path, and BatchNorm keeps
-    its statistics. Its weights are the teacher's; they are saved with the
-    heads, so that a probe is tested without the checkpoint.
+    The network's weights are saved with the heads, so that a probe is tested
+    by its own checkpoint alone.
 
     Args:
-        backbone: Config of the backbone.
         features: Config of what the heads see: :class:`LastBlocks`,
             :class:`ClassAndPatchFeatures` or :class:`PooledFeatures`.
         num_classes: C.
         learning_rates: One head each, at the base batch of ``auto_scale_lr``.
-        checkpoint: Of the pretraining; training needs it, testing does not.
+        checkpoint: Of the pretraining to learn on, or of a probe to test.
+        backbone: Config of the backbone; by default the checkpoint tells.
         neck: Config of the pooling of a backbone that yields maps.
-        data_preprocessor: As for any model.
+        data_preprocessor: By default the checkpoint's.
 
     Raises:
+        CheckpointError: If the checkpoint does not fit.
         ValueError: If a learning rate is repeated or not positive, there is
-            none, or ``num_classes`` is not positive; in training, if the
-            checkpoint does not fit or a label is not below C.
+            none, or ``num_classes`` is not positive; in training, if there is
+            no checkpoint or a label is not below C.
     """
 
     def __init__(self,
-                 backbone: dict,
                  features: dict,
                  num_classes: int,
                  learning_rates: Sequence[float],
                  checkpoint: Optional[str] = None,
+                 backbone: Optional[dict] = None,
                  neck: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None) -> None:
-        super().__init__(data_preprocessor=data_preprocessor)
         _check_settings(num_classes, learning_rates)
-        parts = dict(backbone=backbone, neck=neck)
-        self.network = nn.ModuleDict({
-            k: MODELS.build(cfg)
-            for k, cfg in parts.items() if cfg
-        })
-        self.network.requires_grad_(False)
-        self.features = MODELS.build(features)
-        self.checkpoint = checkpoint
+        network = FrozenTeacher(checkpoint, backbone, neck, data_preprocessor,
+                                features)
+        super().__init__(data_preprocessor=network.data_preprocessor)
+        self.network = network
+        self.network_cfg = network.network_cfg
         self.num_classes = num_classes
         self.learning_rates = tuple(learning_rates)
-        width = embedding_width(self.network, self.features)
+        width = embedding_width(network.parts, network.feature_rule,
+                                len(network.preprocessing['mean']))
         self.heads = nn.ModuleList(
             nn.Linear(width, num_classes) for _ in learning_rates)
+        heads = strip_prefix(open_weights(checkpoint).state,
+                             'heads.') if checkpoint else None
+        if heads:
+            load_strictly(self.heads, heads,
+                          f'The linear classifiers of {checkpoint}')
 
     def init_weights(self) -> None:
-        """Load the teacher strictly; heads as the authors' (normal .01)."""
+        """Initialise the heads as the authors do (normal .01)."""
+        if not self.network.has_weights:
+            raise ValueError(
+                'A linear probe has no checkpoint to start from. Give the '
+                'file of the pretraining: --cfg-options model.checkpoint=FILE')
         super().init_weights()
-        for name, module in self.network.items():
-            if module.state_dict():
-                load_pretrained(module, self.checkpoint, f'teacher.{name}.')
         for head in self.heads:
             nn.init.normal_(head.weight, std=.01)
             nn.init.zeros_(head.bias)
-
-    def train(self, mode: bool = True) -> 'LinearProbe':
-        """Switch the mode of the heads; the network stays in eval mode."""
-        super().train(mode)
-        self.network.eval()
-        return self
 
     def forward(
         self,
@@ -103,8 +102,7 @@ class LinearProbe(BaseModel):
             learning rate; or the samples with ``top_classes``, a dict from
             the learning rate to (R,) classes, best first.
         """
-        with torch.no_grad():
-            features = self.features(self.network, inputs)
+        features = self.network.features(inputs)
         if mode == 'loss':
             return self._loss(features, data_samples)
         if mode == 'predict':

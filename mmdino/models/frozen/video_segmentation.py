@@ -14,18 +14,18 @@ from torch import Tensor
 from mmdino.functional.label_propagation import (labels_to_mask,
                                                  mask_to_labels,
                                                  propagate_labels)
-from mmdino.models.dino import DINO
+from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.utils.progress import track
 
 
 @MODELS.register_module()
-class VideoSegmentationDINO(DINO):
-    """DINO whose ``predict`` follows the objects of a video's first frame.
+class VideoSegmenter(FrozenTeacher):
+    """A teacher that follows the objects of a video's first frame.
 
-    The teacher's patch tokens, of the last block through the final norm, are
+    Its patch tokens, of the last block through the final norm, are
     compared with those of the first and of the preceding frames, and labels
-    follow the similarity (:func:`propagate_labels`). Checkpoints are DINO's.
+    follow the similarity (:func:`propagate_labels`).
 
     Args:
         num_context (int): Preceding frames to look at beside the first.
@@ -33,7 +33,7 @@ class VideoSegmentationDINO(DINO):
             to each side.
         topk (int): Patches of the context that a patch listens to.
         temperature (float): Of the cosine similarities.
-        **kwargs: As :class:`DINO`'s.
+        **kwargs: As :class:`FrozenTeacher`'s.
 
     Raises:
         ValueError: If the backbone gives no patch tokens, or a number is out
@@ -48,13 +48,12 @@ class VideoSegmentationDINO(DINO):
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if not hasattr(self.backbone, 'last_blocks'):
-            raise ValueError(
-                'VideoSegmentationDINO needs a backbone with the method '
-                'last_blocks, such as mmdino.VisionTransformer; '
-                f'{type(self.backbone).__name__} has none.')
+            raise ValueError('VideoSegmenter needs a backbone with the method '
+                             'last_blocks, such as mmdino.VisionTransformer; '
+                             f'{type(self.backbone).__name__} has none.')
         if min(num_context, radius) < 0 or topk < 1 or temperature <= 0:
             raise ValueError(
-                'VideoSegmentationDINO needs num_context >= 0, radius >= 0, '
+                'VideoSegmenter needs num_context >= 0, radius >= 0, '
                 f'topk >= 1 and temperature > 0, got {num_context}, {radius}, '
                 f'{topk} and {temperature}.')
         self.num_context = num_context
@@ -110,7 +109,6 @@ class VideoSegmentationDINO(DINO):
 
     def _patch_features(self, frame: Tensor) -> Tensor:
         """Unit features (h, w, D) of a frame (C, H, W)."""
-        backbone = self.teacher.backbone
-        tokens = backbone.last_blocks(frame[None])[0][0, 1:]
-        width = frame.shape[-1] // backbone.patch_size
+        tokens = self.tokens(frame[None])[0][0, 1:]
+        width = frame.shape[-1] // self.backbone.patch_size
         return F.normalize(tokens.float(), dim=-1).unflatten(0, (-1, width))

@@ -3,6 +3,8 @@
 The names are those in its files, which ``ViTModel.from_pretrained`` reads.
 """
 
+from typing import Any, Mapping
+
 from mmdino.weights.formats.ours import backbone_of, from_backbone
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (CheckpointError, StateDict, flipped, join_qkv,
@@ -29,7 +31,15 @@ NAMES = (
 )
 
 
+def is_hf(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether names are transformers', with the task's ``vit.`` or without."""
+    return any(f'{prefix}embeddings.cls_token' in checkpoint
+               for prefix in ('', 'vit.'))
+
+
 def from_hf(state: StateDict) -> StateDict:
+    """Our state dict of a ViT's."""
+    state = {key.removeprefix('vit.'): value for key, value in state.items()}
     state = rename(state, NAMES, "transformers' ViT")
     return from_backbone(join_qkv(state, r'layers\.\d+\.attn'))
 

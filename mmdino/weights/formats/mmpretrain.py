@@ -2,13 +2,14 @@
 
 Its ViT and ResNet have our names; its XCiT has names of its own.
 """
-from typing import Dict, Union
+from typing import Any, Dict, Mapping, Union
 
 from mmdino.weights.formats.ours import backbone_of, from_backbone, is_linear
 from mmdino.weights.infer import family
 from mmdino.weights.keys import StateDict, add_prefix, flipped, rename
 
 BACKBONE = (('backbone.{p}', '{p}'), )
+TIMM_NAMES = (('timm_model.{p}', 'model.{p}'), )
 LINEAR = (('head.fc.{p}', 'heads.0.{p}'), )
 # XCiT's: theirs, ours. The stem is numbered and joined apart.
 XCIT_NAMES = (
@@ -32,6 +33,13 @@ XCIT_NAMES = (
 )
 
 
+def is_mmpretrain(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether there is a backbone and no teacher, or a linear classifier."""
+    state = checkpoint.get('state_dict', checkpoint)
+    return 'head.fc.weight' in state or any(
+        key.startswith('backbone.') for key in state)
+
+
 def from_mmpretrain(
         checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
     """Our state dict of a backbone or of a linear classifier."""
@@ -41,6 +49,8 @@ def from_mmpretrain(
     backbone = rename(state, BACKBONE, "mmpretrain's backbone")
     if 'xca_layers.0.gamma1' in backbone:
         backbone = rename(backbone, XCIT_NAMES, "mmpretrain's XCiT")
+    elif all(key.startswith('timm_model.') for key in backbone):
+        backbone = rename(backbone, TIMM_NAMES, 'TIMMBackbone')
     return from_backbone(backbone)
 
 
@@ -50,4 +60,6 @@ def to_mmpretrain(state: StateDict) -> StateDict:
     backbone = backbone_of(state)
     if family(backbone) == 'xcit':
         backbone = rename(backbone, flipped(XCIT_NAMES), "mmpretrain's XCiT")
+    elif family(backbone) == 'timm':
+        backbone = rename(backbone, flipped(TIMM_NAMES), 'TIMMBackbone')
     return add_prefix(backbone, 'backbone.')

@@ -8,11 +8,12 @@ the optimizer's state is in the order of the authors' parameter groups and is
 not.
 """
 import re
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
-                                         checked, from_backbone, is_linear)
-from mmdino.weights.formats.timm import backbone_from_timm, backbone_to_timm
+                                         from_backbone, is_linear)
+from mmdino.weights.formats.timm import (backbone_from_timm, backbone_to_timm,
+                                         is_timm)
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
                                  from_legacy, join_qkv, name_keys, rename,
@@ -23,6 +24,17 @@ NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
 LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
 # Beside the weights of a linear classifier.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
+
+
+def is_official(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether names are those of the authors' files.
+
+    A lone ViT has timm's names as well, but no classifier.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    return (FULL <= checkpoint.keys() or 'module.linear.weight' in state
+            or any(key.startswith('pos_embeder.') for key in state)
+            or 'blocks.0.norm1.weight' in state and not is_timm(state))
 
 
 def from_official(checkpoint: Dict[str, Any]) -> StateDict:
@@ -42,7 +54,7 @@ def to_official(state: StateDict) -> Dict[str, Any]:
         return dict(
             state_dict=rename(state, [(b, a) for a, b in LINEAR_NAMES],
                               'The authors\' linear classifier'))
-    if any('head.' in key for key in state):
+    if any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return _to_full(state)
     return _backbone_to(backbone_of(state))
 
@@ -66,10 +78,7 @@ def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
         state.update(
             add_prefix(_backbone_from(backbone), f'{prefix}backbone.'))
         state.update(add_prefix(_head_from(head), f'{prefix}head.'))
-    return checked({
-        **state,
-        **add_prefix(checkpoint['dino_loss'], 'centering.')
-    })
+    return {**state, **add_prefix(checkpoint['dino_loss'], 'centering.')}
 
 
 def _to_full(state: StateDict) -> Dict[str, Any]:

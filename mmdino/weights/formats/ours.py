@@ -7,19 +7,44 @@ that it can be tested and trained from. A linear classifier is a
 :class:`LinearProbe`'s one head, ``heads.0.*``, with or without
 ``network.backbone.*``.
 """
-from typing import Dict, Union
+from typing import Any, Dict, Mapping, Optional
 
-from mmdino.weights.infer import backbone_cfg, check_tensors, head_cfg
+from mmdino.weights.infer import (backbone_cfg, check_tensors, head_cfg,
+                                  is_backbone)
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
                                  name_keys, strip_prefix)
 
-STUDENT, TEACHER = '', 'teacher.'
+STUDENT, TEACHER, FROZEN = '', 'teacher.', 'network.'
 LINEAR = {'heads.0.weight', 'heads.0.bias'}
+PARTS = tuple(f'{network}{part}.' for network in (STUDENT, TEACHER, FROZEN)
+              for part in ('backbone', 'neck', 'head'))
+OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'heads.')
 
 
-def from_mmdino(checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
-    """Take the state dict out of a checkpoint of MMEngine's and check it."""
-    return checked(checkpoint.get('state_dict', checkpoint))
+def is_mmdino(state: Mapping[str, Any]) -> bool:
+    """Whether keys are those of one of our models, or of a lone backbone."""
+    return any(key.startswith((TEACHER, FROZEN, 'heads.'))
+               for key in state) or is_backbone(state)
+
+
+def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
+    """Our state dict of any of our files.
+
+    Raises:
+        CheckpointError: If a tensor has no place in our models, or there is
+            no network among them.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    if is_backbone(state):
+        return from_backbone(state)
+    leftover = [key for key in state if not key.startswith(PARTS + OTHERS)]
+    if leftover:
+        raise CheckpointError('mmdino has no place for '
+                              f'{name_keys(leftover)}. Is --from right?')
+    if not is_linear(state) and not any('backbone.' in key for key in state):
+        raise CheckpointError('The checkpoint has no backbone: its tensors '
+                              f'are {name_keys(state) or "none"}.')
+    return dict(state)
 
 
 def to_mmdino(state: StateDict) -> StateDict:
@@ -29,19 +54,23 @@ def to_mmdino(state: StateDict) -> StateDict:
 
 def from_backbone(backbone: StateDict) -> StateDict:
     """A lone backbone as a checkpoint of ours."""
-    return checked({
+    return {
         **add_prefix(backbone, 'backbone.'),
         **add_prefix(backbone, 'teacher.backbone.')
-    })
+    }
 
 
 def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
     """The backbone of the network with this prefix.
 
+    A frozen network's stands for the teacher's.
+
     Raises:
         CheckpointError: If the state has none.
     """
     backbone = strip_prefix(state, f'{network}backbone.')
+    if not backbone and network == TEACHER:
+        backbone = strip_prefix(state, f'{FROZEN}backbone.')
     if not backbone:
         raise CheckpointError(
             f'There is no {network}backbone to convert among the tensors '
@@ -49,8 +78,8 @@ def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
     return backbone
 
 
-def is_linear(state: StateDict) -> bool:
-    """Whether these are the weights of a linear classifier."""
+def is_linear(state: Mapping[str, Any]) -> bool:
+    """Whether these are the weights of linear classifiers."""
     return state.keys() >= LINEAR
 
 
@@ -70,42 +99,29 @@ def with_network(linear: StateDict, state: StateDict) -> StateDict:
     return {**linear, **add_prefix(backbone_of(state), 'network.backbone.')}
 
 
-def checked(state: StateDict) -> StateDict:
-    """Return the state if every tensor is there and none is left over.
+def check_parts(state: StateDict, network: Optional[dict] = None) -> None:
+    """Compare the backbones with their config, or with a likely one.
+
+    Args:
+        state: Our state dict.
+        network: Network config, see :mod:`mmdino.weights.config`. Without it
+            the architecture is read off the tensors, and the heads are looked
+            at, too: all of a foreign file has its place.
 
     Raises:
-        CheckpointError: Otherwise; lists the tensors.
+        CheckpointError: If a tensor is missing, left over or of another
+            shape; lists them.
     """
-    if is_linear(state):
-        return _checked_probe(state)
-    parts = {
-        network + part: strip_prefix(state, f'{network}{part}.')
-        for network in (STUDENT, TEACHER)
-        for part in ('backbone', 'head')
-    }
-    known = {f'{p}.{key}' for p, tensors in parts.items() for key in tensors}
-    leftover = state.keys() - known - {'centering.center'}
-    if leftover:
-        raise CheckpointError('mmdino has no place for '
-                              f'{name_keys(leftover)}. Is --from right?')
-    if not parts['backbone'] and not parts['teacher.backbone']:
-        raise CheckpointError('The checkpoint has no backbone: its tensors '
-                              f'are {name_keys(state) or "none"}.')
-    for name, tensors in parts.items():
-        if tensors:
-            infer = head_cfg if name.endswith('head') else backbone_cfg
-            check_tensors(tensors, infer(tensors), name)
-    return state
-
-
-def _checked_probe(state: StateDict) -> StateDict:
-    network = strip_prefix(state, 'network.backbone.')
-    leftover = state.keys() - LINEAR - add_prefix(network,
-                                                  'network.backbone.').keys()
-    if leftover:
-        raise CheckpointError(
-            "A linear classifier has one head, and no place for "
-            f'{name_keys(leftover)}. Give --drop PREFIX to leave out others.')
-    if network:
-        check_tensors(network, backbone_cfg(network), 'backbone')
-    return state
+    for prefix in PARTS:
+        part = strip_prefix(state, prefix)
+        if not part or prefix.endswith('neck.'):
+            continue
+        name = prefix.rstrip('.')
+        if prefix.endswith('head.'):
+            if network is None:
+                check_tensors(part, head_cfg(part), name)
+        elif network is None:
+            # No shape depends on the number of heads.
+            check_tensors(part, backbone_cfg(part, num_heads=1), name)
+        else:
+            check_tensors(part, network['backbone'], name)

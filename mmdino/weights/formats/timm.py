@@ -1,5 +1,7 @@
 """timm's ViT, XCiT and ResNet, torchvision's ResNet; no classifiers."""
 
+from typing import Any, Mapping
+
 from mmdino.weights.formats.ours import backbone_of, from_backbone
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
@@ -24,6 +26,13 @@ RESNET_NAMES = tuple((name, name) for name in (
 ))
 
 
+def is_timm(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether names are timm's alone: a ViT with a classifier, an XCiT."""
+    return ('blocks.0.norm1.weight' in checkpoint
+            and 'head.weight' in checkpoint
+            or 'pos_embed.token_projection.weight' in checkpoint)
+
+
 def from_timm(state: StateDict) -> StateDict:
     return from_backbone(backbone_from_timm(state))
 
@@ -46,8 +55,14 @@ def backbone_to_timm(backbone: StateDict) -> StateDict:
     names = dict(
         vit=flipped(VIT_NAMES),
         xcit=[('model.{p}', '{p}')],
+        timm=[('model.{p}', '{p}')],
         resnet=RESNET_NAMES)
     return rename(backbone, names[family(backbone)], 'timm')
+
+
+def is_torchvision(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether names are those of a ResNet, timm's as well."""
+    return 'layer1.0.conv1.weight' in checkpoint
 
 
 def from_torchvision(state: StateDict) -> StateDict:

@@ -1,0 +1,98 @@
+"""Checkpoints that tell their network, and that are loaded whole."""
+import logging
+from typing import List, Tuple
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmdino.engine.hooks.access import whole_state
+from mmdino.models import DINO
+from mmdino.registry import HOOKS
+from mmdino.weights import (Weights, check_fit, describe_network,
+                            resolve_network, sort_out)
+from mmdino.weights.keys import StateDict, add_prefix, name_keys
+
+# What a training that starts from other weights may begin anew.
+NEW = ('head.', 'teacher.head.', 'centering.', 'predictor.')
+
+
+@HOOKS.register_module()
+class NetworkHook(Hook):
+    """Note the network in every checkpoint; let none be loaded in part.
+
+    MMEngine only warns of weights that are missing, left over or misshapen.
+    Pretraining starts (``load_from``) from files of any known format, of
+    which heads and centre may be missing, and resumes what a run of this
+    config has saved; a test needs every weight.
+
+    Args:
+        testing (bool): Whether the model is only to be tested. The training
+            of another model than DINO starts from what MMEngine lets it.
+
+    Raises:
+        CheckpointError: If the weights do not fit the model.
+    """
+
+    def __init__(self, testing: bool = False) -> None:
+        self.testing = testing
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Note the network config in ``meta``."""
+        model = _unwrapped(runner)
+        network = getattr(model, 'network_cfg', None) or describe_network(
+            runner.cfg)
+        if network:
+            checkpoint['meta']['network'] = network
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put what is loaded under the model's names, or refuse it."""
+        model, path = _unwrapped(runner), str(runner._load_from)
+        is_start = isinstance(model, DINO) and not runner._resume
+        if is_start and not self.testing:
+            weights = sort_out(checkpoint, path)
+            resolve_network(
+                weights, {
+                    key: runner.cfg.model.get(key)
+                    for key in ('backbone', 'neck', 'data_preprocessor')
+                })
+            expected = whole_state(model)
+            checkpoint['state_dict'], new = _to_start_from(weights, expected)
+            if new:
+                print_log(
+                    f'{path} has no {name_keys(new, 4)}: these begin anew.',
+                    logger='current',
+                    level=logging.WARNING)
+            check_fit(model, {
+                **{
+                    key: expected[key]
+                    for key in new
+                },
+                **checkpoint['state_dict']
+            }, path, expected)
+        elif self.testing or runner._resume:
+            state = checkpoint.get('state_dict', checkpoint)
+            check_fit(model, state, path, whole_state(model))
+
+
+def _to_start_from(weights: Weights,
+                   expected: StateDict) -> Tuple[StateDict, List[str]]:
+    """The state to train from, and the names of what it lacks.
+
+    A file without a student, such as a snapshot of the teacher, gives its
+    teacher's weights to both.
+    """
+    state = dict(weights.state)
+    for part in ('backbone', 'neck'):
+        tensors = weights.part(part)
+        for prefix in (f'{part}.', f'teacher.{part}.'):
+            if not any(key.startswith(prefix) for key in state):
+                state.update(add_prefix(tensors, prefix))
+    new = [key for key in expected if key.startswith(NEW) and key not in state]
+    return state, new
+
+
+def _unwrapped(runner: Runner):
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model

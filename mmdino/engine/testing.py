@@ -1,0 +1,92 @@
+"""What a config tests of a checkpoint."""
+import inspect
+from typing import Any, Iterator, List, Optional
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+
+from mmdino.models import DINO, FrozenTeacher
+from mmdino.registry import MODELS
+from mmdino.weights import open_weights, resolve_network
+
+SIZES = ('size', 'scale')  # of transforms, in pixels
+
+
+def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
+    """Let a config test the weights of a checkpoint, all of them.
+
+    Of a DINO the frozen teacher alone is built. A frozen network's config
+    need not name the network: the checkpoint tells. Other models, such as a
+    segmentor, are loaded by MMEngine, strictly.
+
+    Args:
+        cfg: Changed in place.
+        checkpoint: A file of any known format; None for a model that has no
+            weights, or one whose config names the file.
+    """
+    kind = model_class(cfg)
+    if issubclass(kind, DINO):
+        cfg.model = frozen(cfg.model)
+        kind = FrozenTeacher
+    if 'checkpoint' not in inspect.signature(kind).parameters:
+        cfg.load_from = checkpoint
+        return
+    cfg.model.checkpoint = checkpoint or cfg.model.get('checkpoint')
+
+
+def model_class(cfg: Config) -> type:
+    """The class of ``cfg.model``."""
+    with DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope') or 'mmdino'):
+        return MODELS.get(cfg.model.type)
+
+
+def frozen(model: dict) -> dict:
+    """Config of the frozen teacher of a DINO's config."""
+    kept = ('backbone', 'neck', 'data_preprocessor', 'predict_attention')
+    return dict(
+        type='mmdino.FrozenTeacher',
+        **{key: model[key]
+           for key in kept if model.get(key) is not None})
+
+
+def fill_sizes(cfg: Config) -> None:
+    """Give transforms that leave their size to the checkpoint its own.
+
+    That is the size of the images that ``model.checkpoint`` was trained on.
+    """
+    steps = [
+        step for loader in loaders(cfg)
+        for step in _dicts(loader['dataset'].get('pipeline')) if any(
+            step.get(key, 0) is None for key in SIZES)
+    ]
+    checkpoint = cfg.model.get('checkpoint')
+    if not steps or not checkpoint:
+        return
+    network = resolve_network(
+        open_weights(checkpoint), dict(backbone=cfg.model.get('backbone')))
+    size = network['preprocessing']['size']
+    for step in steps:
+        step.update({key: size for key in SIZES if step.get(key, 0) is None})
+    print_log(
+        f'Images are cut to {size} px, as in the training of {checkpoint}.',
+        logger='current')
+
+
+def loaders(cfg: Config) -> Iterator[dict]:
+    """The loaders of all phases, galleries included."""
+    for phase in ('train', 'val', 'test'):
+        for holder, key in ((cfg, f'{phase}_dataloader'),
+                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
+            if holder and holder.get(key):
+                yield holder[key]
+
+
+def _dicts(node: Any) -> List[dict]:
+    """All dicts in a pipeline, however deep."""
+    if isinstance(node, dict):
+        return [node] + [d for child in node.values() for d in _dicts(child)]
+    if isinstance(node, (list, tuple)):
+        return [d for child in node for d in _dicts(child)]
+    return []

@@ -1,0 +1,183 @@
+"""A trained network for everything but training it.
+
+B images, D features, N patch tokens, H heads; h x w patches.
+"""
+from typing import Dict, List, Optional, Union
+
+import torch
+import torch.nn as nn
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from mmdino.models.frozen.features import last_blocks
+from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
+from mmdino.weights.config import describe_network, preprocessor_cfg
+from mmdino.weights.network import (Weights, load_strictly, open_weights,
+                                    resolve_network)
+
+
+@MODELS.register_module()
+class FrozenTeacher(BaseModel):
+    """The teacher's backbone and neck with all of their weights, or an error.
+
+    Nothing else is built: no student and no head. The network is the one that
+    the checkpoint tells of, and so is the normalisation; a config that is
+    given must agree. It is in eval mode always and has no gradients.
+
+    Args:
+        checkpoint (str, optional): A file of any format that
+            :mod:`mmdino.weights` knows. Without it ``backbone`` is needed,
+            and the weights are random: for comparison, or to be loaded.
+        backbone (dict, optional): Config of the backbone.
+        neck (dict, optional): Config of the pooling of a backbone that yields
+            maps.
+        data_preprocessor (dict, optional): Config of the preprocessor.
+        features (dict): Config of what vector an image gets, see
+            :mod:`mmdino.models.frozen.features`.
+        predict_attention (bool): Let ``predict`` also give the class token's
+            attention.
+        num_heads (int, optional): Attention heads of a foreign ViT, which its
+            file does not tell.
+
+    Attributes:
+        network_cfg (dict): Network config, see :mod:`mmdino.weights.config`.
+        has_weights (bool): Whether they came from a checkpoint.
+
+    Raises:
+        CheckpointError: If the checkpoint and the config disagree, or a
+            weight is missing, left over or of another shape.
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is neither a checkpoint nor a backbone, or the
+            backbone has no attention to predict.
+    """
+
+    is_frozen = True  # it has nothing to train, hence nothing to wrap
+
+    def __init__(self,
+                 checkpoint: Optional[str] = None,
+                 backbone: Optional[dict] = None,
+                 neck: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None,
+                 features: dict = dict(type='PooledFeatures'),
+                 predict_attention: bool = False,
+                 num_heads: Optional[int] = None) -> None:
+        given = dict(
+            backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
+        weights = open_weights(checkpoint) if checkpoint else None
+        network = resolve_network(weights, given,
+                                  num_heads) if weights else _given(given)
+        super().__init__(
+            data_preprocessor=build_module(preprocessor_cfg(network)))
+        self.network_cfg = network
+        self.backbone = build_module(network['backbone'])
+        self.neck = build_module(
+            network['neck']) if network.get('neck') else None
+        self.feature_rule = build_module(features)
+        self.has_weights = weights is not None
+        if weights:
+            self._load(weights)
+        self.requires_grad_(False)
+        self.train()
+        if predict_attention and not hasattr(self.backbone, 'class_attention'):
+            raise ValueError(
+                f'{type(self.backbone).__name__} has no class token to look '
+                'through: take a ViT, such as mmdino.VisionTransformer.')
+        self.predict_attention = predict_attention
+
+    @property
+    def preprocessing(self) -> dict:
+        """What images must be like, see :mod:`mmdino.weights.config`."""
+        return self.network_cfg['preprocessing']
+
+    @property
+    def parts(self) -> Dict[str, nn.Module]:
+        """``backbone`` and, if there is one, ``neck``."""
+        parts = dict(backbone=self.backbone, neck=self.neck)
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def init_weights(self) -> None:
+        """Initialise the network, if it was given no weights."""
+        if not self.has_weights:
+            super().init_weights()
+
+    def train(self, mode: bool = True) -> 'FrozenTeacher':
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: Optional[List[DataSample]] = None,
+                mode: str = 'tensor') -> Union[Tensor, List[DataSample]]:
+        """Run the mode ``tensor``, :meth:`features`, or ``predict``."""
+        if mode == 'tensor':
+            return self.features(inputs)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f'{type(self).__name__} has no mode {mode!r}: it '
+                         'cannot be trained.')
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, D) of normalised images (B, C, H, W)."""
+        return self.feature_rule(self.parts, images)
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor, n: int = 1) -> List[Tensor]:
+        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
+
+        After the final norm.
+        """
+        return last_blocks(self.backbone, images, n)
+
+    @torch.no_grad()
+    def class_attention(self, images: Tensor) -> Tensor:
+        """Last-block attention (B, H, h, w) of the class token."""
+        return self.backbone.class_attention(images)
+
+    def predict(self,
+                inputs: Tensor,
+                data_samples: Optional[List[DataSample]] = None
+                ) -> List[DataSample]:
+        """Write the features into the data samples.
+
+        Args:
+            inputs (Tensor): Normalised images, shape (B, C, H, W).
+            data_samples (list[DataSample]): One an image.
+
+        Returns:
+            list[DataSample]: The same, with ``feature`` (D, ) and, with
+            ``predict_attention``, ``attention`` (H, h, w).
+        """
+        outputs = {}
+        if self.predict_attention:
+            with self.backbone.recorded_attention() as maps:
+                outputs['feature'] = self.features(inputs)
+            outputs['attention'] = maps[0]
+        else:
+            outputs['feature'] = self.features(inputs)
+        data_samples = data_samples or [DataSample() for _ in inputs]
+        for name, values in outputs.items():
+            for sample, value in zip(data_samples, values):
+                sample.set_field(value, name)
+        return data_samples
+
+    def _load(self, weights: Weights) -> None:
+        for name, module in self.parts.items():
+            if module.state_dict():
+                load_strictly(module, weights.part(name),
+                              f'The {name} in {weights.path}')
+
+
+@MODEL_WRAPPERS.register_module()
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The model itself: what has no gradients has nothing to synchronise."""
+    return module
+
+
+def _given(given: dict) -> dict:
+    """The network config of a config without a checkpoint."""
+    if not given['backbone']:
+        raise ValueError('FrozenTeacher needs a checkpoint, which tells its '
+                         'network, or a backbone: give model.checkpoint.')
+    return describe_network(dict(model=given))
