@@ -133,7 +133,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         distribute_on_cpu(cfg)
     if cfg.launcher != 'none' and getattr(
             model_class(cfg), 'is_frozen', False):
-        cfg.model_wrapper_cfg = dict(type='mmdino.unwrapped')
+        cfg.model_wrapper_cfg = dict(type='mmdino.Unwrapped')
     fill_sizes(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)

@@ -170,9 +170,11 @@ class FrozenTeacher(BaseModel):
 
 
 @MODEL_WRAPPERS.register_module()
-def unwrapped(module: nn.Module) -> nn.Module:
+class Unwrapped:
     """The model itself: what has no gradients has nothing to synchronise."""
-    return module
+
+    def __new__(cls, module: nn.Module) -> nn.Module:
+        return module
 
 
 def _given(given: dict) -> dict:
