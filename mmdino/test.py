@@ -3,8 +3,6 @@
 The config is a file, or the name of one that is packaged with mmdino.
 """
 import argparse
-import os.path as osp
-from typing import Optional
 
 from mmdino.engine.arguments import add_arguments
 
@@ -15,18 +13,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint file; only a model without weights needs none')
+        help='file of any known format, or name of a published model; only a '
+        'model without weights needs none')
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision, on GPUs')
     parser.add_argument('--out', help='JSON file for the metrics')
     return parser.parse_args()
-
-
-def check(checkpoint: Optional[str]) -> None:
-    if checkpoint and '://' not in checkpoint and not osp.isfile(checkpoint):
-        raise FileNotFoundError(
-            f'There is no checkpoint {checkpoint!r}. Training writes '
-            'epoch_N.pth to its work dir.')
 
 
 def main() -> None:
@@ -45,7 +37,9 @@ def test(args: argparse.Namespace) -> None:
     from mmdino.engine.launch import (build_runner, leave_process_group,
                                       load_config)
     from mmdino.engine.testing import use_checkpoint
-    check(args.checkpoint)
+    from mmdino.weights import find_checkpoint
+    if args.checkpoint:
+        args.checkpoint = find_checkpoint(args.checkpoint)
     cfg = load_config(args)
     use_checkpoint(cfg, args.checkpoint)
     if args.amp:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
-from mmdino.experiments.suite_configs import lacking, with_data
+from mmdino.experiments.suite_configs import missing_data, with_data
 from mmdino.utils.resources import resource
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     init_default_scope('mmdino')
     for layout in LAYOUTS.values():
         cfg = Config.fromfile(resource('configs') / layout.config)
-        cause = first_missing(layout, folder) or lacking(
+        cause = first_missing(layout, folder) or missing_data(
             with_data(cfg, folder))
         print(f'{layout.title}: {cause or "complete"}')
         if cause:

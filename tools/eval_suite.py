@@ -1,8 +1,9 @@
 """Run every evaluation that the data at hand allows and write one table:
 
-    python tools/eval_suite.py CONFIG CHECKPOINT --data data
+    python tools/eval_suite.py --checkpoint FILE_OR_NAME --data data
 
-CONFIG is that of the pretraining run. The work dir gets report.md and
+The run's own data are those of its config, which MMEngine keeps in the
+checkpoint; --config gives another. The work dir gets report.md and
 report.json, and a folder with the config, the log and the figures of each
 evaluation; those that were finished are kept when the command is given again.
 """
@@ -13,6 +14,7 @@ from typing import List
 
 from mmengine.registry import init_default_scope
 
+from mmdino.engine.arguments import add_network_arguments, parse_network
 from mmdino.experiments.report import Outcome, table, write_report
 from mmdino.experiments.suite import EVALUATIONS
 from mmdino.experiments.suite_runner import SuiteRunner
@@ -26,13 +28,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of the pretraining run')
-    parser.add_argument('checkpoint', help='its checkpoint')
+    add_network_arguments(parser)
     parser.add_argument(
         '--data',
         type=Path,
         default=Path('data'),
-        help='folder of the data sets, see configs/eval/README.md')
+        help='folder of the data sets, see configs/benchmarks/README.md')
     parser.add_argument('--work-dir', type=Path)
     parser.add_argument(
         '--only',
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         help=f'some of: {" ".join(KEYS)}; by default all but fine-tuning')
     parser.add_argument(
         '--processes', type=int, default=1, help='GPUs, or CPU processes')
-    return parser.parse_args()
+    return parse_network(parser)
 
 
 def main() -> None:
@@ -51,13 +52,15 @@ def main() -> None:
     init_default_scope('mmdino')
     names = [
         osp.splitext(osp.basename(path))[0]
-        for path in (args.config, args.checkpoint)
+        for path in (args.config, args.checkpoint) if path
     ]
     folder = args.work_dir or Path('work_dirs') / 'eval' / '_'.join(names)
     runner = SuiteRunner(args.config, args.checkpoint, args.data, folder,
                          args.processes)
     head = dict(
-        config=args.config, checkpoint=args.checkpoint, data=str(args.data))
+        config=args.config or 'in the checkpoint',
+        checkpoint=args.checkpoint,
+        data=str(args.data))
     outcomes: List[Outcome] = []
     for number, key in enumerate(args.only, 1):
         print(f'\n[{number}/{len(args.only)}] {key}', flush=True)

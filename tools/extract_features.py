@@ -1,25 +1,27 @@
 """Save the features of a config's gallery and queries:
 
-    python tools/extract_features.py CONFIG CHECKPOINT --out DIR
+    python tools/extract_features.py --checkpoint FILE_OR_NAME --out DIR
 
-DIR gets gallery.npz and queries.npz, which configs/eval/knn_features.py,
-configs/eval/low-shot_features.py and the tools in tools/visualization read.
+DIR gets gallery.npz and queries.npz, which knn_features.py and
+low-shot_features.py in configs/benchmarks and the tools in
+tools/visualization read.
 """
 import argparse
 
-from mmdino.engine.arguments import add_arguments
+from mmdino.engine.arguments import (add_network_arguments, add_run_arguments,
+                                     parse_network)
 from mmdino.engine.launch import leave_process_group, load_config
-from mmdino.evaluation.extraction import extract_features
+from mmdino.experiments.extraction import extract_features
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_network_arguments(parser)
+    add_run_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of the features')
-    args = parser.parse_args()
+    args = parse_network(parser)
     found = extract_features(load_config(args), args.checkpoint, args.out)
     for part, data in found.items():
         print(f'{part}: {len(data.features)} images, '

@@ -10,7 +10,7 @@ import os
 import os.path as osp
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmdino.datasets import Images
 from mmdino.engine.launch import check_overrides
+from mmdino.engine.testing import use_checkpoint
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
@@ -77,7 +78,9 @@ def main() -> None:
     trainer.train()
     iteration_s = trainer.message_hub.get_scalar('train/time').mean()
     trained = score(
-        cfg, 'trained network', load_from=find_latest_checkpoint(cfg.work_dir))
+        cfg,
+        'trained network',
+        checkpoint=find_latest_checkpoint(cfg.work_dir))
 
     draw_pictures(trainer.model, cfg)
     draw_curves(
@@ -155,7 +158,10 @@ def use_folder(cfg: Config, root: Path) -> None:
         cfg.test_evaluator = []
 
 
-def score(cfg: Config, name: str, **changes) -> Dict[str, float]:
+def score(cfg: Config,
+          name: str,
+          checkpoint: Optional[str] = None,
+          **changes) -> Dict[str, float]:
     """Run the config's test, changed so, and return its metrics."""
     if not cfg.test_evaluator:
         return {}
@@ -173,11 +179,13 @@ def score(cfg: Config, name: str, **changes) -> Dict[str, float]:
         **changes)
     for key, value in settings.items():
         cfg[key] = value
+    if checkpoint:
+        use_checkpoint(cfg, checkpoint)
     runner = Runner.from_cfg(cfg)
     for logger in (runner.logger, *runner.logger.handlers):
         logger.setLevel('INFO')
     runner.logger.info(f'Scoring the {name}')
-    if not cfg.load_from:
+    if not checkpoint:
         runner.model.init_weights()
     return runner.test()
 

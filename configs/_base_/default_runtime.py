@@ -5,6 +5,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3),
+    network=dict(type='NetworkHook'),
     nonfinite=dict(type='NonFiniteHook', action='stop'),
     unreadable=dict(type='UnreadableImagesHook'),
     log_history=dict(type='LogHistoryHook'),

@@ -1,6 +1,8 @@
-from mmdino.apis.feature_extractor import AttentionVisualizer, FeatureExtractor
-from mmdino.apis.images import list_images
-from mmdino.apis.models import PublishedModel, get_model, list_models
+"""Trained networks in a line of Python."""
+from mmdino.apis.feature_extractor import (AttentionVisualizer,
+                                           FeatureExtractor, list_images)
+from mmdino.apis.models import get_model
+from mmdino.weights import PublishedModel, list_models
 
 __all__ = [
     'AttentionVisualizer', 'FeatureExtractor', 'PublishedModel', 'get_model',

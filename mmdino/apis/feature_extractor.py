@@ -1,21 +1,32 @@
-"""From images to features and attention."""
-from typing import Iterator, List, Optional, Union
+"""From images as users have them to features and attention."""
+import os.path as osp
+from pathlib import Path
+from typing import Iterable, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from mmengine.dataset import default_collate
 from mmpretrain.structures import DataSample
+from PIL import Image
 from torch import Tensor
 
-from mmdino.apis.images import Images, Preparation, list_images
 from mmdino.apis.models import get_model
-from mmdino.models import DINO
+from mmdino.datasets.listing import list_folder
+from mmdino.datasets.transforms import build_steps
+from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
 from mmdino.utils.progress import track
+
+ImageLike = Union[str, Path, Image.Image, np.ndarray]
+Images = Union[ImageLike, Sequence[ImageLike]]
 
 
 class FeatureExtractor:
     """The teacher's features, D an image.
+
+    Images are resized and cut to the size that the network was trained on,
+    and normalised as then: the checkpoint tells.
 
     Args:
         model: A model, or what :func:`get_model` makes one of.
@@ -30,15 +41,19 @@ class FeatureExtractor:
     """
 
     def __init__(self,
-                 model: Union[str, DINO],
+                 model: Union[str, FrozenTeacher, None],
                  checkpoint: Optional[str] = None,
                  device: Optional[str] = None,
                  batch_size: int = 32) -> None:
-        if isinstance(model, str):
+        if not isinstance(model, FrozenTeacher):
             model = get_model(model, checkpoint, device)
         self.model = model
         self.batch_size = batch_size
-        self.prepare = Preparation(model)
+        self.load = build_steps(dict(type='mmdino.LoadImage'))
+        self.rest = build_steps([
+            dict(type='mmdino.CenterView', size=model.preprocessing['size']),
+            dict(type='mmpretrain.PackInputs')
+        ])
 
     def __call__(self, images: Images) -> Tensor:
         """Extract features, with the progress in the log.
@@ -61,6 +76,20 @@ class FeatureExtractor:
             for sample in self.model.test_step(self.prepare(batch))
         ]
 
+    def prepare(self, images: Iterable[ImageLike]) -> dict:
+        """A batch for ``test_step``: inputs (B, 3, H, W), data samples."""
+        return default_collate(
+            [self.rest(self._read(image)) for image in images])
+
+    def _read(self, image: ImageLike) -> dict:
+        if isinstance(image, (str, Path)):
+            return self.load(dict(img_path=str(image)))
+        if isinstance(image, Image.Image):
+            image = np.asarray(image.convert('RGB'))
+        shape = image.shape[:2]
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        return dict(img=bgr, img_shape=shape, ori_shape=shape)
+
     def _batches(self, images: list) -> Iterator[list]:
         for start in range(0, len(images), self.batch_size):
             yield images[start:start + self.batch_size]
@@ -76,16 +105,12 @@ class AttentionVisualizer(FeatureExtractor):
     """
 
     def __init__(self,
-                 model: Union[str, DINO],
+                 model: Union[str, FrozenTeacher, None],
                  checkpoint: Optional[str] = None,
                  device: Optional[str] = None,
                  batch_size: int = 32) -> None:
         super().__init__(model, checkpoint, device, batch_size)
-        backbone = self.model.teacher.backbone
-        if not hasattr(backbone, 'class_attention'):
-            raise ValueError(
-                f'{type(backbone).__name__} has no class token to look '
-                'through: take a ViT.')
+        self.model.require_attention()
         self.model.predict_attention = True
 
     def __call__(self, images: Images) -> List[Tensor]:
@@ -93,7 +118,7 @@ class AttentionVisualizer(FeatureExtractor):
 
         Returns:
             list[Tensor]: Shape (H, h, w) each: H heads, h x w patches of the
-            image as the config's test pipeline cuts it.
+            image as the network sees it.
         """
         samples = self.predict(list_images(images))
         return [sample.attention.cpu() for sample in samples]
@@ -111,3 +136,44 @@ class AttentionVisualizer(FeatureExtractor):
             bgr.flip(0).permute(1, 2, 0).numpy() for bgr in inputs
         ]
         return draw_attention(pictures, self(listed), out=out)
+
+
+def list_images(images: Images) -> List[ImageLike]:
+    """One list of what a user gave.
+
+    Args:
+        images: One or a list of: a path, a URL, a folder, which stands for
+            the images anywhere below it, sorted; a PIL image; an array
+            (H, W, 3) uint8 in RGB.
+
+    Raises:
+        FileNotFoundError: If a path does not exist.
+        TypeError: If it is something else.
+        ValueError: If there is none, or an array is of another shape.
+    """
+    if isinstance(images, (str, Path, Image.Image, np.ndarray)):
+        images = [images]
+    listed = [image for item in images for image in _expand(item)]
+    if not listed:
+        raise ValueError(f'There is no image in {images}.')
+    return listed
+
+
+def _expand(image: ImageLike) -> List[ImageLike]:
+    if isinstance(image, Image.Image):
+        return [image]
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                'An array must be (H, W, 3) uint8 in RGB, got '
+                f'{image.shape} {image.dtype}. Give several as a list.')
+        return [image]
+    if not isinstance(image, (str, Path)):
+        raise TypeError('An image is a path, a URL, a PIL image or an array, '
+                        f'got {type(image).__name__}.')
+    path = str(image)
+    if osp.isdir(path):
+        return [osp.join(path, name) for name in list_folder(path)]
+    if '://' not in path and not osp.isfile(path):
+        raise FileNotFoundError(f'There is no image {path!r}.')
+    return [path]

@@ -1,4 +1,4 @@
-"""The options of a command line, apart from what takes seconds to import.
+"""The options of command lines, apart from what takes seconds to import.
 
 A script that reads them first shows its help, or a wrong option, at once.
 """
@@ -11,6 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
     parser.add_argument(
         'config', help='config file, or name of a packaged config')
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what runs on one process or several."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--cfg-options',
@@ -25,3 +30,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='job launcher')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what names a trained network, for :func:`parse_network`."""
+    parser.add_argument(
+        'network',
+        nargs='*',
+        metavar='CONFIG CHECKPOINT',
+        help='as for tools/test.py, in the place of the two options')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE_OR_NAME',
+        help='file of any known format, or name of a published model')
+    parser.add_argument(
+        '--config',
+        help='config file or name; by default the one in the checkpoint')
+
+
+def parse_network(parser: argparse.ArgumentParser,
+                  needed: bool = True) -> argparse.Namespace:
+    """Parse; ``config`` (or None) and ``checkpoint`` name the network.
+
+    Exits with a message if they do not.
+    """
+    args = parser.parse_args()
+    if args.network:
+        if len(args.network) != 2 or args.checkpoint or args.config:
+            parser.error('give CONFIG CHECKPOINT, or --checkpoint FILE_OR_NAME'
+                         f' [--config CONFIG], not {args.network}')
+        args.config, args.checkpoint = args.network
+    if needed and not args.checkpoint:
+        parser.error('give --checkpoint FILE_OR_NAME')
+    return args

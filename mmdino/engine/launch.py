@@ -7,7 +7,7 @@ import os
 import os.path as osp
 import sys
 from datetime import timedelta
-from typing import Any, Iterable, Set
+from typing import Any, Iterable, Optional, Set
 
 import torch
 import torch.distributed
@@ -17,8 +17,10 @@ from mmengine.runner import Runner
 
 from mmdino.engine.longrun.checkpoints import find_last_good
 from mmdino.engine.testing import fill_sizes, model_class
+from mmdino.models import DINO
 from mmdino.utils.resources import find_config, find_toolboxes
-from mmdino.weights import require_resumable, use_safe_loading
+from mmdino.weights import (CheckpointError, open_weights, require_resumable,
+                            use_safe_loading)
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
@@ -36,20 +38,58 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: If the config does not exist.
         ValueError: If a key looks misspelled.
     """
-    args.config = find_config(args.config)
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    # Modules beside the config can be named in its custom_imports.
-    sys.path.insert(0, osp.dirname(osp.abspath(args.config)))
-    find_toolboxes()
-    cfg = Config.fromfile(args.config)
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
-    check_top_level(cfg)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    name = osp.splitext(osp.basename(args.config))[0]
+    name = osp.splitext(osp.basename(cfg.filename))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
+    return cfg
+
+
+def read_config(name: str, overrides: Optional[dict] = None) -> Config:
+    """Read a config as all tools do, with the modules that it imports.
+
+    Modules beside the config can be named in its ``custom_imports``.
+
+    Args:
+        name: A file, or the name of a packaged config.
+        overrides: Settings by ``key.key``.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+        ValueError: If a key looks misspelled.
+    """
+    path = find_config(name)
+    sys.path.insert(0, osp.dirname(osp.abspath(path)))
+    find_toolboxes()
+    cfg = Config.fromfile(path)
+    check_overrides(cfg, overrides or {})
+    cfg.merge_from_dict(overrides or {})
+    check_top_level(cfg)
+    return cfg
+
+
+def read_run(config: Optional[str],
+             checkpoint: str,
+             overrides: Optional[dict] = None) -> Config:
+    """The config of a run: a given one, or that in its checkpoint.
+
+    The latter is read as literals, and what it would import is not.
+
+    Raises:
+        CheckpointError: If neither is there.
+    """
+    if config:
+        return read_config(config, overrides)
+    cfg = open_weights(checkpoint).config
+    if cfg is None:
+        raise CheckpointError(f'{checkpoint} holds no config of a run: give '
+                              '--config.')
+    cfg.pop('custom_imports', None)
+    check_overrides(cfg, overrides or {})
+    cfg.merge_from_dict(overrides or {})
     return cfg
 
 
@@ -125,10 +165,11 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         resume_last(cfg)
     if cfg.get('resume') and cfg.get('load_from'):
         require_resumable(cfg.load_from)
-    cfg.custom_hooks = [
-        *cfg.get('custom_hooks', []),
-        dict(type='mmdino.NetworkHook', testing=testing)
-    ]
+    cfg.default_hooks = dict(
+        cfg.get('default_hooks') or {},
+        network=dict(type='mmdino.NetworkHook', testing=testing))
+    if not issubclass(model_class(cfg), DINO):
+        cfg.default_hooks.classes = dict(type='mmdino.ClassesHook')
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)
     if cfg.launcher != 'none' and getattr(

@@ -18,7 +18,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
 from mmdino.experiments.suite import EVALUATIONS
-from mmdino.experiments.suite_configs import fit_machine, with_data
+from mmdino.experiments.suite_configs import cap_workers, with_data
 from mmdino.experiments.suite_runner import SuiteRunner, call_tool
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource
@@ -183,7 +183,7 @@ class AblationRun:
         cfg.randomness.seed = seed
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
         self.digest = digest(cfg, processes)
-        fit_machine(cfg)
+        cap_workers(cfg)
         self.config = cfg
         self.folder = folder
         self.data = data

@@ -2,10 +2,11 @@
 import json
 import os
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 
-def claim(folder: Union[str, Path], config: str, checkpoint: str) -> None:
+def lock_folder(folder: Union[str, Path], config: Optional[str],
+                checkpoint: str) -> None:
     """Make a folder, which keeps results, one checkpoint's and config's own.
 
     ``owner.json`` in it names both. A folder without one belongs to whoever
@@ -13,7 +14,7 @@ def claim(folder: Union[str, Path], config: str, checkpoint: str) -> None:
 
     Args:
         folder: The folder, made if it does not exist.
-        config: Config file.
+        config: Config file; None for the one in the checkpoint.
         checkpoint: Checkpoint file; one that was written anew is another.
 
     Raises:
@@ -22,7 +23,7 @@ def claim(folder: Union[str, Path], config: str, checkpoint: str) -> None:
     """
     stat = os.stat(checkpoint)
     owner = dict(
-        config=os.path.abspath(config),
+        config=config and os.path.abspath(config),
         checkpoint=os.path.abspath(checkpoint),
         size=stat.st_size,
         modified=stat.st_mtime)

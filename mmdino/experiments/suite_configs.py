@@ -7,20 +7,20 @@ are measured on that run's own test set against its own gallery.
 import copy
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional
 
-import torch
 from mmengine.config import Config
 
 from mmdino.datasets.feature_rows import load_features
+from mmdino.engine.testing import frozen, loaders
 from mmdino.functional.low_shot import balanced_split
-from mmdino.registry import DATASETS, MODELS
+from mmdino.registry import DATASETS
 from mmdino.utils.resources import resource
+from mmdino.weights import open_weights, resolve_network
+from mmdino.weights.infer import build_empty
 
-CONFIGS = resource('configs') / 'eval'
+CONFIGS = resource('configs') / 'benchmarks'
 FINE_TUNING = resource('configs') / 'transfer' / 'mmpretrain'
-NETWORK = ('backbone', 'neck', 'head', 'centering', 'loss',
-           'data_preprocessor')
 # Learning rates of linear classifiers on other data than ImageNet: fewer
 # images, thus fewer steps.
 OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
@@ -42,11 +42,11 @@ class Job(NamedTuple):
 
 
 def benchmark(name: str) -> Callable[[Job], Config]:
-    """A config below ``configs/eval`` with the job's network and data."""
+    """A config below ``configs/benchmarks`` with the job's data."""
 
     def prepare(job: Job) -> Config:
         cfg = Config.fromfile(CONFIGS / name)
-        put_network(cfg, job.config)
+        put_network(cfg, job)
         return with_data(cfg, job.data)
 
     return prepare
@@ -79,10 +79,8 @@ def linear(job: Job) -> Config:
 
     On other data it sees the pictures as k-NN does, and has OWN_RATES.
     """
-    cfg, depth = _linear_leaf(job.config.model)
-    put_network(cfg, job.config)
-    if depth:
-        cfg.model.features.n = min(cfg.model.features.n, depth)
+    cfg = Config.fromfile(CONFIGS / 'linear.py')
+    put_network(cfg, job)
     cfg.model.checkpoint = job.checkpoint
     cfg = with_data(cfg, job.data)
     queries = job.config.test_dataloader.dataset
@@ -94,9 +92,6 @@ def linear(job: Job) -> Config:
             DATASETS.build(gallery).metainfo['classes'])
         cfg.model.learning_rates = OWN_RATES
         cfg.train_cfg.update(val_interval=10)
-    else:
-        _crop_whole_patches(cfg,
-                            job.config.model.backbone.get('patch_size', 1))
     return cfg
 
 
@@ -105,11 +100,13 @@ def fine_tune(name: str) -> Callable[[Job], Config]:
 
     def prepare(job: Job) -> Config:
         cfg = Config.fromfile(FINE_TUNING / f'finetune_vit-s16_{name}.py')
-        backbone = _build_empty(job.config.model)
+        network = resolve_network(
+            open_weights(job.checkpoint), job.config.model)
+        backbone = build_empty(network['backbone'])
         if not hasattr(backbone, 'last_blocks'):
             raise ValueError('the fine-tuning configs are for a ViT, not for '
                              f'a {type(backbone).__name__}')
-        cfg.model.backbone = job.config.model.backbone
+        cfg.model.backbone = network['backbone']
         cfg.model.head.in_channels = backbone.embed_dims
         cfg.model.checkpoint = job.checkpoint
         return with_data(cfg, job.data)
@@ -131,16 +128,14 @@ def own_attention(job: Job) -> Config:
     return cfg
 
 
-def put_network(cfg: Config, config: Config) -> None:
-    """Give ``cfg.model`` the parts of another config that it has, and a neck.
-
-    ``model.type`` and what else a leaf says of its model stay.
-    """
-    for part in NETWORK:
-        if part in cfg.model or part == 'neck':
-            cfg.model.pop(part, None)
-            if part in config.model:
-                cfg.model[part] = config.model[part]
+def put_network(cfg: Config, job: Job) -> None:
+    """Name the network where the checkpoint, a foreign one, does not."""
+    if open_weights(job.checkpoint).network is None:
+        network = frozen(job.config.model)
+        cfg.model.update({
+            k: v
+            for k, v in network.items() if k not in cfg.model
+        })
 
 
 def with_data(cfg: Config, folder: Path) -> Config:
@@ -149,20 +144,20 @@ def with_data(cfg: Config, folder: Path) -> Config:
     return Config(moved, filename=cfg.filename)
 
 
-def fit_machine(cfg: Config) -> None:
+def cap_workers(cfg: Config) -> None:
     """Let no loader have more workers than there are cores."""
-    for loader in _loaders(cfg):
+    for loader in loaders(cfg):
         loader['num_workers'] = min(
             loader.get('num_workers', 0), os.cpu_count())
 
 
-def lacking(cfg: Config) -> Optional[str]:
+def missing_data(cfg: Config) -> Optional[str]:
     """What keeps the data sets of a config from being read, if anything.
 
     Every data set is built and lists its files, which is when it names the
     first one that is missing; no image is opened.
     """
-    for loader in _loaders(cfg):
+    for loader in loaders(cfg):
         try:
             DATASETS.build(loader['dataset'])
         except (OSError, ValueError, RuntimeError) as error:
@@ -176,32 +171,6 @@ def _use_features(cfg: Config, folder: Path) -> Config:
     return cfg
 
 
-def _crop_whole_patches(cfg: Config, patch_size: int) -> None:
-    """Cut the probe's crops to the largest side that patches divide."""
-    train = cfg.train_dataloader.dataset.pipeline[1]
-    train.scale -= train.scale % patch_size
-    for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        crop = loader.dataset.pipeline[2]
-        crop.crop_size -= crop.crop_size % patch_size
-
-
-def _linear_leaf(model: dict) -> Tuple[Config, Optional[int]]:
-    """The probe's config for a network, and its depth if that matters."""
-    backbone = _build_empty(model)
-    if not hasattr(backbone, 'last_blocks'):
-        return Config.fromfile(CONFIGS / 'linear_resnet50.py'), None
-    if backbone.embed_dims >= 768:
-        return Config.fromfile(CONFIGS / 'linear_vit-b16.py'), None
-    cfg = Config.fromfile(CONFIGS / 'linear_vit-s16.py')
-    return cfg, len(backbone.layers)
-
-
-def _build_empty(model: dict) -> torch.nn.Module:
-    """A config's backbone without memory for its weights."""
-    with torch.device('meta'):
-        return MODELS.build(model['backbone'])
-
-
 def _move(node: Any, folder: str) -> Any:
     if isinstance(node, dict):
         return {key: _move(value, folder) for key, value in node.items()}
@@ -210,12 +179,3 @@ def _move(node: Any, folder: str) -> Any:
     if isinstance(node, str) and node.startswith('data/'):
         return folder + node.removeprefix('data/')
     return node
-
-
-def _loaders(cfg: Config) -> Iterator[dict]:
-    """The test loaders and those to train with, galleries included."""
-    for phase in ('train', 'val', 'test'):
-        for holder, key in ((cfg, f'{phase}_dataloader'),
-                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
-            if holder and holder.get(key):
-                yield holder[key]

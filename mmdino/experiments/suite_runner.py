@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
-from mmengine.config import Config
-
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
-from mmdino.experiments.folder import claim
+from mmdino.engine.launch import read_run
+from mmdino.experiments.folder import lock_folder
 from mmdino.experiments.report import Outcome
 from mmdino.experiments.suite import Evaluation
-from mmdino.experiments.suite_configs import (Job, fit_machine, lacking,
+from mmdino.experiments.suite_configs import (Job, cap_workers, missing_data,
                                               with_data)
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource
+from mmdino.weights import find_checkpoint
 
 TOOLS = resource('tools')
 PROGRESS = re.compile(r'\[ *\d+/\d+\]')  # what also goes to the screen
@@ -32,7 +32,8 @@ class SuiteRunner:
     """One checkpoint's evaluations in one work dir.
 
     Args:
-        config: Config file of the pretraining run.
+        config: Config file of the pretraining run; None for the one that the
+            checkpoint keeps.
         checkpoint: Its checkpoint.
         data: Folder of the data sets.
         folder: The work dir; it may hold what was finished before.
@@ -43,16 +44,14 @@ class SuiteRunner:
         ValueError: If the work dir belongs to another checkpoint.
     """
 
-    def __init__(self, config: str, checkpoint: str, data: Path, folder: Path,
-                 processes: int) -> None:
-        for path in (config, checkpoint):
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f'There is no file {path!r}.')
+    def __init__(self, config: Optional[str], checkpoint: str, data: Path,
+                 folder: Path, processes: int) -> None:
+        checkpoint = find_checkpoint(checkpoint)
         self.folder = folder
         self.processes = processes
-        claim(folder, config, checkpoint)
-        cfg = with_data(Config.fromfile(config), data)
-        fit_machine(cfg)
+        cfg = with_data(read_run(config, checkpoint), data)
+        lock_folder(folder, config, checkpoint)
+        cap_workers(cfg)
         self.job = Job(cfg, os.path.abspath(checkpoint), data,
                        folder / 'features')
         self.config = folder / 'config.py'
@@ -92,7 +91,7 @@ class SuiteRunner:
         pictures = sorted(folder.glob('*.png'))
         if not pictures:
             folder.mkdir(exist_ok=True)
-            cause = lacking(self.job.config)
+            cause = missing_data(self.job.config)
             if cause:
                 return outcome._replace(lacking=cause)
             try:
@@ -113,7 +112,7 @@ class SuiteRunner:
     def _prepare(self, evaluation: Evaluation, folder: Path) -> Optional[str]:
         """Write the config to run; return what is lacking instead."""
         if not evaluation.layout:
-            cause = lacking(self.job.config)
+            cause = missing_data(self.job.config)
             if cause:
                 return cause
         if evaluation.saved:
@@ -126,9 +125,9 @@ class SuiteRunner:
             cfg = evaluation.prepare(self.job)
         except (OSError, ValueError) as error:
             return str(error)
-        cause = lacking(cfg)
+        cause = missing_data(cfg)
         if not cause:
-            fit_machine(cfg)
+            cap_workers(cfg)
             folder.mkdir(exist_ok=True)
             cfg.dump(folder / 'config.py')
         return cause
@@ -193,7 +192,8 @@ def call_tool(tool: str,
 
 def _run(command: List[str], log: Path) -> Optional[str]:
     """Run a command; return its last line if it fails."""
-    paths = [str(TOOLS.parent), os.environ.get('PYTHONPATH', '')]
+    # Modules beside the config are found by the child as by this process.
+    paths = [str(TOOLS.parent), *filter(None, sys.path)]
     line = ''
     with log.open('w') as file, subprocess.Popen(
             command,

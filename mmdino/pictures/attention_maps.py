@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mmdino.functional.attention import mass_threshold
-from mmdino.models import DINO
+from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import RED, overlay
 from mmdino.utils.progress import track
 
@@ -34,14 +34,10 @@ class AttentionMaps:
     """
 
     def __init__(self,
-                 model: DINO,
+                 model: FrozenTeacher,
                  size: Optional[int] = None,
                  mass: float = 0.6) -> None:
-        if not hasattr(model.backbone, 'class_attention'):
-            raise ValueError(
-                f'{type(model.backbone).__name__} tells no attention: it '
-                'takes a backbone with the method class_attention, such as '
-                'mmdino.VisionTransformer.')
+        model.require_attention()
         if size is not None and size < 1 or not 0 < mass <= 1:
             raise ValueError('size must be positive and mass in (0, 1], got '
                              f'{size} and {mass}.')
@@ -52,16 +48,15 @@ class AttentionMaps:
     @torch.no_grad()
     def attend(self, image: np.ndarray) -> Tensor:
         """Attention (H, h, w) of the teacher's class token, on the CPU."""
-        backbone = self.model.teacher.backbone
         image = mmcv.imresize(
             image,
-            _fit(image.shape[:2], self.size, backbone.patch_size),
+            _fit(image.shape[:2], self.size, self.model.backbone.patch_size),
             interpolation='bicubic',
             backend='pillow')
         inputs = torch.from_numpy(image).permute(2, 0, 1)[None]
         data = self.model.data_preprocessor(
             dict(inputs=inputs, data_samples=[]))
-        return backbone.class_attention(data['inputs'])[0].cpu()
+        return self.model.class_attention(data['inputs'])[0].cpu()
 
     def mask(self, attention: Tensor) -> np.ndarray:
         """Patches (h, w) that hold the mass of the mean attention, bool."""

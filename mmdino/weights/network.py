@@ -19,6 +19,7 @@ from mmdino.weights.infer import backbone_cfg, build_empty
 from mmdino.weights.io import download, load_checkpoint
 from mmdino.weights.keys import (CheckpointError, StateDict, name_keys,
                                  strip_prefix)
+from mmdino.weights.published import find_checkpoint
 
 # What makes another network of the same tensors, by attributes of modules.
 FACTS = dict(
@@ -69,7 +70,8 @@ def open_weights(path: str, format_: Optional[str] = None) -> Weights:
     """Read a checkpoint of any known format.
 
     Args:
-        path: A file, or an address, which is downloaded once.
+        path: A file, an address, which is downloaded once, or the name of a
+            published model.
         format_: Key of ``FORMATS``; by default recognised by the names.
 
     Raises:
@@ -77,8 +79,7 @@ def open_weights(path: str, format_: Optional[str] = None) -> Weights:
         CheckpointError: If the file is damaged or could run code, or its
             names are nobody's.
     """
-    if '://' in path:
-        path = download(path)
+    path = _local(path)
     return sort_out(load_checkpoint(path, mmap=True), path, format_)
 
 
@@ -243,8 +244,7 @@ def require_resumable(path: str) -> None:
         CheckpointError: If it holds weights alone; says what it is good for.
         FileNotFoundError: If there is no such file.
     """
-    if '://' in path:
-        path = download(path)
+    path = _local(path)
     checkpoint = load_checkpoint(path, mmap=True)
     lacking = {'state_dict', 'optimizer', 'meta'} - checkpoint.keys()
     if not lacking:
@@ -345,6 +345,11 @@ def _facts(module: nn.Module) -> Dict[str, Any]:
     if isinstance(layers, nn.ModuleList) and hasattr(layers[0], 'attn'):
         facts['num_heads'] = layers[0].attn.num_heads
     return facts
+
+
+def _local(path: str) -> str:
+    path = find_checkpoint(path)
+    return download(path) if '://' in path else path
 
 
 def _unwrapped(checkpoint: Dict[str, Any]) -> Dict[str, Any]:

@@ -1,8 +1,9 @@
 """Draw test pictures with the gallery's pictures that are most alike:
 
-    python tools/visualization/nearest.py CONFIG CHECKPOINT --out FILE.png
+    python tools/visualization/nearest.py --checkpoint FILE --out FILE.png
 
-Queries are the config's test set, the gallery is its test loop's; their
+Queries are the test set of the run's config, which the checkpoint keeps, the
+gallery is its test loop's; their
 features are kept in the folder features/ beside FILE.
 """
 import argparse
@@ -11,12 +12,13 @@ from typing import Optional
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from mmdino.datasets.feature_rows import Features
-from mmdino.evaluation.extraction import extract_features
+from mmdino.engine.arguments import add_network_arguments, parse_network
+from mmdino.engine.launch import read_run
+from mmdino.experiments.extraction import extract_features
 from mmdino.functional.knn import nearest_neighbours
 from mmdino.pictures.nearest import Picture, draw_nearest
 from mmdino.registry import DATASETS
@@ -26,18 +28,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    add_network_arguments(parser)
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/nearest/nearest.png'))
     parser.add_argument('--features', type=Path, help='folder to keep them in')
     parser.add_argument('--queries', type=int, default=8, help='rows')
     parser.add_argument('-k', type=int, default=8, help='neighbours a row')
-    args = parser.parse_args()
+    args = parse_network(parser)
     if min(args.queries, args.k) < 1:
         parser.error('--queries and -k must be positive')
     init_default_scope('mmdino')
-    cfg = Config.fromfile(args.config)
+    cfg = read_run(args.config, args.checkpoint)
     found = extract_features(cfg, args.checkpoint, args.features
                              or args.out.parent / 'features')
     queries, gallery = found['queries'], found['gallery']

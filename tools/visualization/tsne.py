@@ -1,6 +1,6 @@
 """Draw a map of the classes by their features, as in the paper's t-SNE:
 
-    python tools/visualization/tsne.py CONFIG CHECKPOINT --out DIR
+    python tools/visualization/tsne.py --checkpoint FILE_OR_NAME --out DIR
     python tools/visualization/tsne.py --features FILE.npz --out DIR
 
 DIR gets tsne.png and tsne.csv.
@@ -8,11 +8,12 @@ DIR gets tsne.png and tsne.csv.
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdino.datasets.feature_rows import load_features
-from mmdino.evaluation.extraction import extract_features
+from mmdino.engine.arguments import add_network_arguments, parse_network
+from mmdino.engine.launch import read_run
+from mmdino.experiments.extraction import extract_features
 from mmdino.pictures.tsne import draw_map, map_classes, write_csv
 
 
@@ -20,21 +21,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='has the test set to draw')
-    parser.add_argument('checkpoint', nargs='?')
+    add_network_arguments(parser)
     parser.add_argument('--features', help='saved features to draw instead')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/tsne'))
     parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
+    args = parse_network(parser, needed=False)
     if bool(args.features) == bool(args.checkpoint):
-        parser.error('give CONFIG and CHECKPOINT, or --features FILE')
+        parser.error('give --checkpoint FILE_OR_NAME, or --features FILE')
     args.out.mkdir(parents=True, exist_ok=True)
     if args.features:
         data = load_features(args.features)
     else:
         init_default_scope('mmdino')
         data = extract_features(
-            Config.fromfile(args.config), args.checkpoint,
+            read_run(args.config, args.checkpoint), args.checkpoint,
             args.out / 'features')['queries']
     print(f't-SNE of {len(data.features)} images ...', flush=True)
     found = map_classes(data, args.seed)

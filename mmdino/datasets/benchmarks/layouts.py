@@ -38,26 +38,26 @@ CIFAR100 = 'cifar100/cifar-100-python'
 LAYOUTS: Dict[str, Layout] = {
     'imagenet':
     Layout(
-        'ImageNet (ILSVRC 2012)', 'https://image-net.org',
-        'eval/knn_vit-s16.py', """\
+        'ImageNet (ILSVRC 2012)', 'https://image-net.org', 'benchmarks/knn.py',
+        """\
 imagenet/train/n01440764/n01440764_18.JPEG    one folder a class
 imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG"""),
     'roxford5k':
     Layout(
         'Revisited Oxford', 'http://cmp.felk.cvut.cz/revisitop',
-        'eval/retrieval-roxford_vit-s16.py', """\
+        'benchmarks/retrieval-roxford.py', """\
 revisitop/roxford5k/gnd_roxford5k.pkl
 revisitop/roxford5k/jpg/all_souls_000000.jpg"""),
     'rparis6k':
     Layout(
         'Revisited Paris', 'http://cmp.felk.cvut.cz/revisitop',
-        'eval/retrieval-rparis_vit-s16.py', """\
+        'benchmarks/retrieval-rparis.py', """\
 revisitop/rparis6k/gnd_rparis6k.pkl
 revisitop/rparis6k/jpg/paris_defense_000000.jpg"""),
     'copydays':
     Layout(
         'INRIA Copydays', 'https://lear.inrialpes.fr/~jegou/data.php',
-        'eval/copydays_vit-b8.py', """\
+        'benchmarks/copydays.py', """\
 copydays/original/200000.jpg
 copydays/strong/200001.jpg
 copydays_distractors/...                      any images, optional
@@ -65,14 +65,14 @@ copydays_whitening/...                        any other images, optional"""),
     'davis2017':
     Layout(
         'DAVIS 2017, trainval, 480p', 'https://davischallenge.org',
-        'eval/davis_vit-s8.py', """\
+        'benchmarks/davis.py', """\
 DAVIS/ImageSets/2017/val.txt
 DAVIS/JPEGImages/480p/bike-packing/00000.jpg
 DAVIS/Annotations/480p/bike-packing/00000.png"""),
     'voc2012':
     Layout(
         'PASCAL VOC 2012, trainval', 'http://host.robots.ox.ac.uk/pascal/VOC',
-        'eval/attention-voc12_vit-s16.py', """\
+        'benchmarks/attention-voc12.py', """\
 VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt
 VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg
 VOCdevkit/VOC2012/SegmentationObject/2007_000033.png"""),

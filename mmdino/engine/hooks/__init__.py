@@ -1,4 +1,5 @@
 from mmdino.engine.hooks.centering import CenteringHook
+from mmdino.engine.hooks.classes import ClassesHook
 from mmdino.engine.hooks.compile import CompileHook
 from mmdino.engine.hooks.last_layer import FreezeLastLayerHook
 from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
@@ -12,7 +13,7 @@ from mmdino.engine.hooks.teacher import (PreviousEpochTeacherHook,
                                          StudentCopyHook, TeacherEMAHook)
 
 __all__ = [
-    'CenteringHook', 'CollapseMonitorHook', 'CompileHook',
+    'CenteringHook', 'ClassesHook', 'CollapseMonitorHook', 'CompileHook',
     'FreezeLastLayerHook', 'LogHistoryHook', 'NetworkHook',
     'PreviousEpochTeacherHook', 'PreviousIterationTeacherHook',
     'StudentCopyHook', 'TeacherEMAHook', 'UnreadableImagesHook',

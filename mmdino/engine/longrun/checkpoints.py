@@ -16,6 +16,7 @@ from mmengine.runner.checkpoint import save_checkpoint
 
 from mmdino.engine.hooks.access import dino_model, require_epochs, whole_state
 from mmdino.registry import HOOKS
+from mmdino.weights import describe_network
 
 POINTER = 'last_checkpoint'  # MMEngine's file with the last one's path
 INTERRUPTED = 'interrupted.pth'
@@ -244,7 +245,10 @@ class TeacherSnapshotHook(Hook):
         state = whole_state(dino_model(runner))
         epoch = runner.epoch + 1
         snapshot = dict(
-            meta=dict(epoch=epoch, iter=runner.iter),
+            meta=dict(
+                epoch=epoch,
+                iter=runner.iter,
+                network=describe_network(runner.cfg)),
             state_dict={
                 k: v
                 for k, v in state.items() if k.startswith(PARTS)

@@ -79,10 +79,8 @@ class FrozenTeacher(BaseModel):
             self._load(weights)
         self.requires_grad_(False)
         self.train()
-        if predict_attention and not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                f'{type(self.backbone).__name__} has no class token to look '
-                'through: take a ViT, such as mmdino.VisionTransformer.')
+        if predict_attention:
+            self.require_attention()
         self.predict_attention = predict_attention
 
     @property
@@ -116,6 +114,17 @@ class FrozenTeacher(BaseModel):
             return self.predict(inputs, data_samples)
         raise ValueError(f'{type(self).__name__} has no mode {mode!r}: it '
                          'cannot be trained.')
+
+    def require_attention(self) -> None:
+        """Refuse a backbone that tells no attention.
+
+        Raises:
+            ValueError: If it is no ViT.
+        """
+        if not hasattr(self.backbone, 'class_attention'):
+            raise ValueError(
+                f'{type(self.backbone).__name__} has no class token to look '
+                'through: take a ViT, such as mmdino.VisionTransformer.')
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

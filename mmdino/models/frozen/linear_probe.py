@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmdino.models.embedding import embedding_width
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
-from mmdino.registry import MODELS
+from mmdino.registry import MODELS, build_module
 from mmdino.weights.keys import strip_prefix
 from mmdino.weights.network import load_strictly, open_weights
 
@@ -31,10 +31,10 @@ class LinearProbe(BaseModel):
     by its own checkpoint alone.
 
     Args:
-        features: Config of what the heads see: :class:`LastBlocks`,
-            :class:`ClassAndPatchFeatures` or :class:`PooledFeatures`.
         num_classes: C.
         learning_rates: One head each, at the base batch of ``auto_scale_lr``.
+        features: Config of what the heads see; by default what the authors
+            took for such a network (:func:`official_features`).
         checkpoint: Of the pretraining to learn on, or of a probe to test.
         backbone: Config of the backbone; by default the checkpoint tells.
         neck: Config of the pooling of a backbone that yields maps.
@@ -48,16 +48,19 @@ class LinearProbe(BaseModel):
     """
 
     def __init__(self,
-                 features: dict,
                  num_classes: int,
                  learning_rates: Sequence[float],
+                 features: Optional[dict] = None,
                  checkpoint: Optional[str] = None,
                  backbone: Optional[dict] = None,
                  neck: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None) -> None:
         _check_settings(num_classes, learning_rates)
         network = FrozenTeacher(checkpoint, backbone, neck, data_preprocessor,
-                                features)
+                                features or dict(type='PooledFeatures'))
+        if features is None:
+            network.feature_rule = build_module(
+                official_features(network.backbone))
         super().__init__(data_preprocessor=network.data_preprocessor)
         self.network = network
         self.network_cfg = network.network_cfg
@@ -136,6 +139,20 @@ class LinearProbe(BaseModel):
                 for lr, classes in top.items()
             }, 'top_classes')
         return data_samples
+
+
+def official_features(backbone: nn.Module) -> dict:
+    """What the authors' linear classifiers see (appendix F.2).
+
+    The class tokens of the last 4 blocks of a ViT-S, of all where there are
+    fewer; of a ViT of width 768 or more the class token and the mean patch
+    token; the pooled output of other networks.
+    """
+    if not hasattr(backbone, 'last_blocks'):
+        return dict(type='PooledFeatures')
+    if backbone.embed_dims >= 768:
+        return dict(type='ClassAndPatchFeatures')
+    return dict(type='LastBlocks', n=min(4, backbone.num_layers))
 
 
 def _check_settings(num_classes: int, learning_rates: Sequence[float]) -> None:

@@ -12,9 +12,8 @@ model = dict(
     type='PretrainedClassifier',
     checkpoint=None,
     data_preprocessor=dict(
+        # mean and std are the checkpoint's
         type='mmpretrain.ClsDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
         to_rgb=True),
     backbone=dict(
         type='mmdino.VisionTransformer',

@@ -1,6 +1,6 @@
 # Revisited Oxford by the benchmark's own protocol, which crops the queries to
 # the object asked about. The authors of DINO embed the whole images.
-_base_ = 'retrieval-roxford_vit-s16.py'
+_base_ = 'retrieval-roxford.py'
 
 test_dataloader = dict(
     dataset=dict(pipeline=[

@@ -1,5 +1,5 @@
-# Revisited Paris with ViT-S/16, images of 224 px and one scale.
-_base_ = 'retrieval-roxford_vit-s16.py'
+# Revisited Paris, images of 224 px and one scale.
+_base_ = 'retrieval-roxford.py'
 
 folder = 'data/revisitop/rparis6k'
 test_dataloader = dict(dataset=dict(data_root=folder))

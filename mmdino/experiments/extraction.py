@@ -7,7 +7,8 @@ from mmengine.config import Config
 
 from mmdino.datasets.feature_rows import Features, load_features
 from mmdino.engine.launch import build_runner
-from mmdino.experiments.folder import claim
+from mmdino.engine.testing import use_checkpoint
+from mmdino.experiments.folder import lock_folder
 
 PARTS = ('gallery', 'queries')
 
@@ -17,7 +18,7 @@ def extract_features(cfg: Config, checkpoint: str,
     """Embed the gallery and the queries of a config's test loop.
 
     Files that are there already are read instead; the folder is then this
-    checkpoint's own (:func:`~mmdino.evaluation.owner.claim`).
+    checkpoint's own (:func:`~mmdino.experiments.folder.lock_folder`).
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
@@ -36,7 +37,7 @@ def extract_features(cfg: Config, checkpoint: str,
         raise ValueError(
             f'{cfg.filename} has no test_cfg.gallery_dataloader: it takes '
             "test_cfg=dict(type='GalleryTestLoop', gallery_dataloader=...).")
-    claim(folder, cfg.filename, checkpoint)
+    lock_folder(folder, cfg.filename, checkpoint)
     loaders = dict(
         gallery=cfg.test_cfg.gallery_dataloader, queries=cfg.test_dataloader)
     files = {part: Path(folder) / f'{part}.npz' for part in PARTS}
@@ -57,7 +58,6 @@ def _embed(cfg: Config, checkpoint: str, part: str, loader: dict,
         auto_scale_lr=None,
         default_hooks=dict(logger=dict(type='LoggerHook', interval=50)),
         launcher=cfg.get('launcher', 'none'),
-        load_from=checkpoint,
         work_dir=str(path.parent),
         experiment_name=f'{part}_{path.parent.name}',
         test_dataloader=loader,
@@ -67,5 +67,6 @@ def _embed(cfg: Config, checkpoint: str, part: str, loader: dict,
     cfg = copy.deepcopy(cfg)
     for key, value in settings.items():
         cfg[key] = value
+    use_checkpoint(cfg, checkpoint)
     cfg.model.pop('predict_attention', None)
-    build_runner(cfg).test()
+    build_runner(cfg, testing=True).test()

@@ -1,7 +1,9 @@
 # Objects of PASCAL VOC 2012 in the attention of the class token: the best
 # head's Jaccard index. Images are squares of 480 px, as where the authors
 # draw attention; the kept patches are compared at the mask's own size.
-_base_ = '../../_base_/default_runtime.py'
+_base_ = '../_base_/default_runtime.py'
+
+model = dict(type='FrozenTeacher', predict_attention=True)
 
 test_dataloader = dict(
     batch_size=4,

@@ -1,5 +1,5 @@
 # k-NN of features that tools/extract_features.py saved, in one process:
-#   python tools/test.py configs/eval/knn_features.py --cfg-options \
+#   python tools/test.py configs/benchmarks/knn_features.py --cfg-options \
 #       test_dataloader.dataset.path=DIR/queries.npz \
 #       test_cfg.gallery_dataloader.dataset.path=DIR/gallery.npz
 _base_ = '../_base_/default_runtime.py'

@@ -1,6 +1,9 @@
-# Retrieval on revisited Oxford and Paris: mAP and mP@k, Medium and Hard. The
-# images have any size, so one is embedded at a time. For a leaf's model of
-# type MultiScaleDINO, which takes images that are no multiple of the patch.
+# Retrieval on revisited Oxford: mAP and mP@k, Medium and Hard. The
+# images have any size, so one is embedded at a time. Images of 224 px and one
+# scale: how the authors evaluate on Oxford.
+_base_ = '../_base_/default_runtime.py'
+
+model = dict(type='FrozenTeacher', features=dict(type='MultiScaleFeatures'))
 
 # Boxes and the published figures are of images as they are stored.
 load = dict(type='LoadImage', color_type='color_ignore_orientation')
@@ -17,7 +20,7 @@ test_dataloader = dict(
         data_root='data/revisitop/roxford5k',
         subset='queries',
         # The authors embed whole query images, where the benchmark crops
-        # them: see retrieval-roxford-cropped_vit-s16.py.
+        # them: see retrieval-roxford_cropped.py.
         pipeline=[
             load, shrink,
             dict(

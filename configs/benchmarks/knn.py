@@ -1,17 +1,12 @@
-# k-NN on ImageNet: the gallery is the training set. A pretraining config
-# scores its checkpoints the same way on its way; here is no training.
-_base_ = '../../_base_/default_runtime.py'
+# k-NN on ImageNet: the gallery is the training set. The checkpoint tells the
+# network, the normalisation and the size of the images.
+_base_ = '../_base_/default_runtime.py'
 
-# Pillow resizes antialiased, OpenCV does not
+model = dict(type='FrozenTeacher')
+
 test_pipeline = [
     dict(type='LoadImage'),
-    dict(
-        type='mmpretrain.ResizeEdge',
-        scale=256,
-        edge='short',
-        backend='pillow',
-        interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='CenterView', size=None),
     dict(type='mmpretrain.PackInputs'),
 ]
 imagenet = dict(

@@ -1,6 +1,14 @@
 # Video object segmentation on DAVIS 2017, one sequence a step. Masks and
 # tables go to davis/ below the work dir.
-_base_ = '../../_base_/default_runtime.py'
+_base_ = '../_base_/default_runtime.py'
+
+model = dict(
+    type='VideoSegmenter',
+    # the first frame and the last 7, 12 patches to each side, the best 5
+    num_context=7,
+    radius=12,
+    topk=5,
+    temperature=0.1)
 
 test_dataloader = dict(
     batch_size=1,

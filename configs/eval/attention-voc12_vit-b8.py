@@ -1,4 +1,0 @@
-# Attention and the objects of PASCAL VOC 2012, ViT-B/8.
-_base_ = 'attention-voc12_vit-b16.py'
-
-model = dict(backbone=dict(patch_size=8))
