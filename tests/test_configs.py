@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / 'configs'
 # The others are tested beside what they configure.
 CONFIGS = sorted(
     p for p in ROOT.rglob('*.py')
-    if not {'_base_', 'eval', 'transfer'} & {*p.relative_to(ROOT).parts})
+    if not {'_base_', 'benchmarks', 'transfer'} & {*p.relative_to(ROOT).parts})
 TEACHERS = {
     'TeacherEMAHook', 'PreviousEpochTeacherHook',
     'PreviousIterationTeacherHook', 'StudentCopyHook'

@@ -4,7 +4,6 @@ from typing import Any, Iterator, List, Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import DefaultScope
 
 from mmdino.models import DINO, FrozenTeacher
 from mmdino.registry import MODELS
@@ -36,10 +35,10 @@ def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
 
 
 def model_class(cfg: Config) -> type:
-    """The class of ``cfg.model``."""
-    with DefaultScope.overwrite_default_scope(
-            cfg.get('default_scope') or 'mmdino'):
-        return MODELS.get(cfg.model.type)
+    """The class of ``cfg.model``, ``object`` if it is not registered."""
+    scope = cfg.get('default_scope') or 'mmdino'
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        return registry.get(cfg.model.type) or object
 
 
 def frozen(model: dict) -> dict:

@@ -46,12 +46,20 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
     network = dict(backbone=_scoped(model['backbone'], scope))
     if model.get('neck'):
         network['neck'] = _scoped(model['neck'], scope)
-    given = model.get('data_preprocessor') or {}
-    network['preprocessing'] = describe_preprocessing(given,
-                                                      _training_size(cfg))
-    if given.get('type', PREPROCESSOR).removeprefix('mmdino.') != PREPROCESSOR:
-        network['data_preprocessor'] = _scoped(given, scope)
-    return _plain(network)
+    return set_preprocessor(
+        network, _scoped(model.get('data_preprocessor') or {}, scope),
+        training_size(cfg))
+
+
+def set_preprocessor(network: dict, data_preprocessor: Mapping,
+                     size: int) -> dict:
+    """A network config with what a data preprocessor makes of images."""
+    network = dict(
+        network, preprocessing=describe_preprocessing(data_preprocessor, size))
+    kind = data_preprocessor.get('type', PREPROCESSOR)
+    if kind.removeprefix('mmdino.') != PREPROCESSOR:
+        network['data_preprocessor'] = data_preprocessor
+    return plain(network)
 
 
 def describe_preprocessing(data_preprocessor: Mapping, size: int) -> dict:
@@ -170,7 +178,7 @@ def _scoped(cfg: Mapping, scope: str) -> dict:
     return dict(cfg, type=f'{scope}.{cfg["type"]}')
 
 
-def _training_size(cfg: Mapping) -> int:
+def training_size(cfg: Mapping) -> int:
     """Pixels a side of the largest views, or of the backbone's images."""
     sizes = [
         crop['size'] for view in _views(cfg.get('train_dataloader'))
@@ -195,10 +203,10 @@ def _views(node: Any) -> Iterator[Mapping]:
             yield from _views(child)
 
 
-def _plain(node: Any) -> Any:
-    """Plain dicts, lists and values, as JSON gives them back."""
+def plain(node: Any) -> Any:
+    """Dicts, lists and values, as JSON gives them back."""
     if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
+        return {key: plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_plain(value) for value in node]
+        return [plain(value) for value in node]
     return node

@@ -11,8 +11,9 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmdino.weights.config import (IMAGENET, describe_network,
-                                   describe_preprocessing, read_plain_config)
+from mmdino.weights.config import (IMAGENET, describe_network, plain,
+                                   read_plain_config, set_preprocessor,
+                                   training_size)
 from mmdino.weights.formats import FORMATS, recognise, without
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import backbone_cfg, build_empty
@@ -135,13 +136,12 @@ def resolve_network(weights: Weights,
         **{key: given[key]
            for key in ('backbone', 'neck') if key in given})
     if 'data_preprocessor' in given:
-        ours = describe_preprocessing(given['data_preprocessor'],
-                                      kept['preprocessing']['size'])
+        network = set_preprocessor(network, given['data_preprocessor'],
+                                   kept['preprocessing']['size'])
         if weights.network:
-            _check_preprocessing(weights, kept['preprocessing'], ours)
-        network.update(
-            preprocessing=ours, data_preprocessor=given['data_preprocessor'])
-    return network
+            _check_preprocessing(weights, kept['preprocessing'],
+                                 network['preprocessing'])
+    return plain(network)
 
 
 def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
@@ -279,6 +279,7 @@ def _foreign_network(weights: Weights, given: dict,
     """Of a file that does not tell: the given one, or read off its tensors."""
     preprocessing = dict(IMAGENET)
     if 'backbone' in given:
+        preprocessing['size'] = training_size(dict(model=given))
         return dict(backbone=given['backbone'], preprocessing=preprocessing)
     if weights.meta.get('cfg'):
         weights.config  # says why it was refused

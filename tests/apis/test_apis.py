@@ -23,10 +23,6 @@ def folder(tmp_path_factory):
     """A config, checkpoints and five images, the last one smaller."""
     root = tmp_path_factory.mktemp('apis')
     cfg = Config(dict(model=model_cfg(), default_scope='mmdino'))
-    base = Config.fromfile('configs/_base_/datasets/imagenet_multi_crop.py')
-    pipeline = base.test_pipeline
-    pipeline[1].scale, pipeline[2].crop_size = 36, 32
-    cfg.test_dataloader = dict(dataset=dict(pipeline=pipeline))
     cfg.dump(root / 'tiny.py')
     for name, state in (('lone', states.vit()), ('full',
                                                  states.full(states.vit(),
@@ -48,7 +44,11 @@ def test_features(folder, name):
     features = extract(folder / 'images')
     assert features.shape == (5, 24) and features.dtype == torch.float32
     # what the data set and the model give
-    pipeline = extract.model.cfg.test_dataloader.dataset.pipeline
+    pipeline = [
+        dict(type='mmdino.LoadImage'),
+        dict(type='mmdino.CenterView', size=32),
+        dict(type='mmpretrain.PackInputs')
+    ]
     dataset = Images(str(folder / 'images'), pipeline=pipeline)
     items = [dataset[i] for i in range(len(dataset))]
     samples = extract.model.test_step(default_collate(items))

@@ -40,6 +40,6 @@ def test_every_outcome_is_a_row(tmp_path):
 
 
 def test_the_layouts_are_documented():
-    text = open('configs/eval/README.md').read()
+    text = open('configs/benchmarks/README.md').read()
     for layout in LAYOUTS.values():
         assert layout.tree in text and layout.source in text

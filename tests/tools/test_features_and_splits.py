@@ -51,7 +51,7 @@ def test_saved_features_score_as_the_network_does(run):
                f'test_dataloader.dataset.path={files}/queries.npz',
                'test_cfg.gallery_dataloader.dataset.path='
                f'{files}/gallery.npz')
-    in_process('test', 'configs/eval/knn_features.py', '--work-dir',
+    in_process('test', 'configs/benchmarks/knn_features.py', '--work-dir',
                run / 'rows', '--out', again, *options,
                'test_evaluator.k=(5,20)')
     scores = [{
@@ -60,7 +60,7 @@ def test_saved_features_score_as_the_network_does(run):
     } for p in (out, again)]
     assert scores[0] == scores[1] and len(scores[0]) == 4
 
-    in_process('test', 'configs/eval/low-shot_features.py', '--work-dir',
+    in_process('test', 'configs/benchmarks/low-shot_features.py', '--work-dir',
                run / 'rows', '--out', again, *options)
     assert json.loads(again.read_text())['low_shot/c100_top1'] >= 10
 
@@ -104,7 +104,7 @@ def test_split_files(tmp_path):
     assert [line.split('/')[0] for line in lines] == ['a', 'a', 'b', 'b']
     assert [line[-2:] for line in lines] == [' 0', ' 0', ' 1', ' 1']
 
-    cfg = Config.fromfile('configs/eval/low-shot-1_vit-s16.py')
+    cfg = Config.fromfile('configs/benchmarks/low-shot-1.py')
     dataset = cfg.test_cfg.gallery_dataloader.dataset
     from mmdino.datasets import Images
     images = Images(

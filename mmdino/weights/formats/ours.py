@@ -21,8 +21,9 @@ PARTS = tuple(f'{network}{part}.' for network in (STUDENT, TEACHER, FROZEN)
 OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'heads.')
 
 
-def is_mmdino(state: Mapping[str, Any]) -> bool:
-    """Whether keys are those of one of our models, or of a lone backbone."""
+def is_mmdino(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether names are those of one of our models, or of a lone backbone."""
+    state = checkpoint.get('state_dict', checkpoint)
     return any(key.startswith((TEACHER, FROZEN, 'heads.'))
                for key in state) or is_backbone(state)
 
