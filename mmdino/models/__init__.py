@@ -1,9 +1,8 @@
 from mmdino.models.backbones import (ConvStem, ResNet, TimmBackbone,
                                      TimmFeatureMaps, VisionTransformer,
                                      WindowedVisionTransformer)
-from mmdino.models.centerings import (BatchSoftmax, MeanCentering, NoCentering,
+from mmdino.models.centerings import (Centering, MeanCentering, NoCentering,
                                       SinkhornKnopp)
-from mmdino.models.chunked_dino import ChunkedDINO
 from mmdino.models.copy_detection import CopyDetectionDINO
 from mmdino.models.data_preprocessor import MultiViewDataPreprocessor
 from mmdino.models.dino import DINO
@@ -12,15 +11,14 @@ from mmdino.models.frozen import (LinearProbe, PixelFeatures,
                                   VideoSegmentationDINO)
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
-from mmdino.models.predictor_dino import PredictorDINO
 from mmdino.models.retrieval import MultiScaleDINO
 
 __all__ = [
-    'BatchSoftmax', 'ChunkedDINO', 'ConvStem', 'CopyDetectionDINO', 'DINO',
-    'DINOHead', 'DINOLoss', 'InfoNCELoss', 'LinearProbe', 'MLPHead', 'MSELoss',
+    'Centering', 'ConvStem', 'CopyDetectionDINO', 'DINO', 'DINOHead',
+    'DINOLoss', 'InfoNCELoss', 'LinearProbe', 'MLPHead', 'MSELoss',
     'MeanCentering', 'MultiScaleDINO', 'MultiViewDataPreprocessor',
-    'NoCentering', 'PixelFeatures', 'Predictor', 'PredictorDINO',
-    'PretrainedClassifier', 'ResNet', 'SavedFeatures', 'SinkhornKnopp',
-    'TimmBackbone', 'TimmFeatureMaps', 'VideoSegmentationDINO',
-    'VisionTransformer', 'WindowedVisionTransformer'
+    'NoCentering', 'PixelFeatures', 'Predictor', 'PretrainedClassifier',
+    'ResNet', 'SavedFeatures', 'SinkhornKnopp', 'TimmBackbone',
+    'TimmFeatureMaps', 'VideoSegmentationDINO', 'VisionTransformer',
+    'WindowedVisionTransformer'
 ]
