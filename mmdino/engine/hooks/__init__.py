@@ -6,13 +6,11 @@ from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             UnreadableImagesHook,
                                             ValidateFirstHook,
                                             WeightDecayLogHook)
-from mmdino.engine.hooks.teacher import (PreviousEpochTeacherHook,
-                                         PreviousIterationTeacherHook,
-                                         StudentCopyHook, TeacherEMAHook)
+from mmdino.engine.hooks.teacher import TeacherCopyHook, TeacherEMAHook
 
 __all__ = [
     'CenteringHook', 'CollapseMonitorHook', 'CompileHook',
-    'FreezeLastLayerHook', 'LogHistoryHook', 'PreviousEpochTeacherHook',
-    'PreviousIterationTeacherHook', 'StudentCopyHook', 'TeacherEMAHook',
-    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
+    'FreezeLastLayerHook', 'LogHistoryHook', 'TeacherCopyHook',
+    'TeacherEMAHook', 'UnreadableImagesHook', 'ValidateFirstHook',
+    'WeightDecayLogHook'
 ]
