@@ -273,6 +273,11 @@ class DINO(BaseSelfSupervisor):
             raise ValueError(
                 f'images_per_chunk must be at least 1, got {number!r}')
         self._check_bottleneck('images_per_chunk')
+        if getattr(self.head.last_layer, 'bias', None) is not None:
+            raise ValueError(
+                'images_per_chunk needs a last_layer without bias: the loss '
+                f"gets its weight alone. {type(self.head).__name__}'s has one."
+            )
         if getattr(self.loss_module, 'from_vectors', None) is None:
             raise ValueError(
                 'images_per_chunk needs a loss with a method from_vectors of '

@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmdino.functional.losses import chunked_cross_entropy, dino_cross_entropy
-from mmdino.models import DINOLoss
+from mmdino.models import DINOHead, DINOLoss
 from tests.tiny import RandomViews, model_cfg
 
 
@@ -76,7 +76,16 @@ class SharperLoss(DINOLoss):
         return super().forward(student, targets**2)
 
 
+@MODELS.register_module(force=True)
+class BiasedHead(DINOHead):
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.last_layer = torch.nn.Linear(16, self.out_dim)
+
+
 @pytest.mark.parametrize('change, message', [
+    (dict(head__type='BiasedHead'), "without bias.*BiasedHead's has one"),
     (dict(images_per_chunk=0), 'at least 1, got 0'),
     (dict(loss__type='SharperLoss'), 'from_vectors.*SharperLoss has none'),
     (dict(loss__type='mmdino.MSELoss'), 'from_vectors.*MSELoss has none'),
