@@ -63,6 +63,7 @@ def train(work_dir, guard, teacher_temp, loss='DINOLoss'):
         key: runner.message_hub.get_scalar(f'train/{key}').mean(8)
         for key in ('teacher_entropy', 'kl', 'largest_prototype',
                     'target_information')
+        if f'train/{key}' in runner.message_hub.log_scalars
     }
     log, = work_dir.glob('*/*.log')
     return ends, re.findall(r'WARNING.*Iteration \d+: (.*)', log.read_text())

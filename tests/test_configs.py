@@ -16,10 +16,7 @@ ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(
     p for p in ROOT.rglob('*.py')
     if not {'_base_', 'benchmarks', 'transfer'} & {*p.relative_to(ROOT).parts})
-TEACHERS = {
-    'TeacherEMAHook', 'PreviousEpochTeacherHook',
-    'PreviousIterationTeacherHook', 'StudentCopyHook'
-}
+TEACHERS = {'TeacherEMAHook', 'TeacherCopyHook'}
 
 # facts of the published recipes: K, views, lr, images a GPU, epochs
 RECIPES = {

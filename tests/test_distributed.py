@@ -24,8 +24,9 @@ from tests.tiny import model_cfg
 def one_process(tmp_path, float64):
     """Train alone; what comes out is what others are compared with."""
 
-    def train(**settings):
+    def train(teacher=None, **settings):
         cfg = job_cfg(tmp_path / 'one', batch_size=4, **settings)
+        cfg.default_hooks.teacher = teacher or cfg.default_hooks.teacher
         cfg.launcher = 'none'
         build_runner(cfg).train()
         return losses_of(tmp_path / 'one/run'), checkpoint(tmp_path /
@@ -51,6 +52,35 @@ def test_two_processes_equal_one_with_the_doubled_batch(
         losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
     assert_close(checkpoint(tmp_path / 'two/run'), end)
     assert end['state_dict']['centering.center'].any()
+
+
+def copying(when):
+    return dict(type='TeacherCopyHook', when=when)
+
+
+def test_fsdp_with_a_predictor_and_the_student_one_step_ago(
+        one_process, tmp_path):
+    switches = dict(predictor=dict(type='mmdino.Predictor', hidden_channels=8))
+    losses, end = one_process(teacher=copying('before_step'), **switches)
+    cfg = job_cfg(tmp_path / 'two', batch_size=2, **switches)
+    cfg.default_hooks.teacher = copying('before_step')
+    cfg.merge_from_dict(FSDP)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    torch.testing.assert_close(
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+
+
+def test_fsdp_copies_parameters_and_buffers(tmp_path):
+    cfg = job_cfg(tmp_path, batch_size=2, head__use_bn=True)
+    cfg.default_hooks.teacher = copying('after_step')
+    cfg.merge_from_dict(FSDP)
+    train_on_two(write(cfg, tmp_path))
+    state = checkpoint(tmp_path / 'run')['state_dict']
+    assert state['head.mlp.1.running_mean'].any()
+    for name in filter(lambda name: name.startswith('teacher.'), state):
+        student = state[name.removeprefix('teacher.')]
+        assert torch.equal(state[name], student), name
 
 
 def test_accumulated_batches_equal_whole_ones(one_process, tmp_path):
@@ -149,6 +179,9 @@ def test_all_batch_norms_of_both_networks_are_synchronised(synchronised):
 def test_fsdp_refuses_what_it_would_do_wrong():
     with pytest.raises(ValueError, match="sharding_strategy='NO_SHARD'"):
         FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
+    model = MODELS.build(model_cfg(images_per_chunk=4))
+    with pytest.raises(ValueError, match='images_per_chunk=4 needs the whole'):
+        FSDPStrategy()._wrap_model(model)
 
 
 def test_the_strategy_is_added_to_a_config(tmp_path):

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from mmdino.models import DINOHead, DINOLoss
 from mmdino.models.centerings import MeanCentering
+from mmdino.models.monitors import target_monitors
 from tests.tiny import MODELS, model_cfg
 
 HALVES = pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -43,9 +44,10 @@ def loss_of(student, teacher, center, dtype):
     centering = MeanCentering(out_dim=student.shape[-1]).to(dtype)
     centering.center.copy_(center)
     student = student.to(dtype, copy=True).requires_grad_()
-    losses = DINOLoss().to(dtype)(student, centering(teacher.to(dtype)))
-    losses['loss'].backward()
-    return losses, student.grad
+    targets = centering(teacher.to(dtype))
+    loss = DINOLoss().to(dtype)(student, targets)
+    loss.backward()
+    return dict(target_monitors(targets), loss=loss), student.grad
 
 
 @pytest.mark.parametrize('scale', [1., 1e2, 1e4])

@@ -32,9 +32,8 @@ def test_extension(tmp_path):
     cfg = launch.load_config(args)
     loss = MODELS.build(cfg.model.loss)
     student = torch.randn(4, 2, 8, requires_grad=True)
-    out = loss(student, torch.randn(2, 2, 8).softmax(-1))
-    assert {'loss', 'teacher_entropy', 'kl'} <= out.keys()
-    out['loss'].backward()
+    loss(student, torch.randn(2, 2, 8).softmax(-1)).backward()
+    assert student.grad.any()
 
 
 def test_transfer_backbone(tmp_path):

@@ -11,7 +11,9 @@ SWITCHES = {
     'sinkhorn-knopp':
     dict(model=dict(centering=dict(_delete_=True, type='SinkhornKnopp'))),
     'batch-softmax':
-    dict(model=dict(centering=dict(_delete_=True, type='BatchSoftmax'))),
+    dict(
+        model=dict(
+            centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=1))),
     'none':
     dict(model=dict(centering=dict(_delete_=True, type='NoCentering'))),
     'mse':
@@ -21,25 +23,28 @@ SWITCHES = {
     'previous-epoch':
     dict(
         default_hooks=dict(
-            teacher=dict(_delete_=True, type='PreviousEpochTeacherHook'))),
+            teacher=dict(
+                _delete_=True, type='TeacherCopyHook', when='after_epoch'))),
     'previous-iteration':
     dict(
         default_hooks=dict(
-            teacher=dict(_delete_=True, type='PreviousIterationTeacherHook'))),
+            teacher=dict(
+                _delete_=True, type='TeacherCopyHook', when='before_step'))),
     'student-copy':
     dict(
         default_hooks=dict(
-            teacher=dict(_delete_=True, type='StudentCopyHook'))),
+            teacher=dict(
+                _delete_=True, type='TeacherCopyHook', when='after_step'))),
     'predictor':
     dict(
         model=dict(
-            type='PredictorDINO',
             predictor=dict(type='Predictor', hidden_channels=16,
                            use_bn=True))),
     'polyak':
     dict(
         default_hooks=dict(
-            teacher=dict(_delete_=True, type='StudentCopyHook')),
+            teacher=dict(
+                _delete_=True, type='TeacherCopyHook', when='after_step')),
         custom_hooks=[dict(type='EMAHook', momentum=.1)]),
 }
 

@@ -62,8 +62,8 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         **kwargs: The rest of MMEngine's strategy, such as ``sync_bn``.
 
     Raises:
-        ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer
-            needs whole parameters.
+        ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer or
+            the model's ``images_per_chunk`` needs whole parameters.
     """
 
     def __init__(self,
@@ -141,6 +141,11 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
                                        **dict(kwargs, map_location='cpu'))
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
+        if model.images_per_chunk is not None:
+            raise ValueError(
+                f'mmdino.FSDPStrategy: images_per_chunk='
+                f'{model.images_per_chunk} needs the whole weight of the last '
+                'layer, which is in pieces here: leave it out, or use DDP.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(
@@ -159,12 +164,11 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
 
 def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
-    """The parts of both networks, and in them the blocks and last layers."""
+    """The parts of both networks, and in them the blocks and the heads'
+    layers: a head with a predictor is not called as a whole."""
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
-    units = [
-        *parts, *(p.last_layer for p in parts if hasattr(p, 'last_layer'))
-    ]
+    units = [*parts, *model.head.children(), *model.teacher.head.children()]
     units += [
         module for part in parts for module in part.modules()
         if type(module).__name__ in blocks

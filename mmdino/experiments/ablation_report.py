@@ -112,7 +112,8 @@ def as_json(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
     return json.dumps(dict(head, rows=content), indent=2) + '\n'
 
 
-def _cell(values: List[float], digits: int) -> str:
+def _cell(values: List[Optional[float]], digits: int) -> str:
+    values = [value for value in values if value is not None]
     if not values:
         return '-'
     mean, low, high = (f'{v:.{digits}f}'

@@ -133,7 +133,8 @@ class Figures(NamedTuple):
         knn: Top-1 accuracy of k-NN with k = 20, in percent.
         linear: Of the best linear classifier, in percent.
         entropy: Of the teacher's targets at the end, in nats.
-        kl: KL(teacher || student) at the end, in nats.
+        kl: KL(teacher || student) at the end, in nats; None where the loss
+            is no cross-entropy.
         information: What the targets tell about the image at the end, in
             nats; 0 is a collapse.
         collapse: What the monitor says of the end, or ''.
@@ -143,7 +144,7 @@ class Figures(NamedTuple):
     knn: float
     linear: float
     entropy: float
-    kl: float
+    kl: Optional[float]
     information: float
     collapse: str
     seconds: float
@@ -232,7 +233,7 @@ class AblationRun:
             knn=scores[KNN],
             linear=linear,
             entropy=ends['teacher_entropy'],
-            kl=ends['kl'],
+            kl=ends.get('kl'),
             information=ends['target_information'],
             collapse=summarize(
                 diagnose(self.config.model.head.out_dim,

@@ -23,9 +23,10 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
 
     Each iteration gives every prototype the same sum over the batch, then
     every image a sum of 1 over the prototypes; the latter holds exactly, the
-    former in the limit. As in SwAV (Caron et al. 2020, arXiv 2006.09882), on
-    the images of all ranks, and in logarithms: exp overflows at small
-    temperatures.
+    former in the limit. One iteration is the softmax over the batch of
+    appendix B, scaled to sums of 1. As in SwAV (Caron et al. 2020, arXiv
+    2006.09882), on the images of all ranks, and in logarithms: exp overflows
+    at small temperatures.
 
     Args:
         logits (Tensor): Shape (..., K); all but the last axis are the batch.
@@ -40,23 +41,6 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
         scores = scores - all_rank_logsumexp(scores)
         scores = scores.log_softmax(-1)
     return scores.exp().view_as(logits)
-
-
-def batch_softmax(logits: Tensor, temp: float) -> Tensor:
-    """softmax(logits / temp) over the images, divided by its sum over K.
-
-    Sinkhorn-Knopp with a single iteration. The batch is that of all ranks.
-
-    Args:
-        logits (Tensor): Shape (..., K); all but the last axis are the batch.
-        temp (float): Teacher temperature.
-
-    Returns:
-        Tensor: Distributions over K, shape (..., K).
-    """
-    scores = logits.flatten(0, -2) / temp
-    log_shares = scores - all_rank_logsumexp(scores)
-    return log_shares.softmax(-1).view_as(logits)
 
 
 def all_rank_logsumexp(logits: Tensor) -> Tensor:

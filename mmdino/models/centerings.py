@@ -2,6 +2,7 @@
 
 T teacher views, B images, K prototypes.
 """
+from abc import abstractmethod
 from typing import Callable, Optional
 
 import torch
@@ -9,41 +10,73 @@ from mmengine.dist import all_reduce
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmdino.functional.centering import (batch_softmax, mean_centering,
-                                         sinkhorn_knopp)
+from mmdino.functional.centering import mean_centering, sinkhorn_knopp
 from mmdino.functional.losses import at_least_float32
 from mmdino.registry import MODELS
 
 
-@MODELS.register_module()
-class MeanCentering(BaseModule):
-    """Teacher logits to targets with a running mean as the centre.
+class Centering(BaseModule):
+    """From a teacher's logits to its targets.
 
-    ``forward`` uses the centre as it stands and collects the batch's logits;
-    :meth:`update` moves the centre. :class:`CenteringHook` calls it once an
-    optimizer step, and sets :attr:`temperature`.
+    :class:`CenteringHook` sets the temperature before each iteration and
+    calls :meth:`update` after each optimizer step. Subclasses give
+    ``forward``; those that keep something of the batches, the other two.
 
     Args:
         out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
             the head.
+
+    Attributes:
+        temperature (float): Teacher temperature.
+    """
+
+    def __init__(self, out_dim: int, init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg)
+        self.out_dim = out_dim
+        self.temperature = 0.04
+
+    @abstractmethod
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn logits (T, B, K) into targets (T, B, K), without gradient.
+
+        The targets are distributions over K, in float32 at least.
+        """
+
+    def update(self) -> None:
+        """Move by what was collected since the last step: here nothing."""
+
+    def discard(self) -> None:
+        """Forget what was collected: the step is skipped."""
+
+    def extra_repr(self) -> str:
+        return f'out_dim={self.out_dim}'
+
+
+@MODELS.register_module()
+class MeanCentering(Centering):
+    """Teacher logits to targets with a running mean as the centre (Eq. 4).
+
+    ``forward`` uses the centre as it stands and collects the batch's logits;
+    :meth:`update` moves the centre.
+
+    Args:
+        out_dim (int): Number of prototypes K.
         momentum (float): m of Eq. 4, in [0, 1).
 
     Attributes:
         center (Tensor): Shape (1, K), in float32 at least, whatever precision
             the model is cast to.
-        temperature (float): Teacher temperature.
     """
 
     def __init__(self,
                  out_dim: int,
                  momentum: float = 0.9,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
+        super().__init__(out_dim, init_cfg)
         if not 0 <= momentum < 1:
             raise ValueError(
                 f'MeanCentering: momentum must be in [0, 1), got {momentum}')
         self.momentum = momentum
-        self.temperature = 0.04
         self.register_buffer('center', torch.zeros(1, out_dim))
         self._reset()
 
@@ -88,42 +121,13 @@ class MeanCentering(BaseModule):
         return self
 
 
-class StatelessCentering(BaseModule):
-    """From teacher logits to targets, by this batch alone.
-
-    Subclasses give ``forward``, from logits (T, B, K) to distributions of the
-    same shape over the K prototypes.
-
-    Args:
-        out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
-            the head, for every guard.
-
-    Attributes:
-        temperature (float): Teacher temperature, set by
-            :class:`CenteringHook`.
-    """
-
-    def __init__(self, out_dim: int, init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg)
-        self.out_dim = out_dim
-        self.temperature = 0.04
-
-    def update(self) -> None:
-        """Nothing moves after a step."""
-
-    def discard(self) -> None:
-        """Nothing was collected."""
-
-    def extra_repr(self) -> str:
-        return f'out_dim={self.out_dim}'
-
-
 @MODELS.register_module()
-class SinkhornKnopp(StatelessCentering):
+class SinkhornKnopp(Centering):
     """Targets that use all prototypes alike, in the place of a centre.
 
     The batch is both teacher views of all images on all ranks, which need the
-    same K only.
+    same K only. One iteration is the softmax over the batch, scaled to sums
+    of 1.
 
     Args:
         out_dim (int): Number of prototypes K.
@@ -151,23 +155,7 @@ class SinkhornKnopp(StatelessCentering):
 
 
 @MODELS.register_module()
-class BatchSoftmax(StatelessCentering):
-    """Each prototype's share of the batch as targets.
-
-    The batch is both teacher views of all images on all ranks.
-
-    Args:
-        out_dim (int): Number of prototypes K.
-    """
-
-    @torch.no_grad()
-    def forward(self, logits: Tensor) -> Tensor:
-        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
-        return batch_softmax(at_least_float32(logits), self.temperature)
-
-
-@MODELS.register_module()
-class NoCentering(StatelessCentering):
+class NoCentering(Centering):
     """softmax(logits / temperature): nothing keeps all images apart.
 
     Args:

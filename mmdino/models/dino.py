@@ -3,12 +3,14 @@
 V student views, T teacher views, B images, K prototypes, D features.
 """
 import copy
-from itertools import groupby
-from typing import Dict, List, Mapping, Optional, Tuple, Union
+from collections import defaultdict
+from itertools import chain, groupby
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
 from mmengine.dist import all_reduce_dict
+from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -16,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.models.embedding import embed, embedding_width
 from mmdino.models.monitors import target_monitors
-from mmdino.registry import MODELS
+from mmdino.registry import MODELS, build_module
 
 
 @MODELS.register_module()
@@ -26,23 +28,32 @@ class DINO(BaseSelfSupervisor):
     ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
     the same three. The teacher sees the global views only: the leading views
     that have the size of the first. Hooks move the teacher
-    (:class:`TeacherEMAHook`) and the centre (:class:`CenteringHook`).
+    (:class:`TeacherEMAHook`) and the centre (:class:`CenteringHook`). All
+    parts are looked for in mmdino's registry first, in any default scope.
 
     Args:
         backbone (dict): Config of the backbone. Its width is inferred.
         head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
-        centering (dict): Config of what turns the teacher's logits into
-            targets, without ``out_dim``.
-        loss (dict): Config of the loss.
+        centering (dict): Config of the :class:`Centering`, which turns the
+            teacher's logits into targets, without ``out_dim``.
+        loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
         neck (dict, optional): Config of the pooling of a backbone that yields
             maps, such as mmpretrain's ``GlobalAveragePooling``.
+        predictor (dict, optional): Config of a :class:`Predictor`, without
+            ``channels``, between the student's bottleneck and its prototypes
+            (Tab. 7). The teacher has none.
+        images_per_chunk (int, optional): Let the last layer and the loss take
+            so many images at a time: the student's logits (V, B, K) and their
+            gradient then never exist at once. Loss and gradients are the
+            same.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Raises:
         ValueError: If the backbone yields maps and there is no neck, or has
-            no attention to predict.
+            no attention to predict; if the head or the loss has not what a
+            predictor or chunks need.
     """
 
     def __init__(self,
@@ -51,26 +62,36 @@ class DINO(BaseSelfSupervisor):
                  centering: dict,
                  loss: dict,
                  neck: Optional[dict] = None,
+                 predictor: Optional[dict] = None,
+                 images_per_chunk: Optional[int] = None,
                  predict_attention: bool = False,
                  data_preprocessor: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
+        preprocessor = dict(
+            dict(type='MultiViewDataPreprocessor'), **data_preprocessor or {})
         super().__init__(
-            backbone,
-            neck=neck,
-            data_preprocessor=data_preprocessor,
+            build_module(backbone),
+            neck=neck and build_module(neck),
+            data_preprocessor=build_module(preprocessor),
             init_cfg=init_cfg)
-        width = embedding_width(self._parts())
-        self.head = MODELS.build(dict(head, in_channels=width))
-        self.teacher = self._build_teacher()
-        self.centering = MODELS.build(
+        width = embedding_width(self._parts(), channels=self._channels())
+        self.head = build_module(dict(head, in_channels=width))
+        self.teacher = nn.ModuleDict(copy.deepcopy(self._parts()))
+        self.teacher.requires_grad_(False)
+        self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
-        self.loss_module = MODELS.build(loss)
+        self.loss_module = build_module(loss)
+        self.predictor = predictor and self._build_predictor(predictor)
+        self.images_per_chunk = images_per_chunk
+        if images_per_chunk is not None:
+            self._check_chunks()
         if predict_attention and not hasattr(self.backbone, 'class_attention'):
             raise ValueError(
                 'predict_attention=True needs a backbone with the method '
                 'class_attention, such as mmdino.VisionTransformer; '
                 f'{type(self.backbone).__name__} has none.')
         self.predict_attention = predict_attention
+        self._views_are_logged = False
 
     def forward(
         self,
@@ -97,14 +118,20 @@ class DINO(BaseSelfSupervisor):
             inputs (list[Tensor]): V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: ``loss`` and, without gradient,
-            ``teacher_entropy``, ``kl`` and :func:`target_monitors`.
+            dict[str, Tensor]: ``loss`` and, for the log, without gradient,
+            :func:`target_monitors` and, where the loss is their
+            cross-entropy, ``kl``: KL(teacher || student) in nats.
+
+        Raises:
+            ValueError: If a view is larger than one before it.
         """
-        student = self._student_logits(inputs)
+        student = self._student_outputs(inputs)
         targets = self.centering(self._teacher_logits(inputs))
-        losses = self.loss_module(student, targets)
-        losses.update(target_monitors(targets))
-        return losses
+        loss = self._compare(student, targets)
+        monitors = target_monitors(targets)
+        if getattr(self.loss_module, 'is_cross_entropy', False):
+            monitors['kl'] = loss.detach() - monitors['teacher_entropy']
+        return dict(loss=loss, **monitors)
 
     @torch.no_grad()
     def extract_feat(self, inputs: Tensor) -> Tensor:
@@ -143,17 +170,22 @@ class DINO(BaseSelfSupervisor):
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
         as a BatchNorm's running statistics, stay the teacher's own.
         """
-        teacher = list(self.teacher.parameters())
-        student = [
-            p for name in self.teacher
-            for p in getattr(self, name).parameters()
-        ]
-        torch._foreach_lerp_(teacher, student, 1 - momentum)
+        student = chain.from_iterable(
+            getattr(self, name).parameters() for name in self.teacher)
+        torch._foreach_lerp_([*self.teacher.parameters()], [*student],
+                             1 - momentum)
 
+    @torch.no_grad()
     def copy_student(self) -> None:
-        """Make the teacher equal to the student, buffers included."""
-        for name, module in self.teacher.items():
-            module.load_state_dict(getattr(self, name).state_dict())
+        """Make the teacher equal to the student, buffers included.
+
+        In place: where weights are spread over ranks, a rank copies its
+        pieces.
+        """
+        for name, teacher in self.teacher.items():
+            student = getattr(self, name)
+            _copy_tensors(student.parameters(), teacher.parameters())
+            _copy_tensors(student.buffers(), teacher.buffers())
 
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
@@ -164,13 +196,17 @@ class DINO(BaseSelfSupervisor):
         """Switch the mode.
 
         The teacher has no stochastic depth or dropout: of its layers only
-        BatchNorm is ever in train mode.
+        BatchNorm is ever in train mode, and only where the student's is, whose
+        backbone may keep some in eval mode (``norm_eval``,
+        ``frozen_stages``).
         """
         super().train(mode)
         self.teacher.eval()
-        for module in self.teacher.modules():
-            if isinstance(module, _BatchNorm):
-                module.train(mode)
+        for name, teacher in self.teacher.items():
+            student = getattr(self, name)
+            for norm, students in zip(
+                    _batch_norms(teacher), _batch_norms(student)):
+                norm.train(students.training)
         return self
 
     def parse_losses(
@@ -182,25 +218,123 @@ class DINO(BaseSelfSupervisor):
         all_reduce_dict(log_vars, op='mean')
         return loss, log_vars
 
-    def _student_logits(self, views: List[Tensor]) -> Tensor:
-        """Logits (V, B, K) of all views."""
-        return _logits(self._parts(), views)
+    def _student_outputs(self, views: List[Tensor]) -> Tensor:
+        """Logits (V, B, K) of all views; with chunks, what the last layer
+        turns into them, (V, B, D)."""
+        if self.predictor is None and self.images_per_chunk is None:
+            return _logits(self._parts(), views)
+        features = vectors_of_views(self._parts(), views)
+        with torch.autocast(features.device.type, enabled=False):
+            outputs = self.head.project(features)
+            if self.predictor is not None:
+                outputs = self.predictor(outputs)
+            if self.images_per_chunk is None:
+                outputs = self.head.last_layer(outputs)
+        return outputs.unflatten(0, (len(views), -1))
 
     @torch.no_grad()
     def _teacher_logits(self, views: List[Tensor]) -> Tensor:
         """Logits (T, B, K) of the leading views as large as the first."""
-        num_views = next(
-            (i for i, v in enumerate(views) if v.shape != views[0].shape),
-            len(views))
+        num_views = count_teacher_views(views)
+        if not self._views_are_logged:
+            self._views_are_logged = True
+            print_log(
+                f'teacher: {num_views} views of {_size(views[0])} px, '
+                f'student: {len(views)}', 'current')
         return _logits(self.teacher, views[:num_views])
 
-    def _build_teacher(self) -> nn.ModuleDict:
-        teacher = nn.ModuleDict(copy.deepcopy(self._parts()))
-        return teacher.requires_grad_(False)
+    def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        """The loss, of the student's logits or in chunks."""
+        if self.images_per_chunk is None:
+            return self.loss_module(student, targets)
+        return self.loss_module.from_vectors(student,
+                                             self.head.last_layer.weight,
+                                             targets, self.images_per_chunk)
 
     def _parts(self) -> Dict[str, nn.Module]:
+        """The student's backbone, neck and head, as far as they exist."""
         parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
         return {name: part for name, part in parts.items() if part is not None}
+
+    def _channels(self) -> int:
+        """Of the images, by what normalises them."""
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        return 3 if mean is None else len(mean)
+
+    def _build_predictor(self, predictor: dict) -> nn.Module:
+        self._check_bottleneck('predictor')
+        return build_module(
+            dict(predictor, channels=self.head.last_layer.in_features))
+
+    def _check_chunks(self) -> None:
+        """Refuse a number, a head or a loss that makes no chunks."""
+        number = self.images_per_chunk
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(
+                f'images_per_chunk must be at least 1, got {number!r}')
+        self._check_bottleneck('images_per_chunk')
+        if getattr(self.head.last_layer, 'bias', None) is not None:
+            raise ValueError(
+                'images_per_chunk needs a last_layer without bias: the loss '
+                f"gets its weight alone. {type(self.head).__name__}'s has one."
+            )
+        if getattr(self.loss_module, 'from_vectors', None) is None:
+            raise ValueError(
+                'images_per_chunk needs a loss with a method from_vectors of '
+                'its own, as DINOLoss has; '
+                f'{type(self.loss_module).__name__} has none. Write it, or '
+                'leave images_per_chunk out.')
+
+    def _check_bottleneck(self, option: str) -> None:
+        for name in ('project', 'last_layer'):
+            if not hasattr(self.head, name):
+                raise ValueError(
+                    f'{option} needs a head with a bottleneck, in two halves '
+                    f'project and last_layer, such as DINOHead; '
+                    f'{type(self.head).__name__} has no {name}.')
+
+
+def count_teacher_views(views: List[Tensor]) -> int:
+    """How many of the leading views have the size of the first.
+
+    Args:
+        views (list[Tensor]): Each (B, C, H, W), by falling size.
+
+    Raises:
+        ValueError: If a view is larger than the one before it: the teacher
+            would see local views.
+    """
+    areas = [view.shape[-2] * view.shape[-1] for view in views]
+    for i in range(1, len(views)):
+        if areas[i] > areas[i - 1]:
+            raise ValueError(
+                f'View {i + 1} of {_size(views[i])} px is larger than view '
+                f'{i} of {_size(views[i - 1])} px, but the global views, which'
+                ' the teacher sees, come first. MultiCrop sorts the views by '
+                "their names: name the larger ones so that they come first, "
+                "such as 'global', before 'local'.")
+    return next(
+        (i for i, view in enumerate(views) if view.shape != views[0].shape),
+        len(views))
+
+
+def _size(view: Tensor) -> str:
+    height, width = view.shape[-2:]
+    return f'{height}' if height == width else f'{height} x {width}'
+
+
+def _batch_norms(network: nn.Module) -> List[nn.Module]:
+    return [m for m in network.modules() if isinstance(m, _BatchNorm)]
+
+
+def _copy_tensors(sources: Iterable[Tensor],
+                  targets: Iterable[Tensor]) -> None:
+    """Copy in place, all tensors of a type at once."""
+    groups = defaultdict(list)
+    for target, source in zip(targets, sources):
+        groups[target.dtype].append((target, source))
+    for pairs in groups.values():
+        torch._foreach_copy_(*map(list, zip(*pairs)))
 
 
 def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:

@@ -21,7 +21,8 @@ class DINOHead(BaseModule):
     """MLP, L2 normalisation, then a weight-normalised linear layer.
 
     The student and the teacher own one each; the head holds neither the loss
-    nor the centre.
+    nor the centre. ``project`` and ``last_layer`` are its two halves, between
+    which :class:`DINO` puts a predictor or stops for a loss in chunks.
 
     Args:
         in_channels (int): Width of the backbone's features. :class:`DINO`
@@ -82,12 +83,13 @@ class DINOHead(BaseModule):
         by.
         """
         with torch.autocast(features.device.type, enabled=False):
-            features = features.to(self.mlp[0].weight.dtype)
             return self.last_layer(self.project(features))
 
     def project(self, features: Tensor) -> Tensor:
-        """Unit vectors of the bottleneck for features (B, D)."""
-        return F.normalize(self.mlp(features), dim=-1)
+        """Unit vectors of the bottleneck for features (B, D), likewise."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.mlp[0].weight.dtype)
+            return F.normalize(self.mlp(features), dim=-1)
 
 
 @MODELS.register_module()
@@ -152,8 +154,8 @@ class Predictor(BaseModule):
     After BYOL's (Grill et al. 2020, arXiv 2006.07733, section 3.3).
 
     Args:
-        channels (int): Width of the bottleneck. :class:`PredictorDINO` fills
-            it in from the head.
+        channels (int): Width of the bottleneck. :class:`DINO` fills it in
+            from the head.
         hidden_channels (int): Width of the hidden layers.
         num_layers (int): Linear layers, 1 or more.
         use_bn (bool): Batch normalisation after each hidden linear layer.

@@ -1,18 +1,29 @@
 """The losses of DINO (Caron et al. 2021, Eq. 3 and Tab. 7).
 
-V student views, T teacher views, B images, K prototypes.
+A loss is any module whose ``forward`` takes the student's logits (V, B, K)
+and the teacher's targets (T, B, K) and gives a scalar; it needs no base
+class. Two things are voluntary:
+
+- ``is_cross_entropy = True`` says that the scalar is the mean cross-entropy
+  of the targets it was given, so that less their entropy it is the KL
+  divergence, which :class:`DINO` then logs;
+- ``from_vectors(vectors, weight, targets, images_per_chunk)`` gives the same
+  scalar from the student's bottleneck (V, B, D) and the prototypes (K, D),
+  for ``DINO(images_per_chunk=...)``.
+
+V student views, the first T of which are the teacher's, B images, K
+prototypes, D channels of the bottleneck.
 """
 import math
-from abc import ABCMeta, abstractmethod
-from typing import Dict
 
 import torch
 import torch.nn as nn
 from mmengine.dist import all_gather, get_rank
 from torch import Tensor
 
-from mmdino.functional.losses import (at_least_float32, dino_cross_entropy,
-                                      entropy, info_nce, mean_squared_error)
+from mmdino.functional.losses import (at_least_float32, chunked_cross_entropy,
+                                      dino_cross_entropy, info_nce,
+                                      mean_squared_error)
 from mmdino.registry import MODELS
 
 
@@ -20,7 +31,76 @@ from mmdino.registry import MODELS
 class DINOLoss(nn.Module):
     """Cross-entropy between the teacher's targets and the student.
 
-    Computed in float32 at least, also under autocast.
+    Computed in float32 at least, also under autocast. A subclass with a
+    ``forward`` of its own computes something else: it has neither
+    ``is_cross_entropy`` nor ``from_vectors`` unless it gives them, too.
+
+    Args:
+        student_temp (float): Temperature of the student's softmax.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    is_cross_entropy = True
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'forward' in vars(cls):
+            for name in {'is_cross_entropy', 'from_vectors'} - {*vars(cls)}:
+                setattr(cls, name, None)
+
+    def __init__(self, student_temp: float = 0.1) -> None:
+        super().__init__()
+        self.student_temp = check_temperature(self, student_temp)
+
+    def forward(self, student: Tensor, targets: Tensor) -> Tensor:
+        """Compare every student view with the teacher's other views.
+
+        Args:
+            student (Tensor): Logits, shape (V, B, K).
+            targets (Tensor): The teacher's distributions, shape (T, B, K).
+
+        Returns:
+            Tensor: Scalar, in nats.
+
+        Raises:
+            ValueError: If there are fewer than two student views, or more
+                teacher than student views.
+        """
+        check_views(student, targets)
+        with torch.autocast(student.device.type, enabled=False):
+            return dino_cross_entropy(
+                at_least_float32(student), at_least_float32(targets),
+                self.student_temp)
+
+    def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Tensor,
+                     images_per_chunk: int) -> Tensor:
+        """:meth:`forward` of ``vectors @ weight.T``, some images at a time.
+
+        Args:
+            vectors (Tensor): The student's bottleneck, shape (V, B, D).
+            weight (Tensor): The prototypes, shape (K, D).
+            targets (Tensor): The teacher's distributions, shape (T, B, K).
+            images_per_chunk (int): Images whose logits exist at once.
+
+        Returns:
+            Tensor: Scalar, in nats.
+        """
+        check_views(vectors, targets)
+        with torch.autocast(vectors.device.type, enabled=False):
+            weight = at_least_float32(weight)
+            return chunked_cross_entropy(
+                vectors.to(weight.dtype), weight, targets.to(weight.dtype),
+                self.student_temp, images_per_chunk)
+
+
+@MODELS.register_module()
+class MSELoss(nn.Module):
+    """Squared distance between the teacher's targets and the student.
+
+    The distributions are those that cross-entropy compares. Its gradient is
+    p times as large, hence faint as long as the student is uniform. Computed
+    in float32 at least, also under autocast.
 
     Args:
         student_temp (float): Temperature of the student's softmax.
@@ -31,113 +111,22 @@ class DINOLoss(nn.Module):
 
     def __init__(self, student_temp: float = 0.1) -> None:
         super().__init__()
-        if not 0 < student_temp < math.inf:
-            raise ValueError(
-                f'{type(self).__name__}: student_temp must be > 0, got '
-                f'{student_temp}')
-        self.student_temp = student_temp
+        self.student_temp = check_temperature(self, student_temp)
 
-    def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:
-        """Compute the loss and what shows whether training has collapsed.
-
-        Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-
-        Returns:
-            dict[str, Tensor]: Scalars ``loss``; ``teacher_entropy`` and
-            ``kl``, KL(teacher || student), in nats and without gradient
-            (Sec. 5.3: entropy ln K is the uniform output, KL 0 a collapse).
-
-        Raises:
-            ValueError: If there are fewer than two student views, or more
-                teacher than student views.
-        """
+    def forward(self, student: Tensor, targets: Tensor) -> Tensor:
+        """Compare softmax(student / student_temp) with the targets."""
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
-            loss = dino_cross_entropy(
-                at_least_float32(student), at_least_float32(targets),
-                self.student_temp)
-        return with_monitors(loss, targets)
-
-
-def with_monitors(loss: Tensor, targets: Tensor) -> Dict[str, Tensor]:
-    """The cross-entropy and what it consists of, for the log."""
-    teacher_entropy = entropy(at_least_float32(targets))
-    return dict(
-        loss=loss,
-        teacher_entropy=teacher_entropy,
-        kl=loss.detach() - teacher_entropy)
-
-
-def check_views(student: Tensor, targets: Tensor) -> None:
-    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
-    if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
-        raise ValueError(
-            'DINOLoss needs at least two student views, the teacher\'s among '
-            f'them; got {student.shape[0]} student and {targets.shape[0]} '
-            'teacher views. Add views to MultiCrop.')
-
-
-class MonitoredLoss(DINOLoss, metaclass=ABCMeta):
-    """Another loss beside the monitors of cross-entropy.
-
-    Computed in float32 at least, also under autocast.
-
-    Args:
-        student_temp (float): Temperature of the student.
-
-    Raises:
-        ValueError: If the temperature is not positive.
-    """
-
-    @abstractmethod
-    def compare(self, student: Tensor, targets: Tensor) -> Tensor:
-        """The loss, a scalar, of logits (V, B, K) and targets (T, B, K)."""
-
-    def forward(self, student: Tensor, targets: Tensor) -> Dict[str, Tensor]:
-        """Compute the loss, beside the monitors of cross-entropy.
-
-        Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-
-        Returns:
-            dict[str, Tensor]: ``loss``; ``teacher_entropy`` and ``kl`` as
-            :class:`DINOLoss` gives them.
-        """
-        losses = super().forward(student.detach(), targets)
-        with torch.autocast(student.device.type, enabled=False):
-            losses['loss'] = self.compare(
-                at_least_float32(student), at_least_float32(targets))
-        return losses
+            probs = (at_least_float32(student) / self.student_temp).softmax(-1)
+            return mean_squared_error(probs, at_least_float32(targets))
 
 
 @MODELS.register_module()
-class MSELoss(MonitoredLoss):
-    """Squared distance between the teacher's targets and the student.
-
-    The distributions are those that cross-entropy compares. Its gradient is
-    p times as large, hence faint as long as the student is uniform.
-
-    Args:
-        student_temp (float): Temperature of the student's softmax.
-
-    Raises:
-        ValueError: If the temperature is not positive.
-    """
-
-    def compare(self, student: Tensor, targets: Tensor) -> Tensor:
-        """Compare softmax(student / student_temp) with the targets."""
-        probs = (student / self.student_temp).softmax(-1)
-        return mean_squared_error(probs, targets)
-
-
-@MODELS.register_module()
-class InfoNCELoss(MonitoredLoss):
+class InfoNCELoss(nn.Module):
     """Tells an image's target from those of the other images on all ranks.
 
-    Every rank needs the same number of images.
+    Every rank needs the same number of images. Computed in float32 at least,
+    also under autocast.
 
     Args:
         student_temp (float): Temperature of the similarities.
@@ -146,8 +135,32 @@ class InfoNCELoss(MonitoredLoss):
         ValueError: If the temperature is not positive.
     """
 
-    def compare(self, student: Tensor, targets: Tensor) -> Tensor:
+    def __init__(self, student_temp: float = 0.1) -> None:
+        super().__init__()
+        self.student_temp = check_temperature(self, student_temp)
+
+    def forward(self, student: Tensor, targets: Tensor) -> Tensor:
         """Compare with the targets of all ranks."""
-        everyone = torch.cat(all_gather(targets), dim=1)
-        return info_nce(student / self.student_temp, everyone,
-                        get_rank() * student.shape[1])
+        check_views(student, targets)
+        with torch.autocast(student.device.type, enabled=False):
+            everyone = torch.cat(all_gather(at_least_float32(targets)), dim=1)
+            return info_nce(
+                at_least_float32(student) / self.student_temp, everyone,
+                get_rank() * student.shape[1])
+
+
+def check_temperature(loss: nn.Module, student_temp: float) -> float:
+    """Refuse a temperature that is not positive, in the loss's name."""
+    if not 0 < student_temp < math.inf:
+        raise ValueError(f'{type(loss).__name__}: student_temp must be > 0, '
+                         f'got {student_temp}')
+    return student_temp
+
+
+def check_views(student: Tensor, targets: Tensor) -> None:
+    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
+    if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
+        raise ValueError(
+            "A loss needs at least two student views, the teacher's among "
+            f'them; got {student.shape[0]} student and {targets.shape[0]} '
+            'teacher views. Add views to MultiCrop.')

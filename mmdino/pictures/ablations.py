@@ -33,7 +33,8 @@ def draw_collapse(runs: Dict[str, Union[str, Path]],
 
     Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
     same target, on one prototype or on all alike. So has any other entropy
-    with an information of 0.
+    with an information of 0. A run whose loss has no divergence to log has
+    no curve of it.
 
     Args:
         runs: Work dirs, or their ``scalars.json``, by the names to show.
@@ -47,13 +48,18 @@ def draw_collapse(runs: Dict[str, Union[str, Path]],
         raise ValueError('draw_collapse got no run.')
     figure = Figure(figsize=(13, 4), layout='constrained', dpi=110)
     axes = figure.subplots(1, len(PANELS))
-    for name, run in runs.items():
+    for number, (name, run) in enumerate(runs.items()):
         scalars = read_scalars(run)
         for axis, (key, *_) in zip(axes, PANELS):
-            if key not in scalars:
+            if key in scalars:
+                axis.plot(
+                    *zip(*scalars[key]),
+                    f'C{number}',
+                    label=name,
+                    linewidth=1.5)
+            elif key != 'kl':
                 raise ValueError(f'The log of {run} has no {key!r}: it is no '
-                                 "pretraining with mmdino's DINOLoss.")
-            axis.plot(*zip(*scalars[key]), label=name, linewidth=1.5)
+                                 "pretraining of mmdino's DINO.")
     for axis, (_, title, unit) in zip(axes, PANELS):
         axis.set_title(title, fontweight='bold')
         axis.set(xlabel='iteration', ylabel=unit)

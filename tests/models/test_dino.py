@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
 from mmdino.models import DINO
@@ -56,12 +57,28 @@ def test_loss_is_the_formula_view_by_view():
     torch.testing.assert_close(out['loss'], expected)
     torch.testing.assert_close(out['loss'].detach(),
                                out['kl'] + out['teacher_entropy'])
+    assert not out['kl'].requires_grad
     for name, value in target_monitors(model.centering(
             torch.stack(teacher))).items():
         torch.testing.assert_close(out[name], value)
 
 
+def test_a_loss_that_is_no_cross_entropy_logs_no_divergence():
+    ours, theirs = (
+        build(loss=dict(type=f'mmdino.{name}'))
+        for name in ('MSELoss', 'DINOLoss'))
+    theirs.load_state_dict(ours.state_dict())
+    inputs = views(32, 32, 16)
+    losses = [model(inputs, mode='loss') for model in (ours, theirs)]
+    assert losses[1].keys() - losses[0].keys() == {'kl'}
+    for name in ('teacher_entropy', 'largest_prototype', 'target_information'):
+        assert torch.equal(losses[0][name], losses[1][name])
+
+
 def test_target_monitors():
+    uniform = target_monitors(torch.full((2, 6, 64), 1 / 64))
+    torch.testing.assert_close(uniform['teacher_entropy'],
+                               torch.tensor(64.).log())
     constant = torch.rand(64).softmax(0).expand(2, 6, 64)
     got = target_monitors(constant)
     assert got['target_information'].abs() < 1e-6
@@ -108,6 +125,24 @@ def test_one_backbone_pass_a_size_and_one_head_pass():
                     ('teacher.head', (6, 24))]
 
 
+def test_the_log_says_once_who_sees_what(monkeypatch):
+    said, model = [], build()
+    monkeypatch.setattr('mmdino.models.dino.print_log',
+                        lambda message, logger: said.append(message))
+    for _ in range(2):
+        model(views(32, 32, 16, 16, 16), mode='loss')
+    assert said == ['teacher: 2 views of 32 px, student: 5']
+
+
+@pytest.mark.parametrize('sizes,message', [
+    ((16, 32, 32), 'View 2 of 32 px is larger than view 1 of 16 px.*global'),
+    ((32, 32, 16, 24), 'View 4 of 24 px is larger than view 3 of 16 px'),
+])
+def test_local_views_before_global_ones(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        build()(views(*sizes), mode='loss')
+
+
 def test_no_local_crops():
     model = build()
     loss = model(views(32, 32), mode='loss')['loss']
@@ -141,6 +176,36 @@ def test_teacher_keeps_its_own_running_statistics():
     assert torch.equal(teacher.running_mean, before)
 
 
+@pytest.mark.parametrize('decided,training', [
+    (dict(norm_eval=True), [False, False, True]),
+    (dict(frozen_stages=1), [False, True, True]),
+    (dict(), [True, True, True]),
+])
+def test_the_teachers_batch_norm_follows_the_backbone(decided, training):
+    model = build(
+        backbone=dict(RESNET, **decided), neck=POOLING, head__use_bn=True)
+    for network in (model, model.teacher):
+        norms = (network.backbone.bn1, network.backbone.layer4[0].bn1,
+                 network.head.mlp[1])
+        assert [norm.training for norm in norms] == training
+    model.eval()
+    assert not any(module.training for module in model.modules())
+
+
+def test_copies_into_the_same_tensors():
+    model = build(backbone=RESNET, neck=POOLING, head__use_bn=True)
+    model(views(32, 32, 16), mode='loss')
+    before = dict(model.teacher.state_dict(keep_vars=True))
+    with torch.no_grad():
+        for p in (*model.backbone.parameters(), *model.head.parameters()):
+            p.add_(1)
+    model.copy_student()
+    student = model.state_dict()
+    for name, tensor in model.teacher.state_dict(keep_vars=True).items():
+        assert tensor is before[name]
+        assert torch.equal(tensor, student[name]), name
+
+
 def test_teacher_has_no_stochastic_depth():
     model = build(
         backbone__drop_path_rate=0.9,
@@ -152,6 +217,35 @@ def test_teacher_has_no_stochastic_depth():
     assert not torch.equal(
         model.backbone(images)[0],
         model.backbone(images)[0])
+
+
+@pytest.mark.parametrize('scope', [None, 'mmdino', 'mmengine', 'mmpretrain'])
+def test_parts_are_ours_in_any_scope(scope):
+    if scope is not None:
+        DefaultScope.get_instance(f'in {scope}', scope_name=scope)
+    current = DefaultScope.get_current_instance()
+    assert scope == (current and current.scope_name)
+    outer = '' if scope in (None, 'mmdino') else 'mmdino.'
+    model = MODELS.build(
+        dict(
+            type=f'{outer}DINO',
+            data_preprocessor=dict(mean=[127.5], std=[64.]),
+            backbone=dict(
+                type='VisionTransformer', arch='deit-tiny', in_channels=1),
+            neck=dict(
+                type='mmpretrain.LinearNeck',
+                in_channels=192,
+                out_channels=8,
+                gap_dim=0),
+            head=dict(type='DINOHead', out_dim=64),
+            predictor=dict(type='Predictor', hidden_channels=8),
+            centering=dict(type='MeanCentering'),
+            loss=dict(type='DINOLoss')))
+    for name in ('backbone', 'head', 'predictor', 'centering', 'loss_module',
+                 'data_preprocessor'):
+        part = getattr(model, name)
+        assert type(part).__module__.startswith('mmdino.'), name
+    assert model.head.in_channels == 8
 
 
 @pytest.mark.parametrize('backbone,neck,width', [

@@ -28,8 +28,9 @@ def test_parity_with_the_authors(name):
     centering = MeanCentering(values['teacher'].shape[-1]).double()
     centering.center.copy_(values['center_before'])
     centering.temperature = float(values['teacher_temp'])
-    loss = DINOLoss(float(values['student_temp']))(
-        values['student'], centering(values['teacher']))['loss']
+    loss = DINOLoss(float(values['student_temp']))(values['student'],
+                                                   centering(
+                                                       values['teacher']))
     loss.backward()
     centering.update()
 
@@ -45,25 +46,44 @@ def test_same_views_are_not_compared():
     """A student view that only its own teacher view could punish."""
     targets = torch.eye(4)[:2, None]  # view t wants prototype t
     student = torch.stack([targets[1], targets[0]]) * 1e4
-    assert DINOLoss()(student, targets)['loss'] == 0
+    assert DINOLoss()(student, targets) == 0
 
 
-def test_monitors():
+def test_uniform_outputs_cost_ln_k():
     uniform = torch.full((2, 3, 8), 1 / 8)
-    out = DINOLoss()(torch.zeros(4, 3, 8, requires_grad=True), uniform)
-    log8 = torch.tensor(8.).log()
-    torch.testing.assert_close(out['loss'], log8)
-    torch.testing.assert_close(out['teacher_entropy'], log8)
-    torch.testing.assert_close(out['kl'], torch.tensor(0.))
-    assert not out['kl'].requires_grad
+    torch.testing.assert_close(DINOLoss()(torch.zeros(4, 3, 8), uniform),
+                               torch.tensor(8.).log())
+
+
+def test_a_forward_of_ones_own_vouches_for_nothing_else():
+    """A subclass's chunks would otherwise leave out what it changes."""
+
+    class Other(DINOLoss):
+
+        def forward(self, student, targets):
+            return super().forward(student, targets**2)
+
+    class Renamed(DINOLoss):
+        pass
+
+    class Whole(Other):
+        is_cross_entropy = True
+
+        def from_vectors(self, vectors, weight, targets, images_per_chunk):
+            return super(Other, self).from_vectors(vectors, weight, targets**2,
+                                                   images_per_chunk)
+
+    assert not Other.is_cross_entropy and Other.from_vectors is None
+    assert Renamed.is_cross_entropy and Renamed.from_vectors is not None
+    assert Whole.is_cross_entropy and Whole.from_vectors is not None
 
 
 def test_float32_under_autocast():
     student = torch.randn(3, 2, 16, dtype=torch.bfloat16)
     targets = torch.rand(2, 2, 16).softmax(-1)
     with torch.autocast('cpu', torch.bfloat16):
-        loss = DINOLoss()(student, targets)['loss']
-    expected = DINOLoss()(student.double(), targets.double())['loss']
+        loss = DINOLoss()(student, targets)
+    expected = DINOLoss()(student.double(), targets.double())
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
 

@@ -45,6 +45,16 @@ def test_runs_side_by_side(tmp_path):
     assert Image.open(tmp_path / 'out.png').width > 500
 
 
+def test_a_run_without_divergence_has_no_curve_of_it(tmp_path):
+    log, = write_run(tmp_path / 'mse', [4., 3.]).rglob('scalars.json')
+    log.write_text(log.read_text().replace('"kl"', '"other"'))
+    runs = dict(mse=log, dino=write_run(tmp_path / 'dino', [4., 3.]))
+    entropy, kl, _ = draw_collapse(runs).axes
+    assert [line.get_label() for line in kl.lines] == ['dino']
+    colors = {line.get_label(): line.get_color() for line in entropy.lines}
+    assert kl.lines[0].get_color() == colors['dino'] != colors['mse']
+
+
 def test_names_and_errors(tmp_path):
     for name in ('x/run', 'y/run', 'z/other'):
         (tmp_path / name).mkdir(parents=True)

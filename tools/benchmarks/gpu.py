@@ -112,9 +112,7 @@ def switches(config: str, crops: List[Tensor],
         compiled=(lambda: compiled(on_gpu(config)), BF16),
         activation_checkpointing=(lambda: checkpoint_blocks(on_gpu(config)),
                                   BF16),
-        chunked_last_layer=(
-            lambda: on_gpu(config, type='ChunkedDINO', images_per_chunk=8),
-            BF16))
+        chunked_last_layer=(lambda: on_gpu(config, images_per_chunk=8), BF16))
     table = {}
     for name, (build, wrapper) in rows.items():
         torch.cuda.empty_cache()

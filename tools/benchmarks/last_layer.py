@@ -1,7 +1,7 @@
 """The last layer with the loss, forward and backward: whole or in chunks.
 
-Both are ours: DINO's, and ChunkedDINO's with so many images at a time. What
-stands for the straightforward side is the whole.
+Both are ours: DINO's as a rule, and with ``images_per_chunk``. What stands
+for the straightforward side is the whole.
 
     python tools/benchmarks/last_layer.py --images 8 16 32 64
 """

@@ -54,7 +54,7 @@ def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
     centering = MeanCentering(center.shape[-1], MOMENTUM).to(center.dtype)
     centering.center.copy_(center)
     centering.temperature = TEACHER_TEMP
-    loss = DINOLoss(STUDENT_TEMP)(student, centering(teacher))['loss']
+    loss = DINOLoss(STUDENT_TEMP)(student, centering(teacher))
     loss.backward()
     centering.update()
     return loss.detach(), student.grad, centering.center

@@ -231,8 +231,7 @@ def switches(size: str, crops: List[Tensor],
         none=lambda: make_model(size),
         compiled=lambda: compiled(make_model(size)),
         activation_checkpointing=lambda: checkpoint_blocks(make_model(size)),
-        chunked_last_layer=lambda: make_model(
-            size, type='ChunkedDINO', images_per_chunk=4))
+        chunked_last_layer=lambda: make_model(size, images_per_chunk=4))
     table = {}
     for name, build in models.items():
         step = Ours(build(), crops)

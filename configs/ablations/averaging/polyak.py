@@ -4,5 +4,6 @@ _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
 _rate = 1 - _base_.default_hooks.teacher.momentum
 model = dict(centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=3))
-default_hooks = dict(teacher=dict(_delete_=True, type='StudentCopyHook'))
+default_hooks = dict(
+    teacher=dict(_delete_=True, type='TeacherCopyHook', when='after_step'))
 custom_hooks = [dict(type='EMAHook', momentum=_rate)]

@@ -2,6 +2,5 @@
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
 model = dict(
-    type='PredictorDINO',
     predictor=dict(
         type='Predictor', hidden_channels=_base_.model.head.hidden_channels))

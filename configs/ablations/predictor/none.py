@@ -2,4 +2,4 @@
 # linear 74.0.
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
-model = dict(type='DINO')
+model = dict(predictor=None)

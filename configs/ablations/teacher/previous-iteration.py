@@ -2,4 +2,4 @@
 _base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
 
 default_hooks = dict(
-    teacher=dict(_delete_=True, type='PreviousIterationTeacherHook'))
+    teacher=dict(_delete_=True, type='TeacherCopyHook', when='before_step'))

@@ -8,14 +8,11 @@ from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             ValidateFirstHook,
                                             WeightDecayLogHook)
 from mmdino.engine.hooks.network import NetworkHook
-from mmdino.engine.hooks.teacher import (PreviousEpochTeacherHook,
-                                         PreviousIterationTeacherHook,
-                                         StudentCopyHook, TeacherEMAHook)
+from mmdino.engine.hooks.teacher import TeacherCopyHook, TeacherEMAHook
 
 __all__ = [
     'CenteringHook', 'ClassesHook', 'CollapseMonitorHook', 'CompileHook',
-    'FreezeLastLayerHook', 'LogHistoryHook', 'NetworkHook',
-    'PreviousEpochTeacherHook', 'PreviousIterationTeacherHook',
-    'StudentCopyHook', 'TeacherEMAHook', 'UnreadableImagesHook',
-    'ValidateFirstHook', 'WeightDecayLogHook'
+    'FreezeLastLayerHook', 'LogHistoryHook', 'NetworkHook', 'TeacherCopyHook',
+    'TeacherEMAHook', 'UnreadableImagesHook', 'ValidateFirstHook',
+    'WeightDecayLogHook'
 ]

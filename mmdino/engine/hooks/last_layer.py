@@ -36,4 +36,9 @@ class FreezeLastLayerHook(Hook):
             if runner.epoch < self.num_epochs:
                 last_layer.zero_grad(set_to_none=True)
 
-        runner.optim_wrapper.optimizer.register_step_pre_hook(drop_gradients)
+        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(
+            drop_gradients)
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the optimizer as it was."""
+        self._handle.remove()

@@ -13,17 +13,16 @@ from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.registry import HOOKS
 
 # What the hook and the ablations' verdict read, means over some iterations.
-MONITORS = ('kl', 'teacher_entropy', 'largest_prototype', 'target_information')
+MONITORS = ('teacher_entropy', 'largest_prototype', 'target_information')
 
 
-def diagnose(num_prototypes: int, kl: float, teacher_entropy: float,
+def diagnose(num_prototypes: int, teacher_entropy: float,
              largest_prototype: float,
              target_information: float) -> Optional[str]:
     """Name the collapse (Caron et al. 2021, Sec. 5.3), or None.
 
     Args:
         num_prototypes (int): K.
-        kl (float): Mean KL(teacher || student) in nats.
         teacher_entropy (float): Mean entropy of the targets in nats.
         largest_prototype (float): Mean share of the most used prototype.
         target_information (float): Mutual information of image and
@@ -35,9 +34,8 @@ def diagnose(num_prototypes: int, kl: float, teacher_entropy: float,
     uniform = math.log(num_prototypes)
     if teacher_entropy > 0.99 * uniform:
         return (f'the output is uniform: teacher entropy {teacher_entropy:.3f}'
-                f' and loss {teacher_entropy + kl:.3f} are at ln K = '
-                f'{uniform:.3f}. Lower teacher_temp, or raise the learning '
-                'rate or the batch size.')
+                f' is at ln K = {uniform:.3f}. Lower teacher_temp, or raise '
+                'the learning rate or the batch size.')
     if largest_prototype > 0.9:
         return (f'one prototype takes {largest_prototype:.0%} of the '
                 f'targets (teacher entropy {teacher_entropy:.3f}). Raise '
@@ -46,8 +44,8 @@ def diagnose(num_prototypes: int, kl: float, teacher_entropy: float,
     if target_information < 0.02:
         return ('all images have the same target: it tells '
                 f'{target_information:.4f} nats about them (teacher entropy '
-                f'{teacher_entropy:.3f}, KL {kl:.3f}). Lower teacher_temp, '
-                'and check that CenteringHook is among the hooks.')
+                f'{teacher_entropy:.3f}). Lower teacher_temp, and check that '
+                'CenteringHook is among the hooks.')
     return None
 
 
@@ -66,10 +64,6 @@ class CollapseMonitorHook(Hook):
         interval (int): Iterations between two looks.
         begin (int): Epochs before the first look: all outputs are uniform
             at the start.
-
-    Raises:
-        KeyError: In the first iteration, if the loss does not return what
-            it reads.
     """
 
     def __init__(self, interval: int = 50, begin: int = 1) -> None:
@@ -86,13 +80,6 @@ class CollapseMonitorHook(Hook):
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
         """Look at the means every ``interval`` iterations."""
-        lacking = [key for key in MONITORS if key not in outputs]
-        if lacking:
-            loss = type(dino_model(runner).loss_module).__name__
-            raise KeyError(
-                f'{loss} does not return {lacking}, which CollapseMonitorHook '
-                'reads: derive it from DINOLoss, or leave the hook out by '
-                "_base_.default_hooks.pop('collapse') in the config.")
         if runner.epoch < self.begin or not self.every_n_train_iters(
                 runner, self.interval):
             return
@@ -162,9 +149,9 @@ class LogHistoryHook(Hook):
 
 @HOOKS.register_module()
 class UnreadableImagesHook(Hook):
-    """Log the number after each epoch in which it has grown.
+    """Warn of images that could not be read, after each epoch with new ones.
 
-    It is that of all workers and ranks.
+    The number logged is that of all workers and ranks.
     """
 
     def __init__(self) -> None:

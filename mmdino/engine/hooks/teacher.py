@@ -3,6 +3,7 @@ from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.hooks import RemovableHandle
 
 from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.engine.schedules import cosine
@@ -50,45 +51,41 @@ class TeacherEMAHook(Hook):
 
 
 @HOOKS.register_module()
-class PreviousEpochTeacherHook(Hook):
-    """Copy the student to the teacher after every epoch.
+class TeacherCopyHook(Hook):
+    """Copy the student, running statistics included, to the teacher.
 
-    In the first epoch the teacher is the network as it was initialised.
+    The alternatives to an average in Fig. 6 of Caron et al. 2021:
+
+    - ``'after_epoch'``, "previous epoch": each epoch's teacher is the student
+      of the epoch's start, in the first one the network as initialised;
+    - ``'before_step'``, "previous iter": the teacher is the student one
+      optimizer step ago;
+    - ``'after_step'``, "student copy": both are one network, of which the
+      teacher's branch has no gradient.
+
+    Args:
+        when (str): One of the three.
+
+    Raises:
+        ValueError: If it is another.
     """
+
+    def __init__(self, when: str) -> None:
+        if when not in ('after_epoch', 'before_step', 'after_step'):
+            raise ValueError(
+                "TeacherCopyHook: when must be 'after_epoch', 'before_step' or"
+                f" 'after_step', got {when!r}")
+        self.when = when
+        self._handle: Optional[RemovableHandle] = None
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs."""
-        require_epochs(runner, self)
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Copy, before the epoch's checkpoint and validation."""
-        dino_model(runner).copy_student()
-
-
-@HOOKS.register_module()
-class PreviousIterationTeacherHook(Hook):
-    """Copy the student to the teacher just before every optimizer step.
-
-    The teacher of a step is then the student before the last one. It differs
-    from :class:`StudentCopyHook` by this one step.
-    """
-
-    def before_train(self, runner: Runner) -> None:
-        """Hook into the optimizer."""
-        model = dino_model(runner)
-
-        def copy_student(optimizer, args, kwargs) -> None:
-            model.copy_student()
-
-        runner.optim_wrapper.optimizer.register_step_pre_hook(copy_student)
-
-
-@HOOKS.register_module()
-class StudentCopyHook(Hook):
-    """Copy the student to the teacher after every optimizer step.
-
-    Both are one network, of which the teacher's branch has no gradient.
-    """
+        """Check that there are epochs, or hook into the optimizer."""
+        if self.when == 'after_epoch':
+            require_epochs(runner, self)
+        elif self.when == 'before_step':
+            model = dino_model(runner)
+            self._handle = runner.optim_wrapper.optimizer \
+                .register_step_pre_hook(lambda *args: model.copy_student())
 
     def after_train_iter(self,
                          runner: Runner,
@@ -96,5 +93,16 @@ class StudentCopyHook(Hook):
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
         """Copy if this iteration stepped."""
-        if runner.optim_wrapper.should_update():
+        if (self.when == 'after_step'
+                and runner.optim_wrapper.should_update()):
             dino_model(runner).copy_student()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Copy, before the epoch's checkpoint and validation."""
+        if self.when == 'after_epoch':
+            dino_model(runner).copy_student()
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the optimizer as it was."""
+        if self._handle is not None:
+            self._handle.remove()

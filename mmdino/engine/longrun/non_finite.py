@@ -78,9 +78,16 @@ class NonFiniteHook(Hook):
                 for param in params:  # the optimizer then passes it by
                     param.grad = None
 
-        model.register_forward_pre_hook(before_forward)
-        model.register_forward_hook(after_forward, with_kwargs=True)
-        optimizer.register_step_pre_hook(before_step)
+        self._handles = [
+            model.register_forward_pre_hook(before_forward),
+            model.register_forward_hook(after_forward, with_kwargs=True),
+            optimizer.register_step_pre_hook(before_step)
+        ]
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model and the optimizer as they were."""
+        for handle in self._handles:
+            handle.remove()
 
     def after_train_iter(self,
                          runner: Runner,

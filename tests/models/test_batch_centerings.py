@@ -1,11 +1,14 @@
-"""The guards that work on one batch, against the paper's few lines."""
+"""The centerings that work on one batch, against the paper's few lines."""
+from functools import partial
+
 import pytest
 import torch
 
-from mmdino.models import BatchSoftmax, DINOLoss, NoCentering, SinkhornKnopp
+from mmdino.models import DINOLoss, NoCentering, SinkhornKnopp
 from tests.ranks import run_ranks
 
-GUARDS = [BatchSoftmax, NoCentering, SinkhornKnopp]
+ONE_ITERATION = partial(SinkhornKnopp, num_iters=1)
+CENTERINGS = [ONE_ITERATION, NoCentering, SinkhornKnopp]
 TEMP, K = .1, 12
 
 
@@ -19,21 +22,22 @@ def plain_sinkhorn(logits, temp, num_iters):
 
 
 def plain_batch_softmax(logits, temp):
+    """Softmax over the images, divided by its sum over the prototypes."""
     x = torch.softmax(logits.reshape(-1, logits.shape[-1]) / temp, 0)
     return (x / x.sum(1, keepdim=True)).view_as(logits)
 
 
 PLAIN = {
     SinkhornKnopp: lambda x: plain_sinkhorn(x, TEMP, 3),
-    BatchSoftmax: lambda x: plain_batch_softmax(x, TEMP),
+    ONE_ITERATION: lambda x: plain_batch_softmax(x, TEMP),
     NoCentering: lambda x: torch.softmax(x / TEMP, -1),
 }
 
 
-def build(guard):
-    guard = guard(out_dim=K)
-    guard.temperature = TEMP
-    return guard
+def build(centering):
+    centering = centering(out_dim=K)
+    centering.temperature = TEMP
+    return centering
 
 
 def some_logits(seed=0, views=2, images=6):
@@ -42,26 +46,26 @@ def some_logits(seed=0, views=2, images=6):
         views, images, K, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize('guard', GUARDS)
-def test_equals_the_plain_formula(guard):
+@pytest.mark.parametrize('centering', CENTERINGS)
+def test_equals_the_plain_formula(centering):
     """Also the student's gradient through the loss."""
     logits, student = some_logits(), some_logits(1, views=4)
     student.requires_grad_()
-    targets = build(guard)(logits)
+    targets = build(centering)(logits)
     assert targets.dtype == torch.float64
-    expected = PLAIN[guard](logits)
+    expected = PLAIN[centering](logits)
     torch.testing.assert_close(targets, expected, rtol=0, atol=1e-12)
     grads = [
-        torch.autograd.grad(DINOLoss()(student, q)['loss'], student)[0]
+        torch.autograd.grad(DINOLoss()(student, q), student)[0]
         for q in (targets, expected)
     ]
     torch.testing.assert_close(*grads, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize('guard', GUARDS)
-def test_targets_are_distributions_at_any_scale(guard):
+@pytest.mark.parametrize('centering', CENTERINGS)
+def test_targets_are_distributions_at_any_scale(centering):
     for scale in (1e-3, 1., 1e3):
-        targets = build(guard)(scale * some_logits().float())
+        targets = build(centering)(scale * some_logits().float())
         assert targets.isfinite().all() and (targets >= 0).all()
         torch.testing.assert_close(targets.sum(-1), torch.ones(2, 6))
 
@@ -70,52 +74,42 @@ def test_prototypes_are_used_alike():
     """However much the logits prefer one; the others let it be."""
     logits = some_logits()
     logits[..., 0] += 2.
-    guard = SinkhornKnopp(K, num_iters=100)
-    guard.temperature = .5
-    shares = guard(logits).mean((0, 1))
+    centering = SinkhornKnopp(K, num_iters=100)
+    centering.temperature = .5
+    shares = centering(logits).mean((0, 1))
     torch.testing.assert_close(
         shares, torch.full_like(shares, 1 / K), rtol=0, atol=1e-6)
     assert build(NoCentering)(logits).mean((0, 1))[0] > .6
 
 
-def test_softmax_over_the_batch_is_one_iteration():
-    one = SinkhornKnopp(K, num_iters=1)
-    one.temperature = TEMP
-    torch.testing.assert_close(
-        one(some_logits()),
-        build(BatchSoftmax)(some_logits()),
-        rtol=0,
-        atol=1e-12)
-
-
-@pytest.mark.parametrize('guard', GUARDS)
+@pytest.mark.parametrize('centering', CENTERINGS)
 @pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
-def test_halves_are_computed_in_float32(guard, dtype):
+def test_halves_are_computed_in_float32(centering, dtype):
     logits = some_logits().to(dtype)
-    targets = build(guard).to(dtype)(logits)
+    targets = build(centering).to(dtype)(logits)
     assert targets.dtype == torch.float32
-    assert torch.equal(targets, build(guard)(logits.float()))
+    assert torch.equal(targets, build(centering)(logits.float()))
 
 
-@pytest.mark.parametrize('guard', GUARDS)
-def test_keeps_nothing(guard):
+@pytest.mark.parametrize('centering', CENTERINGS)
+def test_keeps_nothing(centering):
     """Neither in the checkpoint nor from one step to the next."""
-    guard = build(guard).train()
-    first = guard(some_logits().requires_grad_())
-    guard.update()
-    guard.discard()
-    assert torch.equal(guard(some_logits()), first)
-    assert not guard.state_dict()
+    centering = build(centering).train()
+    first = centering(some_logits().requires_grad_())
+    centering.update()
+    centering.discard()
+    assert torch.equal(centering(some_logits()), first)
+    assert not centering.state_dict()
     assert not first.requires_grad
 
 
 def on_ranks(rank, folder):
     logits = some_logits()
     own = logits[:, 3 * rank:3 * rank + 3]
-    for guard in GUARDS:
-        expected = PLAIN[guard](logits)[:, 3 * rank:3 * rank + 3]
+    for centering in CENTERINGS:
+        expected = PLAIN[centering](logits)[:, 3 * rank:3 * rank + 3]
         torch.testing.assert_close(
-            build(guard)(own), expected, rtol=0, atol=1e-12)
+            build(centering)(own), expected, rtol=0, atol=1e-12)
 
 
 def test_two_ranks_equal_one_with_all_images(tmp_path):

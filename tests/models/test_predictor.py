@@ -9,8 +9,7 @@ from tests.tiny import model_cfg
 
 def build(**changes):
     predictor = dict(type='mmdino.Predictor', hidden_channels=20)
-    model = MODELS.build(
-        model_cfg(type='mmdino.PredictorDINO', predictor=predictor, **changes))
+    model = MODELS.build(model_cfg(predictor=predictor, **changes))
     model.init_weights()
     return model
 
@@ -49,7 +48,7 @@ def test_stands_on_the_students_bottleneck_alone():
         model._teacher_logits(views), plain._teacher_logits(views))
     model.predictor.forward = lambda x: x
     torch.testing.assert_close(
-        model._student_logits(views), plain._student_logits(views))
+        model._student_outputs(views), plain._student_outputs(views))
 
 
 def test_trains_the_predictor_and_leaves_the_teacher_without():
@@ -62,5 +61,6 @@ def test_trains_the_predictor_and_leaves_the_teacher_without():
 
 
 def test_needs_a_bottleneck():
-    with pytest.raises(ValueError, match='bottleneck.*MLPHead has none'):
+    with pytest.raises(
+            ValueError, match='predictor needs.*MLPHead has no project'):
         build(head=dict(type='mmdino.MLPHead', out_dim=8, hidden_channels=8))

@@ -1,8 +1,10 @@
+"""The last layer and the loss, some images at a time."""
 import pytest
 import torch
 from mmengine.registry import MODELS
 
 from mmdino.functional.losses import chunked_cross_entropy, dino_cross_entropy
+from mmdino.models import DINOHead, DINOLoss
 from tests.tiny import RandomViews, model_cfg
 
 
@@ -39,16 +41,20 @@ def test_chunks_equal_the_whole(images_per_chunk):
     torch.testing.assert_close(*results, rtol=0, atol=1e-12)
 
 
-def test_model_equals_dino(float64):
+@pytest.mark.parametrize('predictor', [
+    None,
+    dict(type='Predictor', hidden_channels=8),
+])
+def test_model_equals_the_whole(predictor, float64):
     """Loss, monitors, every gradient, and the centre."""
     views = [RandomViews(6)[i]['inputs'] for i in range(6)]
     views = [torch.stack(v).double() / 64 - 2 for v in zip(*views)]
-    plain = MODELS.build(model_cfg(head__norm_last_layer=False))
-    chunked = MODELS.build(
-        model_cfg(
-            type='mmdino.ChunkedDINO',
-            head__norm_last_layer=False,
-            images_per_chunk=4))
+    plain, chunked = (
+        MODELS.build(
+            model_cfg(
+                head__norm_last_layer=False,
+                predictor=predictor,
+                images_per_chunk=number)) for number in (None, 4))
     plain.init_weights()
     chunked.load_state_dict(plain.state_dict())
     results = []
@@ -63,16 +69,29 @@ def test_model_equals_dino(float64):
     torch.testing.assert_close(*results, rtol=0, atol=1e-12)
 
 
+@MODELS.register_module(force=True)
+class SharperLoss(DINOLoss):
+
+    def forward(self, student, targets):
+        return super().forward(student, targets**2)
+
+
+@MODELS.register_module(force=True)
+class BiasedHead(DINOHead):
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.last_layer = torch.nn.Linear(16, self.out_dim)
+
+
 @pytest.mark.parametrize('change, message', [
+    (dict(head__type='BiasedHead'), "without bias.*BiasedHead's has one"),
     (dict(images_per_chunk=0), 'at least 1, got 0'),
-    (dict(images_per_chunk=4, loss__type='SharperLoss'), 'got SharperLoss'),
+    (dict(loss__type='SharperLoss'), 'from_vectors.*SharperLoss has none'),
+    (dict(loss__type='mmdino.MSELoss'), 'from_vectors.*MSELoss has none'),
+    (dict(head=dict(type='mmdino.MLPHead', out_dim=8)),
+     'images_per_chunk needs a head.*MLPHead has no project'),
 ])
 def test_errors(change, message):
-    from mmdino.models import DINOLoss
-
-    @MODELS.register_module(force=True)
-    class SharperLoss(DINOLoss):
-        pass
-
     with pytest.raises(ValueError, match=message):
-        MODELS.build(model_cfg(type='mmdino.ChunkedDINO', **change))
+        MODELS.build(model_cfg(**{'images_per_chunk': 4, **change}))
