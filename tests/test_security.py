@@ -89,6 +89,9 @@ def test_a_config_in_a_checkpoint_is_not_run(tmp_path):
     torch.save(state, path)
     continue_by('resume', tmp_path, path)
     assert (tmp_path / 'epoch_2.pth').exists()
+    get_model(checkpoint=str(path))  # by the network config beside it
+    del state['meta']['network']
+    torch.save(state, path)
     with pytest.raises(CheckpointError, match="refused.*'import os'"):
         get_model(checkpoint=str(path))
     assert not trap.exists()

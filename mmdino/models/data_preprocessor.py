@@ -1,6 +1,7 @@
 """Uint8 crops to normalised float tensors, on the device."""
-from typing import Union
+from typing import Optional, Sequence, Union
 
+import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
 from mmdino.registry import MODELS
@@ -8,11 +9,41 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
-    """mmpretrain's preprocessor that refuses a wrong number of channels.
+    """mmpretrain's preprocessor for any number of channels, and only for it.
 
     Without the check a grey image is silently broadcast against the three
     means and four channels fail with an unrelated message.
+
+    Args:
+        mean (Sequence[float], optional): One number a channel.
+        std (Sequence[float], optional): As many.
+        **kwargs: mmpretrain's other arguments, such as ``bgr_to_rgb``.
+
+    Raises:
+        ValueError: If ``mean`` and ``std`` differ in length, or channels
+            that are not three are to change places.
     """
+
+    def __init__(self,
+                 mean: Optional[Sequence[float]] = None,
+                 std: Optional[Sequence[float]] = None,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        if mean is None and std is None:
+            return
+        if mean is None or std is None or len(mean) != len(std):
+            raise ValueError('The data preprocessor needs a mean and a std '
+                             f'for each channel, got {mean} and {std}.')
+        if self._channel_conversion and len(mean) != 3:
+            raise ValueError(
+                f'bgr_to_rgb=True with {len(mean)} channels: only three can '
+                'change places. Set it to False in model.data_preprocessor.')
+        # MMEngine's takes one channel or three.
+        self._enable_normalize = True
+        for name, values in (('mean', mean), ('std', std)):
+            column = torch.tensor(
+                values, dtype=torch.get_default_dtype()).view(-1, 1, 1)
+            self.register_buffer(name, column, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise a batch.

@@ -1,6 +1,5 @@
 """The tables' rows, on the paper's setting and on others."""
 import os
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -8,8 +7,8 @@ from torch import nn
 
 from mmdino.experiments.ablations import (BASES, digest, find_variants,
                                           list_tables, load_variant)
-from mmdino.experiments.suite_configs import Job, linear, with_data
 from mmdino.registry import MODELS
+from mmdino.weights import describe_network
 
 LEAVES = [v for table in list_tables() for v in find_variants(table)]
 
@@ -103,14 +102,10 @@ def test_layers_of_the_heads():
 
 @pytest.mark.parametrize('row,side', [('patch-5', 220), ('patch-16', 224)])
 def test_the_probe_crops_whole_patches(row, side):
+    """Benchmarks take the size of the images from the checkpoint."""
     path = find_variants('patch', [row])[0].path
-    job = Job(
-        with_data(load_variant(path), Path('data')), 'epoch_100.pth',
-        Path('data'), Path('features'))
-    cfg = linear(job)
-    assert cfg.train_dataloader.dataset.pipeline[1].scale == side
-    for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        assert loader.dataset.pipeline[2].crop_size == side
+    network = describe_network(load_variant(path))
+    assert network['preprocessing']['size'] == side
 
 
 def test_the_environment_is_as_before(monkeypatch):

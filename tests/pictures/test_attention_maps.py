@@ -20,9 +20,13 @@ from tests.tools.test_train_and_test import in_process
 @pytest.fixture
 def network():
     init_default_scope('mmdino')
-    model = MODELS.build(model_cfg())
+    parts = {
+        key: model_cfg()[key]
+        for key in ('backbone', 'data_preprocessor')
+    }
+    model = MODELS.build(dict(parts, type='mmdino.FrozenTeacher'))
     model.init_weights()
-    return model.eval()
+    return model
 
 
 def picture(height, width, seed=0):
@@ -54,7 +58,7 @@ def test_the_teacher_sees_the_image_in_its_order_of_channels(network):
             parameter.zero_()  # the student's are not looked at
     rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
     inputs = (rgb.float() - 127.5) / 64
-    wanted = network.teacher.backbone.class_attention(inputs)[0]
+    wanted = network.backbone.class_attention(inputs)[0]
     attention = AttentionMaps(network).attend(image)
     torch.testing.assert_close(attention, wanted)
 
@@ -165,10 +169,10 @@ def test_tool(run, tmp_path):  # noqa: F811
 
 
 def test_networks_that_do_not_fit(run, network, tmp_path):  # noqa: F811
-    with pytest.raises(ValueError, match='holds no config: give one'):
+    with pytest.raises(ValueError, match='how many attention heads'):
         get_model(checkpoint=str(run / 'model.pth'))
     state = network.state_dict()
-    del state['teacher.backbone.cls_token']
+    del state['backbone.cls_token']
     path = tmp_path / 'c.pth'
     torch.save(dict(state_dict=state), path)
     with pytest.raises(ValueError, match='cls_token'):
@@ -176,5 +180,5 @@ def test_networks_that_do_not_fit(run, network, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match='mass in'):
         AttentionMaps(network, mass=0)
     network.backbone = torch.nn.Identity()
-    with pytest.raises(ValueError, match='Identity tells no attention'):
+    with pytest.raises(ValueError, match='Identity has no class token'):
         AttentionMaps(network)

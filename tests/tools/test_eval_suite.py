@@ -2,11 +2,13 @@
 import json
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
 from mmdino.experiments.suite import EVALUATIONS
 from mmdino.experiments.suite_configs import Job
+from mmdino.registry import build_module
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 from tests.transfer.benchmarks import WRITERS
@@ -71,19 +73,25 @@ def test_a_failure_does_not_stop_the_others(run, tmp_path):  # noqa: F811
 def test_every_evaluation_prepares_a_config(tmp_path):
     """With the network of another config, its own classes and data folder."""
     config = Config.fromfile('configs/quickstart/dino_vit-tiny_shapescenes.py')
-    job = Job(config, 'x.pth', tmp_path, tmp_path / 'features')
+    path = str(tmp_path / 'x.pth')
+    torch.save(
+        dict(
+            meta=dict(cfg=config.pretty_text),
+            state_dict=build_module(config.model).state_dict()), path)
+    job = Job(config, path, tmp_path, tmp_path / 'features')
     for evaluation in EVALUATIONS:
         if evaluation.saved:
             continue
         cfg = evaluation.prepare(job)
-        assert cfg.model.backbone == config.model.backbone, evaluation.key
         if evaluation.long:
+            assert cfg.model.backbone.arch == config.model.backbone.arch
             assert cfg.model.head.in_channels == 96
+        elif evaluation.key != 'attention':
+            assert 'backbone' not in cfg.model  # the checkpoint tells
         assert 'data/' not in cfg.pretty_text.replace(str(tmp_path), '')
         if evaluation.key == 'linear':
             assert cfg.model.num_classes == 10
-            assert cfg.model.features.n == 2
-            assert cfg.model.checkpoint == 'x.pth'
+            assert cfg.model.checkpoint == path
             assert cfg.train_dataloader.dataset.split == 'train'
             assert cfg.val_dataloader.dataset.split == 'test'
 
@@ -117,7 +125,7 @@ def test_the_checker_names_the_first_missing_file(tmp_path, capsys,
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no file.*nowhere.py'):
+    with pytest.raises(FileNotFoundError, match='no checkpoint .x.pth'):
         in_process('eval_suite', 'nowhere.py', 'x.pth', '--work-dir', tmp_path)
     with pytest.raises(NotADirectoryError, match='no folder.*nowhere'):
         in_process('check_data', 'nowhere')

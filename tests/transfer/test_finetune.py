@@ -14,6 +14,8 @@ from tests.tiny import MODEL, model_cfg
 from tests.transfer.benchmarks import WRITERS, write_inat
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer/mmpretrain'
+NORMALISATION = dict(
+    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 CLASSES = dict(
     cifar10=10,
     cifar100=100,
@@ -37,7 +39,10 @@ def checkpoint(tmp_path_factory):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=.1)
     path = tmp_path_factory.mktemp('finetune') / 'epoch_1.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
+    cfg = Config(dict(model=model_cfg()))
+    torch.save(
+        dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict()),
+        path)
     return path
 
 
@@ -103,10 +108,11 @@ def test_what_does_not_fit_is_refused(tmp_path, checkpoint):
     for changes, message in ((dict(checkpoint=None), 'no checkpoint'),
                              (dict(checkpoint='nowhere.pth'), 'nowhere.pth'),
                              (dict(backbone=dict(cfg.backbone, patch_size=4)),
-                              'do not fit')):
-        model = MODELS.build(dict(cfg, **changes))
+                              'patch size: 8 in the file, 4 in the config'),
+                             (dict(data_preprocessor=NORMALISATION),
+                              'mean is .* there')):
         with pytest.raises((FileNotFoundError, ValueError), match=message):
-            model.init_weights()
+            MODELS.build(dict(cfg, **changes)).init_weights()
 
 
 @pytest.mark.parametrize('rate', [1., .5])
@@ -163,7 +169,8 @@ def test_red_pictures_of_cifar_reach_the_network_as_red(
     write(tmp_path / folder, monkeypatch)
     cfg = Config.fromfile(ROOT / f'finetune_vit-s16_{name}.py')
     cfg = with_data(cfg, tmp_path)
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    preprocessor = MODELS.build(
+        dict(cfg.model.data_preprocessor, **NORMALISATION))
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         loader.dataset.pipeline = [dict(type='mmpretrain.PackInputs')]
         item = DATASETS.build(loader.dataset)[0]

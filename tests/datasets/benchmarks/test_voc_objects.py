@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmdino.datasets import VOCObjects
-from mmdino.registry import DATASETS, MODELS
+from mmdino.registry import DATASETS
 from tests.ranks import run_ranks
 from tests.tiny import runner_cfg
 

@@ -92,8 +92,7 @@ def test_copy_detection_features():
     tokens = model.backbone.last_blocks(images)[0]
     features = model.features(images)
     assert features.shape == (2, 48)
-    torch.testing.assert_close(features[:, :24],
-                               model.backbone(images)[-1])
+    torch.testing.assert_close(features[:, :24], model.backbone(images)[-1])
     torch.testing.assert_close(
         features[:, 24:],
         tokens[:, 1:].clamp(min=1e-6).pow(3).mean(dim=1).pow(1 / 3))

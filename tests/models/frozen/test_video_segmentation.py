@@ -15,8 +15,7 @@ def build(**changes):
         key: model_cfg()[key]
         for key in ('backbone', 'data_preprocessor')
     }
-    model = MODELS.build(
-        dict(parts, type='mmdino.VideoSegmenter') | changes)
+    model = MODELS.build(dict(parts, type='mmdino.VideoSegmenter') | changes)
     model.init_weights()
     return model.eval()
 
