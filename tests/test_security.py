@@ -13,11 +13,12 @@ from mmengine.config import Config
 from mmdino import train
 from mmdino.apis import get_model
 from mmdino.engine.launch import build_runner
-from mmdino.weights import CheckpointError
+from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import read_plain_config
 from tests.resuming import StopAfter, random_cfg
 from tests.resuming import train as train_and_stop
 from tests.tiny import runner_cfg
+from tests.tools.test_train_and_test import in_process
 from tests.weights.test_files import Malicious
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,50 @@ def test_a_config_in_a_checkpoint_is_not_run(tmp_path):
     with pytest.raises(CheckpointError, match="refused.*'import os'"):
         get_model(checkpoint=str(path))
     assert not trap.exists()
+
+
+def hostile(folder, part, kind):
+    """A checkpoint whose network config names something to be called."""
+    network = open_weights('tests/data/checkpoints/vit.pth').network
+    bad = dict(type=kind, path=str(folder / 'trap'))
+    if part == 'stem':
+        network['backbone']['stem'] = bad
+    elif part == 'scope':
+        network['backbone']['_scope_'] = kind
+    else:
+        network[part] = bad
+    weights = open_weights('tests/data/checkpoints/vit.pth')
+    torch.save(
+        dict(meta=dict(network=network), state_dict=weights.tensors),
+        folder / 'evil.pth')
+    return str(folder / 'evil.pth')
+
+
+@pytest.mark.parametrize('part', ['backbone', 'neck', 'stem', 'scope'])
+@pytest.mark.parametrize('kind', [
+    'os.mkdir', 'subprocess.call', 'antigravity',
+    'mmdino.utils.resources.require'
+])
+def test_a_type_in_a_checkpoint_is_not_called(part, kind, tmp_path):
+    """MMEngine would take it for a Python object and call it."""
+    path = hostile(tmp_path, part, kind)
+    with pytest.raises(CheckpointError, match='no registered component'):
+        get_model(path)
+    assert not (tmp_path / 'trap').exists()
+
+
+def test_a_data_set_in_a_checkpoint_is_not_called(tmp_path):
+    weights = open_weights('tests/data/checkpoints/vit.pth')
+    cfg = weights.config
+    cfg.test_dataloader.dataset = dict(
+        type='os.mkdir', path=str(tmp_path / 'trap'))
+    meta = dict(weights.meta, cfg=cfg.pretty_text)
+    torch.save(
+        dict(meta=meta, state_dict=weights.tensors), tmp_path / 'evil.pth')
+    with pytest.raises(CheckpointError, match="'os.mkdir', which is no"):
+        in_process('extract_features', '--checkpoint', tmp_path / 'evil.pth',
+                   '--out', tmp_path / 'features')
+    assert not (tmp_path / 'trap').exists()
 
 
 @pytest.mark.parametrize('text', [

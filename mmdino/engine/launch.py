@@ -21,6 +21,7 @@ from mmdino.models import DINO
 from mmdino.utils.resources import find_config, find_toolboxes
 from mmdino.weights import (CheckpointError, open_weights, require_resumable,
                             use_safe_loading)
+from mmdino.weights.config import require_registered
 
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
@@ -40,9 +41,10 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_run(args.config, getattr(args, 'checkpoint', None),
+                   args.cfg_options)
     cfg.launcher = args.launcher
-    name = osp.splitext(osp.basename(cfg.filename))[0]
+    name = osp.splitext(osp.basename(cfg.filename or args.checkpoint))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
     return cfg
@@ -72,7 +74,7 @@ def read_config(name: str, overrides: Optional[dict] = None) -> Config:
 
 
 def read_run(config: Optional[str],
-             checkpoint: str,
+             checkpoint: Optional[str],
              overrides: Optional[dict] = None) -> Config:
     """The config of a run: a given one, or that in its checkpoint.
 
@@ -88,6 +90,7 @@ def read_run(config: Optional[str],
         raise CheckpointError(f'{checkpoint} holds no config of a run: give '
                               '--config.')
     cfg.pop('custom_imports', None)
+    require_registered(cfg.to_dict(), checkpoint)
     check_overrides(cfg, overrides or {})
     cfg.merge_from_dict(overrides or {})
     return cfg

@@ -15,13 +15,17 @@ checkpoints, so that names and plain values are all there is.
 """
 import ast
 import json
-from typing import Any, Dict, Iterator, Mapping, Optional
+from importlib import import_module
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 
 from mmdino.weights.keys import CheckpointError
 
 NUMBERS = dict(nan=float('nan'), inf=float('inf'))
+TOOLBOXES = ('mmdino', 'mmengine', 'mmpretrain', 'mmseg', 'mmdet')
+STARTS = ('init_cfg', 'pretrained')  # of a training, which is over
 KEY = 'mmdino'  # of the metadata of other containers
 PREPROCESSOR = 'MultiViewDataPreprocessor'
 IMAGENET = dict(
@@ -49,6 +53,33 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
     return set_preprocessor(
         network, _scoped(model.get('data_preprocessor') or {}, scope),
         training_size(cfg))
+
+
+def require_registered(cfg: Mapping,
+                       path: str,
+                       kinds: Optional[Sequence[str]] = None) -> None:
+    """Refuse a file's config whose types are no registered components.
+
+    MMEngine looks for an unknown type as a Python object of that name and
+    would call it: a file could name any function.
+
+    Args:
+        cfg: What the file tells, or a part of it.
+        path: The file, for the errors.
+        kinds: Names of registries, such as 'MODELS'; by default all.
+
+    Raises:
+        CheckpointError: Names the type. Nothing was imported by its name.
+    """
+    for node in _dicts(cfg):
+        kind = node.get('type', '')
+        for name in (kind, f'{node.get("_scope_", TOOLBOXES[0])}.'):
+            if not (isinstance(name, str) and _is_registered(name, kinds)):
+                raise CheckpointError(
+                    f'The config in {path} has the type {kind!r}, which is no '
+                    'registered component: nothing was imported or called. If '
+                    "it is one of yours, give --config with the run's config, "
+                    'whose custom_imports are followed.')
 
 
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
@@ -171,11 +202,46 @@ def _refused(node: ast.AST) -> CheckpointError:
         'plain value. Give the config as a file that you trust.')
 
 
+def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
+    """Whether a type, or a scope with a dot behind it, is to be had."""
+    scope, _, name = kind.rpartition('.')
+    if scope and scope not in TOOLBOXES:
+        return False
+    return not name or any(
+        name in registry.module_dict
+        for registry in _registries(scope or TOOLBOXES[0], kinds))
+
+
+def _registries(scope: str,
+                kinds: Optional[Sequence[str]]) -> Iterator[Registry]:
+    """Registries of a scope and their parents, filled."""
+    module = import_module(f'{scope}.registry')
+    for name in kinds or vars(module):
+        registry = getattr(module, name, None)
+        while isinstance(registry, Registry):
+            registry.import_from_location()
+            yield registry
+            registry = registry.parent
+
+
+def _dicts(node: Any) -> Iterator[Mapping]:
+    if isinstance(node, Mapping):
+        yield node
+    children = node.values() if isinstance(
+        node, Mapping) else (node if isinstance(node, (list, tuple)) else ())
+    for child in children:
+        yield from _dicts(child)
+
+
 def _scoped(cfg: Mapping, scope: str) -> dict:
-    """A copy whose type names another default scope than ours."""
+    """A copy without what a training started from.
+
+    Its type names another default scope than ours.
+    """
+    kept = {key: v for key, v in cfg.items() if key not in STARTS}
     if scope == 'mmdino' or '.' in cfg.get('type', '.'):
-        return dict(cfg)
-    return dict(cfg, type=f'{scope}.{cfg["type"]}')
+        return kept
+    return dict(kept, type=f'{scope}.{cfg["type"]}')
 
 
 def training_size(cfg: Mapping) -> int:
@@ -193,14 +259,9 @@ def training_size(cfg: Mapping) -> int:
 
 def _views(node: Any) -> Iterator[Mapping]:
     """The kinds of views of the MultiCrops anywhere in a config."""
-    if isinstance(node, Mapping):
-        if isinstance(node.get('views'), Mapping):
-            yield from node['views'].values()
-        for child in node.values():
-            yield from _views(child)
-    elif isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _views(child)
+    for part in _dicts(node):
+        if isinstance(part.get('views'), Mapping):
+            yield from part['views'].values()
 
 
 def plain(node: Any) -> Any:

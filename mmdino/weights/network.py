@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdino.weights.config import (IMAGENET, describe_network, plain,
-                                   read_plain_config, set_preprocessor,
-                                   training_size)
+                                   read_plain_config, require_registered,
+                                   set_preprocessor, training_size)
 from mmdino.weights.formats import FORMATS, recognise, without
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import backbone_cfg, build_empty
@@ -127,6 +127,8 @@ def resolve_network(weights: Weights,
     Raises:
         CheckpointError: If both disagree, or neither tells.
     """
+    if weights.network:
+        require_registered(weights.network, weights.path, ['MODELS'])
     given = {k: v for k, v in (given or {}).items() if v is not None}
     kept = weights.network or _foreign_network(weights, given, num_heads)
     if 'backbone' in given:
@@ -262,7 +264,7 @@ def require_resumable(path: str) -> None:
 
 def _kept_network(meta: Dict[str, Any]) -> Optional[dict]:
     """The network of a file of ours; of older ones, from the run's config."""
-    if meta.get('network'):
+    if isinstance(meta.get('network'), dict):
         return meta['network']
     text = meta.get('cfg')
     if not isinstance(text, str):
