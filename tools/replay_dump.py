@@ -4,6 +4,7 @@
 """
 import argparse
 
+from mmdino.engine.launch import read_config
 from mmdino.engine.longrun.replay import replay
 
 
@@ -14,11 +15,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dump', help='file that NonFiniteHook wrote')
     parser.add_argument(
         '--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
+    parser.add_argument(
+        '--config', help='of the run, where it imports parts of your own')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    if args.config:
+        read_config(args.config)
     step = replay(args.dump, args.device)
     print(f'Iteration {step.iteration}: loss {step.loss:g}, was '
           f'{step.recorded_loss:g}.')

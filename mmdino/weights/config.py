@@ -24,7 +24,7 @@ from mmengine.registry import Registry
 from mmdino.weights.keys import CheckpointError
 
 NUMBERS = dict(nan=float('nan'), inf=float('inf'))
-# Where a type may come from; without a scope, from the first two.
+# Where a type may come from; without a scope, from the first three.
 TOOLBOXES = ('mmdino', 'mmengine', 'mmpretrain', 'mmseg', 'mmdet')
 STARTS = ('init_cfg', 'pretrained')  # of a training, which is over
 KEY = 'mmdino'  # of the metadata of other containers
@@ -208,7 +208,7 @@ def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
     scope, _, name = kind.rpartition('.')
     if scope and scope not in TOOLBOXES:
         return False
-    scopes = [scope] if scope else TOOLBOXES[:2]
+    scopes = [scope] if scope else TOOLBOXES[:3]
     return not name or any(
         name in registry.module_dict for scope in scopes
         for registry in _registries(scope, kinds))

@@ -4,12 +4,12 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmdino.models import DINO
 from mmdino.registry import MODELS
 from mmdino.weights import load_checkpoint
+from mmdino.weights.config import require_registered
 
 
 class Step:
@@ -39,7 +39,6 @@ class Step:
         torch.save(
             dict(
                 model=cfg.to_dict()['model'],
-                imports=cfg.get('custom_imports', {}).get('imports', []),
                 iteration=iteration,
                 state_dict=state,
                 teacher_temp=teacher_temp,
@@ -64,11 +63,13 @@ def replay(path: str, device: str = 'cpu') -> Replay:
     """Repeat the forward and backward pass of a dump.
 
     Args:
-        path: A file that :class:`NonFiniteHook` wrote. Nothing of it is run.
+        path: A file that :class:`NonFiniteHook` wrote. Nothing of it is run:
+            what it names of one's own has to be imported before.
         device: Where; only on the one it came from do random numbers and
             rounding agree.
     """
     dump = load_checkpoint(path, device)
+    require_registered(dump['model'], path)
     model = _build(dump, device)
     bad_modules = _watch(model)
     autocast = torch.autocast(
@@ -95,7 +96,6 @@ def replay(path: str, device: str = 'cpu') -> Replay:
 
 
 def _build(dump: Dict[str, Any], device: str) -> DINO:
-    import_modules_from_strings(dump['imports'])
     state = dump['state_dict']
     model = MODELS.build(dump['model'])
     wide = torch.float64 in {value.dtype for value in state.values()}
