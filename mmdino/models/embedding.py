@@ -1,9 +1,10 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Tuple
 
 import torch
 import torch.nn as nn
+from mmengine.utils import to_2tuple
 from torch import Tensor
 
 
@@ -37,17 +38,42 @@ def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
 def embedding_width(network: Mapping[str, nn.Module],
                     extract: Callable = embed,
                     channels: int = 3) -> int:
-    """Infer D by a run on the meta device, which computes nothing.
+    """Infer the width D of the features by a run on one empty image.
+
+    On the meta device, which computes nothing; on the CPU where the network
+    needs values, such as ``tensor.item()``.
 
     Args:
         network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
         extract (Callable): From the network and images to features (B, D).
-        channels (int): Of the images.
+        channels (int): Of the images, as the data preprocessor gives them.
+
+    Raises:
+        ValueError: If the network fails on such an image, or yields no
+            vector.
     """
-    network = nn.ModuleDict(copy.deepcopy(dict(network))).to('meta')
+    size = to_2tuple(getattr(network['backbone'], 'img_size', 224))
+    shape = (1, channels, *size)
+    failures = (RuntimeError, TypeError, ValueError)
+    try:
+        return _width(network, extract, shape, 'meta')
+    except failures:
+        pass
+    try:
+        return _width(network, extract, shape, 'cpu')
+    except failures as error:
+        names = ' and '.join(type(part).__name__ for part in network.values())
+        raise ValueError(
+            f'{names} failed on images of shape {shape}: {error} Check that '
+            'in_channels of the backbone is the number of channels that the '
+            'data preprocessor gives, and that a neck is there for maps '
+            'only.') from error
+
+
+def _width(network: Mapping[str, nn.Module], extract: Callable,
+           shape: Tuple[int, ...], device: str) -> int:
+    """D of a copy of the network on ``device``."""
+    network = nn.ModuleDict(copy.deepcopy(dict(network))).to(device)
     network.eval()
-    backbone = network['backbone']
-    size = getattr(backbone, 'img_size', (224, 224))
     with torch.no_grad():
-        images = torch.zeros(1, channels, *size, device='meta')
-        return extract(network, images).shape[1]
+        return extract(network, torch.zeros(shape, device=device)).shape[1]

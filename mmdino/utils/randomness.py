@@ -11,15 +11,29 @@ from typing import Iterator
 import numpy as np
 import torch
 
+# Ends the key of an iteration, (seed, rank, iteration), which would otherwise
+# be that of a sample, (seed, epoch, index). Not 0: NumPy pads keys with it.
+ITERATION = 0x17E2
+
 
 def seed_all(*key: int) -> None:
-    """Seed Python, NumPy and torch on all devices by integers >= 0."""
-    torch.manual_seed(_seed_cpu(*key))
+    """Seed Python, NumPy and torch on all devices for an iteration.
+
+    The numbers differ from those of :func:`seeded` for the same key.
+
+    Args:
+        *key (int): The seed, the rank and the iteration, each at least 0.
+    """
+    torch.manual_seed(_seed_cpu(*key, ITERATION))
 
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Seed the CPU's generators by a key; give them back as they were."""
+    """Seed the CPU's generators for a sample; then restore their states.
+
+    Args:
+        *key (int): The seed, the epoch and the index, each at least 0.
+    """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     torch.default_generator.manual_seed(_seed_cpu(*key))
     try:

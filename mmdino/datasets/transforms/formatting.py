@@ -92,11 +92,14 @@ def to_planes(img: np.ndarray) -> torch.Tensor:
     """A tensor (C, H, W) of an image (H, W, C).
 
     OpenCV takes the channels apart ten times faster than torch's
-    ``permute(2, 0, 1).contiguous()``.
+    ``permute(2, 0, 1).contiguous()``, and puts them where it is asked to.
     """
     height, width, channels = img.shape
     planes = np.empty((channels, height, width), img.dtype)
-    cv2.split(img, list(planes))
+    wanted = list(planes)
+    for plane, split in zip(wanted, cv2.split(img, wanted)):
+        if split is not plane:  # OpenCV may put them elsewhere
+            plane[...] = split
     return torch.from_numpy(planes)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 
 from mmdino.datasets.transforms.augment import check_range
@@ -56,13 +57,19 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
     Returns:
         np.ndarray: Image of shape (size, size, 3), uint8.
     """
+    images = _channels_last(np.ascontiguousarray(img)[None])
     resized = np.empty((1, size, size, 3), np.uint8)
-    # F.interpolate would turn the interleaved channels into planes, and the
-    # crop had to turn them back: half as long again.
-    torch.ops.aten._upsample_bicubic2d_aa.out(
-        _channels_last(np.ascontiguousarray(img)[None]), (size, size),
-        False,
-        out=_channels_last(resized))
+    out = _channels_last(resized)
+    try:
+        kernel = torch.ops.aten._upsample_bicubic2d_aa.out
+    except AttributeError:  # private, so a PyTorch may lack it
+        out.copy_(
+            F.interpolate(
+                images, (size, size), mode='bicubic', antialias=True))
+    else:
+        # F.interpolate would turn the interleaved channels into planes, and
+        # the crop had to turn them back: half as long again.
+        kernel(images, (size, size), False, out=out)
     return resized[0]
 
 

@@ -2,10 +2,13 @@
 
 B images, C channels, D features.
 """
-from typing import Optional, Sequence, Tuple
+from functools import partial
+from typing import Callable, Optional, Sequence, Tuple
 
 import timm
+import torch
 import torch.nn as nn
+from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
 
@@ -18,9 +21,10 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     """A timm model without its classifier: pooled features of width D.
 
     Multi-crop feeds images of several sizes, so models that fix their input
-    size by default are built with timm's ``dynamic_img_size``. What pooled
-    means is timm's default for the model: the class token of a ViT or XCiT,
-    the average of a convnet's last map.
+    size by default are built with timm's ``dynamic_img_size``. Some have no
+    such argument and take one size only, such as BEiT, CaiT and MLP-Mixer.
+    What pooled means is timm's default for the model: the class token of a
+    ViT or XCiT, the average of a convnet's last map.
 
     Args:
         model_name (str): A name of ``timm.list_models()``.
@@ -31,9 +35,12 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
     Attributes:
         embed_dims (int): Width D of the features.
+        img_size (tuple[int, int]): Height and width in pixels of the images
+            that the model was built for.
 
     Raises:
-        ValueError: If timm does not know the model.
+        ValueError: If timm does not know the model; in forward, if it does
+            not take images of this size.
     """
 
     def __init__(self,
@@ -54,13 +61,35 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             num_classes=0,
             **kwargs)
         self.in_channels = in_channels
-        self.embed_dims = self.model.num_features
+        # Not num_features: some widen the pooled features once more.
+        self.embed_dims = self.model.head_hidden_size
+        self.model_name = model_name
+        self.img_size = tuple(
+            to_2tuple(
+                kwargs.get('img_size')
+                or self.model.pretrained_cfg['input_size'][-2:]))
         # timm initialises in its constructors.
         self._is_init = init_cfg is None
 
     def forward(self, x: Tensor) -> Tuple[Tensor]:
         """Turn images (B, C, H, W) into pooled features ((B, D), )."""
-        return (self.model(x), )
+        return self._run(lambda x: (self.model(x), ), x)
+
+    def _run(self, function: Callable, x: Tensor) -> Tuple[Tensor, ...]:
+        """Call the function; say so if the size of the images is at fault."""
+        size = tuple(x.shape[-2:])
+        try:
+            return function(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if size == self.img_size:
+                raise
+            raise ValueError(
+                f"timm's {self.model_name}, built for images of "
+                f'{self.img_size} (height, width), failed on {size}: {error}. '
+                'Crop all views to a size that it takes, or choose a model '
+                'that takes several.') from error
 
 
 def _create_model(model_name: str, **kwargs) -> nn.Module:
@@ -113,6 +142,8 @@ class TimmFeatureMaps(TimmBackbone):
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i)."""
-        return tuple(
-            self.model.forward_intermediates(
-                x, indices=self.out_indices, intermediates_only=True))
+        extract = partial(
+            self.model.forward_intermediates,
+            indices=self.out_indices,
+            intermediates_only=True)
+        return tuple(self._run(extract, x))

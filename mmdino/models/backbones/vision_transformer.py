@@ -10,6 +10,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
+from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
@@ -70,8 +72,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
     Args:
         arch (str | dict): As mmpretrain's.
-        img_size (int): Height and width in pixels of the images that the
-            position embeddings are stored for.
+        img_size (int | tuple[int, int]): Height and width in pixels of the
+            images that the position embeddings are stored for.
         patch_size (int): Height and width of a patch in pixels.
         in_channels (int): Channels of the images.
         pos_embed_mode (str): How position embeddings are resized for other
@@ -89,13 +91,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',
-                 img_size: int = 224,
+                 img_size: Union[int, Tuple[int, int]] = 224,
                  patch_size: int = 16,
                  in_channels: int = 3,
                  pos_embed_mode: str = 'offset',
                  stem: Optional[dict] = None,
                  **kwargs) -> None:
-        _check_multiple('img_size', img_size, patch_size)
+        img_size = tuple(to_2tuple(img_size))
+        for side in img_size:
+            _check_multiple('img_size', side, patch_size)
         if not kwargs.get('with_cls_token', True):
             raise ValueError('with_cls_token=False: DINO needs a class token.')
         if pos_embed_mode not in POS_EMBED_MODES:
@@ -121,6 +125,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 # NumPy's, which torch.compile takes for a tensor: it could
                 # not branch on it, and would break every block in pieces.
                 module.drop_prob = float(module.drop_prob)
+        if not self.final_norm:
+            self.ln1 = nn.Identity()
+        self._register_state_dict_hook(_store_grid)
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.pos_embed_mode = pos_embed_mode
@@ -159,7 +166,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         outs = []
         for i in range(len(self.layers)):
             x = self.run_block(i, x, patch_resolution)
-            if i == len(self.layers) - 1 and self.final_norm:
+            if i == len(self.layers) - 1:
                 x = self.ln1(x)
             if i in self.out_indices:
                 outs.append(self._format_output(x, patch_resolution))
@@ -180,6 +187,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
     def last_blocks(self, x: Tensor, n: int = 1) -> List[Tensor]:
         """Tokens of the last ``n`` blocks, each through the final norm.
+
+        With ``final_norm=False`` they are as the blocks yield them.
 
         Args:
             x (Tensor): Images, shape (B, C, H, W).
@@ -206,8 +215,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             Tensor: Shape (B, H, 1 + N, 1 + N): rows attend to columns, the
             class token is the first of both.
         """
-        tokens, _ = self._last_attended(x)
-        return _attention(self.layers[-1].attn, tokens)
+        x, _ = self._before_last_block(x)
+        return attention(self.layers[-1], x)
 
     def class_attention(self, x: Tensor) -> Tensor:
         """Last-block attention of the class token over the patches.
@@ -219,8 +228,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             Tensor: Shape (B, H, h, w). The class token's attention to itself
             is left out, so a map sums to less than 1.
         """
-        tokens, grid = self._last_attended(x)
-        return _class_attention(self.layers[-1].attn, tokens, grid)
+        return self._class_attention(*self._before_last_block(x))
 
     @contextmanager
     def recorded_attention(self) -> Iterator[List[Tensor]]:
@@ -232,35 +240,60 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             list[Tensor]: Grows by what :meth:`class_attention` gives for the
             images of each pass.
         """
-        grids, maps = [], []
+        maps, run_block = [], self.run_block
 
-        def record(attn: nn.Module, inputs: Tuple[Tensor]) -> None:
-            maps.append(_class_attention(attn, inputs[0], grids.pop()))
+        def record(i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+            if i == len(self.layers) - 1:
+                maps.append(self._class_attention(x, grid))
+            return run_block(i, x, grid)
 
-        hooks = (self.patch_embed.register_forward_hook(
-            lambda module, inputs, outputs: grids.append(outputs[1])),
-                 self.layers[-1].attn.register_forward_pre_hook(record))
+        self.run_block = record
         try:
             yield maps
         finally:
-            for hook in hooks:
-                hook.remove()
+            del self.run_block
 
-    def _last_attended(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
-        """What the last attention gets, (B, 1 + N, D), and the grid."""
+    def _before_last_block(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+        """What the last block gets, tokens (B, 1 + N, D), and their grid."""
         x, grid = self.embed(x)
         for i in range(len(self.layers) - 1):
             x = self.run_block(i, x, grid)
-        return self.layers[-1].ln1(x), grid
+        return x, grid
 
-    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
-        """Resize loaded position embeddings to this model's ``img_size``."""
+    def _class_attention(self, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+        """The class token's attention (B, H, h, w) in the last block."""
+        row = attention(self.layers[-1], x, rows=1)[:, :, 0]
+        return row[..., 1:].unflatten(-1, grid)
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, metadata: dict,
+                           *args) -> None:
+        """Resize loaded position embeddings to this model's ``img_size``.
+
+        Weights of this class know their grid as long as they are a state dict
+        (or a file of one). Of others the grid is taken for this model's if it
+        has as many patches, and for a square otherwise.
+        """
         name = f'{prefix}pos_embed'
         loaded = state_dict.get(name)
-        if loaded is not None and loaded.shape != self.pos_embed.shape:
-            side = math.isqrt(loaded.shape[1] - 1)
-            state_dict[name] = resize_pos_embed(loaded, (side, side),
-                                                self.patch_resolution,
+        if loaded is None or loaded.shape[2:] != self.pos_embed.shape[2:]:
+            return  # PyTorch names what is missing or has another width
+        num_patches, own = loaded.shape[1] - 1, tuple(self.patch_resolution)
+        grid = tuple(metadata.get('grid', own))
+        if math.prod(grid) != num_patches:
+            grid = (math.isqrt(num_patches), ) * 2
+        if math.prod(grid) != num_patches:
+            raise ValueError(
+                f'{name} has {num_patches} patches, which are no square grid, '
+                'and the weights do not tell their grid, so it cannot be '
+                f'resized to the {own} of this model. Build it with the '
+                'img_size (height, width) of the training; it takes images '
+                'of other sizes as it is.')
+        if grid != own:
+            print_log(
+                f'Resized {name} from a grid of {grid} patches (rows, '
+                f'columns) to {own}',
+                logger='current')
+            state_dict[name] = resize_pos_embed(loaded, grid, own,
                                                 self.pos_embed_mode)
 
     def _check_images(self, x: Tensor) -> None:
@@ -274,21 +307,40 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             _check_multiple(name, size, self.patch_size)
 
 
-def _attention(attn: nn.Module,
-               x: Tensor,
-               rows: Optional[int] = None) -> Tensor:
-    """Probabilities (B, H, R, 1 + N) of the first R tokens, or of all."""
-    qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1))
+def attention(block: nn.Module,
+              x: Tensor,
+              rows: Optional[int] = None) -> Tensor:
+    """Attention probabilities of a transformer block.
+
+    Args:
+        block (nn.Module): mmpretrain's, with ``ln1`` and ``attn``.
+        x (Tensor): Tokens that the block gets, shape (B, 1 + N, D).
+        rows (int, optional): Of so many tokens, the first R; by default all.
+
+    Returns:
+        Tensor: Shape (B, H, R, 1 + N): rows attend to columns.
+    """
+    attn = block.attn
+    qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))
     q, k, _ = qkv.unbind(2)
-    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows],
-                          k) * attn.head_dims**-0.5
+    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * _scale(attn)
     return scores.softmax(dim=-1)
 
 
-def _class_attention(attn: nn.Module, x: Tensor, grid: Tuple[int,
-                                                             int]) -> Tensor:
-    """The class token's row alone, (B, H, h, w)."""
-    return _attention(attn, x, rows=1)[:, :, 0, 1:].unflatten(-1, grid)
+def _scale(attn: nn.Module) -> float:
+    """What mmpretrain's layer multiplies q k by.
+
+    Given a ``qk_scale`` it keeps a divisor with its attention function.
+    """
+    function = attn.scaled_dot_product_attention
+    divisor = getattr(function, 'keywords', {}).get('scale')
+    return 1 / divisor if divisor else attn.head_dims**-0.5
+
+
+def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
+                metadata: dict) -> None:
+    """Let the state dict know the grid, which no tensor of it tells."""
+    metadata['grid'] = tuple(vit.patch_resolution)
 
 
 def _check_multiple(name: str, size: int, patch_size: int) -> None:

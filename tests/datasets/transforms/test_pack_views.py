@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from mmpretrain.datasets import PackInputs
@@ -18,3 +19,11 @@ def test_equals_mmpretrains(photos, channels):
         assert a.equal(b) and a.is_contiguous()
     for sample in (ours['data_samples'], theirs['data_samples']):
         assert sample.gt_label == 3 and sample.img_path == 'a.jpg'
+
+
+def test_planes_that_opencv_puts_elsewhere(photos, monkeypatch):
+    wanted, = PackViews.format_input(photos[:1])
+    split = cv2.split
+    monkeypatch.setattr(cv2, 'split', lambda img, mv=None: split(img))
+    ours, = PackViews.format_input(photos[:1])
+    assert ours.equal(wanted) and ours.is_contiguous()

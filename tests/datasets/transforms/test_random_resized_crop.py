@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,15 @@ def test_parity_with_pillow(photos, pillow, distance, size):
     for photo in photos:
         box = photo[10:120, 30:170]
         assert distance(resize(box, size), pillow.resize(box, size)) < 0.1
+
+
+@pytest.mark.parametrize('size', [224, 16])
+def test_without_the_private_operator_of_torch(photos, size, monkeypatch):
+    boxes = [photo[10:120, 30:170] for photo in photos]
+    ours = [resize(box, size) for box in boxes]
+    monkeypatch.setattr(torch.ops, 'aten', SimpleNamespace())
+    for box, wanted in zip(boxes, ours):
+        np.testing.assert_array_equal(resize(box, size), wanted)
 
 
 @pytest.mark.parametrize('scale', [(0.4, 1.0), (0.05, 0.4)])

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from mmpretrain.models import VisionTransformer as MMPretrainViT
+from mmpretrain.models.utils import MultiheadAttention
 
 from mmdino.models import VisionTransformer
+from mmdino.models.backbones.vision_transformer import resize_pos_embed
 from mmdino.registry import MODELS
 from tests import golden
 
@@ -93,11 +95,83 @@ def test_loading_at_another_size_equals_forward_at_it():
     torch.testing.assert_close(large(images), small(images))
 
 
+def test_images_of_a_pair_of_sides():
+    vit = MODELS.build(
+        dict(type='mmdino.VisionTransformer', **dict(TINY, img_size=[32, 64])))
+    assert vit.pos_embed.shape == (1, 1 + 4 * 8, 24)
+    square = VisionTransformer(**TINY)
+    torch.nn.init.normal_(square.pos_embed)
+    vit.load_state_dict(square.state_dict())
+    vit.eval()
+    square.eval()
+    images = torch.randn(2, 3, 32, 64)
+    torch.testing.assert_close(vit(images), square(images))
+    again = VisionTransformer(**dict(TINY, img_size=(32, 64)))
+    again.load_state_dict(dict(vit.state_dict()))
+    assert again.pos_embed.equal(vit.pos_embed)
+
+
+@pytest.mark.parametrize('size', [(48, 96), (64, 32), (16, 32)])
+def test_a_grid_that_is_no_square_is_resized_as_such(size, tmp_path):
+    wide = VisionTransformer(**dict(TINY, img_size=(32, 64)))
+    torch.nn.init.normal_(wide.pos_embed)
+    torch.save(wide.state_dict(), tmp_path / 'wide.pth')
+    other = VisionTransformer(**dict(TINY, img_size=size))
+    other.load_state_dict(torch.load(tmp_path / 'wide.pth', weights_only=True))
+    grid = (size[0] // 8, size[1] // 8)
+    wanted = resize_pos_embed(wide.pos_embed, (4, 8), grid)
+    assert other.pos_embed.equal(wanted)
+
+
+def test_a_grid_that_cannot_be_known():
+    wide = VisionTransformer(**dict(TINY, img_size=(32, 64)))
+    weights = dict(wide.state_dict())  # without what a state dict knows
+    vit = VisionTransformer(**TINY)
+    with pytest.raises(ValueError, match='32 patches, which are no square'):
+        vit.load_state_dict(weights)
+    weights['pos_embed'] = torch.zeros(1, 17, 25)
+    with pytest.raises(
+            RuntimeError, match=r'size mismatch for pos_embed: .*17, 25'):
+        vit.load_state_dict(weights)
+
+
+@pytest.mark.parametrize('qk_scale', [None, .1])
+def test_attention_is_the_layers_own(qk_scale, float64):
+    vit = VisionTransformer(**TINY)
+    vit.init_weights()
+    attn = MultiheadAttention(24, 3, qk_scale=qk_scale)
+    torch.nn.init.normal_(attn.qkv.weight)
+    vit.layers[-1].attn = attn
+    vit.eval()
+    seen = []
+    attn.register_forward_hook(lambda _, x, y: seen.extend((x[0], y)))
+    images = torch.randn(1, 3, 32, 32)
+    vit(images)
+    values = attn.qkv(seen[0]).unflatten(-1, (3, 3, 8))[:, :, 2]
+    out = torch.einsum('bhnm,bmhd->bnhd', vit.last_attention(images), values)
+    torch.testing.assert_close(attn.proj(out.flatten(2)), seen[1])
+
+
+def test_without_a_final_norm():
+    vit = VisionTransformer(**TINY, final_norm=False, out_type='raw')
+    theirs = MMPretrainViT(**TINY, final_norm=False, out_type='raw')
+    theirs.load_state_dict(vit.state_dict(), strict=True)
+    vit.eval()
+    theirs.eval()
+    images = torch.randn(2, 3, 32, 32)
+    tokens = vit(images)[0]
+    torch.testing.assert_close(tokens, theirs(images)[0])
+    assert vit.last_blocks(images, 2)[1].equal(tokens)
+    assert vit.class_attention(images).shape == (2, 3, 4, 4)
+
+
 def test_errors():
     with pytest.raises(
             ValueError, match='img_size 30 .* patch size 8: use '
             '24 or 32'):
         VisionTransformer(**dict(TINY, img_size=30))
+    with pytest.raises(ValueError, match='img_size 60 is not a multiple'):
+        VisionTransformer(**dict(TINY, img_size=(32, 60)))
     with pytest.raises(ValueError, match='needs a class token'):
         VisionTransformer(**TINY, with_cls_token=False)
     vit = VisionTransformer(**TINY)

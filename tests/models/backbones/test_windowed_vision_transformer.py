@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmdino.models import VisionTransformer, WindowedVisionTransformer
+from mmdino.models.backbones.vision_transformer import attention
 from mmdino.models.backbones.windowed_vision_transformer import run_in_windows
 
 TINY = dict(
@@ -80,6 +81,35 @@ def test_patches_of_other_windows_are_not_seen_before_a_global_block(networks):
 
     assert after(1, images).equal(after(1, changed))
     assert not torch.allclose(after(2, images), after(2, changed))
+
+
+def test_class_attention_of_windows_is_what_the_token_averages(networks):
+    windowed = networks[1]  # its last block attends within windows
+    block = windowed.layers[-1]
+    images = torch.randn(2, 3, 32, 56)
+    with windowed.recorded_attention() as recorded:
+        windowed(images)
+    wanted, averages = torch.zeros(2, 3, 4, 7), 0
+    x, grid = windowed.embed(images)
+    for i in range(2):
+        x = windowed.run_block(i, x, grid)
+    maps = x[:, 1:].unflatten(1, grid)
+    windows = [(*rows, *columns) for rows in cuts(4, 3)
+               for columns in cuts(7, 3)]
+    for top, bottom, left, right in windows:
+        part = maps[:, top:bottom, left:right]
+        tokens = torch.cat([x[:, :1], part.flatten(1, 2)], 1)
+        row = attention(block, tokens)[:, :, 0]
+        wanted[:, :, top:bottom, left:right] = row[..., 1:].unflatten(
+            -1, part.shape[1:3]) / len(windows)
+        averages += row[..., 0] / len(windows)
+    assert len(windows) == 6
+    ours = windowed.class_attention(images)
+    torch.testing.assert_close(ours, wanted)
+    assert len(recorded) == 1 and recorded[0].equal(ours)
+    torch.testing.assert_close(ours.sum((2, 3)) + averages, torch.ones(2, 3))
+    with pytest.raises(ValueError, match='block 2, .* windows of 3 .*32, 56'):
+        windowed.last_attention(images)
 
 
 @pytest.mark.parametrize('arguments, message', [
