@@ -198,6 +198,25 @@ def weighted_vote(similarities: Tensor,
     }
 
 
+def top_accuracy(ranked: Tensor, truth: Tensor,
+                 num_classes: int) -> Dict[str, float]:
+    """How often the first, or one of the first 5, classes is the right one.
+
+    Args:
+        ranked: (Q, R) classes, the most likely first.
+        truth: (Q,) right classes.
+        num_classes: C. Up to 5, top-5 would say nothing and is left out.
+
+    Returns:
+        Percent by ``top1`` and ``top5``.
+    """
+    hits = ranked == truth[:, None]
+    return {
+        f'top{n}': 100. * hits[:, :n].any(dim=1).double().mean().item()
+        for n in ((1, 5) if num_classes > 5 else (1, ))
+    }
+
+
 def _check_features(queries: Tensor, gallery: Tensor) -> None:
     if queries.shape[1:] != gallery.shape[1:] or queries.ndim != 2:
         raise ValueError('Queries and gallery must be (Q, D) and (G, D), got '

@@ -1,21 +1,22 @@
 """Accuracy of linear classifiers (arXiv 2104.14294, table 2, appendix)."""
 import logging
 import warnings
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.evaluation.gallery import Gallery
+from mmdino.evaluation.metrics.base import GalleryMetric, SampleMetric
+from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
 from mmdino.registry import METRICS
 from mmdino.utils.progress import track
 
 
 @METRICS.register_module()
-class LinearProbeAccuracy(BaseMetric):
+class LinearProbeAccuracy(SampleMetric):
     """Top-1 and top-5 accuracy of every head and of the best, in percent.
 
     Keys are ``linear/lr0.001_top1`` and the like for each learning rate, then
@@ -28,27 +29,21 @@ class LinearProbeAccuracy(BaseMetric):
         **kwargs: Those of BaseMetric.
     """
     default_prefix = 'linear'
+    needs = dict(
+        gt_label='the data set must have classes',
+        top_classes='the model must be LinearProbe')
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each head whether its first and first 5 classes hit."""
-        for sample in data_samples:
-            if sample.get('gt_label') is None:
-                raise KeyError(
-                    'LinearProbeAccuracy found no `gt_label` in the sample '
-                    f'of {sample.get("img_path", "an image")}: the data set '
-                    'must have classes.')
-            truth = int(sample['gt_label'])
-            self.results.append({
-                lr: _hits(top, truth)
-                for lr, top in sample['top_classes'].items()
-            })
+    def keep(self, sample: dict) -> Dict[float, List[bool]]:
+        """Whether the first and the first 5 classes hit, for each head."""
+        truth = int(sample['gt_label'])
+        return {
+            lr: _hits(top, truth)
+            for lr, top in sample['top_classes'].items()
+        }
 
     def compute_metrics(
             self, results: List[Dict[float, List[bool]]]) -> Dict[str, float]:
         """Accuracies in percent."""
-        if not results:
-            raise ValueError('LinearProbeAccuracy got no image: is the '
-                             'validation data set empty?')
         accuracy = {
             lr: _percent([result[lr] for result in results])
             for lr in results[0]
@@ -76,7 +71,7 @@ def _percent(hits: List[List[bool]]) -> Dict[str, float]:
 
 
 @METRICS.register_module()
-class LowShotAccuracy(BaseMetric):
+class LowShotAccuracy(GalleryMetric):
     """Accuracy of logistic regression on a gallery's features, in percent.
 
     The gallery, from :class:`GalleryTestLoop`, is the images whose labels may
@@ -97,29 +92,11 @@ class LowShotAccuracy(BaseMetric):
         if not C or min(C) <= 0:
             raise ValueError(f'C must be positive numbers, got {C}.')
         self.C = C
-        self.gallery: Optional[Tuple[Tensor, Tensor]] = None
 
     def set_gallery(self, gallery: Gallery) -> None:
         """Take the images with labels."""
-        if gallery.labels is None:
-            raise ValueError(
-                'LowShotAccuracy needs a label for every gallery image. Use a '
-                'gallery_dataloader with class sub-folders or annotations.')
+        self.check_labels(gallery)
         self.gallery = gallery.whole()
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect the queries' features and labels on the CPU."""
-        if self.gallery is None:
-            raise RuntimeError('LowShotAccuracy has no gallery. Set test_cfg='
-                               "dict(type='GalleryTestLoop', "
-                               'gallery_dataloader=...).')
-        for sample in data_samples:
-            if 'gt_label' not in sample:
-                raise KeyError('LowShotAccuracy found no `gt_label` in the '
-                               f'sample of {sample.get("img_path")}: the '
-                               'queries must have classes.')
-            self.results.append((sample['feature'].float().cpu().clone(),
-                                 int(sample['gt_label'])))
 
     def compute_metrics(self, results: List[Tuple[Tensor,
                                                   int]]) -> Dict[str, float]:
@@ -138,15 +115,9 @@ class LowShotAccuracy(BaseMetric):
                     'converged: its accuracy may be too low.',
                     logger='current',
                     level=logging.WARNING)
-            hits = ranked == truth[:, None]
-            for rank in [1, 5] if ranked.shape[1] > 5 else [1]:
-                hit = hits[:, :rank].any(dim=1).double().mean()
-                metrics[f'c{C:g}_top{rank}'] = 100. * hit.item()
+            accuracy = top_accuracy(ranked, truth, ranked.shape[1])
+            metrics.update({
+                f'c{C:g}_{key}': value
+                for key, value in accuracy.items()
+            })
         return metrics
-
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Score the collected queries, then let the gallery go."""
-        try:
-            return super().evaluate(size)
-        finally:
-            self.gallery = None

@@ -1,16 +1,16 @@
 """Jaccard index of self-attention and objects (arXiv 2104.14294, 4.2.2)."""
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List
 
 import torch
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from mmdino.evaluation.metrics.base import SampleMetric
 from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
-class AttentionJaccard(BaseMetric):
+class AttentionJaccard(SampleMetric):
     """Mean over objects of the best head's Jaccard index, a fraction.
 
     The key is ``attention/jaccard``. Samples need ``attention`` (H, h, w),
@@ -24,6 +24,10 @@ class AttentionJaccard(BaseMetric):
             BaseMetric.
     """
     default_prefix = 'attention'
+    needs = dict(
+        attention='build the model with predict_attention=True',
+        gt_mask='the data set must give masks and PackInputs must pack them '
+        "(algorithm_keys=('gt_mask', ))")
 
     def __init__(self,
                  mass: float = 0.6,
@@ -33,26 +37,16 @@ class AttentionJaccard(BaseMetric):
         self.mass = mass
         self.ignore_index = ignore_index
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score the objects of each sample."""
-        for sample in data_samples:
-            for key, cause in (
-                ('attention', 'build the model with predict_attention=True'),
-                ('gt_mask', 'the data set must give masks and PackInputs '
-                 "must pack them (algorithm_keys=('gt_mask', ))")):
-                if sample.get(key) is None:
-                    raise KeyError(
-                        f'AttentionJaccard found no `{key}` in the sample of '
-                        f'{sample.get("img_path", "an image")}: {cause}.')
-            attention = sample['attention'].float()
-            mask = torch.as_tensor(sample['gt_mask'], device=attention.device)
-            self.results.append(
-                attention_jaccard(attention, mask, self.mass,
-                                  self.ignore_index).cpu())
+    def keep(self, sample: dict) -> Tensor:
+        """Score the objects of an image."""
+        attention = sample['attention'].float()
+        mask = torch.as_tensor(sample['gt_mask'], device=attention.device)
+        return attention_jaccard(attention, mask, self.mass,
+                                 self.ignore_index).cpu()
 
     def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
         """Mean over all objects of all images."""
-        objects = torch.cat(results) if results else torch.empty(0)
+        objects = torch.cat(results)
         if not len(objects):
             raise ValueError(
                 f'AttentionJaccard found no object in {len(results)} masks: '

@@ -1,17 +1,16 @@
 """J and F of DAVIS 2017, semi-supervised (arXiv 1704.00675), and its files."""
 import csv
 from pathlib import Path
-from typing import (Any, Dict, Iterable, List, NamedTuple, Optional, Sequence,
-                    Tuple)
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.dist import master_only
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
+from mmdino.evaluation.metrics.base import SampleMetric
 from mmdino.functional.davis import (FrameStatistics, frame_statistics,
                                      score_sequence)
 from mmdino.registry import HOOKS, METRICS
@@ -24,7 +23,7 @@ class ObjectScores(NamedTuple):
 
 
 @METRICS.register_module()
-class DAVISMetric(BaseMetric):
+class DAVISMetric(SampleMetric):
     """Mean, recall and decay of J and F over all objects, in percent.
 
     The keys are ``davis/jf_mean``, the mean of the next and of
@@ -39,35 +38,26 @@ class DAVISMetric(BaseMetric):
             BaseMetric.
     """
     default_prefix = 'davis'
+    unit = 'sequence'
+    needs = dict(
+        pred_masks='use the model VideoSegmentationDINO',
+        gt_masks='the data set must give masks and PackInputs must pack them '
+        "(algorithm_keys=('first_mask', 'gt_masks'))")
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.objects: Dict[str, ObjectScores] = {}
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score the objects of each sequence."""
-        for sample in data_samples:
-            for key, cause in (
-                ('pred_masks', 'use the model VideoSegmentationDINO'),
-                ('gt_masks', 'the data set must give masks and PackInputs '
-                 "must pack them (algorithm_keys=('first_mask', "
-                 "'gt_masks'))")):
-                if sample.get(key) is None:
-                    raise KeyError(
-                        f'DAVISMetric found no `{key}` in the sample of '
-                        f'{sample.get("sequence", "a sequence")}: {cause}.')
-            region, contour = score_sequence(
-                np.asarray(sample['pred_masks']),
-                np.asarray(sample['gt_masks']))
-            self.results.append((sample['sequence'], region, contour))
+    def keep(self, sample: dict) -> Tuple[str, np.ndarray, np.ndarray]:
+        """J and F (O, F - 2) of the objects of a sequence."""
+        region, contour = score_sequence(
+            np.asarray(sample['pred_masks']), np.asarray(sample['gt_masks']))
+        return sample['sequence'], region, contour
 
     def compute_metrics(
             self, results: List[Tuple[str, np.ndarray,
                                       np.ndarray]]) -> Dict[str, float]:
         """Means over all objects of all sequences, in percent."""
-        if not results:
-            raise ValueError('DAVISMetric got no sequence: is the data set '
-                             'empty?')
         self.objects = {
             f'{sequence}_{number}':
             ObjectScores(frame_statistics(j), frame_statistics(f))

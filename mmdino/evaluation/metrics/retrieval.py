@@ -4,16 +4,16 @@ Revisited Oxford and Paris (arXiv 1803.11285), Copydays (arXiv 2104.14294,
 section 4.2.1).
 """
 import logging
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
 from mmdino.evaluation.gallery import Gallery
+from mmdino.evaluation.metrics.base import GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,
@@ -22,7 +22,7 @@ from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
-class RetrievalMAP(BaseMetric):
+class RetrievalMAP(GalleryMetric):
     """mAP and mP@k of the protocols Medium and Hard, in percent.
 
     Each query ranks the whole gallery by cosine similarity. Keys are
@@ -38,58 +38,36 @@ class RetrievalMAP(BaseMetric):
             BaseMetric.
     """
     default_prefix = 'retrieval'
+    needs = dict(
+        feature=GalleryMetric.needs['feature'],
+        annotation='the queries must be RevisitedImages of '
+        "subset='queries' and PackInputs must pack it "
+        "(algorithm_keys=('annotation', ))")
 
     def __init__(self, ks: Sequence[int] = (1, 5, 10), **kwargs) -> None:
         super().__init__(**kwargs)
         if not ks or min(ks) < 1:
             raise ValueError(f'ks must be positive integers, got {ks}.')
         self.ks = sorted(set(ks))
-        self.gallery: Optional[Tensor] = None
 
     def set_gallery(self, gallery: Gallery) -> None:
         """Take the images to rank, a few thousand, on every rank."""
         features, _ = gallery.whole()
         self.gallery = F.normalize(features, dim=1)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Rank the gallery for each query and score the ranking."""
-        if self.gallery is None:
-            raise RuntimeError(
-                'RetrievalMAP has no gallery. Set test_cfg=dict(type='
-                "'GalleryTestLoop', gallery_dataloader=...).")
-        for sample in data_samples:
-            for key, cause in (('feature',
-                                "the model's predict mode must add it"),
-                               ('annotation',
-                                'the queries must be RevisitedImages of '
-                                "subset='queries' and PackInputs must pack it "
-                                "(algorithm_keys=('annotation', ))")):
-                if sample.get(key) is None:
-                    raise KeyError(
-                        f'RetrievalMAP found no `{key}` in the sample of '
-                        f'{sample.get("img_path", "an image")}: {cause}.')
-            order = rank_gallery(sample['feature'].float().cpu(), self.gallery)
-            self.results.append(
-                score_query(order, sample['annotation'], self.ks))
+    def keep(self, sample: dict) -> Dict[str, float]:
+        """Score the ranking of the gallery for a query."""
+        order = rank_gallery(sample['feature'].float().cpu(), self.gallery)
+        return score_query(order, sample['annotation'], self.ks)
 
     def compute_metrics(self, results: List[Dict[str,
                                                  float]]) -> Dict[str, float]:
         """Means over the queries, in percent."""
-        if not results:
-            raise ValueError('RetrievalMAP got no query: is the test data set '
-                             'empty?')
         return {k: 100. * v for k, v in mean_scores(results).items()}
-
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Average the queries' scores, then let the gallery go."""
-        try:
-            return super().evaluate(size)
-        finally:
-            self.gallery = None
 
 
 @METRICS.register_module()
-class CopyDetectionMAP(BaseMetric):
+class CopyDetectionMAP(GalleryMetric):
     """mAP of finding the originals of copies, in percent.
 
     Each query ranks the originals and the distractors by the cosine
@@ -107,14 +85,15 @@ class CopyDetectionMAP(BaseMetric):
             BaseMetric.
     """
     default_prefix = 'copydays'
+    needs = dict(
+        feature=GalleryMetric.needs['feature'],
+        gt_label="the queries must be Copydays of subset='strong'")
 
     def __init__(self, depth: int = 20, **kwargs) -> None:
         super().__init__(**kwargs)
         if depth < 1:
             raise ValueError(f'depth must be at least 1, got {depth}.')
         self.depth = depth
-        self.whitening: Optional[Whitening] = None
-        self.gallery: Optional[Tuple[Tensor, Tensor]] = None
 
     def set_gallery(self, gallery: Gallery) -> None:
         """Learn the whitening, then take the images to rank.
@@ -129,54 +108,30 @@ class CopyDetectionMAP(BaseMetric):
                 "data set Copydays with subset='database', and PackInputs to "
                 'pack its labels.')
         learnt_on = features[labels == WHITENING]
-        self.whitening = _learn(learnt_on) if len(learnt_on) else None
+        whitening = _learn(learnt_on) if len(learnt_on) else None
         ranked = labels != WHITENING
-        self.gallery = self._embed(features[ranked]), labels[ranked]
+        self.gallery = (_embed(features[ranked],
+                               whitening), labels[ranked], whitening)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score the ranking of each query."""
-        if self.gallery is None:
-            raise RuntimeError(
-                'CopyDetectionMAP has no gallery. Set test_cfg=dict(type='
-                "'GalleryTestLoop', gallery_dataloader=...).")
-        for sample in data_samples:
-            for key, cause in (('feature',
-                                "the model's predict mode must add it"),
-                               ('gt_label', 'the queries must be Copydays of '
-                                "subset='strong'")):
-                if sample.get(key) is None:
-                    raise KeyError(
-                        f'CopyDetectionMAP found no `{key}` in the sample of '
-                        f'{sample.get("img_path", "an image")}: {cause}.')
-            self.results.append(
-                self._score(sample['feature'].cpu(), int(sample['gt_label'])))
+    def keep(self, sample: dict) -> float:
+        """Average precision of the ranking of the gallery for a query."""
+        gallery, labels, whitening = self.gallery
+        query = _embed(sample['feature'][None].float().cpu(), whitening)[0]
+        order = rank_gallery(query, gallery)
+        positives = (labels == int(sample['gt_label'])).nonzero().flatten()
+        ranks = positive_ranks(order[:self.depth], positives)
+        return average_precision(ranks, len(positives))
 
     def compute_metrics(self, results: List[float]) -> Dict[str, float]:
         """Mean over the queries, in percent; NaN if none has an original."""
-        if not results:
-            raise ValueError('CopyDetectionMAP got no query: is the test data '
-                             'set empty?')
         return {'map': 100. * torch.tensor(results).double().nanmean().item()}
 
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Average the queries' scores, then let the gallery go."""
-        try:
-            return super().evaluate(size)
-        finally:
-            self.gallery = self.whitening = None
 
-    def _embed(self, features: Tensor) -> Tensor:
-        """Whiten and normalise features (N, D)."""
-        if self.whitening is not None:
-            features = whiten(features, self.whitening)
-        return F.normalize(features.float(), dim=1)
-
-    def _score(self, feature: Tensor, label: int) -> float:
-        gallery, labels = self.gallery
-        order = rank_gallery(self._embed(feature[None].float())[0], gallery)
-        positives = (labels == label).nonzero().flatten().numpy()
-        ranks = positive_ranks(order[:self.depth], positives)
-        return average_precision(ranks, len(positives))
+def _embed(features: Tensor, whitening: Optional[Whitening]) -> Tensor:
+    """Whiten features (N, D), if they are to be, and normalise them."""
+    if whitening is not None:
+        features = whiten(features, whitening)
+    return F.normalize(features.float(), dim=1)
 
 
 def _learn(features: Tensor) -> Whitening:

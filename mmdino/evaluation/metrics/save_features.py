@@ -1,63 +1,54 @@
-"""Not a measure: keeps the features that all measures start from."""
-from typing import Any, Dict, List, Sequence, Tuple
+"""Features of a data set, written to a file instead of measured."""
+from typing import Dict, List, Tuple
 
 import torch
 from mmengine.dist import collect_results, is_main_process
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
 from mmdino.evaluation.gallery import gather_rows
+from mmdino.evaluation.metrics.base import SampleMetric
 from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
-class SaveFeatures(BaseMetric):
+class SaveFeatures(SampleMetric):
     """Write the features of the loop's samples to one file.
 
     The key ``features/images`` says how many there were.
 
     Args:
-        out: The file, see :func:`mmdino.evaluation.save_features`.
+        out: The file, see :func:`mmdino.datasets.feature_rows.save_features`.
         **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
             BaseMetric.
     """
     default_prefix = 'features'
+    needs = dict(feature="the model's predict mode must add it")
 
     def __init__(self, out: str, **kwargs) -> None:
         super().__init__(**kwargs)
         self.out = out
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Collect features, labels and names on the CPU."""
-        for sample in data_samples:
-            label = sample.get('gt_label')
-            self.results.append((sample['feature'].float().cpu().clone(),
-                                 -1 if label is None else int(label),
-                                 sample.get('img_path') or ''))
+    def keep(self, sample: dict) -> Tuple[Tensor, int, str]:
+        """Feature (D,) on the CPU, label or -1, and file name or ''."""
+        label, path = sample.get('gt_label'), sample.get('img_path') or ''
+        label = -1 if label is None else int(label)
+        return sample['feature'].float().cpu().clone(), label, path
 
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Gather the ranks' samples in the data set's order and write them.
-
-        Args:
-            size: Number of samples; those beyond it are duplicates.
-        """
-        if not self.results:
-            raise ValueError('There is no image to save the features of: is '
-                             'the data set empty?')
+    def evaluate_ranks(self, size: int) -> Dict[str, float]:
+        """Gather the ranks' samples in the data set's order, write them."""
         features, labels, paths = zip(*self.results)
-        self.results.clear()
-        rows = (gather_rows(torch.stack(features),
-                            size), gather_rows(torch.tensor(labels), size))
+        features = gather_rows(torch.stack(features), size)
+        labels = gather_rows(torch.tensor(labels), size)
         paths = collect_results(list(paths), size, self.collect_device)
         if is_main_process():
-            self._write(*rows, paths)
-        return self.compute_metrics(rows)
+            self._write(features, labels, paths)
+        metrics = self.compute_metrics(features)
+        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
 
-    def compute_metrics(self, results: Tuple[Tensor,
-                                             Tensor]) -> Dict[str, float]:
-        """The number of images."""
-        return {f'{self.prefix}/images': len(results[0])}
+    def compute_metrics(self, results: Tensor) -> Dict[str, float]:
+        """Count the images by their features (N, D)."""
+        return dict(images=len(results))
 
     def _write(self, features: Tensor, labels: Tensor,
                paths: List[str]) -> None:

@@ -54,8 +54,8 @@ def test_errors():
         metric.process(None, [dict(sequence='kite', gt_masks=masks)])
     with pytest.raises(KeyError, match='of kite: the data set must give'):
         metric.process(None, [dict(sequence='kite', pred_masks=masks)])
-    with pytest.raises(ValueError, match='no sequence'):
-        metric.compute_metrics([])
+    with pytest.raises(ValueError, match='DAVISMetric got no sequence'):
+        metric.evaluate(0)
 
 
 @pytest.fixture(scope='module')
