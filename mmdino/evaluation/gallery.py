@@ -9,8 +9,9 @@ from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import TestLoop, ValLoop, autocast
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from mmdino.engine.hooks.classes import check_classes
 from mmdino.registry import LOOPS
 from mmdino.utils.progress import track
 
@@ -105,8 +106,8 @@ class _GalleryMixin:
         super().__init__(runner, dataloader, evaluator, fp16)
         self.gallery_dataloader = runner.build_dataloader(
             gallery_dataloader, seed=runner.seed)
-        _check_classes(self.dataloader.dataset,
-                       self.gallery_dataloader.dataset)
+        check_classes('the queries and the gallery', self.dataloader.dataset,
+                      self.gallery_dataloader.dataset)
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Embed the gallery before the first batch of queries."""
@@ -155,18 +156,6 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
 class GalleryTestLoop(_GalleryMixin, TestLoop):
     """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
     step = 'test_step'
-
-
-def _check_classes(queries: Dataset, gallery: Dataset) -> None:
-    """Refuse labels that mean different classes, where the data sets tell."""
-    ours, theirs = (
-        getattr(dataset, 'metainfo', {}).get('classes')
-        for dataset in (queries, gallery))
-    if ours and theirs and tuple(ours) != tuple(theirs):
-        raise ValueError(
-            f'The queries have {len(ours)} classes, {list(ours)[:5]} ..., and '
-            f'the gallery {len(theirs)}, {list(theirs)[:5]} ...: their labels '
-            'do not mean the same. Give both data sets the same `classes`.')
 
 
 def _features(samples: list) -> Tensor:

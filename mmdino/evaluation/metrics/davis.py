@@ -40,7 +40,7 @@ class DAVISMetric(SampleMetric):
     default_prefix = 'davis'
     unit = 'sequence'
     needs = dict(
-        pred_masks='use the model VideoSegmentationDINO',
+        pred_masks='use the model VideoSegmenter',
         gt_masks='the data set must give masks and PackInputs must pack them '
         "(algorithm_keys=('first_mask', 'gt_masks'))")
 
