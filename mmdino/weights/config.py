@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional
 
 from mmengine.config import Config
 
+from mmdino.utils.resources import find_config
 from mmdino.weights.keys import CheckpointError
 
 NUMBERS = dict(nan=float('nan'), inf=float('inf'))
@@ -71,6 +72,22 @@ def describe_preprocessing(data_preprocessor: Mapping, size: int) -> dict:
         channels=channels if len(mean) == 3 else 'as stored',
         value_range=[0, 255],
         size=size)
+
+
+def given_parts(path: str) -> dict:
+    """Configs of ``backbone``, ``neck`` and ``data_preprocessor``.
+
+    Args:
+        path: Config file, or the name of a packaged one. It is run, and so is
+            what it imports.
+    """
+    cfg = Config.fromfile(find_config(path))
+    scope = cfg.get('default_scope') or 'mmdino'
+    return {
+        key: _plain(_scoped(cfg.model[key], scope))
+        for key in ('backbone', 'neck', 'data_preprocessor')
+        if cfg.model.get(key)
+    }
 
 
 def preprocessor_cfg(network: Mapping) -> dict:
