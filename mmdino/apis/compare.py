@@ -25,7 +25,7 @@ from mmdino.weights.formats import without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
 from mmdino.weights.formats.official import from_official, lone_backbone
 from mmdino.weights.formats.timm import to_timm
-from mmdino.weights.infer import build_empty, kind_of
+from mmdino.weights.infer import build_empty, input_channels, kind_of
 from mmdino.weights.io import load_checkpoint
 from mmdino.weights.keys import StateDict, strip_prefix
 from mmdino.weights.network import load_strictly
@@ -87,10 +87,7 @@ def differences(ours: FrozenTeacher, done: Conversion, format_: str,
     generator = torch.Generator().manual_seed(0)
     for size in image_sizes(done.network, kind):
         images = torch.randn(
-            2,
-            len(done.network['preprocessing']['mean']),
-            *size,
-            generator=generator)
+            2, input_channels(backbone), *size, generator=generator)
         if stored != mode:
             backbone.pos_embed_mode = mode
         with torch.no_grad():
@@ -269,12 +266,16 @@ def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
-    return _last(
+    """Its features are not pooled: timm's own model does that."""
+    module = build_module(
         dict(
             type='mmpretrain.TIMMBackbone',
             model_name=cfg['model_name'],
             in_channels=cfg.get('in_channels', 3),
-            **_timm_arguments(cfg)), state)
+            **_timm_arguments(cfg)))
+    network = _filled(module, strip_prefix(state, 'backbone.')).timm_model
+    pooled = timm_model(strip_prefix(state, 'backbone.timm_model.'), cfg)
+    return lambda images: pooled.forward_head(network.forward_features(images))
 
 
 def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
@@ -283,7 +284,10 @@ def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
 
 def _timm_arguments(cfg: Mapping) -> dict:
     ours = ('type', 'model_name', 'pretrained', 'in_channels', 'init_cfg')
-    return {key: value for key, value in cfg.items() if key not in ours}
+    arguments = {key: value for key, value in cfg.items() if key not in ours}
+    if getattr(build_empty(cfg).model, 'dynamic_img_size', False):
+        arguments['dynamic_img_size'] = True
+    return arguments
 
 
 def _last(cfg: Mapping, state: StateDict) -> Features:

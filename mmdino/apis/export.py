@@ -16,6 +16,7 @@ from mmdino.models import FrozenTeacher, TimmBackbone, VisionTransformer
 from mmdino.models.embedding import embed
 from mmdino.utils.resources import require
 from mmdino.weights.config import from_metadata, given_parts, to_metadata
+from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
 from mmdino.weights.keys import StateDict, add_prefix
 
@@ -121,21 +122,16 @@ def image_step(backbone: nn.Module, stored: int) -> int:
     if isinstance(backbone, TimmBackbone):
         return backbone.model.feature_info[-1]['reduction']
     with torch.no_grad():
-        out = backbone(torch.zeros(1, _channels(backbone), stored, stored))
+        out = backbone(
+            torch.zeros(1, input_channels(backbone), stored, stored))
     out = out[-1] if isinstance(out, (tuple, list)) else out
     return max(stored // out.shape[-1], 1) if out.ndim == 4 else 32
-
-
-def _channels(backbone: nn.Module) -> int:
-    """Of the first convolution."""
-    return next(m.in_channels for m in backbone.modules()
-                if isinstance(m, nn.Conv2d))
 
 
 def sample_shapes(teacher: FrozenTeacher, batch: Optional[int],
                   size: Optional[Size]) -> Iterator[Tuple[int, ...]]:
     """Shapes (B, C, H, W) of images that the graph takes."""
-    channels = len(teacher.preprocessing['mean'])
+    channels = input_channels(teacher.backbone)
     side = teacher.preprocessing['size']
     step = image_step(teacher.backbone, side)
     side = max(side // step, 1) * step
@@ -251,8 +247,8 @@ def trace(teacher: FrozenTeacher,
         dims[3] = step * Dim('columns', min=2, max=MAX_STEPS)
     # A dimension that is 1 in the example would stay 1.
     height, width = size or (3 * step, 4 * step)
-    images = torch.randn(batch or 2, len(teacher.preprocessing['mean']),
-                         height, width)
+    images = torch.randn(batch or 2, input_channels(teacher.backbone), height,
+                         width)
     try:
         return torch.export.export(
             FeatureNetwork(teacher).eval(), (images, ),

@@ -187,6 +187,12 @@ def build_empty(cfg: dict) -> nn.Module:
         return build_module(cfg)
 
 
+def input_channels(network: nn.Module) -> int:
+    """Channels of the images: those of the first convolution."""
+    return next(module.in_channels for module in network.modules()
+                if isinstance(module, nn.Conv2d))
+
+
 @lru_cache(maxsize=8)
 def _shapes(cfg: str) -> Dict[str, torch.Size]:
     """Tensors of the module that a config, in JSON, builds."""

@@ -76,9 +76,14 @@ def recognise(checkpoint: Mapping[str, Any], path: str) -> str:
     if not isinstance(state, Mapping):
         raise CheckpointError(f'The state_dict in {path} is a '
                               f'{type(state).__name__}, not a dict.')
-    for name, format_ in FORMATS.items():
-        if format_.matches(state):
-            return name
+    name = next((n for n, f in FORMATS.items() if f.matches(state)), None)
+    # The authors' and torchvision's names are timm's, too.
+    if name in (None, 'official', 'torchvision') and state and not (
+            official.FULL <= state.keys()) and timm.read_config(
+                osp.dirname(path)):
+        return 'timm'
+    if name:
+        return name
     if not state:
         raise CheckpointError(f'{path} is empty: it holds no tensor.')
     nested = [k for k, v in state.items() if isinstance(v, Mapping)]
@@ -87,8 +92,6 @@ def recognise(checkpoint: Mapping[str, Any], path: str) -> str:
             f'{path} holds no tensors where they are looked for, but '
             f'{name_keys(map(str, state), 6)}: save the state dict itself, '
             'as dict(state_dict=model.state_dict()).')
-    if timm.read_config(osp.dirname(path)):
-        return 'timm'
     raise CheckpointError(
         f'The names in {path} are those of no format that is known '
         f'({", ".join(FORMATS)}): {name_keys(state, 4)}. Rename them, or '
@@ -179,7 +182,7 @@ def _require_place(state: StateDict, target: str,
 def without(checkpoint: Mapping[str, Any],
             prefixes: Sequence[str]) -> Dict[str, Any]:
     """What a file holds without the tensors whose names begin so."""
-    if 'state_dict' in checkpoint:
+    if isinstance(checkpoint.get('state_dict'), Mapping):
         kept = without(checkpoint['state_dict'], prefixes)
         return {**checkpoint, 'state_dict': kept}
     return {
