@@ -34,8 +34,8 @@ def test(args: argparse.Namespace) -> None:
     from mmengine.dist import is_main_process
     from mmengine.fileio import dump
 
-    from mmdino.engine.launch import (build_runner, leave_process_group,
-                                      load_config)
+    from mmdino.engine.configs import load_config
+    from mmdino.engine.launch import build_runner, leave_process_group
     from mmdino.engine.testing import use_checkpoint
     from mmdino.weights import find_checkpoint
     if args.checkpoint:

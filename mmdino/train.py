@@ -34,8 +34,9 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    from mmdino.engine.configs import load_config
     from mmdino.engine.launch import (build_runner, leave_process_group,
-                                      load_config, resume_last, use_amp)
+                                      resume_last, use_amp)
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)

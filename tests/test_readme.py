@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdino.engine import arguments, launch
+from mmdino.engine import arguments, configs
 from mmdino.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def test_extension(tmp_path):
     parser = argparse.ArgumentParser()
     arguments.add_arguments(parser)
     args = parser.parse_args([str(tmp_path / 'my_dino.py')])
-    cfg = launch.load_config(args)
+    cfg = configs.load_config(args)
     loss = MODELS.build(cfg.model.loss)
     student = torch.randn(4, 2, 8, requires_grad=True)
     loss(student, torch.randn(2, 2, 8).softmax(-1)).backward()

@@ -1,18 +1,18 @@
 """Convert a checkpoint between the formats of libraries.
 
   python tools/convert_checkpoint.py dino_deitsmall16_pretrain.pth \\
-      dino_vit-s16.pth --from official --to mmdino --check
+      dino_vit-s16.pth --to mmdino --check
 
-The endings .pth and .safetensors choose the container. All sizes are read
-off the tensors; every tensor must have its place in the target, or nothing
-is written.
+The source's format is recognised by its names. The endings .pth and
+.safetensors choose the container. Every tensor must have its place in the
+target, or nothing is written.
 """
 import argparse
 import sys
 
-from mmdino.apis.compare import differences
-from mmdino.weights import (FORMATS, CheckpointError, convert_file,
-                            load_checkpoint)
+from mmdino.apis import compare
+from mmdino.engine.testing import given_network
+from mmdino.weights import FORMATS, CheckpointError, convert_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +22,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', help='checkpoint to read')
     parser.add_argument('target', help='checkpoint to write')
     parser.add_argument(
-        '--from', dest='source_format', required=True, choices=FORMATS)
+        '--from',
+        dest='source_format',
+        choices=FORMATS,
+        help='by default recognised by the names of the tensors')
     parser.add_argument(
         '--to', dest='target_format', required=True, choices=FORMATS)
     parser.add_argument(
@@ -39,8 +42,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--heads',
         type=int,
-        help='attention heads of a ViT, for --check and config.json; by '
-        'default its width / 64')
+        help="attention heads of another library's ViT, where width and depth "
+        'are not those of a published one')
+    parser.add_argument(
+        '--config',
+        help="config of the network, for another library's file of one that "
+        'no tensor tells')
     parser.add_argument(
         '--backbone',
         help='checkpoint of mmdino to join linear weights with, so that '
@@ -48,36 +55,38 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--check',
         action='store_true',
-        help='build both models and compare their features')
+        help='build both models and compare their features of random images, '
+        f'float32: at most {compare.BOUND} of the largest may they differ')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     try:
-        convert_file(args.source, args.target, args.source_format,
-                     args.target_format, args.which, args.drop, args.heads,
-                     args.backbone)
-        print(f'Wrote {args.target} ({args.target_format}).')
+        done = convert_file(args.source, args.target, args.source_format,
+                            args.target_format, args.which, args.drop,
+                            args.heads, args.backbone,
+                            given_network(args.config))
+        print(f'Wrote {args.target} ({done.source.format} to '
+              f'{done.target}).')
         if args.check:
-            check(args)
-    except (CheckpointError, FileNotFoundError, ImportError) as error:
+            check(done)
+    except (CheckpointError, FileNotFoundError, ImportError,
+            ValueError) as error:
         sys.exit(f'Error: {error}')
 
 
-def check(args: argparse.Namespace) -> None:
-    """Print how far each format's own model is from ours, by image size."""
-    written = load_checkpoint(args.target)
-    state = FORMATS[args.target_format].from_(written)
+def check(done) -> None:
+    """Print how far each format's own model is from ours, and a verdict."""
     largest = 0.
-    for name in dict.fromkeys((args.source_format, args.target_format)):
-        if name == 'mmdino':
-            continue
-        for size, difference in differences(state, name, args.heads):
-            print(f'{name:12}{size[0]:4} x {size[1]:<4} px  '
-                  f'{difference:.1e}')
-            largest = max(largest, difference)
-    print(f'largest difference of features: {largest:.1e}')
+    for name, size, difference in compare.check_conversion(done):
+        print(f'{name:12}{size[0]:4} x {size[1]:<4} px  {difference:.1e}')
+        largest = max(largest, difference)
+    verdict = (f'features differ by {largest:.1e} of the largest, '
+               f'{compare.BOUND:.0e} is allowed')
+    if not largest <= compare.BOUND:
+        sys.exit(f'Check failed: {verdict}.')
+    print(f'Check passed: {verdict}.')
 
 
 if __name__ == '__main__':

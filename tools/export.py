@@ -1,37 +1,28 @@
-"""Export a checkpoint's teacher backbone to run without mmdino.
+"""Export a trained network to run without mmdino.
 
-  python tools/export.py epoch_100.pth --format onnx
+  python tools/export.py --checkpoint epoch_100.pth --format onnx
 
-The graph turns images (B, 3, H, W) in RGB, normalised by the mean and std of
-the training, into features (B, D). --batch and --size fix what is dynamic
-otherwise. --format safetensors writes the backbone's weights alone.
+The graph turns images (B, C, H, W), normalised as in the training, into
+features (B, D); its metadata tells the network and the normalisation. --batch
+and --size fix what is dynamic otherwise. --format safetensors writes the
+weights alone, which all tools open.
 """
 import argparse
-import os.path as osp
 import sys
 
-import torch
-
-from mmdino.apis import export
-from mmdino.weights import (FORMATS, CheckpointError, load_checkpoint,
-                            save_checkpoint)
-from mmdino.weights.formats.ours import backbone_of
-from mmdino.weights.infer import backbone_cfg
-from mmdino.weights.io import replaced
-
-GRAPHS = {
-    'onnx': ('.onnx', export.save_onnx, export.load_onnx),
-    'torch-export': ('.pt2', export.save_program, export.load_program)
-}
+from mmdino.apis import get_model
+from mmdino.apis.export import FORMATS, LIMIT, default_out, export
+from mmdino.weights import CheckpointError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', help='checkpoint of mmdino')
-    parser.add_argument(
-        '--format', required=True, choices=[*GRAPHS, 'safetensors'])
+    parser.add_argument('file', nargs='?', help='the same as --checkpoint')
+    parser.add_argument('--checkpoint', help='file of any known format')
+    parser.add_argument('--config', help='by default the file tells')
+    parser.add_argument('--format', required=True, choices=FORMATS)
     parser.add_argument(
         '--out', help='by default the checkpoint with another ending')
     parser.add_argument('--batch', type=int, help='images at once')
@@ -44,50 +35,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--heads',
         type=int,
-        help='attention heads of a ViT; by default its width / 64')
+        help="attention heads of another library's ViT, where width and depth "
+        'are not those of a published one')
     args = parser.parse_args()
     if args.size and len(args.size) > 2:
         parser.error('--size takes one or two numbers')
+    if bool(args.file) == bool(args.checkpoint):
+        parser.error('give one checkpoint: --checkpoint FILE')
+    args.checkpoint = args.checkpoint or args.file
     return args
 
 
 def main() -> None:
     args = parse_args()
-    try:
-        state = FORMATS['mmdino'].from_(load_checkpoint(args.checkpoint))
-        backbone = backbone_of(state)
-        if args.format == 'safetensors':
-            out = name(args, '.safetensors')
-            save_checkpoint(backbone, out)
-        else:
-            out = export_graph(args, backbone)
-    except (CheckpointError, FileNotFoundError, ImportError) as error:
-        sys.exit(f'Error: {error}')
-    print(f'Wrote {out}')
-
-
-def name(args: argparse.Namespace, ending: str) -> str:
-    return args.out or osp.splitext(args.checkpoint)[0] + ending
-
-
-@torch.no_grad()
-def export_graph(args: argparse.Namespace, backbone: dict) -> str:
-    """Write the graph if it computes what the network does."""
-    ending, save, load = GRAPHS[args.format]
-    cfg = backbone_cfg(backbone, args.heads)
-    step = export.image_step(cfg)
-    stored = (cfg.get('img_size', 224), ) * 2
+    out = args.out or default_out(args.checkpoint, args.format)
     size = (args.size[0], args.size[-1]) if args.size else None
-    network = export.feature_network(backbone, args.heads)
-    program = export.export_program(network, step, args.batch, size)
-    out = name(args, ending)
-    with replaced(out) as temporary:
-        save(program, temporary)
-        images = export.sample_images(step, stored, args.batch, size)
-        for shape, difference in export.check(network, load(temporary),
-                                              images):
-            print(f'images {shape}: features at most {difference:.1e} off')
-    return out
+    try:
+        teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
+        checked = []
+        for shape, largest in export(teacher, out, args.format, args.batch,
+                                     size):
+            print(f'images {shape}: features at most {largest:.1e} off')
+            checked.append(largest)
+    except (CheckpointError, FileNotFoundError, ImportError, RuntimeError,
+            ValueError) as error:
+        sys.exit(f'Error: {error}')
+    print(f'Wrote {out}. Check passed: read again, features differ by '
+          f'{max(checked):.1e} of the largest, {LIMIT:.0e} is allowed.')
 
 
 if __name__ == '__main__':

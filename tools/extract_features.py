@@ -10,7 +10,8 @@ import argparse
 
 from mmdino.engine.arguments import (add_network_arguments, add_run_arguments,
                                      parse_network)
-from mmdino.engine.launch import leave_process_group, load_config
+from mmdino.engine.configs import load_config
+from mmdino.engine.launch import leave_process_group
 from mmdino.experiments.extraction import extract_features
 
 

@@ -19,7 +19,7 @@ from mmengine.dataset import default_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmdino.datasets import Images
-from mmdino.engine.launch import check_overrides
+from mmdino.engine.configs import check_overrides
 from mmdino.engine.testing import use_checkpoint
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention

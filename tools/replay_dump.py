@@ -4,7 +4,7 @@
 """
 import argparse
 
-from mmdino.engine.launch import read_config
+from mmdino.engine.configs import read_config
 from mmdino.engine.longrun.replay import replay
 
 

@@ -1,10 +1,13 @@
 """Do another library's implementation and ours compute the same?
 
-The networks of other libraries are filled from their own state dicts. The
-authors' networks are not a library: an independent implementation stands in
-for theirs, with their way to resize position embeddings.
+Ours is a frozen teacher of the network that the source file tells. Theirs is
+filled from a file in the other library's names and built from what that
+library is told: transformers by config.json, others by their constructors.
+The authors' networks are not a library: timm's stands in for theirs, with
+their way to resize position embeddings.
 """
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+import os.path as osp
+from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 
 import timm
 import torch
@@ -12,118 +15,169 @@ import torchvision
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mmdino.models import FrozenTeacher
 from mmdino.models.backbones.vision_transformer import resize_pos_embed
-from mmdino.models.embedding import embed
-from mmdino.registry import MODELS
+from mmdino.registry import build_module
 from mmdino.utils.resources import require
-from mmdino.weights.formats import FORMATS
-from mmdino.weights.formats.hf import vit_config
-from mmdino.weights.formats.official import from_official
-from mmdino.weights.formats.ours import backbone_of, from_backbone
+from mmdino.weights.config import preprocessor_cfg
+from mmdino.weights.convert import Conversion, pos_embed_modes
+from mmdino.weights.formats import without
+from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
+from mmdino.weights.formats.official import from_official, lone_backbone
 from mmdino.weights.formats.timm import to_timm
-from mmdino.weights.infer import backbone_cfg, family
+from mmdino.weights.infer import build_empty, input_channels, kind_of
+from mmdino.weights.io import load_checkpoint
 from mmdino.weights.keys import StateDict, strip_prefix
+from mmdino.weights.network import load_strictly
 
-# How each implementation resizes position embeddings.
-POS_EMBED_MODES = dict(
-    official='offset',
-    mmdino='offset',
-    mmpretrain='size',
-    timm='antialias',
-    hf='size')
+BOUND = 1e-5  # of differences, float32
+Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
-    """The largest difference of features, at images of a size."""
+    """How far features are from ours, at images of a size.
+
+    Attributes:
+        format: Whose they are, a key of ``FORMATS``.
+        size: (H, W) of the images, in pixels.
+        largest: Difference, as a fraction of the largest feature.
+    """
+    format: str
     size: Tuple[int, int]
     largest: float
 
 
-def differences(state: StateDict,
-                format_: str,
-                num_heads: Optional[int] = None) -> Iterator[Difference]:
-    """Compare features of random images of several sizes, in float32.
+def check_conversion(done: Conversion) -> Iterator[Difference]:
+    """Compare features of random images, in float32, after a conversion.
+
+    Every format but ours is compared: the source's implementation, filled
+    from the source, and the target's, from what was written; ours of a file
+    of ours that was written. A ViT of ours resizes its position embeddings as
+    the other one does.
 
     Args:
-        state: Tensors with our names, as ``convert`` gives for mmdino. The
-            teacher's backbone is looked at.
-        format_: The other implementation, a key of ``FORMATS``. A ViT of
-            ours resizes its position embeddings as that one does.
-        num_heads: Attention heads of a ViT, by default D / 64.
+        done: What :func:`.convert_file` gives.
 
     Yields:
         Difference: For each size; the first is the stored one.
+
+    Raises:
+        ValueError: If the file is a linear classifier: no network is in it.
     """
-    backbone = {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in backbone_of(state).items()
-    }
-    cfg = backbone_cfg(backbone, num_heads)
-    build = IMPLEMENTATIONS[family(backbone), format_]
-    theirs = build(FORMATS[format_].to_(from_backbone(backbone)), cfg)
-    ours = our_features(backbone, cfg, format_)
+    if done.network is None:
+        raise ValueError(f'{done.source.path} is a linear classifier: there '
+                         'is no network to check.')
+    ours = our_network(done)
+    if done.source.format not in ('mmdino', done.target):
+        yield from differences(ours, done, done.source.format,
+                               done.source.path)
+    yield from differences(ours, done, done.target, done.path)
+
+
+def differences(ours: FrozenTeacher, done: Conversion, format_: str,
+                path: str) -> Iterator[Difference]:
+    """Compare with the implementation that is filled from one file."""
+    if format_ == 'mmdino':
+        theirs = FrozenTeacher(path).features
+    else:
+        theirs = their_network(done, format_, path)
+    kind = kind_of(done.network)[0]
+    backbone = ours.backbone
+    stored, mode = pos_embed_modes(done.network, format_)
     generator = torch.Generator().manual_seed(0)
-    for size in image_sizes(cfg):
+    for size in image_sizes(done.network, kind):
         images = torch.randn(
-            2, cfg.get('in_channels', 3), *size, generator=generator)
+            2, input_channels(backbone), *size, generator=generator)
+        if stored != mode:
+            backbone.pos_embed_mode = mode
         with torch.no_grad():
-            gap = (ours(images) - theirs(images)).abs().max()
-        yield Difference(size, float(gap))
+            yield Difference(format_, size,
+                             relative(ours.features(images), theirs(images)))
+        if stored != mode:
+            backbone.pos_embed_mode = stored
 
 
-def our_features(backbone: StateDict, cfg: dict,
-                 format_: str) -> Callable[[Tensor], Tensor]:
-    """Our network, images (B, C, H, W) to features (B, D)."""
-    if cfg['type'] == 'mmdino.VisionTransformer':
-        cfg = dict(cfg, pos_embed_mode=POS_EMBED_MODES[format_])
-    network = nn.ModuleDict(dict(backbone=MODELS.build(cfg)))
-    network['backbone'].load_state_dict(backbone)
-    if cfg['type'] == 'mmpretrain.ResNet':
-        network['neck'] = MODELS.build(
-            dict(type='mmpretrain.GlobalAveragePooling'))
-    network.eval()
-    return lambda images: embed(network, images)
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference as a fraction of the largest of ours."""
+    return float((ours - theirs).abs().max() / ours.abs().max())
 
 
-def image_sizes(cfg: Dict[str, Any]) -> Iterator[Tuple[int, int]]:
-    """Stored, smaller, wide and larger: (H, W) in pixels."""
-    side = cfg.get('img_size', 224)
-    patch = cfg.get('patch_size', 16)
-    half = side // 2 // patch * patch
+def our_network(done: Conversion) -> FrozenTeacher:
+    """The source's network with the tensors that were chosen."""
+    network = done.network
+    teacher = FrozenTeacher(
+        backbone=network['backbone'],
+        neck=network.get('neck'),
+        data_preprocessor=preprocessor_cfg(network))
+    for name, part in teacher.parts.items():
+        load_strictly(part, done.source.part(name),
+                      f'The {name} of {done.source.path}')
+    return teacher
+
+
+@torch.no_grad()
+def their_network(done: Conversion, format_: str, path: str) -> Features:
+    """Another library's network, filled from a file of its own names."""
+    kind = kind_of(done.network)[0]
+    if format_ == 'hf':
+        return hf_vit(done.network, path)
+    state = load_checkpoint(path)
+    if format_ == 'official':
+        state = lone_backbone(state, done.which)
+    state = state.get('state_dict', state)
+    left_out = [
+        key for key in state if key.startswith(('head.', 'fc.', 'fc_norm.'))
+    ] if kind != 'timm' else []
+    return IMPLEMENTATIONS[kind, format_](without(state, left_out),
+                                          done.network['backbone'])
+
+
+def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
+    """Stored, smaller, wide and larger: (H, W) in pixels.
+
+    Of timm's models, which may take one size only, the stored one.
+    """
+    backbone = network['backbone']
+    side = network['preprocessing']['size']
+    patch = 32
+    if kind == 'vit':
+        vit = build_empty(backbone)
+        side, patch = vit.img_size[0], vit.patch_embed.projection.stride[0]
     yield side, side
+    if kind in ('timm', 'other'):
+        return
+    half = max(side // 2 // patch, 1) * patch
     yield half, half
-    yield side - patch, side + patch
+    yield max(side - patch, patch), side + patch
     yield side + 2 * patch, side + 2 * patch
 
 
-Features = Callable[[Tensor], Tensor]
+def timm_vit(state: StateDict, cfg: Mapping) -> nn.Module:
+    """timm's constructor, told the sizes of the network."""
+    vit = build_empty(cfg)
+    layer, projection = vit.layers[0], vit.patch_embed.projection
+    return _filled(
+        VisionTransformer(
+            img_size=vit.img_size,
+            patch_size=projection.kernel_size,
+            in_chans=projection.in_channels,
+            embed_dim=vit.embed_dims,
+            depth=len(vit.layers),
+            num_heads=layer.attn.num_heads,
+            mlp_ratio=layer.ffn.layers[0][0].out_features / vit.embed_dims,
+            qkv_bias=layer.attn.qkv.bias is not None,
+            num_classes=0,
+            dynamic_img_size=True), state)
 
 
-def timm_vit(state: StateDict, cfg: dict) -> nn.Module:
-    arch = cfg['arch']
-    vit = VisionTransformer(
-        img_size=cfg['img_size'],
-        patch_size=cfg['patch_size'],
-        in_chans=cfg['in_channels'],
-        embed_dim=arch['embed_dims'],
-        depth=arch['num_layers'],
-        num_heads=arch['num_heads'],
-        mlp_ratio=arch['feedforward_channels'] / arch['embed_dims'],
-        qkv_bias=cfg['qkv_bias'],
-        num_classes=0,
-        dynamic_img_size=True)
-    return _filled(vit, state)
-
-
-def official_vit(state: StateDict, cfg: dict) -> Features:
+def official_vit(state: StateDict, cfg: Mapping) -> Features:
     """timm's, at each size with embeddings resized as the authors do."""
-    patch = cfg['patch_size']
-    stored = (cfg['img_size'] // patch, ) * 2
     vit = timm_vit(state, cfg)
+    stored, patch = vit.patch_embed.grid_size, vit.patch_embed.patch_size
 
     def features(images: Tensor) -> Tensor:
         size = tuple(images.shape[-2:])
-        grid = tuple(side // patch for side in size)
+        grid = tuple(side // p for side, p in zip(size, patch))
         vit.patch_embed.set_input_size(size)
         vit.pos_embed = nn.Parameter(
             resize_pos_embed(state['pos_embed'], stored, grid))
@@ -132,83 +186,121 @@ def official_vit(state: StateDict, cfg: dict) -> Features:
     return features
 
 
-def timm_xcit(state: StateDict, cfg: dict) -> nn.Module:
-    return _filled(timm.create_model(cfg['model_name'], num_classes=0), state)
+def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
+    """timm's model of this name."""
+    return _filled(
+        timm.create_model(
+            cfg['model_name'],
+            num_classes=0,
+            in_chans=cfg.get('in_channels', 3),
+            **_timm_arguments(cfg)), state)
 
 
-def official_xcit(state: StateDict, cfg: dict) -> nn.Module:
-    return timm_xcit(to_timm(from_official(state)), cfg)
+def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
+    return timm_model(to_timm(from_official(state)), cfg)
 
 
-def timm_resnet(state: StateDict, cfg: dict) -> nn.Module:
-    name = f'resnet{cfg["depth"]}'
-    return _filled(timm.create_model(name, num_classes=0), state)
+def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
+    model = timm.create_model(
+        f'resnet{cfg["depth"]}',
+        num_classes=0,
+        in_chans=cfg.get('in_channels', 3))
+    return _filled(model, state)
 
 
-def torchvision_resnet(state: StateDict, cfg: dict) -> nn.Module:
+def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
     resnet = getattr(torchvision.models, f'resnet{cfg["depth"]}')()
+    resnet.conv1 = nn.Conv2d(
+        cfg.get('in_channels', 3), 64, 7, stride=2, padding=3, bias=False)
     resnet.fc = nn.Identity()
     return _filled(resnet, state)
 
 
-def hf_vit(state: StateDict, cfg: dict) -> Features:
+def hf_vit(network: Mapping, path: str) -> Features:
+    """transformers' ViT, told by config.json where the file has one."""
     require('Checking the format hf', 'transformers')
     import transformers
 
+    folder, name = osp.split(path)
+    if name == FILE and osp.isfile(osp.join(folder, CONFIG)):
+        source = dict(pretrained_model_name_or_path=folder or '.')
+    else:
+        state = load_checkpoint(path)
+        source = dict(
+            pretrained_model_name_or_path=None,
+            config=transformers.ViTConfig(**vit_config(network)),
+            state_dict=state.get('state_dict', state))
     vit, info = transformers.ViTModel.from_pretrained(
-        None,
-        config=transformers.ViTConfig(**vit_config(cfg)),
-        state_dict=state,
-        add_pooling_layer=False,
-        output_loading_info=True)
-    problems = {kind: keys for kind, keys in info.items() if keys}
+        **source, add_pooling_layer=False, output_loading_info=True)
+    problems = {
+        kind: info[kind]
+        for kind in ('missing_keys', 'mismatched_keys', 'error_msgs')
+        if info.get(kind)
+    }
     if problems:
-        raise RuntimeError(f'transformers loads this with {problems}.')
-    vit.eval()
+        raise RuntimeError(f'transformers loads {path} with {problems}.')
+    vit.float().eval()
     return lambda images: vit(
         images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
 
 
-def mmpretrain_vit(state: StateDict, cfg: dict) -> Features:
-    vit = MODELS.build(dict(cfg, type='mmpretrain.VisionTransformer'))
-    return _last(vit, strip_prefix(state, 'backbone.'))
+def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
+    cfg = {key: v for key, v in cfg.items() if key != 'pos_embed_mode'}
+    return _last(dict(cfg, type='mmpretrain.VisionTransformer'), state)
 
 
-def mmpretrain_xcit(state: StateDict, cfg: dict) -> Features:
-    twin = timm.create_model(cfg['model_name'], num_classes=0)
+def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
+    twin = timm.create_model(
+        cfg['model_name'], num_classes=0, **_timm_arguments(cfg))
     patch = int(cfg['model_name'].split('_p')[1].split('_')[0])
-    xcit = MODELS.build(
+    return _last(
         dict(
             type='mmpretrain.XCiT',
             patch_size=patch,
+            in_channels=cfg.get('in_channels', 3),
             embed_dims=twin.embed_dim,
             depth=len(twin.blocks),
             num_heads=twin.blocks[0].attn.num_heads,
             tokens_norm=twin.cls_attn_blocks[0].tokens_norm,
-            out_type='cls_token'))
-    return _last(xcit, strip_prefix(state, 'backbone.'))
+            out_type='cls_token'), state)
 
 
-def mmpretrain_resnet(state: StateDict, cfg: dict) -> Features:
-    maps = _last(MODELS.build(cfg), strip_prefix(state, 'backbone.'))
-    return lambda images: maps(images).mean((2, 3))
+def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
+    """Its features are not pooled: timm's own model does that."""
+    module = build_module(
+        dict(
+            type='mmpretrain.TIMMBackbone',
+            model_name=cfg['model_name'],
+            in_channels=cfg.get('in_channels', 3),
+            **_timm_arguments(cfg)))
+    network = _filled(module, strip_prefix(state, 'backbone.')).timm_model
+    pooled = timm_model(strip_prefix(state, 'backbone.timm_model.'), cfg)
+    return lambda images: pooled.forward_head(network.forward_features(images))
 
 
-def mmdino_backbone(state: StateDict, cfg: dict) -> Features:
-    """Ours, from our own file."""
-    backbone = _last(MODELS.build(cfg), backbone_of(state))
+def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
+    return _last(cfg, state)
+
+
+def _timm_arguments(cfg: Mapping) -> dict:
+    ours = ('type', 'model_name', 'pretrained', 'in_channels', 'init_cfg')
+    arguments = {key: value for key, value in cfg.items() if key not in ours}
+    if getattr(build_empty(cfg).model, 'dynamic_img_size', False):
+        arguments['dynamic_img_size'] = True
+    return arguments
+
+
+def _last(cfg: Mapping, state: StateDict) -> Features:
+    """The last output of an mmpretrain backbone, as a vector an image."""
+    module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
 
     def features(images: Tensor) -> Tensor:
-        out = backbone(images)
-        return out.mean((2, 3)) if out.ndim == 4 else out
+        out = module(images)[-1]
+        if out.ndim == 4:
+            return out.mean((2, 3))
+        return out[:, 0] if out.ndim == 3 else out
 
     return features
-
-
-def _last(module: nn.Module, state: StateDict) -> Features:
-    """The last of the outputs."""
-    module = _filled(module, state)
-    return lambda images: module(images)[-1]
 
 
 def _filled(module: nn.Module, state: StateDict) -> nn.Module:
@@ -220,17 +312,16 @@ def _filled(module: nn.Module, state: StateDict) -> nn.Module:
 # By architecture and format.
 IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('vit', 'official'): official_vit,
-    ('vit', 'mmdino'): mmdino_backbone,
     ('vit', 'mmpretrain'): mmpretrain_vit,
     ('vit', 'timm'): timm_vit,
-    ('vit', 'hf'): hf_vit,
     ('xcit', 'official'): official_xcit,
-    ('xcit', 'mmdino'): mmdino_backbone,
     ('xcit', 'mmpretrain'): mmpretrain_xcit,
-    ('xcit', 'timm'): timm_xcit,
+    ('xcit', 'timm'): timm_model,
     ('resnet', 'official'): torchvision_resnet,
-    ('resnet', 'mmdino'): mmdino_backbone,
-    ('resnet', 'mmpretrain'): mmpretrain_resnet,
+    ('resnet', 'mmpretrain'): mmpretrain_backbone,
     ('resnet', 'timm'): timm_resnet,
     ('resnet', 'torchvision'): torchvision_resnet,
+    ('timm', 'timm'): timm_model,
+    ('timm', 'mmpretrain'): mmpretrain_timm,
+    ('other', 'mmpretrain'): mmpretrain_backbone,
 }

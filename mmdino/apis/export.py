@@ -1,93 +1,139 @@
-"""A teacher's backbone as a graph that runs without mmdino.
+"""A trained network as a file that runs without mmdino.
 
-B images, D features, h x w patches, H x W stored position embeddings.
+B images, C channels, D features, h x w patches, H x W stored position
+embeddings.
 """
-from typing import Callable, Iterable, Iterator, Optional, Tuple
+import json
+import os.path as osp
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mmdino.models import VisionTransformer
+from mmdino.apis.compare import relative
+from mmdino.models import FrozenTeacher, TimmBackbone, VisionTransformer
 from mmdino.models.embedding import embed
-from mmdino.registry import MODELS
 from mmdino.utils.resources import require
-from mmdino.weights.infer import backbone_cfg
-from mmdino.weights.keys import StateDict
+from mmdino.weights.config import from_metadata, to_metadata
+from mmdino.weights.infer import input_channels
+from mmdino.weights.io import replaced, save_checkpoint
+from mmdino.weights.keys import StateDict, add_prefix
 
 Size = Tuple[int, int]
-Network = Callable[[Tensor], Tensor]  # images to features
 LIMIT = 1e-4  # of the difference of features, graph and network
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
+# By how position embeddings are resized: the offset of the scale, and the
+# constant of the bicubic kernel, as torch has them.
+RESIZING = dict(offset=(.1, -.75), size=(0., -.75), antialias=(0., -.5))
 
 
-def feature_network(backbone: StateDict,
-                    num_heads: Optional[int] = None) -> nn.Module:
-    """Build the network that these tensors fill.
+class Graph(NamedTuple):
+    """An exported file, read again.
+
+    Attributes:
+        run: Normalised images (B, C, H, W) to features (B, D).
+        network: Network config, see :mod:`mmdino.weights.config`.
+    """
+    run: Callable[[Tensor], Tensor]
+    network: Optional[dict]
+
+
+class Checked(NamedTuple):
+    """How far an exported file is from the network.
+
+    Attributes:
+        shape: (B, C, H, W) of the images.
+        largest: Difference, as a fraction of the largest feature.
+    """
+    shape: Tuple[int, ...]
+    largest: float
+
+
+@torch.no_grad()
+def export(teacher: FrozenTeacher,
+           out: str,
+           format_: str,
+           batch: Optional[int] = None,
+           size: Optional[Size] = None) -> Iterator[Checked]:
+    """Write a file, read it again and compare; it stays if all is well.
 
     Args:
-        backbone: Tensors with our names.
-        num_heads: Attention heads of a ViT, by default D / 64.
+        teacher: The network.
+        out: Path of the file.
+        format_: A key of ``FORMATS``.
+        batch: B of a graph and of the images that are compared; by default
+            it takes any.
+        size: (H, W) of them, in pixels; by default it takes any.
 
-    Returns:
-        nn.Module: Normalised images (B, C, H, W) to features (B, D).
+    Yields:
+        Checked: For random images of each shape.
+
+    Raises:
+        RuntimeError: If the file computes something else.
+        ValueError: If the network cannot take images of any size, or not of
+            this one.
     """
-    cfg = backbone_cfg(backbone, num_heads)
-    network = nn.ModuleDict(dict(backbone=MODELS.build(cfg)))
-    network['backbone'].load_state_dict(backbone)
-    if cfg['type'] == 'mmpretrain.ResNet':
-        network['neck'] = MODELS.build(
-            dict(type='mmpretrain.GlobalAveragePooling'))
-    if isinstance(network['backbone'], VisionTransformer):
-        module = ViTFeatures(network['backbone'])
-    else:
-        module = FeatureNetwork(network)
-    module.requires_grad_(False).eval()
-    return module
+    _, save, load = FORMATS[format_]
+    network = teacher.network_cfg
+    exported = teacher if format_ == 'safetensors' else trace(
+        teacher, batch, size)
+    shapes = list(sample_shapes(teacher, batch, size))
+    with replaced(out) as temporary:
+        save(exported, network, temporary)
+        graph = load(temporary)
+        if graph.network != _plain(network):
+            raise RuntimeError(f'{out} does not tell its network again.')
+        for shape in shapes:
+            images = torch.randn(shape)
+            largest = relative(teacher.features(images), graph.run(images))
+            yield Checked(shape, largest)
+            if not largest <= LIMIT:
+                raise RuntimeError(
+                    f'The exported graph is {largest:.1e} off for images '
+                    f'{shape}; {LIMIT} is allowed. Nothing was written.')
 
 
-def image_step(cfg: dict) -> int:
+def image_step(backbone: nn.Module, stored: int) -> int:
     """Pixels of which the sides of an image are multiples: the patch.
 
-    Args:
-        cfg: Config of the backbone. A ResNet's last map has a 32nd of them.
-    """
-    if cfg['type'] == 'mmdino.TimmBackbone':
-        return int(cfg['model_name'].split('_p')[1].split('_')[0])
-    return cfg.get('patch_size', 32)
-
-
-def export_program(module: nn.Module,
-                   step: int,
-                   batch: Optional[int] = None,
-                   size: Optional[Size] = None) -> ExportedProgram:
-    """Trace the network.
+    Of a convnet, what one position of its last map stands for.
 
     Args:
-        module: Images (B, 3, H, W) to features.
-        step: A dynamic graph takes images of multiples of so many pixels, 2
-            at least.
-        batch: B of the graph; by default it takes any.
-        size: (H, W) of the graph, in pixels; by default it takes any.
+        backbone: The network.
+        stored: Pixels a side of images that it takes.
     """
-    dims = {}
-    if batch is None:
-        dims[0] = Dim('batch', min=1, max=MAX_BATCH)
-    if size is None:
-        dims[2] = step * Dim('rows', min=2, max=MAX_STEPS)
-        dims[3] = step * Dim('columns', min=2, max=MAX_STEPS)
-    # A dimension that is 1 in the example would stay 1.
-    height, width = size or (3 * step, 4 * step)
-    images = torch.randn(batch or 2, 3, height, width)
-    return torch.export.export(module, (images, ), dynamic_shapes=(dims, ))
+    if hasattr(backbone, 'patch_size'):
+        return backbone.patch_size
+    if isinstance(backbone, TimmBackbone):
+        return backbone.model.feature_info[-1]['reduction']
+    with torch.no_grad():
+        out = backbone(
+            torch.zeros(1, input_channels(backbone), stored, stored))
+    out = out[-1] if isinstance(out, (tuple, list)) else out
+    return max(stored // out.shape[-1], 1) if out.ndim == 4 else 32
 
 
-def save_program(program: ExportedProgram, path: str) -> None:
+def sample_shapes(teacher: FrozenTeacher, batch: Optional[int],
+                  size: Optional[Size]) -> Iterator[Tuple[int, ...]]:
+    """Shapes (B, C, H, W) of images that the graph takes."""
+    channels = input_channels(teacher.backbone)
+    side = teacher.preprocessing['size']
+    step = image_step(teacher.backbone, side)
+    side = max(side // step, 1) * step
+    sizes = [size] if size else [(side, side), (2 * step, 3 * step),
+                                 (side + step, side + 2 * step)]
+    for shape in sizes:
+        for number in [batch] if batch else [1, 3]:
+            yield number, channels, *shape
+
+
+def save_program(program: ExportedProgram, network: dict, path: str) -> None:
     """Write a .pt2 file, for ``torch.export.load``."""
-    torch.export.save(program, path)
+    torch.export.save(program, path, extra_files=to_metadata(network))
 
 
-def save_onnx(program: ExportedProgram, path: str) -> None:
+def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
     """Write an ONNX file with the input ``images`` and output ``features``."""
     require('The format onnx', 'onnx', 'onnxscript', 'onnxruntime')
     onnx = torch.onnx.export(
@@ -96,15 +142,38 @@ def save_onnx(program: ExportedProgram, path: str) -> None:
         input_names=['images'],
         output_names=['features'],
         verbose=False)
+    onnx.model.metadata_props.update(to_metadata(network))
     onnx.save(path)
 
 
-def load_program(path: str) -> Network:
+def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
+    """Write the weights alone, to be opened as any checkpoint.
+
+    The backbone's names are its own, unless a neck has weights, too.
+    """
+    save_checkpoint(
+        dict(meta=dict(network=network), state_dict=_tensors(teacher)), path)
+
+
+def _tensors(teacher: FrozenTeacher) -> StateDict:
+    states = {name: part.state_dict() for name, part in teacher.parts.items()}
+    if not states.get('neck'):
+        return states['backbone']
+    return {
+        key: tensor
+        for name, state in states.items()
+        for key, tensor in add_prefix(state, f'{name}.').items()
+    }
+
+
+def load_program(path: str) -> Graph:
     """Load what :func:`save_program` wrote."""
-    return torch.export.load(path).module()
+    metadata = dict.fromkeys(to_metadata({}), '')
+    program = torch.export.load(path, extra_files=metadata)
+    return Graph(program.module(), from_metadata(metadata))
 
 
-def load_onnx(path: str) -> Network:
+def load_onnx(path: str) -> Graph:
     """Load a graph into onnxruntime."""
     import onnxruntime
     session = onnxruntime.InferenceSession(
@@ -114,54 +183,91 @@ def load_onnx(path: str) -> Network:
         out, = session.run(None, dict(images=images.numpy()))
         return torch.from_numpy(out)
 
-    return run
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Graph(run, from_metadata(metadata))
 
 
-def check(module: nn.Module, graph: Network,
-          images: Iterable[Tensor]) -> Iterator[Tuple[Tuple[int, ...], float]]:
-    """Compare a graph with the network it was made of.
+def load_weights(path: str) -> Graph:
+    """Open what :func:`save_weights` wrote, as it is opened anywhere."""
+    teacher = FrozenTeacher(path)
+    return Graph(teacher.features, teacher.network_cfg)
 
-    Yields:
-        tuple: Shape of the images, largest difference of their features.
+
+# Ending, what writes and what reads.
+FORMATS: Dict[str, Tuple[str, Callable, Callable[[str], Graph]]] = {
+    'onnx': ('.onnx', save_onnx, load_onnx),
+    'torch-export': ('.pt2', save_program, load_program),
+    'safetensors': ('.safetensors', save_weights, load_weights)
+}
+
+
+def default_out(checkpoint: str, format_: str) -> str:
+    """The checkpoint with the ending of a format."""
+    return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
+
+
+def _plain(network: dict) -> dict:
+    return json.loads(json.dumps(network))
+
+
+def trace(teacher: FrozenTeacher,
+          batch: Optional[int] = None,
+          size: Optional[Size] = None) -> ExportedProgram:
+    """Trace a network: normalised images (B, C, H, W) to features (B, D).
+
+    Args:
+        teacher: The network.
+        batch: B of the graph; by default it takes any.
+        size: (H, W) of the graph, in pixels; by default it takes any.
 
     Raises:
-        RuntimeError: If it is above ``LIMIT``.
+        ValueError: If the network's code depends on the size, or on the
+            number, of the images and they are left open.
     """
-    for batch in images:
-        difference = float((module(batch) - graph(batch)).abs().max())
-        yield tuple(batch.shape), difference
-        if not difference <= LIMIT:
-            raise RuntimeError(
-                f'The exported graph is {difference:.1e} off for images '
-                f'{tuple(batch.shape)}; {LIMIT} is allowed.')
-
-
-def sample_images(step: int,
-                  stored: Size,
-                  batch: Optional[int] = None,
-                  size: Optional[Size] = None) -> Iterator[Tensor]:
-    """Random images of shapes that the graph takes."""
-    height, width = stored
-    sizes = [size] if size else [
-        stored, (2 * step, 3 * step), (height + step, width + 2 * step)
-    ]
-    for shape in sizes:
-        for number in [batch] if batch else [1, 3]:
-            yield torch.randn(number, 3, *shape)
+    step = image_step(teacher.backbone, teacher.preprocessing['size'])
+    dims = {}
+    if batch is None:
+        dims[0] = Dim('batch', min=1, max=MAX_BATCH)
+    if size is None:
+        dims[2] = step * Dim('rows', min=2, max=MAX_STEPS)
+        dims[3] = step * Dim('columns', min=2, max=MAX_STEPS)
+    # A dimension that is 1 in the example would stay 1.
+    height, width = size or (3 * step, 4 * step)
+    images = torch.randn(batch or 2, input_channels(teacher.backbone), height,
+                         width)
+    try:
+        return torch.export.export(
+            FeatureNetwork(teacher).eval(), (images, ),
+            dynamic_shapes=(dims, ))
+    # What torch and a network's own checks stumble over.
+    except Exception as error:
+        name = type(teacher.backbone).__name__
+        if size is not None and batch is not None:
+            raise ValueError(f'{name} cannot be traced for images '
+                             f'{tuple(images.shape)}: {error}') from error
+        left = ' and '.join(option for option, value in (('--size', size),
+                                                         ('--batch', batch))
+                            if value is None)
+        raise ValueError(
+            f'{name} cannot be traced for images of any size or number: give '
+            f'{left}, such as --size {teacher.preprocessing["size"]}. '
+            f'{str(error).splitlines()[0]}') from error
 
 
 class FeatureNetwork(nn.Module):
     """Images (B, C, H, W), normalised, to features (B, D)."""
 
-    def __init__(self, network: nn.ModuleDict) -> None:
+    def __init__(self, teacher: FrozenTeacher) -> None:
         super().__init__()
-        self.network = network
+        self.parts = nn.ModuleDict(teacher.parts)
+        if isinstance(teacher.backbone, VisionTransformer):
+            self.parts['backbone'] = AnyGridViT(teacher.backbone)
 
     def forward(self, images: Tensor) -> Tensor:
-        return embed(self.network, images)
+        return embed(self.parts, images)
 
 
-class ViTFeatures(nn.Module):
+class AnyGridViT(nn.Module):
     """A VisionTransformer whose grid may be unknown when it is exported.
 
     ``interpolate`` wants its scale as a number. Bicubic interpolation is
@@ -173,25 +279,31 @@ class ViTFeatures(nn.Module):
         super().__init__()
         self.vit = vit
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Turn images (B, C, H, W) into class tokens (B, D)."""
-        x, grid = self.vit.patch_embed(images)
-        x = torch.cat([self.vit.cls_token.expand(x.shape[0], -1, -1), x],
-                      dim=1)
-        x = x + self._pos_embed(*grid)
-        for layer in self.vit.layers:
-            x = layer(x)
-        return self.vit.ln1(x)[:, 0]
+    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+        """Turn images (B, C, H, W) into what the ViT's forward gives."""
+        vit = self.vit
+        x, grid = vit.patch_embed(images)
+        x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        x = vit.pre_norm(x + self._pos_embed(*grid))
+        outs = []
+        for i in range(len(vit.layers)):
+            x = vit.run_block(i, x, grid)
+            if i == len(vit.layers) - 1 and vit.final_norm:
+                x = vit.ln1(x)
+            if i in vit.out_indices:
+                outs.append(vit._format_output(x, grid))
+        return tuple(outs)
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
         """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
         old_h, old_w = self.vit.patch_resolution
+        mode = self.vit.pos_embed_mode
         stored = self.vit.pos_embed[0, 1:].unflatten(0, (old_h, old_w))
         rows, columns = torch.arange(h), torch.arange(w)
         new_h, new_w = rows.new_ones(h).sum(), rows.new_ones(w).sum()
         unchanged = (new_h == old_h) & (new_w == old_w)
-        vertical = _bicubic(rows, new_h, old_h, unchanged)
-        horizontal = _bicubic(columns, new_w, old_w, unchanged)
+        vertical = _bicubic(rows, new_h, old_h, unchanged, mode)
+        horizontal = _bicubic(columns, new_w, old_w, unchanged, mode)
         patches = torch.einsum('hH,HWd,wW->hwd', vertical, stored, horizontal)
         return torch.cat(
             [self.vit.pos_embed[:, :1],
@@ -199,28 +311,38 @@ class ViTFeatures(nn.Module):
 
 
 # A grid of the stored size is left alone, and that is known in the graph only.
-def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor) -> Tensor:
-    """Matrix (new, old) of a bicubic interpolation with offset 0.1.
+def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
+             mode: str) -> Tensor:
+    """Matrix (new, old) of a bicubic interpolation.
 
     Args:
         rows: 0, ..., new - 1.
         new: Their number, shape ().
         old: Number of stored positions.
         unchanged: Whether nothing is to be resized, shape ().
+        mode: A key of ``RESIZING``.
     """
     columns = torch.arange(old)
-    place = (rows + .5) * old / (new + .1) - .5
-    first = place.floor()
-    matrix = torch.zeros(1, 1)
-    for tap in range(-1, 3):
-        index = (first + tap).clamp(0, old - 1)
-        weight = _cubic((place - first - tap).abs())
-        matrix = matrix + weight[:, None] * (index[:, None] == columns)
+    offset, a = RESIZING[mode]
+    scale = old / (new + offset)
+    place = (rows + .5) * scale - .5
+    if mode == 'antialias':
+        # The kernel is as wide as a step, cut at the edges and normalised.
+        distance = (columns - place[:, None]).abs() / scale.clamp(min=1)
+        matrix = _cubic(distance, a) * (distance < 2)
+        matrix = matrix / matrix.sum(1, keepdim=True)
+    else:
+        first = place.floor()
+        matrix = torch.zeros(1, 1)
+        for tap in range(-1, 3):
+            index = (first + tap).clamp(0, old - 1)
+            weight = _cubic((place - first - tap).abs(), a)
+            matrix = matrix + weight[:, None] * (index[:, None] == columns)
     return torch.where(unchanged, (rows[:, None] == columns).float(), matrix)
 
 
-def _cubic(distance: Tensor, a: float = -.75) -> Tensor:
-    """Keys' kernel with torch's constant."""
+def _cubic(distance: Tensor, a: float) -> Tensor:
+    """Keys' kernel, up to a distance of 2."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((distance - 5) * distance + 8) * distance * a - 4 * a
     return torch.where(distance <= 1, near, far)

@@ -4,8 +4,7 @@ from typing import Optional
 
 import torch
 
-from mmdino.engine.launch import read_config
-from mmdino.engine.testing import frozen
+from mmdino.engine.testing import given_network
 from mmdino.models import FrozenTeacher
 from mmdino.utils.resources import find_config
 from mmdino.weights import list_models
@@ -46,10 +45,6 @@ def get_model(name: Optional[str] = None,
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
         name, checkpoint = None, name
-    given = {}
-    if name is not None:
-        config = published.config if published else name
-        given = frozen(read_config(config).model)
-        given.pop('type')
+    given = given_network(published.config if published else name)
     model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))

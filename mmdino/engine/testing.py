@@ -5,6 +5,7 @@ from typing import Any, Iterator, List, Optional
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmdino.engine.configs import read_config
 from mmdino.models import DINO, FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.weights import open_weights, resolve_network
@@ -48,6 +49,17 @@ def frozen(model: dict) -> dict:
         type='mmdino.FrozenTeacher',
         **{key: model[key]
            for key in kept if model.get(key) is not None})
+
+
+def given_network(config: Optional[str]) -> dict:
+    """What a config says of its network: ``backbone``, ``neck``, ...
+
+    Args:
+        config: A file, or the name of a packaged config; None gives nothing.
+    """
+    given = frozen(read_config(config).model) if config else {}
+    given.pop('type', None)
+    return given
 
 
 def fill_sizes(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
-from mmdino.engine.launch import read_run
+from mmdino.engine.configs import read_run
 from mmdino.experiments.folder import lock_folder
 from mmdino.experiments.report import Outcome
 from mmdino.experiments.suite import Evaluation

@@ -86,24 +86,30 @@ def require_registered(cfg: Mapping,
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
                      size: int) -> dict:
     """A network config with what a data preprocessor makes of images."""
+    channels = network['backbone'].get('in_channels', 3)
     network = dict(
-        network, preprocessing=describe_preprocessing(data_preprocessor, size))
+        network,
+        preprocessing=describe_preprocessing(data_preprocessor, size,
+                                             channels))
     kind = data_preprocessor.get('type', PREPROCESSOR)
     if kind.removeprefix('mmdino.') != PREPROCESSOR:
         network['data_preprocessor'] = data_preprocessor
     return plain(network)
 
 
-def describe_preprocessing(data_preprocessor: Mapping, size: int) -> dict:
+def describe_preprocessing(data_preprocessor: Mapping,
+                           size: int,
+                           num_channels: int = 3) -> dict:
     """What a network sees, from the config of its data preprocessor.
 
     Args:
         data_preprocessor: Of images in BGR, as OpenCV reads them.
         size: Pixels a side of the training's images.
+        num_channels: Of the images, where none are normalised.
     """
     turned = data_preprocessor.get('bgr_to_rgb') or data_preprocessor.get(
         'to_rgb')
-    mean = list(data_preprocessor.get('mean') or [0., 0., 0.])
+    mean = list(data_preprocessor.get('mean') or [0.] * num_channels)
     channels = 'RGB' if turned else 'BGR'
     return dict(
         mean=mean,
@@ -118,10 +124,12 @@ def preprocessor_cfg(network: Mapping) -> dict:
     if 'data_preprocessor' in network:
         return dict(network['data_preprocessor'])
     preprocessing = network['preprocessing']
+    mean, std = preprocessing['mean'], preprocessing['std']
+    normalise = any(mean) or set(std) != {1.}
     return dict(
         type=f'mmdino.{PREPROCESSOR}',
-        mean=preprocessing['mean'],
-        std=preprocessing['std'],
+        mean=mean if normalise else None,
+        std=std if normalise else None,
         bgr_to_rgb=preprocessing['channels'] == 'RGB',
         non_blocking=True)
 

@@ -7,7 +7,7 @@ features, K prototypes.
 import json
 import math
 from functools import lru_cache
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -48,11 +48,7 @@ def is_backbone(state: Mapping[str, Any]) -> bool:
 
 
 def family(backbone: StateDict) -> str:
-    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's.
-
-    Raises:
-        CheckpointError: If it is none of them.
-    """
+    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'."""
     for name, key in FAMILIES.items():
         if key in backbone:
             return name
@@ -60,10 +56,54 @@ def family(backbone: StateDict) -> str:
         return 'timm'
     if 'layers.0.ln1.weight' in backbone:
         return 'vit'
-    raise CheckpointError(
-        'The checkpoint is neither a ViT nor an XCiT nor a ResNet: none of '
-        f'{name_keys(FAMILIES.values())} is among its {len(backbone)} '
-        f'tensors, which are {name_keys(backbone, 4)}.')
+    return 'other'
+
+
+def kind_of(network: Mapping) -> Tuple[str, str]:
+    """The family of a network that is told, and its name for messages.
+
+    What computes something else with the names of a ViT or a ResNet, or has
+    parts of its own, is 'other' if mmpretrain has it, and else 'ours'.
+
+    Args:
+        network: Network config, see :mod:`mmdino.weights.config`.
+    """
+    module = build_empty(network['backbone'])
+    name = type(module).__name__
+    if name == 'TimmBackbone':
+        model = network['backbone']['model_name']
+        return 'xcit' if model.startswith('xcit_') else 'timm', (
+            f"timm's {model}")
+    special = dict(VisionTransformer=_special_vit, ResNet=_special_resnet)
+    what = special[name](module) if name in special else name
+    if what:
+        library = type(module).__module__.partition('.')[0]
+        return 'other' if library == 'mmpretrain' else 'ours', what
+    kind = dict(VisionTransformer='vit', ResNet='resnet')[name]
+    return kind, f'a {kind}'
+
+
+def _special_vit(vit: nn.Module) -> str:
+    """What other libraries' ViTs have not, '' if there is nothing."""
+    stem = type(vit.patch_embed).__name__
+    if stem != 'PatchEmbed':
+        return f'the stem {stem}'
+    activation = type(vit.layers[0].ffn.layers[0][1]).__name__
+    return '' if activation == 'GELU' else f'the activation {activation}'
+
+
+def _special_resnet(resnet: nn.Module) -> str:
+    plain = dict(
+        style='pytorch',
+        deep_stem=False,
+        strides=(1, 2, 2, 2),
+        dilations=(1, 1, 1, 1),
+        avg_down=False)
+    return ', '.join(f'a ResNet with {key}={getattr(resnet, key)}'
+                     for key, value in plain.items()
+                     if getattr(resnet, key) not in (
+                         value,
+                         list(value) if isinstance(value, tuple) else value))
 
 
 def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
@@ -79,6 +119,11 @@ def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
     """
     infer = dict(vit=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
     kind = family(backbone)
+    if kind not in infer:
+        raise CheckpointError(
+            'No tensor tells which network this is, '
+            f'{name_keys(backbone, 4)}: give its config (--config), or, for '
+            "timm's, put its config.json beside the file.")
     try:
         return infer[kind](backbone, num_heads)
     except KeyError as error:
@@ -140,6 +185,12 @@ def build_empty(cfg: dict) -> nn.Module:
     # Some compute in their constructors.
     except (NotImplementedError, RuntimeError):
         return build_module(cfg)
+
+
+def input_channels(network: nn.Module) -> int:
+    """Channels of the images: those of the first convolution."""
+    return next(module.in_channels for module in network.modules()
+                if isinstance(module, nn.Conv2d))
 
 
 @lru_cache(maxsize=8)

@@ -75,10 +75,12 @@ def load_checkpoint(path: str,
 def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
     tensors = load_file(path, device=str(device))
     with safe_open(path, framework='pt') as file:
-        network = from_metadata(file.metadata())
+        metadata = file.metadata()
+    network = from_metadata(metadata)
     if network is None:
         return tensors
-    return dict(meta=dict(network=network), state_dict=tensors)
+    meta = dict(network=network, names=metadata.get('names', 'mmdino'))
+    return dict(meta=meta, state_dict=tensors)
 
 
 def use_safe_loading() -> None:
@@ -165,7 +167,8 @@ def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
 
     Args:
         checkpoint: What to save; for .safetensors tensors alone, or with
-            ``meta`` beside ``state_dict``, of which the network is kept.
+            ``meta`` beside ``state_dict``, of which the network and ``names``,
+            the format of the names, are kept.
         path: Name with .pth or .safetensors.
 
     Raises:
@@ -175,12 +178,15 @@ def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
     check_ending(path)
     with replaced(path) as temporary:
         if path.endswith('.safetensors'):
-            network = checkpoint.get('meta', {}).get('network')
+            meta = checkpoint.get('meta', {})
+            network = meta.get('network')
             save_file(
                 _flat(checkpoint.get('state_dict', checkpoint)),
                 temporary,
                 metadata=dict(
-                    to_metadata(network) if network else {}, format='pt'))
+                    to_metadata(network) if network else {},
+                    names=meta.get('names', 'mmdino'),
+                    format='pt'))
         else:
             torch.save(checkpoint, temporary)
 

@@ -5,7 +5,8 @@ of their tensors and read under ours, which is said in the log; what no tensor
 tells is asked for. Nothing is loaded in part: what does not fit is an error.
 """
 import logging
-from typing import Any, Dict, NamedTuple, Optional
+import os.path as osp
+from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import torch.nn as nn
 from mmengine.config import Config
@@ -14,9 +15,9 @@ from mmengine.logging import print_log
 from mmdino.weights.config import (IMAGENET, describe_network, plain,
                                    read_plain_config, require_registered,
                                    set_preprocessor, training_size)
-from mmdino.weights.formats import FORMATS, recognise, without
+from mmdino.weights.formats import FORMATS, recognise, to_ours, without
 from mmdino.weights.formats.ours import FROZEN, TEACHER
-from mmdino.weights.infer import backbone_cfg, build_empty
+from mmdino.weights.infer import backbone_cfg, build_empty, family
 from mmdino.weights.io import download, load_checkpoint
 from mmdino.weights.keys import (CheckpointError, StateDict, name_keys,
                                  strip_prefix)
@@ -67,13 +68,19 @@ class Weights(NamedTuple):
         return {}
 
 
-def open_weights(path: str, format_: Optional[str] = None) -> Weights:
+def open_weights(path: str,
+                 format_: Optional[str] = None,
+                 drop: Sequence[str] = (),
+                 given: Optional[dict] = None) -> Weights:
     """Read a checkpoint of any known format.
 
     Args:
         path: A file, an address, which is downloaded once, or the name of a
             published model.
         format_: Key of ``FORMATS``; by default recognised by the names.
+        drop: Prefixes of tensors to leave out, such as 'fc.'.
+        given: Parts of a config, as :func:`resolve_network` takes, for the
+            names in a file that does not tell its network.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -81,30 +88,39 @@ def open_weights(path: str, format_: Optional[str] = None) -> Weights:
             names are nobody's.
     """
     path = _local(path)
-    return sort_out(load_checkpoint(path, mmap=True), path, format_)
+    checkpoint = without(load_checkpoint(path, mmap=True), drop)
+    return sort_out(checkpoint, path, format_, given)
 
 
 def sort_out(checkpoint: Dict[str, Any],
              path: str,
-             format_: Optional[str] = None) -> Weights:
+             format_: Optional[str] = None,
+             given: Optional[dict] = None) -> Weights:
     """What a file holds, as :func:`open_weights` gives it.
 
     Args:
         checkpoint: What it holds.
         path: Of the file.
-        format_: As for :func:`open_weights`.
+        format_, given: As for :func:`open_weights`.
     """
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     network = _kept_network(meta)
-    name = format_ or ('mmdino' if network else recognise(checkpoint, path))
+    name = format_ or (meta.get('names', 'mmdino') if network else recognise(
+        checkpoint, path))
+    if name not in FORMATS:
+        raise CheckpointError(
+            f'The names in {path} are of the format {name!r}, which is none '
+            f'of {", ".join(FORMATS)}: convert the file again.')
     tensors = checkpoint.get('state_dict', checkpoint)
     left_out = [
         key for key in tensors for start in FORMATS[name].classifier
         if key.startswith(start)
     ]
-    state = FORMATS[name].from_(without(checkpoint, left_out))
+    state = to_ours(
+        without(checkpoint, left_out), name, network
+        or (given if given and given.get('backbone') else None))
     if name != 'mmdino':
         print_log(
             f'{path} has the names of the format {name}: read under ours' +
@@ -285,7 +301,7 @@ def _foreign_network(weights: Weights, given: dict,
         return dict(backbone=given['backbone'], preprocessing=preprocessing)
     if weights.meta.get('cfg'):
         weights.config  # says why it was refused
-    backbone = backbone_cfg(weights.part('backbone'), num_heads)
+    backbone = _foreign_backbone(weights, num_heads, preprocessing)
     network = dict(backbone=backbone, preprocessing=preprocessing)
     if backbone['type'] == 'mmdino.VisionTransformer':
         backbone['pos_embed_mode'] = FORMATS[weights.format].pos_embed_mode
@@ -294,9 +310,41 @@ def _foreign_network(weights: Weights, given: dict,
         network['neck'] = dict(type='mmpretrain.GlobalAveragePooling')
     print_log(
         f'{weights.path} does not tell its network: taken for '
-        f'{_in_words(backbone)}, images as those of ImageNet.',
+        f'{_in_words(backbone)}, images with mean {preprocessing["mean"]} and '
+        f'std {preprocessing["std"]}.',
         logger='current')
     return network
+
+
+def _foreign_backbone(weights: Weights, num_heads: Optional[int],
+                      preprocessing: dict) -> dict:
+    """Read off the tensors and off the library's own files beside them.
+
+    Args:
+        preprocessing: Changed in place to what these files tell.
+    """
+    told = FORMATS[weights.format].read_config(osp.dirname(weights.path))
+    preprocessing.update(
+        {key: told[key]
+         for key in ('mean', 'std', 'size') if key in told})
+    state = weights.part('backbone')
+    if 'model_name' in told and family(state) == 'timm':
+        return dict(
+            type='mmdino.TimmBackbone',
+            model_name=told['model_name'],
+            **told['kwargs'])
+    backbone = backbone_cfg(state, num_heads or told.get('num_heads'))
+    for ours, theirs in (('embed_dims', 'width'), ('num_layers', 'depth'),
+                         ('num_heads', 'num_heads')):
+        arch = backbone.get('arch', {})
+        if ours in arch and told.get(theirs, arch[ours]) != arch[ours]:
+            raise CheckpointError(
+                f'config.json beside {weights.path} is of another network: '
+                f'{theirs} {told[theirs]}, not {arch[ours]}. Move it away, or '
+                'do not give --heads.')
+    if told.get('norm_eps') is not None:
+        backbone['norm_cfg'] = dict(type='LN', eps=told['norm_eps'])
+    return backbone
 
 
 def _in_words(backbone: dict) -> str:

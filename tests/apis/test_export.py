@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from mmdino.apis import export
 from mmdino.models import VisionTransformer
+from mmdino.models.backbones.vision_transformer import POS_EMBED_MODES
 from mmdino.registry import MODELS
 from mmdino.utils import resources
 from mmdino.weights import convert, save_checkpoint
@@ -32,13 +33,15 @@ def test_position_embeddings_in_the_graph():
         patch_size=8)
     vit = VisionTransformer(**cfg)
     torch.nn.init.normal_(vit.pos_embed)
-    module = export.ViTFeatures(vit)
+    module = export.AnyGridViT(vit)
     vit.eval()
     module.eval()
     for size in ((40, 40), (16, 16), (24, 80), (40, 48), (120, 8)):
-        images = torch.randn(1, 3, *size)
-        torch.testing.assert_close(
-            module(images), vit(images)[0], rtol=0, atol=1e-5)
+        for mode in POS_EMBED_MODES:
+            vit.pos_embed_mode = mode
+            images = torch.randn(1, 3, *size)
+            torch.testing.assert_close(
+                module(images)[0], vit(images)[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('format_, ending', [('onnx', 'onnx'),
@@ -52,14 +55,17 @@ def test_graphs(checkpoint, tmp_path, capsys, format_, ending, fixed):
     in_process('export', checkpoint, '--format', format_, '--heads', 3,
                *options)
     out = capsys.readouterr().out
-    assert out.count('off') == (1 if fixed else 6)
+    assert out.count('off\n') == (1 if fixed else 6)
+    assert 'Check passed' in out.splitlines()[-1]
     path = tmp_path / f'ours.{ending}'
     load = export.load_onnx if ending == 'onnx' else export.load_program
     backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
     vit = MODELS.build(backbone_cfg(backbone, 3))
     vit.load_state_dict(backbone)
     vit.eval()
-    run = load(str(path))
+    run, network = load(str(path))
+    assert network['backbone']['arch']['num_heads'] == 3
+    assert network['preprocessing']['size'] == 32
     for batch, size in ((2, (24, 40)), (5, (48, 32)), (1, (32, 32))):
         images = torch.randn(batch, 3, *size)
         if fixed and batch != 2:
@@ -72,7 +78,7 @@ def test_graphs(checkpoint, tmp_path, capsys, format_, ending, fixed):
 
 
 def test_weights_alone(checkpoint, tmp_path):
-    in_process('export', checkpoint, '--format', 'safetensors')
+    in_process('export', checkpoint, '--format', 'safetensors', '--heads', 3)
     backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
     read = load_file(tmp_path / 'ours.safetensors')
     torch.testing.assert_close(read, backbone, rtol=0, atol=0)
@@ -80,7 +86,7 @@ def test_weights_alone(checkpoint, tmp_path):
 
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'LIMIT', -1.)
-    with pytest.raises(RuntimeError, match='graph is .* off for images'):
+    with pytest.raises(SystemExit, match='graph is .* off for images'):
         in_process('export', checkpoint, '--format', 'torch-export', '--heads',
                    3, '--batch', 1, '--size', 16)
     assert not (tmp_path / 'ours.pt2').exists()
@@ -99,5 +105,7 @@ def test_missing_packages(checkpoint, monkeypatch):
 def test_not_ours(tmp_path):
     path = str(tmp_path / 'vit.pth')
     save_checkpoint(states.vit(), path)
-    with pytest.raises(SystemExit, match='no place for'):
-        in_process('export', path, '--format', 'onnx')
+    with pytest.raises(SystemExit, match='give --heads N'):
+        in_process('export', '--checkpoint', path, '--format', 'onnx')
+    with pytest.raises(SystemExit, match='no checkpoint'):
+        in_process('export', str(tmp_path / 'none'), '--format', 'onnx')

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmdino.engine import arguments, launch
+from mmdino.engine import arguments, configs, launch
 
 
 def parse(*argv):
@@ -13,7 +13,7 @@ def parse(*argv):
 
 
 def test_options_are_merged():
-    cfg = launch.load_config(
+    cfg = configs.load_config(
         parse('--cfg-options', 'train_cfg.max_epochs=3',
               'default_hooks.teacher.momentum=0.99',
               'optim_wrapper.accumulative_counts=2',
@@ -27,7 +27,7 @@ def test_options_are_merged():
     assert views.local.num_views == 4
     assert views.local.crop.size == 96
     assert cfg.work_dir == 'work_dirs/dino_vit-s16'
-    assert launch.load_config(parse('--work-dir', 'x')).work_dir == 'x'
+    assert configs.load_config(parse('--work-dir', 'x')).work_dir == 'x'
 
 
 @pytest.mark.parametrize('option,message', [
@@ -40,7 +40,7 @@ def test_options_are_merged():
 ])
 def test_misspelled_option(option, message):
     with pytest.raises(ValueError, match=message):
-        launch.load_config(parse('--cfg-options', option))
+        configs.load_config(parse('--cfg-options', option))
 
 
 def test_misspelled_key_of_the_config():
@@ -49,12 +49,12 @@ def test_misspelled_key_of_the_config():
             ValueError,
             match="'optim_wraper'.*OptimWrapper.*did "
             "you mean 'optim_wrapper'"):
-        launch.check_top_level(cfg)
-    launch.check_top_level(Config(dict(data_root='x', test_pipeline=[])))
+        configs.check_top_level(cfg)
+    configs.check_top_level(Config(dict(data_root='x', test_pipeline=[])))
 
 
 def test_amp(monkeypatch):
-    cfg = launch.load_config(parse())
+    cfg = configs.load_config(parse())
     with pytest.raises(RuntimeError, match='--amp needs a GPU'):
         monkeypatch.setattr('torch.cuda.is_available', lambda: False)
         launch.use_amp(cfg)

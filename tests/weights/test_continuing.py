@@ -10,6 +10,7 @@ from mmengine.runner import CheckpointLoader
 from mmdino.engine.launch import build_runner
 from mmdino.weights import (convert, convert_file, load_checkpoint,
                             use_safe_loading)
+from mmdino.weights.config import IMAGENET
 from tests.tiny import RandomViews, runner_cfg
 from tests.weights import states
 from tests.weights.test_conversion import same
@@ -26,6 +27,8 @@ def continued(tmp_path, **changes):
     cfg = runner_cfg(tmp_path / 'run', epochs=1, head__num_layers=2, **changes)
     # The tiny head has the sizes of the states' own.
     cfg.model.head.update(hidden_channels=32, bottleneck_channels=16)
+    cfg.model.data_preprocessor.update(
+        mean=IMAGENET['mean'], std=IMAGENET['std'])
     cfg.launcher = 'none'
     return cfg
 
@@ -34,7 +37,7 @@ def continued(tmp_path, **changes):
 def test_an_official_checkpoint_is_trained_on(official, tmp_path, ending):
     cfg = continued(tmp_path)
     cfg.load_from = str(tmp_path / f'ours.{ending}')
-    convert_file(official, cfg.load_from, 'official', 'mmdino')
+    convert_file(official, cfg.load_from, 'official', 'mmdino', num_heads=3)
     runner = build_runner(cfg)
     runner.load_or_resume()
     expected = convert(load_checkpoint(official), 'official', 'mmdino')

@@ -131,7 +131,7 @@ def errors():
         (states.resnet(), 'hf', 'mmdino', "no place for 'bn1.bias'"),
         (vit, 'mmdino', 'timm', "no place for 'blocks"),
         (vit, 'mmpretrain', 'timm', "no place for 'blocks"),
-        ({}, 'timm', 'hf', 'no backbone'),
+        ({}, 'timm', 'hf', 'no teacher.backbone.*it is empty'),
         ({
             'student': {}
         }, 'official', 'mmdino', "lacks 'dino_loss', 'teacher'"),

@@ -7,11 +7,11 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
+from mmdino.apis import compare
 from mmdino.models.frozen import LinearProbe
 from mmdino.weights import (CheckpointError, convert, convert_file,
-                            load_checkpoint, save_checkpoint, use_safe_loading)
-from mmdino.weights.infer import backbone_cfg
-from mmdino.weights.keys import strip_prefix
+                            load_checkpoint, open_weights, resolve_network,
+                            save_checkpoint, use_safe_loading)
 from tests.tools.test_train_and_test import in_process
 from tests.weights import states
 from tests.weights.test_conversion import same
@@ -37,13 +37,16 @@ def official(tmp_path):
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
 def test_containers(official, tmp_path, ending):
     target = str(tmp_path / f'ours.{ending}')
-    convert_file(official, target, 'official', 'mmdino')
+    convert_file(official, target, None, 'mmdino', num_heads=3)
     held = load_checkpoint(target)
+    assert held.keys() == {'meta', 'state_dict'}
     if ending == 'pth':
-        assert held.keys() == {'meta', 'state_dict'}
         assert held['meta']['converted_from'] == 'official.pth'
+    backbone = held['meta']['network']['backbone']
+    assert backbone['arch']['num_heads'] == 3
+    assert backbone['pos_embed_mode'] == 'offset'
     back = str(tmp_path / 'back.pth')
-    convert_file(target, back, 'mmdino', 'official')
+    convert_file(target, back, None, 'official')
     read, expected = load_checkpoint(back), load_checkpoint(official)
     assert same(read, {key: expected[key] for key in read})
     assert sorted(os.listdir(tmp_path)) == sorted(
@@ -55,11 +58,31 @@ def test_for_transformers(official, tmp_path):
     target = str(tmp_path / 'vit' / 'model.safetensors')
     convert_file(official, target, 'official', 'hf', num_heads=3)
     with open(tmp_path / 'vit' / 'config.json') as file:
-        assert json.load(file)['layer_norm_eps'] == 1e-6
+        cfg = json.load(file)
+    assert cfg['layer_norm_eps'] == 1e-6 and cfg['num_attention_heads'] == 3
+    processor = transformers.ViTImageProcessor.from_pretrained(tmp_path /
+                                                               'vit')
+    assert processor.image_mean == pytest.approx([.485, .456, .406])
+    assert processor.image_std == pytest.approx([.229, .224, .225])
     vit = transformers.ViTModel.from_pretrained(
         tmp_path / 'vit', add_pooling_layer=False)
     cls = load_checkpoint(official)['teacher']['backbone.cls_token']
     assert torch.equal(vit.embeddings.cls_token, cls)
+    # A file of theirs alone, without our metadata, tells the same beside it.
+    theirs = load_checkpoint(target)
+    save_checkpoint(theirs['state_dict'], target)
+    cfg['layer_norm_eps'] = 1e-12
+    (tmp_path / 'vit' / 'config.json').write_text(json.dumps(cfg))
+    network = resolve_network(open_weights(target))
+    assert network['backbone']['arch']['num_heads'] == 3
+    assert network['backbone']['norm_cfg']['eps'] == 1e-12
+    assert network['backbone']['pos_embed_mode'] == 'size'
+    assert network['preprocessing']['mean'] == pytest.approx(
+        [123.675, 116.28, 103.53])
+    cfg['num_hidden_layers'] = 3
+    (tmp_path / 'vit' / 'config.json').write_text(json.dumps(cfg))
+    with pytest.raises(CheckpointError, match='config.json.*depth 3, not 2'):
+        resolve_network(open_weights(target))
 
 
 def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
@@ -69,16 +92,15 @@ def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
     }
     torch.save(dict(state_dict=weights), tmp_path / 'linear.pth')
     ours, probe = str(tmp_path / 'ours.pth'), str(tmp_path / 'probe.pth')
-    convert_file(official, ours, 'official', 'mmdino')
+    convert_file(official, ours, 'official', 'mmdino', num_heads=3)
     convert_file(
         str(tmp_path / 'linear.pth'),
         probe,
         'official',
         'mmdino',
         backbone=ours)
-    state = load_checkpoint(probe)['state_dict']
-    cfg = backbone_cfg(
-        strip_prefix(state, 'network.backbone.'), states.NUM_HEADS)
+    held = load_checkpoint(probe)
+    state, cfg = held['state_dict'], held['meta']['network']['backbone']
     model = LinearProbe(
         backbone=cfg,
         features=dict(type='LastBlocks', n=2),
@@ -94,8 +116,12 @@ def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
 
 def test_a_full_checkpoint_does_not_fit_safetensors(official, tmp_path):
     with pytest.raises(CheckpointError, match='write a .pth'):
-        convert_file(official, str(tmp_path / 'a.safetensors'), 'official',
-                     'official')
+        convert_file(
+            official,
+            str(tmp_path / 'a.safetensors'),
+            'official',
+            'official',
+            num_heads=3)
     assert os.listdir(tmp_path) == ['official.pth']
 
 
@@ -180,15 +206,23 @@ def test_wrong_names(tmp_path):
         save_checkpoint({}, str(tmp_path / 'a.bin'))
 
 
-def test_tool(official, tmp_path, capsys):
+def test_tool(official, tmp_path, capsys, monkeypatch):
     target = tmp_path / 'timm.safetensors'
     in_process('convert_checkpoint', official, target, '--from', 'official',
                '--to', 'timm', '--which', 'student', '--check', '--heads', 3)
     out = capsys.readouterr().out
     assert 'official      32 x 32' in out and 'timm          24 x 40' in out
-    assert float(out.split()[-1]) < 1e-5
+    assert 'Check passed: features differ by' in out.splitlines()[-1]
     lone = convert(load_checkpoint(official), 'official', 'timm', 'student')
-    assert same(load_checkpoint(str(target)), lone)
+    held = load_checkpoint(str(target))
+    assert same(held['state_dict'], lone)
+    assert held['meta']['names'] == 'timm'
+    monkeypatch.setattr(compare, 'BOUND', -1.)
+    with pytest.raises(SystemExit, match='Check failed: features differ by'):
+        in_process('convert_checkpoint', official, target, '--to', 'timm',
+                   '--check', '--heads', 3)
+    in_process('convert_checkpoint', official, target, '--to', 'timm',
+               '--which', 'student', '--heads', 3)
     before = target.read_bytes()
     with pytest.raises(SystemExit, match='Error: .*no place for'):
         in_process('convert_checkpoint', official, target, '--from',

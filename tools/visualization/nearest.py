@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from mmdino.datasets.feature_rows import Features
 from mmdino.engine.arguments import add_network_arguments, parse_network
-from mmdino.engine.launch import read_run
+from mmdino.engine.configs import read_run
 from mmdino.experiments.extraction import extract_features
 from mmdino.functional.knn import nearest_neighbours
 from mmdino.pictures.nearest import Picture, draw_nearest

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 
 from mmdino.datasets.feature_rows import load_features
 from mmdino.engine.arguments import add_network_arguments, parse_network
-from mmdino.engine.launch import read_run
+from mmdino.engine.configs import read_run
 from mmdino.experiments.extraction import extract_features
 from mmdino.pictures.tsne import draw_map, map_classes, write_csv
 

@@ -1,10 +1,13 @@
 """The names that libraries give to the same tensors, and the ways between."""
+import os.path as osp
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
 from mmdino.weights.formats import hf, mmpretrain, official, ours, timm
-from mmdino.weights.keys import CheckpointError, StateDict, name_keys
+from mmdino.weights.infer import family, kind_of
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 name_keys)
 
 
 class Format(NamedTuple):
@@ -13,15 +16,19 @@ class Format(NamedTuple):
     Attributes:
         from_: What a file holds to our state dict.
         to_: Our state dict to what a file holds.
-        matches: Whether what a file holds is in this format, by its names.
+        matches: Whether a state dict is in this format, by its names.
+        places: Families of networks that the library has.
         classifier: Beginnings of the names of what no use of ours needs.
         pos_embed_mode: How the library resizes position embeddings.
+        read_config: What its own files in a folder tell of a network.
     """
     from_: Callable[[Dict[str, Any]], StateDict]
     to_: Callable[[StateDict], Dict[str, Any]]
     matches: Callable[[Mapping[str, Any]], bool]
+    places: Sequence[str]
     classifier: Sequence[str] = ()
     pos_embed_mode: str = 'size'
+    read_config: Callable[[str], dict] = lambda folder: {}
 
 
 # In the order in which they are tried; the authors' names are timm's too.
@@ -29,20 +36,28 @@ FORMATS = dict(
     official=Format(
         official.from_official,
         official.to_official,
-        official.is_official,
+        official.is_official, ('vit', 'xcit', 'resnet'),
         pos_embed_mode='offset'),
-    hf=Format(hf.from_hf, hf.to_hf, hf.is_hf, ('pooler.', 'classifier.')),
+    hf=Format(
+        hf.from_hf,
+        hf.to_hf,
+        hf.is_hf, ('vit', ), ('pooler.', 'classifier.'),
+        read_config=hf.read_config),
     timm=Format(timm.from_timm, timm.to_timm, timm.is_timm,
-                ('head.', 'fc_norm.', 'fc.'), 'antialias'),
+                ('vit', 'xcit', 'resnet', 'timm'),
+                ('head.', 'fc_norm.', 'fc.'), 'antialias', timm.read_config),
     torchvision=Format(timm.from_torchvision, timm.to_torchvision,
-                       timm.is_torchvision, ('fc.', )),
+                       timm.is_torchvision, ('resnet', ), ('fc.', )),
     mmdino=Format(
         ours.from_mmdino,
         ours.to_mmdino,
-        ours.is_mmdino,
+        ours.is_mmdino, ('vit', 'xcit', 'resnet', 'timm', 'other', 'ours'),
         pos_embed_mode='offset'),
     mmpretrain=Format(mmpretrain.from_mmpretrain, mmpretrain.to_mmpretrain,
-                      mmpretrain.is_mmpretrain, ('head.', 'neck.')))
+                      mmpretrain.is_mmpretrain,
+                      ('vit', 'xcit', 'resnet', 'timm', 'other'),
+                      ('head.', 'neck.')))
+FLAT = ('hf', 'timm', 'torchvision')
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 
@@ -57,10 +72,18 @@ def recognise(checkpoint: Mapping[str, Any], path: str) -> str:
         CheckpointError: If it holds no tensors at its top or in its
             ``state_dict``, or their names are nobody's.
     """
-    for name, format_ in FORMATS.items():
-        if format_.matches(checkpoint):
-            return name
     state = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f'The state_dict in {path} is a '
+                              f'{type(state).__name__}, not a dict.')
+    name = next((n for n, f in FORMATS.items() if f.matches(state)), None)
+    # The authors' and torchvision's names are timm's, too.
+    if name in (None, 'official', 'torchvision') and state and not (
+            official.FULL <= state.keys()) and timm.read_config(
+                osp.dirname(path)):
+        return 'timm'
+    if name:
+        return name
     if not state:
         raise CheckpointError(f'{path} is empty: it holds no tensor.')
     nested = [k for k, v in state.items() if isinstance(v, Mapping)]
@@ -99,18 +122,67 @@ def convert(checkpoint: Dict[str, Any],
         CheckpointError: If a tensor is missing, left over or of another
             shape, or the target has no such architecture.
     """
-    state = FORMATS[source].from_(without(checkpoint, drop or []))
-    if which is not None:
-        state = ours.from_backbone(ours.backbone_of(state, PREFIXES[which]))
+    state = to_ours(without(checkpoint, drop or []), source, network)
+    return from_ours(select(state, which), target, network)
+
+
+def to_ours(checkpoint: Dict[str, Any],
+            source: str,
+            network: Optional[dict] = None) -> StateDict:
+    """Our state dict of what a file of a format holds.
+
+    Args:
+        checkpoint: What it holds.
+        source: A key of ``FORMATS``.
+        network: Network config, if it is told. timm's names of a ViT may be
+            those of ours, or of a TimmBackbone.
+    """
+    if source in FLAT:
+        checkpoint = checkpoint.get('state_dict', checkpoint)
+    if source == 'timm' and network and network['backbone']['type'].endswith(
+            'TimmBackbone'):
+        return ours.from_backbone(add_prefix(checkpoint, 'model.'))
+    return FORMATS[source].from_(checkpoint)
+
+
+def select(state: StateDict, which: Optional[str]) -> StateDict:
+    """The backbone of the 'teacher' or 'student' alone; None for all."""
+    if which is None:
+        return state
+    return ours.from_backbone(ours.backbone_of(state, PREFIXES[which]))
+
+
+def from_ours(state: StateDict,
+              target: str,
+              network: Optional[dict] = None) -> Dict[str, Any]:
+    """What a file of a format holds, of our state dict.
+
+    Raises:
+        CheckpointError: As :func:`convert`.
+    """
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
+        _require_place(state, target, network)
     return FORMATS[target].to_(state)
+
+
+def _require_place(state: StateDict, target: str,
+                   network: Optional[dict]) -> None:
+    """Refuse by name what the library of a format does not have."""
+    kind = family(ours.backbone_of(state))
+    kind, what = kind_of(network) if network else (kind, f'a {kind}')
+    if target != 'mmdino' and any('neck.' in key for key in state):
+        kind, what = None, 'the weights of a neck'
+    if kind not in FORMATS[target].places:
+        places = [name for name in FORMATS if kind in FORMATS[name].places]
+        raise CheckpointError(f'{target} has no place for {what}: convert to '
+                              f'{", ".join(places) or "mmdino"}.')
 
 
 def without(checkpoint: Mapping[str, Any],
             prefixes: Sequence[str]) -> Dict[str, Any]:
     """What a file holds without the tensors whose names begin so."""
-    if 'state_dict' in checkpoint:
+    if isinstance(checkpoint.get('state_dict'), Mapping):
         kept = without(checkpoint['state_dict'], prefixes)
         return {**checkpoint, 'state_dict': kept}
     return {

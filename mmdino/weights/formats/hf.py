@@ -1,14 +1,16 @@
 """Hugging Face transformers' ViTModel, without its pooler.
 
-The names are those in its files, which ``ViTModel.from_pretrained`` reads.
+The names are those in its files, which ``ViTModel.from_pretrained`` reads;
+config.json and preprocessor_config.json beside a file tell its network.
 """
+import os.path as osp
+from typing import Any, Dict, Mapping
 
-from typing import Any, Mapping
+from mmengine.fileio import load
 
 from mmdino.weights.formats.ours import backbone_of, from_backbone
-from mmdino.weights.infer import family
-from mmdino.weights.keys import (CheckpointError, StateDict, flipped, join_qkv,
-                                 rename, split_qkv)
+from mmdino.weights.infer import build_empty
+from mmdino.weights.keys import StateDict, flipped, join_qkv, rename, split_qkv
 
 # theirs, ours with query, key and value apart
 NAMES = (
@@ -29,11 +31,13 @@ NAMES = (
       )),
     ('layernorm.{p}', 'ln1.{p}'),
 )
+FILE, CONFIG, PROCESSOR = ('model.safetensors', 'config.json',
+                           'preprocessor_config.json')
 
 
-def is_hf(checkpoint: Mapping[str, Any]) -> bool:
+def is_hf(state: Mapping[str, Any]) -> bool:
     """Whether names are transformers', with the task's ``vit.`` or without."""
-    return any(f'{prefix}embeddings.cls_token' in checkpoint
+    return any(f'{prefix}embeddings.cls_token' in state
                for prefix in ('', 'vit.'))
 
 
@@ -45,35 +49,79 @@ def from_hf(state: StateDict) -> StateDict:
 
 
 def to_hf(state: StateDict) -> StateDict:
-    backbone = backbone_of(state)
-    if family(backbone) != 'vit':
-        raise CheckpointError(
-            f'transformers\' ViT has no place for a {family(backbone)}: '
-            'convert to timm, mmpretrain or official.')
-    backbone = split_qkv(backbone, r'layers\.\d+\.attn\.qkv')
+    backbone = split_qkv(backbone_of(state), r'layers\.\d+\.attn\.qkv')
     return rename(backbone, flipped(NAMES), "transformers' ViT")
 
 
-def vit_config(cfg: dict) -> dict:
-    """Arguments of ``transformers.ViTConfig``, config.json's content.
+def read_config(folder: str) -> dict:
+    """What config.json and preprocessor_config.json beside a file tell.
 
-    The epsilon of the layer norms is DINO's 1e-6, not their 1e-12.
+    Returns:
+        dict: Of ``width``, ``depth``, ``num_heads``, ``norm_eps``, ``mean``
+        and ``std`` in pixel values, those that are told.
+    """
+    cfg, processor = (
+        load(osp.join(folder, name))
+        if osp.isfile(osp.join(folder, name)) else {}
+        for name in (CONFIG, PROCESSOR))
+    told = dict(
+        width=cfg.get('hidden_size'),
+        depth=cfg.get('num_hidden_layers'),
+        num_heads=cfg.get('num_attention_heads'),
+        norm_eps=cfg.get('layer_norm_eps')) if cfg.get(
+            'model_type') == 'vit' else {}
+    pixel = 1 / processor.get('rescale_factor', 1 / 255)
+    for ours, theirs in (('mean', 'image_mean'), ('std', 'image_std')):
+        if processor.get(theirs):
+            told[ours] = [round(v * pixel, 6) for v in processor[theirs]]
+    return told
+
+
+def configs(network: Mapping) -> Dict[str, dict]:
+    """Contents of the two files that transformers needs beside a ViT's.
 
     Args:
-        cfg: Config of our ViT, as :func:`.backbone_cfg` gives.
+        network: Network config, see :mod:`mmdino.weights.config`.
     """
+    seen = network['preprocessing']
+    low, high = seen['value_range']
+    return {
+        CONFIG:
+        vit_config(network),
+        PROCESSOR:
+        dict(
+            image_processor_type='ViTImageProcessor',
+            do_resize=True,
+            size=dict(height=seen['size'], width=seen['size']),
+            resample=3,  # bicubic
+            do_rescale=True,
+            rescale_factor=1 / (high - low),
+            do_normalize=True,
+            image_mean=[value / (high - low) for value in seen['mean']],
+            image_std=[value / (high - low) for value in seen['std']])
+    }
+
+
+def vit_config(network: Mapping) -> dict:
+    """Arguments of ``transformers.ViTConfig``, config.json's content.
+
+    Read off the network that is built, so that heads and the epsilon of the
+    layer norms, DINO's 1e-6 and not their 1e-12, are its own.
+    """
+    vit = build_empty(network['backbone'])
+    layer, projection = vit.layers[0], vit.patch_embed.projection
     return dict(
         model_type='vit',
         architectures=['ViTModel'],
-        hidden_size=cfg['arch']['embed_dims'],
-        num_hidden_layers=cfg['arch']['num_layers'],
-        num_attention_heads=cfg['arch']['num_heads'],
-        intermediate_size=cfg['arch']['feedforward_channels'],
-        image_size=cfg['img_size'],
-        patch_size=cfg['patch_size'],
-        num_channels=cfg['in_channels'],
-        qkv_bias=cfg['qkv_bias'],
+        hidden_size=vit.embed_dims,
+        num_hidden_layers=len(vit.layers),
+        num_attention_heads=layer.attn.num_heads,
+        intermediate_size=layer.ffn.layers[0][0].out_features,
+        image_size=vit.img_size[0],
+        patch_size=projection.kernel_size[0],
+        num_channels=projection.in_channels,
+        qkv_bias=layer.attn.qkv.bias is not None,
         hidden_act='gelu',
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        layer_norm_eps=1e-6)
+        layer_norm_eps=layer.ln1.eps)

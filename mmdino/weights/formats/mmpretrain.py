@@ -33,9 +33,8 @@ XCIT_NAMES = (
 )
 
 
-def is_mmpretrain(checkpoint: Mapping[str, Any]) -> bool:
+def is_mmpretrain(state: Mapping[str, Any]) -> bool:
     """Whether there is a backbone and no teacher, or a linear classifier."""
-    state = checkpoint.get('state_dict', checkpoint)
     return 'head.fc.weight' in state or any(
         key.startswith('backbone.') for key in state)
 

@@ -22,17 +22,18 @@ from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
 LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
+PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
+          'centering.')
 # Beside the weights of a linear classifier.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
 
-def is_official(checkpoint: Mapping[str, Any]) -> bool:
+def is_official(state: Mapping[str, Any]) -> bool:
     """Whether names are those of the authors' files.
 
     A lone ViT has timm's names as well, but no classifier.
     """
-    state = checkpoint.get('state_dict', checkpoint)
-    return (FULL <= checkpoint.keys() or 'module.linear.weight' in state
+    return (FULL <= state.keys() or 'module.linear.weight' in state
             or any(key.startswith('pos_embeder.') for key in state)
             or 'blocks.0.norm1.weight' in state and not is_timm(state))
 
@@ -41,11 +42,27 @@ def from_official(checkpoint: Dict[str, Any]) -> StateDict:
     """Our state dict of any of the authors' files."""
     if 'student' in checkpoint:
         return _from_full(checkpoint)
-    if 'state_dict' in checkpoint:
+    state = checkpoint.get('state_dict', checkpoint)
+    if 'module.linear.weight' in state:
         _refuse(checkpoint.keys() - LINEAR_STATE - {'state_dict'})
-        return rename(checkpoint['state_dict'], LINEAR_NAMES,
-                      'A linear classifier')
-    return from_backbone(_backbone_from(checkpoint))
+        return rename(state, LINEAR_NAMES, 'A linear classifier')
+    return from_backbone(_backbone_from(state))
+
+
+def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
+    """One network's backbone as the authors' own model is filled with it.
+
+    Args:
+        checkpoint: What any of their files of networks holds.
+        which: 'teacher' or 'student'.
+    """
+    if which not in checkpoint:
+        return checkpoint.get('state_dict', checkpoint)
+    return strip_prefix(
+        {
+            key.removeprefix('module.'): value
+            for key, value in checkpoint[which].items()
+        }, 'backbone.')
 
 
 def to_official(state: StateDict) -> Dict[str, Any]:
@@ -87,11 +104,22 @@ def _to_full(state: StateDict) -> Dict[str, Any]:
         raise CheckpointError(
             "There is no centering.center, which the authors' training needs: "
             'give --which to convert one backbone alone.')
+    leftover = [key for key in state if not key.startswith(PLACES)]
+    if leftover:
+        raise CheckpointError(
+            "The authors' full checkpoint has no place for "
+            f'{name_keys(leftover)}: give --which to convert one backbone '
+            'alone.')
     for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
         head = strip_prefix(state, f'{prefix}head.')
         if not head:
             raise CheckpointError(f'The {name} has no head: give --which to '
                                   'convert one backbone alone.')
+        if 'last_layer.parametrizations.weight.original1' not in head:
+            raise CheckpointError(
+                "The authors' full checkpoint has no place for another head "
+                f'than DINOHead, its tensors are {name_keys(head, 4)}: give '
+                '--which to convert one backbone alone.')
         network = {
             **add_prefix(
                 _backbone_to(backbone_of(state, prefix)), 'backbone.'),

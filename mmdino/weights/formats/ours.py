@@ -36,7 +36,9 @@ def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
             no network among them.
     """
     state = checkpoint.get('state_dict', checkpoint)
-    if is_backbone(state):
+    told = checkpoint.get('meta', {}).get('network')
+    if is_backbone(state) or told and not any(
+            key.startswith(PARTS + OTHERS) for key in state):
         return from_backbone(state)
     leftover = [key for key in state if not key.startswith(PARTS + OTHERS)]
     if leftover:
@@ -74,8 +76,8 @@ def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
         backbone = strip_prefix(state, f'{FROZEN}backbone.')
     if not backbone:
         raise CheckpointError(
-            f'There is no {network}backbone to convert among the tensors '
-            f'{name_keys(state, 4)}.')
+            f'There is no {network}backbone to convert among the tensors, '
+            f'which are {name_keys(state, 4) or "none: it is empty"}.')
     return backbone
 
 

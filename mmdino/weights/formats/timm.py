@@ -1,11 +1,17 @@
-"""timm's ViT, XCiT and ResNet, torchvision's ResNet; no classifiers."""
+"""timm's models, torchvision's ResNet; no classifiers.
 
+A ViT, an XCiT and a ResNet are networks of ours, any other is a TimmBackbone.
+timm's config.json beside a file tells the model.
+"""
+import os.path as osp
 from typing import Any, Mapping
 
+import timm
+from mmengine.fileio import load
+
 from mmdino.weights.formats.ours import backbone_of, from_backbone
-from mmdino.weights.infer import family
-from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 flipped, rename)
+from mmdino.weights.infer import build_empty, family
+from mmdino.weights.keys import StateDict, add_prefix, flipped, rename
 
 VIT_NAMES = (
     ('cls_token', 'cls_token'),
@@ -25,12 +31,13 @@ RESNET_NAMES = tuple((name, name) for name in (
     'layer{n}.{p}',
 ))
 
+TIMM = [('model.{p}', '{p}')]
 
-def is_timm(checkpoint: Mapping[str, Any]) -> bool:
+
+def is_timm(state: Mapping[str, Any]) -> bool:
     """Whether names are timm's alone: a ViT with a classifier, an XCiT."""
-    return ('blocks.0.norm1.weight' in checkpoint
-            and 'head.weight' in checkpoint
-            or 'pos_embed.token_projection.weight' in checkpoint)
+    return ('blocks.0.norm1.weight' in state and 'head.weight' in state
+            or 'pos_embed.token_projection.weight' in state)
 
 
 def from_timm(state: StateDict) -> StateDict:
@@ -43,26 +50,54 @@ def to_timm(state: StateDict) -> StateDict:
 
 def backbone_from_timm(state: StateDict) -> StateDict:
     """Our names for timm's."""
-    if 'pos_embed.token_projection.weight' in state:
-        return add_prefix(state, 'model.')
-    if 'layer1.0.conv1.weight' in state:
+    if 'layer1.0.conv1.weight' in state and 'conv1.weight' in state:
         return rename(state, RESNET_NAMES, "mmpretrain's ResNet")
-    return rename(state, VIT_NAMES, "mmdino's VisionTransformer")
+    if {'cls_token', 'pos_embed'} <= state.keys():
+        return rename(state, VIT_NAMES, "mmdino's VisionTransformer")
+    return add_prefix(state, 'model.')
 
 
 def backbone_to_timm(backbone: StateDict) -> StateDict:
     """timm's names for ours."""
     names = dict(
-        vit=flipped(VIT_NAMES),
-        xcit=[('model.{p}', '{p}')],
-        timm=[('model.{p}', '{p}')],
-        resnet=RESNET_NAMES)
+        vit=flipped(VIT_NAMES), xcit=TIMM, timm=TIMM, resnet=RESNET_NAMES)
     return rename(backbone, names[family(backbone)], 'timm')
 
 
-def is_torchvision(checkpoint: Mapping[str, Any]) -> bool:
+def read_config(folder: str) -> dict:
+    """What timm's config.json beside a file tells.
+
+    Returns:
+        dict: Of ``model_name``, ``kwargs``, ``width``, ``depth`` and
+        ``num_heads`` of a ViT, ``mean`` and ``std`` in pixel values, ``size``
+        in pixels, those that are told.
+    """
+    path = osp.join(folder, 'config.json')
+    cfg = load(path) if osp.isfile(path) else {}
+    name, kwargs = cfg.get('architecture'), cfg.get('model_args') or {}
+    if not isinstance(name, str) or not timm.is_model(name):
+        return {}
+    told = dict(model_name=name, kwargs=kwargs)
+    model = build_empty(
+        dict(type='mmdino.TimmBackbone', model_name=name, **kwargs)).model
+    if hasattr(model, 'blocks') and hasattr(model.blocks[0], 'attn'):
+        told.update(
+            width=model.embed_dim,
+            depth=len(model.blocks),
+            num_heads=model.blocks[0].attn.num_heads)
+    seen = cfg.get('pretrained_cfg') or {}
+    told.update({
+        key: [round(value * 255, 6) for value in seen[key]]
+        for key in ('mean', 'std') if seen.get(key)
+    })
+    if seen.get('input_size'):
+        told['size'] = seen['input_size'][-1]
+    return told
+
+
+def is_torchvision(state: Mapping[str, Any]) -> bool:
     """Whether names are those of a ResNet, timm's as well."""
-    return 'layer1.0.conv1.weight' in checkpoint
+    return 'layer1.0.conv1.weight' in state and 'conv1.weight' in state
 
 
 def from_torchvision(state: StateDict) -> StateDict:
@@ -70,9 +105,4 @@ def from_torchvision(state: StateDict) -> StateDict:
 
 
 def to_torchvision(state: StateDict) -> StateDict:
-    backbone = backbone_of(state)
-    if family(backbone) != 'resnet':
-        raise CheckpointError(
-            "torchvision's ResNet has no place for a "
-            f'{family(backbone)}: convert to timm, mmpretrain or official.')
-    return rename(backbone, RESNET_NAMES, "torchvision's ResNet")
+    return rename(backbone_of(state), RESNET_NAMES, "torchvision's ResNet")
