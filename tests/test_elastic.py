@@ -99,7 +99,8 @@ def assert_teacher_is_exported(path, state):
             str(path), '--format', 'safetensors', '--heads', '3'
         ])
         runpy.run_path('tools/export.py', run_name='__main__')
-    exported = load_checkpoint(str(path.with_suffix('.safetensors')))
+    held = load_checkpoint(str(path.with_suffix('.safetensors')))
+    exported = held['state_dict']
     assert exported
     for name, value in exported.items():
         assert torch.equal(value, state[f'teacher.backbone.{name}']), name

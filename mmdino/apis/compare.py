@@ -24,6 +24,7 @@ from mmdino.weights.convert import Conversion, pos_embed_modes
 from mmdino.weights.formats import without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
 from mmdino.weights.formats.official import from_official, lone_backbone
+from mmdino.weights.formats.ours import is_linear
 from mmdino.weights.formats.timm import to_timm
 from mmdino.weights.infer import build_empty, input_channels, kind_of
 from mmdino.weights.io import load_checkpoint
@@ -68,7 +69,8 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
         raise ValueError(f'{done.source.path} is a linear classifier: there '
                          'is no network to check.')
     ours = our_network(done)
-    if done.source.format not in ('mmdino', done.target):
+    if done.source.format not in ('mmdino', done.target) and not is_linear(
+            done.source.state):
         yield from differences(ours, done, done.source.format,
                                done.source.path)
     yield from differences(ours, done, done.target, done.path)

@@ -68,10 +68,16 @@ def kind_of(network: Mapping) -> Tuple[str, str]:
     Args:
         network: Network config, see :mod:`mmdino.weights.config`.
     """
-    module = build_empty(network['backbone'])
+    return _kind_of(json.dumps(network['backbone']))
+
+
+@lru_cache(maxsize=64)
+def _kind_of(backbone: str) -> Tuple[str, str]:
+    cfg = json.loads(backbone)
+    module = build_empty(cfg)
     name = type(module).__name__
     if name == 'TimmBackbone':
-        model = network['backbone']['model_name']
+        model = cfg['model_name']
         return 'xcit' if model.startswith('xcit_') else 'timm', (
             f"timm's {model}")
     special = dict(VisionTransformer=_special_vit, ResNet=_special_resnet)

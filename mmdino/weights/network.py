@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 from mmdino.weights.config import (IMAGENET, describe_network, plain,
                                    read_plain_config, require_registered,
                                    set_preprocessor, training_size)
-from mmdino.weights.formats import FORMATS, recognise, to_ours, without
+from mmdino.weights.formats import (FORMATS, recognise, tells_timm, to_ours,
+                                    without)
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import backbone_cfg, build_empty, family
 from mmdino.weights.io import download, load_checkpoint
@@ -114,13 +115,11 @@ def sort_out(checkpoint: Dict[str, Any],
             f'The names in {path} are of the format {name!r}, which is none '
             f'of {", ".join(FORMATS)}: convert the file again.')
     tensors = checkpoint.get('state_dict', checkpoint)
-    left_out = [
-        key for key in tensors for start in FORMATS[name].classifier
-        if key.startswith(start)
-    ]
-    state = to_ours(
-        without(checkpoint, left_out), name, network
-        or (given if given and given.get('backbone') else None))
+    told = network or given
+    classifier = () if network or tells_timm(told) else (
+        FORMATS[name].classifier)
+    left_out = [key for key in tensors if key.startswith(tuple(classifier))]
+    state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
         print_log(
             f'{path} has the names of the format {name}: read under ours' +

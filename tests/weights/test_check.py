@@ -5,8 +5,8 @@ import pytest
 import timm
 import torch
 
-from mmdino.apis.compare import (BOUND, check_conversion, image_sizes,
-                                 our_network)
+from mmdino.apis.compare import (BOUND, check_conversion, differences,
+                                 image_sizes, our_network)
 from mmdino.weights import CheckpointError, convert_file, load_checkpoint
 from tests.weights import states
 
@@ -80,11 +80,10 @@ def test_convolutional(name, format_, tmp_path):
     source = str(tmp_path / 'source.pth')
     torch.save(getattr(states, name)(), source)
     done = convert_file(source, str(tmp_path / 'a.pth'), origin, format_)
-    first = next(check_conversion(done))
-    assert first.size == (224, 224) and first.largest < BOUND
-    if origin != format_:
-        last = list(check_conversion(done))[-1]
-        assert last.format == format_ and last.largest < BOUND
+    ours = our_network(done)
+    for name, path in ((origin, source), (format_, done.path)):
+        first = next(differences(ours, done, name, path))
+        assert first.size == (224, 224) and first.largest < BOUND
 
 
 def test_a_wrong_number_of_heads_is_seen(tmp_path):

@@ -7,6 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from mmdino.engine.testing import given_network
 from mmdino.models import FrozenTeacher
 from mmdino.models.embedding import embed
 from mmdino.registry import build_module

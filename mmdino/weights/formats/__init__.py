@@ -139,10 +139,15 @@ def to_ours(checkpoint: Dict[str, Any],
     """
     if source in FLAT:
         checkpoint = checkpoint.get('state_dict', checkpoint)
-    if source == 'timm' and network and network['backbone']['type'].endswith(
-            'TimmBackbone'):
+    if source == 'timm' and tells_timm(network):
         return ours.from_backbone(add_prefix(checkpoint, 'model.'))
     return FORMATS[source].from_(checkpoint)
+
+
+def tells_timm(network: Optional[dict]) -> bool:
+    """Whether a network config tells a model of timm's."""
+    backbone = (network or {}).get('backbone') or {}
+    return backbone.get('type', '').endswith('TimmBackbone')
 
 
 def select(state: StateDict, which: Optional[str]) -> StateDict:
@@ -169,9 +174,14 @@ def from_ours(state: StateDict,
 def _require_place(state: StateDict, target: str,
                    network: Optional[dict]) -> None:
     """Refuse by name what the library of a format does not have."""
-    kind = family(ours.backbone_of(state))
-    kind, what = kind_of(network) if network else (kind, f'a {kind}')
-    if target != 'mmdino' and any('neck.' in key for key in state):
+    if target == 'mmdino':
+        return
+    if network:
+        kind, what = kind_of(network)
+    else:
+        kind = family(ours.backbone_of(state))
+        what = f'a {kind}'
+    if any('neck.' in key for key in state):
         kind, what = None, 'the weights of a neck'
     if kind not in FORMATS[target].places:
         places = [name for name in FORMATS if kind in FORMATS[name].places]
