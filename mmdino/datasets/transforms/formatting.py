@@ -1,4 +1,4 @@
-"""Images cut and shrunk as benchmarks ask, and views as tensors."""
+"""The crops and sizes of retrieval benchmarks; views packed as tensors."""
 import cv2
 import numpy as np
 import torch
