@@ -1,4 +1,4 @@
-"""Features on disk: computed once, compared as often as one likes.
+"""Files of features with labels, and the data set of their rows.
 
 N images, D features.
 """
@@ -17,7 +17,7 @@ from mmdino.registry import DATASETS
 
 
 class Features(NamedTuple):
-    """What a network makes of the images of a data set, in its order.
+    """The features of all images of a data set, in its order.
 
     Attributes:
         features: (N, D) float32.
@@ -80,7 +80,7 @@ class FeatureRows(BaseDataset):
     has ``img_path`` and, if the file has labels, ``gt_label``.
 
     Args:
-        path (str): A file of :func:`mmdino.evaluation.save_features`.
+        path (str): A file that :func:`save_features` wrote.
         **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
 
     Raises:

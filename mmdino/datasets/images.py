@@ -19,7 +19,7 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class Images(BaseDataset):
-    """Images wherever they are, with labels where there are any.
+    """The images of a folder, a zip archive or a list file, with labels.
 
     ``data_root`` is one of
 
@@ -38,15 +38,15 @@ class Images(BaseDataset):
 
     Args:
         data_root (str): The folder, archive or list file.
-        subset (str): Folder inside ``data_root`` to which to keep, such as
-            'train'; for a list file, the folder its paths start from,
-            relative to its own.
+        subset (str): Take the images of this folder inside ``data_root``,
+            such as 'train', alone; for a list file, the folder its paths
+            start from, relative to its own.
         with_label (bool, optional): Whether items have ``gt_label``. By
             default they do if the list file gives labels, or if all images
             lie in two or more folders.
         classes (str | Sequence[str], optional): Class names in their order,
             or a file that has one a line.
-        images_per_class (int, optional): Keep the first so many of each.
+        images_per_class (int, optional): Keep so many, the first, of each.
         pipeline (Sequence | dict): Transforms, or the one that does it all,
             such as MultiCrop.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``,
@@ -79,15 +79,15 @@ class Images(BaseDataset):
 
     def full_init(self) -> None:
         super().full_init()
-        self._unreadable = self._flags()
+        self._unreadable = self._new_flags()
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         super().get_subset_(indices)
-        self._unreadable = self._flags()
+        self._unreadable = self._new_flags()
 
     def get_subset(self, indices: int | Sequence[int]) -> 'Images':
         subset = super().get_subset(indices)
-        subset._unreadable = subset._flags()
+        subset._unreadable = subset._new_flags()
         return subset
 
     def load_data_list(self) -> list[dict]:
@@ -95,7 +95,7 @@ class Images(BaseDataset):
         root, names, labels = self._list()
         if not names:
             raise ValueError(
-                f'no image in {self._place}; accepted extensions, in any '
+                f'no image in {self._source}; accepted extensions, in any '
                 f'case: {", ".join(IMAGE_EXTENSIONS)}')
         if root.startswith(ZIP):  # an absolute name, too, is in the archive
             paths = [f'{root.rstrip("/")}/{name}' for name in names]
@@ -120,7 +120,7 @@ class Images(BaseDataset):
         for item in self.data_list:
             if 'gt_label' not in item:
                 raise ValueError('images_per_class needs labels, and '
-                                 f'{self._place} has none')
+                                 f'{self._source} has none')
             count[item['gt_label']] += 1
             if count[item['gt_label']] <= self.images_per_class:
                 kept.append(item)
@@ -138,23 +138,23 @@ class Images(BaseDataset):
             try:
                 return self.prepare_data(candidate)
             except UnreadableImageError as error:
-                self._report(candidate, error)
+                self._warn_unreadable(candidate, error)
                 cause = error
         raise RuntimeError(
-            f'none of the {len(self)} images of {self._place} can be read; '
+            f'none of the {len(self)} images of {self._source} can be read; '
             f'the first is {self.get_data_info(0)["img_path"]}') from cause
 
     @property
     def unreadable(self) -> torch.Tensor:
-        """A flag for each image, set by all workers of this process."""
+        """Flags (N, ): whether an image failed in a worker of this process."""
         return self._unreadable
 
     @property
-    def _place(self) -> str:
+    def _source(self) -> str:
         return f'{self.data_root}' + (self.subset and f' ({self.subset})')
 
     def _list(self) -> tuple[str, list[str], list[int] | None]:
-        """Where the names start from, the names, and labels of a list."""
+        """The root of the names, the names, and the labels of a list file."""
         root = self.data_root
         if osp.isdir(root):
             folder = osp.join(root, self.subset)
@@ -172,28 +172,29 @@ class Images(BaseDataset):
         return osp.join(osp.dirname(root), self.subset), *read_list(root)
 
     def _folder_labels(self, names: list[str]) -> list[int] | None:
-        """Places of the top folders among the classes, if these are such."""
+        """Labels by top folder, or None if the folders are no classes."""
         folders = class_folders(names)
         if self.with_label and not folders:
             raise ValueError(
-                f'with_label=True, but {self._place} gives none: put every '
+                f'with_label=True, but {self._source} gives none: put every '
                 "image into its class's folder, or label every line")
         if len(folders) < 2 and not self.with_label:
             return None
         classes = self.CLASSES or folders
         unknown = sorted(set(folders) - set(classes))
         if unknown:
-            raise ValueError(f'{self._place} has the folders {unknown}, which '
-                             f'are not among the {len(classes)} classes')
+            raise ValueError(
+                f'{self._source} has the folders {unknown}, which '
+                f'are not among the {len(classes)} classes')
         self._metainfo['classes'] = tuple(classes)
         label = {name: i for i, name in enumerate(classes)}
         return [label[name.partition('/')[0]] for name in names]
 
-    def _flags(self) -> torch.Tensor:
-        """A flag for each image, in memory that the workers share."""
+    def _new_flags(self) -> torch.Tensor:
+        """One flag an image, False, in memory that the workers share."""
         return torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
-    def _report(self, index: int, error: Exception) -> None:
+    def _warn_unreadable(self, index: int, error: Exception) -> None:
         self._unreadable[index] = True
         count = int(self._unreadable.sum())
         if count <= 20 or count % 100 == 0:

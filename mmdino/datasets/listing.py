@@ -1,4 +1,4 @@
-"""Which images a folder, an archive or a list file holds.
+"""List the images of a folder, an archive or a list file.
 
 Each function returns paths with ``/``, relative to what was asked for,
 sorted, so that the order is the same on every machine.
@@ -20,7 +20,7 @@ def is_image(path: str) -> bool:
 
 
 def list_folder(root: str) -> list[str]:
-    """Images anywhere below the folder ``root``; links are followed once."""
+    """Images in ``root`` and its subfolders; links are followed once."""
     paths, seen = [], set()
     for folder, subfolders, names in os.walk(
             root, onerror=_raise, followlinks=True):

@@ -9,7 +9,7 @@ from mmdino.utils.randomness import seeded
 
 
 class SampleKey(NamedTuple):
-    """What a sampler asks a data set for; it travels to the worker."""
+    """A sample to load, and what its augmentations are drawn by."""
     index: int
     epoch: int
     seed: int

@@ -18,7 +18,7 @@ from mmdino.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
 # Weights of B, G, R in the luminance (ITU-R 601-2).
-LIGHT = np.float32([.114, .587, .299])
+LUMA = np.float32([.114, .587, .299])
 
 
 @DATASETS.register_module()
@@ -133,7 +133,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     for cell in (4, 2):
         side = size // cell + 2
         noise = 48 * rng.standard_normal((side, side, 3), np.float32)
-        gray = (noise @ LIGHT)[..., None]
+        gray = (noise @ LUMA)[..., None]
         img += cv2.resize(
             1.1 * gray + .6 * (noise - gray), (size, size),
             interpolation=cv2.INTER_CUBIC)
@@ -186,7 +186,7 @@ def _two_colors(rng: np.random.Generator) -> np.ndarray:
     light = 128 + 52.5 * np.array([1, -1]) * rng.choice([1, -1])
     light += rng.normal(0, 5, 2)
     for _ in range(3):  # clipping takes some of the light away again
-        colors += (light - colors @ LIGHT)[:, None]
+        colors += (light - colors @ LUMA)[:, None]
         colors = colors.clip(0, 255)
     return colors
 

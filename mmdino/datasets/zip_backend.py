@@ -7,7 +7,7 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 
 PREFIX = 'zip://'
 SEPARATOR = '!/'
-LARGEST = 2**30  # bytes of a file: no image, but a bomb, is larger
+MAX_BYTES = 2**30  # of a file once unpacked; larger ones are zip bombs
 
 
 def join_zip_path(archive: str, name: str) -> str:
@@ -33,10 +33,10 @@ class ZipBackend(BaseStorageBackend):
         archive, _, name = str(filepath).removeprefix(PREFIX).partition(
             SEPARATOR)
         entry = self._open(archive).getinfo(name)
-        if entry.file_size > LARGEST:
+        if entry.file_size > MAX_BYTES:
             raise ValueError(
                 f'{name} in {archive} unpacks to {entry.file_size / 1e9:.1f} '
-                f'GB; at most {LARGEST / 1e9:.1f} GB are read')
+                f'GB; at most {MAX_BYTES / 1e9:.1f} GB are read')
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:

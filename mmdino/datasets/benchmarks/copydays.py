@@ -1,4 +1,4 @@
-"""Copydays (Douze et al. 2009), copies to be traced to their originals."""
+"""Copydays (Douze et al. 2009), a benchmark of copy detection."""
 import logging
 import os.path as osp
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SUBSETS = ('database', 'strong')
 
 @DATASETS.register_module()
 class Copydays(BaseDataset):
-    """The strong copies, or what they are looked for in.
+    """The database, or the strong copies, which are the queries.
 
     The layout is that of the archives' folders, with any images beside::
 

@@ -25,7 +25,7 @@ class INaturalist(BaseDataset):
 
     Args:
         data_root (str): The folder.
-        ann_file (str): The annotation file below it.
+        ann_file (str): The annotation file in it.
         pipeline (Sequence | dict): Transforms, or a single one.
         **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
 
@@ -71,7 +71,7 @@ class INaturalist(BaseDataset):
 
 
 def _check_exist(paths: list[str]) -> None:
-    """List each folder once: half a million single questions take minutes."""
+    """Raise for the first missing file; lists each folder once, for speed."""
     folders = defaultdict(list)
     for path in paths:
         folders[osp.dirname(path)].append(osp.basename(path))

@@ -1,4 +1,4 @@
-"""How the data sets lie below one folder, ``data/`` unless told otherwise.
+"""The folders of the data sets, in ``data/`` unless told otherwise.
 
 Each is the layout in which its benchmark is distributed, so that unpacking
 the archives side by side is all there is to do.
@@ -8,12 +8,12 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 
 class Layout(NamedTuple):
-    """Where a data set lies.
+    """The folders and files of a data set, and its source.
 
     Attributes:
         title: The data set's name.
         source: Where its owners offer it.
-        config: A config below ``configs`` that reads all of it.
+        config: A config in ``configs`` that reads all of it.
         tree: Its folders, one a line, relative to the data folder.
         files: What must be there where the loader names no missing file.
     """
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 def first_missing(layout: Layout, folder: Path) -> Optional[str]:
-    """Name the first of the layout's files that is not below the folder."""
+    """Name the first of the layout's files that the folder lacks."""
     for name in layout.files:
         if not (folder / name).exists():
             return f'{folder / name} does not exist'

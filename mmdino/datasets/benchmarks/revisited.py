@@ -100,33 +100,33 @@ def read_ground_truth(folder: str) -> dict:
             'benchmark, such as roxford5k/gnd_roxford5k.pkl beside '
             'roxford5k/jpg/.')
     ground_truth = load_plain_pickle(path)
-    fault = _fault(ground_truth)
-    if fault:
+    error = _find_error(ground_truth)
+    if error:
         raise ValueError(f'{path} is not of the form of revisited Oxford and '
-                         f'Paris: {fault}.')
+                         f'Paris: {error}.')
     return ground_truth
 
 
-def _fault(ground_truth: dict) -> str:
+def _find_error(ground_truth: dict) -> str:
     """What is wrong with an annotation, '' if nothing is."""
     if not isinstance(ground_truth, dict):
         return f'it holds a {type(ground_truth).__name__}, not a dict'
-    lacking = {'imlist', 'qimlist', 'gnd'} - set(ground_truth)
-    if lacking:
-        return f'it lacks {sorted(lacking)}'
+    missing_keys = {'imlist', 'qimlist', 'gnd'} - set(ground_truth)
+    if missing_keys:
+        return f'it lacks {sorted(missing_keys)}'
     queries, entries = ground_truth['qimlist'], ground_truth['gnd']
     if len(queries) != len(entries):
         return f'it has {len(queries)} queries and {len(entries)} entries'
     faults = (
-        _entry_fault(entry, len(ground_truth['imlist'])) for entry in entries)
+        _entry_error(entry, len(ground_truth['imlist'])) for entry in entries)
     return next((f'query {i} ({queries[i]}) {fault}'
                  for i, fault in enumerate(faults) if fault), '')
 
 
-def _entry_fault(entry: dict, size: int) -> str:
-    lacking = {'bbx', *KINDS} - set(entry)
-    if lacking:
-        return f'lacks {sorted(lacking)}'
+def _entry_error(entry: dict, size: int) -> str:
+    missing_keys = {'bbx', *KINDS} - set(entry)
+    if missing_keys:
+        return f'lacks {sorted(missing_keys)}'
     if len(entry['bbx']) != 4:
         return f'has a bbx of {len(entry["bbx"])} numbers'
     places = np.concatenate([_places(entry[kind]) for kind in KINDS])

@@ -1,4 +1,4 @@
-"""Augmentations of (H, W, 3) uint8 BGR images but for crops and colours."""
+"""Augmentations of (H, W, 3) uint8 BGR images: flip, gray, solarize, blur."""
 import math
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Images, masks and videos, read by one code that names what is unreadable."""
+"""Load images, masks and videos; errors name the file."""
 import io
 import warnings
 from pathlib import Path
@@ -18,10 +18,11 @@ class UnreadableImageError(RuntimeError):
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """mmcv's LoadImageFromFile with one kind of error for every bad file.
+    """Load an image; raise one kind of error for every bad file.
 
-    So that a data set can tell a bad file, which it replaces, from a mistake
-    in the pipeline, which must stop the run. Gray, palette, alpha, CMYK and
+    Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
+    which it replaces, from a mistake in the pipeline, which must stop the
+    run. Gray, palette, alpha, CMYK and
     16-bit images come out as (H, W, 3) uint8 BGR, turned as their EXIF tag
     says; of animated ones the first picture. Larger ones than Pillow takes,
     179 million pixels, are refused before they fill the memory; its
@@ -79,7 +80,7 @@ def _check_end(data: bytes) -> None:
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Read a PNG of numbers, with a palette or grey, as it is.
+    """Load a mask, a PNG of numbers with a palette or grey, as it is.
 
     It becomes ``gt_mask`` (H, W; uint8): 0 for the background, then one
     number an object, and whatever stands for void. It is not resized with the
@@ -91,14 +92,18 @@ class LoadMask(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Read the file of ``mask_path``."""
-        path = results['mask_path']
-        with Image.open(path) as image:
-            if image.mode not in ('P', 'L'):
-                raise ValueError(
-                    f'{path} has the mode {image.mode}, but a mask holds '
-                    'numbers: a PNG with a palette (P) or grey (L).')
-            results['gt_mask'] = np.array(image)
+        results['gt_mask'] = _read_numbers(results['mask_path'])
         return results
+
+
+def _read_numbers(path: str) -> np.ndarray:
+    """The numbers (H, W; uint8) of a palette or grey PNG."""
+    with Image.open(path) as image:
+        if image.mode not in ('P', 'L'):
+            raise ValueError(
+                f'{path} has the mode {image.mode}, but a mask holds '
+                'numbers: a PNG with a palette (P) or grey (L).')
+        return np.array(image)
 
 
 VOID = 255
@@ -106,7 +111,7 @@ VOID = 255
 
 @TRANSFORMS.register_module()
 class LoadSequence(BaseTransform):
-    """Read a video's frames, scaled, and its masks, as they are.
+    """Load a video's frames, scaled, and its masks, as they are.
 
     Frames become ``img`` (F, 3, h, w; uint8, BGR): their short side is
     ``short_side``, their long side is rounded down to a multiple of
@@ -183,11 +188,7 @@ def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: If it is neither, or not of the given (H, W).
     """
-    with Image.open(path) as image:
-        if image.mode not in ('P', 'L'):
-            raise ValueError(f'{path} is an image of mode {image.mode!r}; '
-                             "objects' numbers need a palette PNG")
-        mask = np.array(image)
+    mask = _read_numbers(path)
     if mask.shape != shape:
         raise ValueError(f'{path} has the size {mask.shape}, the frames of '
                          f'its sequence have {shape} (height, width)')

@@ -345,7 +345,7 @@ def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
 
 def _check_multiple(name: str, size: int, patch_size: int) -> None:
     if size % patch_size:
-        below = size // patch_size * patch_size
+        lower = size // patch_size * patch_size
         raise ValueError(
             f'{name} {size} is not a multiple of the patch size {patch_size}: '
-            f'use {below or patch_size} or {below + patch_size} pixels.')
+            f'use {lower or patch_size} or {lower + patch_size} pixels.')
