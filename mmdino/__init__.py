@@ -1,9 +1,7 @@
 """DINO self-supervised learning as registered MMEngine components."""
 from importlib.util import find_spec
 
-from mmdino.version import __version__
-
-__all__ = ['__version__']
+__version__ = '0.1.0'
 
 _missing = [p for p in ('mmengine', 'mmcv', 'mmpretrain') if not find_spec(p)]
 if _missing:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
-from mmdino.experiments.suite_configs import missing_data, with_data
+from mmdino.experiments.suite import missing_data, with_data
 from mmdino.utils.resources import resource
 
 

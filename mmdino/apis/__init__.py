@@ -1,7 +1,7 @@
 """Trained networks in a line of Python."""
 from mmdino.apis.feature_extractor import (AttentionVisualizer,
-                                           FeatureExtractor, list_images)
-from mmdino.apis.models import get_model
+                                           FeatureExtractor, get_model,
+                                           list_images)
 from mmdino.weights import PublishedModel, list_models
 
 __all__ = [

@@ -3,10 +3,10 @@ from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
                                         RevisitedImages, VOCObjects)
 from mmdino.datasets.feature_rows import FeatureRows
 from mmdino.datasets.images import Images
+from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
 from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
 from mmdino.datasets.transforms import MultiCrop
-from mmdino.datasets.zip_backend import ZipBackend
 
 __all__ = [
     'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',

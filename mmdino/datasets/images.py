@@ -9,11 +9,10 @@ import torch
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
-from mmdino.datasets.listing import (IMAGE_EXTENSIONS, class_folders,
+from mmdino.datasets.listing import (IMAGE_EXTENSIONS, ZIP_PREFIX,
+                                     class_folders, join_zip_path,
                                      list_archive, list_folder, read_list)
 from mmdino.datasets.transforms import UnreadableImageError, build_steps
-from mmdino.datasets.zip_backend import PREFIX as ZIP
-from mmdino.datasets.zip_backend import join_zip_path
 from mmdino.registry import DATASETS
 
 
@@ -97,7 +96,8 @@ class Images(BaseDataset):
             raise ValueError(
                 f'no image in {self._source}; accepted extensions, in any '
                 f'case: {", ".join(IMAGE_EXTENSIONS)}')
-        if root.startswith(ZIP):  # an absolute name, too, is in the archive
+        if root.startswith(
+                ZIP_PREFIX):  # an absolute name, too, is in the archive
             paths = [f'{root.rstrip("/")}/{name}' for name in names]
         else:
             paths = [osp.join(root, name) for name in names]

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmdino.engine.longrun.checkpoints import find_last_good
 from mmdino.engine.testing import fill_sizes, model_class
 from mmdino.models import DINO
-from mmdino.weights import (require_resumable, use_safe_loading)
+from mmdino.weights import require_resumable, use_safe_loading
 
 AMP = dict(
     OptimWrapper='AmpOptimWrapper',

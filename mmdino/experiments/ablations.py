@@ -17,8 +17,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
-from mmdino.experiments.suite import EVALUATIONS
-from mmdino.experiments.suite_configs import cap_workers, with_data
+from mmdino.experiments.suite import EVALUATIONS, cap_workers, with_data
 from mmdino.experiments.suite_runner import SuiteRunner, call_tool
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource

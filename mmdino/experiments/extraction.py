@@ -1,14 +1,15 @@
 """From a test loop's two data sets to their feature files."""
 import copy
+import json
+import os
 from pathlib import Path
-from typing import Dict, Union
+from typing import Dict, Optional, Union
 
 from mmengine.config import Config
 
 from mmdino.datasets.feature_rows import Features, load_features
 from mmdino.engine.launch import build_runner
 from mmdino.engine.testing import use_checkpoint
-from mmdino.experiments.folder import lock_folder
 
 PARTS = ('gallery', 'queries')
 
@@ -18,7 +19,7 @@ def extract_features(cfg: Config, checkpoint: str,
     """Embed the gallery and the queries of a config's test loop.
 
     Files that are there already are read instead; the folder is then this
-    checkpoint's own (:func:`~mmdino.experiments.folder.lock_folder`).
+    checkpoint's own (:func:`lock_folder`).
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
@@ -70,3 +71,38 @@ def _embed(cfg: Config, checkpoint: str, part: str, loader: dict,
     use_checkpoint(cfg, checkpoint)
     cfg.model.pop('predict_attention', None)
     build_runner(cfg, testing=True).test()
+
+
+def lock_folder(folder: Union[str, Path], config: Optional[str],
+                checkpoint: str) -> None:
+    """Make a folder, which keeps results, one checkpoint's and config's own.
+
+    ``owner.json`` in it names both. A folder without one belongs to whoever
+    comes first.
+
+    Args:
+        folder: The folder, made if it does not exist.
+        config: Config file; None for the one in the checkpoint.
+        checkpoint: Checkpoint file; one that was written anew is another.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the folder belongs to others.
+    """
+    stat = os.stat(checkpoint)
+    owner = dict(
+        config=config and os.path.abspath(config),
+        checkpoint=os.path.abspath(checkpoint),
+        size=stat.st_size,
+        modified=stat.st_mtime)
+    file = Path(folder) / 'owner.json'
+    if file.exists():
+        if json.loads(file.read_text()) != owner:
+            raise ValueError(
+                f'{folder} holds the figures of another checkpoint or '
+                f'config, see {file}: give another folder, or delete it.')
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f'{file.name}.{os.getpid()}')  # a rank each
+    part.write_text(json.dumps(owner, indent=2))
+    part.replace(file)

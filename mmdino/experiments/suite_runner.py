@@ -15,11 +15,10 @@ from typing import Dict, List, Optional, Sequence
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
 from mmdino.engine.configs import read_run
-from mmdino.experiments.folder import lock_folder
+from mmdino.experiments.extraction import lock_folder
 from mmdino.experiments.report import Outcome
-from mmdino.experiments.suite import Evaluation
-from mmdino.experiments.suite_configs import (Job, cap_workers, missing_data,
-                                              with_data)
+from mmdino.experiments.suite import (Evaluation, Job, cap_workers,
+                                      missing_data, with_data)
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource
 from mmdino.weights import find_checkpoint

@@ -4,7 +4,7 @@ import mmcv
 import pytest
 from mmengine import fileio
 
-from mmdino.datasets.zip_backend import ZipBackend, join_zip_path
+from mmdino.datasets.listing import ZipBackend, join_zip_path
 
 
 def test_reads_through_mmengine(archive, class_folder):

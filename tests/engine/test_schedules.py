@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmdino.engine.schedules import cosine, linear_warmup
+from mmdino.engine.hooks.centering import linear_warmup
+from mmdino.engine.hooks.teacher import cosine
 from tests import golden
 from tests.tiny import runner_cfg
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmdino.engine.testing import fill_sizes, use_checkpoint
-from mmdino.experiments.suite_configs import with_data
+from mmdino.experiments.suite import with_data
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.tiny import model_cfg
 from tests.transfer.benchmarks import write_imagenet

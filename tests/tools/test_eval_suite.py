@@ -6,8 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
-from mmdino.experiments.suite import EVALUATIONS
-from mmdino.experiments.suite_configs import Job
+from mmdino.experiments.suite import EVALUATIONS, Job
 from mmdino.registry import build_module
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process

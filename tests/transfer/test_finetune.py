@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
 from mmdino.datasets import INaturalist
-from mmdino.experiments.suite_configs import with_data
+from mmdino.experiments.suite import with_data
 from mmdino.registry import DATASETS, MODELS
 from tests.tiny import MODEL, model_cfg
 from tests.transfer.benchmarks import WRITERS, write_inat

@@ -6,8 +6,21 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.engine.hooks.access import dino_model, require_epochs
-from mmdino.engine.schedules import linear_warmup
 from mmdino.registry import HOOKS
+
+
+def linear_warmup(epoch: int, warmup_epochs: int, start: float,
+                  end: float) -> float:
+    """From ``start`` to ``end`` in equal steps, both ends included.
+
+    Args:
+        epoch (int): Counted from 0.
+        warmup_epochs (int): Epochs that the warm-up takes; ``end`` is
+            reached in the last of them. 0 gives ``end`` at once.
+    """
+    if epoch >= warmup_epochs:
+        return end
+    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
 
 
 @HOOKS.register_module()

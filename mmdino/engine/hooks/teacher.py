@@ -1,4 +1,5 @@
 """When and how much the teacher follows the student."""
+import math
 from typing import Optional
 
 from mmengine.hooks import Hook
@@ -6,8 +7,18 @@ from mmengine.runner import Runner
 from torch.utils.hooks import RemovableHandle
 
 from mmdino.engine.hooks.access import dino_model, require_epochs
-from mmdino.engine.schedules import cosine
 from mmdino.registry import HOOKS
+
+
+def cosine(step: int, total: int, start: float, end: float) -> float:
+    """Half a cosine from ``start`` towards ``end``.
+
+    Args:
+        step (int): Iteration, from 0 to ``total - 1``.
+        total (int): Number of iterations; ``end`` would be reached at it, so
+            the last value stops just short (Caron et al. 2021, App. C).
+    """
+    return end + (start - end) * (1 + math.cos(math.pi * step / total)) / 2
 
 
 @HOOKS.register_module()
