@@ -1,4 +1,4 @@
-"""From a test loop's two data sets to their feature files."""
+"""Extract the features of a gallery and of queries into files."""
 import copy
 from pathlib import Path
 from typing import Dict, Union
@@ -17,7 +17,7 @@ def extract_features(cfg: Config, checkpoint: str,
     """Embed the gallery and the queries of a config's test loop.
 
     Files that are there already are read instead; the folder is then this
-    checkpoint's own (:func:`~mmdino.evaluation.owner.claim`).
+    checkpoint's own (:func:`~mmdino.experiments.folder.claim`).
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
