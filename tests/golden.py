@@ -1,4 +1,4 @@
-"""Reads the figures that the authors' code produced (tests/data/golden)."""
+"""Reads the figures that the authors' code produced (tests/data/golden*)."""
 import os
 import re
 from pathlib import Path
@@ -11,6 +11,9 @@ from torch import Tensor
 GOLDEN = Path(
     os.environ.get('MMDINO_GOLDEN',
                    Path(__file__).parent / 'data' / 'golden'))
+GOLDEN_EVAL = Path(
+    os.environ.get('MMDINO_GOLDEN_EVAL',
+                   Path(__file__).parent / 'data' / 'golden_eval'))
 
 RENAMES = (('patch_embed.proj.', 'patch_embed.projection.'),
            ('blocks.', 'layers.'), ('.norm1.', '.ln1.'), ('.norm2.', '.ln2.'),
@@ -88,3 +91,9 @@ def head_cfg(tensors: Dict[str, Tensor]) -> dict:
         bottleneck_channels=bottleneck,
         num_layers=len(linear),
         use_bn=any('running_mean' in k for k in tensors))
+
+
+def measure(name: str) -> Dict[str, Tensor]:
+    """What the authors' evaluation of this name was given and computed."""
+    arrays = load(GOLDEN_EVAL / f'eval_{name}.npz')
+    return {key: torch.from_numpy(value) for key, value in arrays.items()}

@@ -1,4 +1,4 @@
-"""A set of images to compare with, and the loops that embed it.
+"""Validation and test loops that embed a gallery to compare with.
 
 G images in all, G' on this rank, D features, W ranks.
 """
@@ -58,7 +58,7 @@ class Gallery(NamedTuple):
 
 
 def gather_rows(part: Tensor, size: int) -> Tensor:
-    """Rows of all ranks in the order in which a sampler dealt them.
+    """Join the rows of all ranks in the order of the data set.
 
     Args:
         part: This rank's rows, which are rank, rank + W, rank + 2 W, ... of
@@ -117,13 +117,13 @@ class _GalleryMixin:
 
     def give_gallery(self) -> None:
         """Embed the gallery for the metrics that take one, if any."""
-        takers = [
+        metrics = [
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
         ]
-        if takers:
+        if metrics:
             gallery = self.embed_gallery()
-            for metric in takers:
+            for metric in metrics:
                 metric.set_gallery(gallery)
 
     @torch.no_grad()
@@ -135,8 +135,8 @@ class _GalleryMixin:
         for data_batch in track(self.gallery_dataloader, 'Gallery'):
             with autocast(enabled=self.fp16):
                 samples = embed(data_batch)
-            features.append(_features(samples))
-            labels.append(_labels(samples))
+            features.append(_stack_features(samples))
+            labels.append(_stack_labels(samples))
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
@@ -158,7 +158,8 @@ class GalleryTestLoop(_GalleryMixin, TestLoop):
     step = 'test_step'
 
 
-def _features(samples: list) -> Tensor:
+def _stack_features(samples: list) -> Tensor:
+    """Features (B, D) of a batch, float32, on the CPU."""
     if any('feature' not in sample for sample in samples):
         raise KeyError(
             'The samples that the model returned have no `feature`: a gallery '
@@ -166,7 +167,8 @@ def _features(samples: list) -> Tensor:
     return torch.stack([sample.feature for sample in samples]).float().cpu()
 
 
-def _labels(samples: list) -> Optional[Tensor]:
+def _stack_labels(samples: list) -> Optional[Tensor]:
+    """Labels (B,) of a batch, or None if an image has none."""
     if any('gt_label' not in sample for sample in samples):
         return None
     return torch.tensor([int(sample.gt_label) for sample in samples])

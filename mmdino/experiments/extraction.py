@@ -1,4 +1,4 @@
-"""From a test loop's two data sets to their feature files."""
+"""Extract the features of a gallery and of queries into files."""
 import copy
 import json
 import os

@@ -16,7 +16,7 @@ import numpy as np
 
 
 class FrameStatistics(NamedTuple):
-    """What is told of a measure over the frames of an object, fractions."""
+    """Summary of a measure over the frames of an object, fractions."""
     mean: float
     recall: float  # share of the frames with a value above 0.5
     decay: float  # mean of the first quarter less that of the last

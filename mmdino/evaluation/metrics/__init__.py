@@ -1,3 +1,4 @@
+"""Metrics of features, attention, masks and classifiers."""
 from mmdino.evaluation.metrics.accuracy import (LinearProbeAccuracy,
                                                 LowShotAccuracy)
 from mmdino.evaluation.metrics.attention_jaccard import AttentionJaccard

@@ -1,4 +1,4 @@
-"""J and F of DAVIS 2017, semi-supervised (arXiv 1704.00675), and its files."""
+"""DAVIS 2017, semi-supervised (arXiv 1704.00675): J and F, masks, tables."""
 import csv
 from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple

@@ -124,7 +124,8 @@ class CopyDetectionMAP(GalleryMetric):
 
     def compute_metrics(self, results: List[float]) -> Dict[str, float]:
         """Mean over the queries, in percent; NaN if none has an original."""
-        return {'map': 100. * torch.tensor(results).double().nanmean().item()}
+        areas = torch.tensor(results, dtype=torch.float64)
+        return {'map': 100. * areas.nanmean().item()}
 
 
 def _embed(features: Tensor, whitening: Optional[Whitening]) -> Tensor:
