@@ -243,7 +243,7 @@ def test_nested_and_damaged_archives(tmp_path):
 
 
 def test_a_bomb_in_an_archive_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmdino.datasets.listing.LARGEST', 1000)
+    monkeypatch.setattr('mmdino.datasets.listing.MAX_BYTES', 1000)
     with ZipFile(tmp_path / 'a.zip', 'w') as archive:
         archive.writestr('bomb.png', b'\0' * 2000)
         archive.writestr('x.png', encode(('PNG', 'L'), (3, 3)))

@@ -37,15 +37,16 @@ class Images(BaseDataset):
 
     Args:
         data_root (str): The folder, archive or list file.
-        subset (str): Take the images of this folder inside ``data_root``,
-            such as 'train', alone; for a list file, the folder its paths
-            start from, relative to its own.
+        subset (str): Use the images of this folder in ``data_root`` alone,
+            such as 'train'; for a list file, the folder its paths start from,
+            relative to its own.
         with_label (bool, optional): Whether items have ``gt_label``. By
             default they do if the list file gives labels, or if all images
             lie in two or more folders.
         classes (str | Sequence[str], optional): Class names in their order,
             or a file that has one a line.
-        images_per_class (int, optional): Keep so many, the first, of each.
+        images_per_class (int, optional): Keep the first so many of each
+            class.
         pipeline (Sequence | dict): Transforms, or the one that does it all,
             such as MultiCrop.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``,
