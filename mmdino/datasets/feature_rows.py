@@ -56,7 +56,7 @@ def load_features(path: Union[str, Path]) -> Features:
     if not Path(path).is_file():
         raise FileNotFoundError(
             f'There is no feature file {str(path)!r}: '
-            'tools/extract_features.py CONFIG CHECKPOINT --out DIR writes '
+            'tools/extract_features.py --checkpoint FILE --out DIR writes '
             'DIR/gallery.npz and DIR/queries.npz.')
     try:
         with np.load(path, allow_pickle=False) as file:

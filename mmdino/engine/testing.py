@@ -75,8 +75,8 @@ def fill_sizes(cfg: Config) -> None:
     checkpoint = cfg.model.get('checkpoint')
     if not steps or not checkpoint:
         return
-    network = resolve_network(
-        open_weights(checkpoint), dict(backbone=cfg.model.get('backbone')))
+    given = dict(backbone=cfg.model.get('backbone'))
+    network = resolve_network(open_weights(checkpoint, given=given), given)
     size = network['preprocessing']['size']
     for step in steps:
         step.update({key: size for key in SIZES if step.get(key, 0) is None})

@@ -101,7 +101,8 @@ def fine_tune(name: str) -> Callable[[Job], Config]:
     def prepare(job: Job) -> Config:
         cfg = Config.fromfile(FINE_TUNING / f'finetune_vit-s16_{name}.py')
         network = resolve_network(
-            open_weights(job.checkpoint), job.config.model)
+            open_weights(job.checkpoint, given=job.config.model),
+            job.config.model)
         backbone = build_empty(network['backbone'])
         if not hasattr(backbone, 'last_blocks'):
             raise ValueError('the fine-tuning configs are for a ViT, not for '

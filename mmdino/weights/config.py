@@ -16,7 +16,7 @@ checkpoints, so that names and plain values are all there is.
 import ast
 import json
 from importlib import import_module
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Union
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -243,11 +243,13 @@ def _dicts(node: Any) -> Iterator[Mapping]:
         yield from _dicts(child)
 
 
-def _scoped(cfg: Mapping, scope: str) -> dict:
+def _scoped(cfg: Union[Mapping, Sequence], scope: str) -> Union[dict, list]:
     """A copy without what a training started from.
 
-    Its type names another default scope than ours.
+    Its type names another default scope than ours. A neck may be a list.
     """
+    if isinstance(cfg, (list, tuple)):
+        return [_scoped(part, scope) for part in cfg]
     kept = {key: v for key, v in cfg.items() if key not in STARTS}
     if scope == 'mmdino' or '.' in cfg.get('type', '.'):
         return kept

@@ -109,7 +109,7 @@ def sort_out(checkpoint: Dict[str, Any],
     meta = meta if isinstance(meta, dict) else {}
     network = _kept_network(meta)
     name = format_ or (meta.get('names', 'mmdino') if network else recognise(
-        checkpoint, path))
+        checkpoint, path, given))
     if name not in FORMATS:
         raise CheckpointError(
             f'The names in {path} are of the format {name!r}, which is none '

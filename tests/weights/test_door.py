@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from safetensors.torch import save_file
 
 from mmdino.engine.testing import given_network
@@ -13,7 +14,7 @@ from mmdino.models.embedding import embed
 from mmdino.registry import build_module
 from mmdino.weights import (CheckpointError, convert, convert_file,
                             load_checkpoint, open_weights, resolve_network)
-from mmdino.weights.config import read_plain_config
+from mmdino.weights.config import describe_network, read_plain_config
 from mmdino.weights.formats import recognise
 from mmdino.weights.keys import strip_prefix
 from tests.weights import states
@@ -178,3 +179,35 @@ def test_timm_tells_heads(tmp_path):
     with torch.no_grad():
         difference = teacher.features(images) - model(images)
     assert difference.abs().max() < 1e-5
+
+
+def test_a_config_names_a_lone_model_of_timm(tmp_path):
+    model = timm.create_model('mobilenetv3_small_050', num_classes=0).eval()
+    path = str(tmp_path / 'model.pth')
+    torch.save(model.state_dict(), path)
+    teacher = FrozenTeacher(
+        path,
+        backbone=dict(type='TimmBackbone', model_name='mobilenetv3_small_050'))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(teacher.features(images), model(images))
+
+
+def test_a_neck_of_several_parts(tmp_path):
+    """Its config is kept as the list that it is."""
+    cfg = Config(
+        dict(
+            model=dict(
+                type='DINO',
+                backbone=dict(type='mmpretrain.ResNet', depth=18),
+                neck=[
+                    dict(type='mmpretrain.GlobalAveragePooling'),
+                    dict(
+                        type='mmpretrain.LinearNeck',
+                        in_channels=512,
+                        out_channels=8)
+                ])))
+    network = describe_network(cfg)
+    assert network['neck'] == cfg.model.neck
+    teacher = FrozenTeacher(backbone=network['backbone'], neck=network['neck'])
+    assert teacher.features(torch.randn(2, 3, 32, 32)).shape == (2, 8)

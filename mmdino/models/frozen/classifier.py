@@ -41,7 +41,8 @@ class PretrainedClassifier(ImageClassifier):
                  backbone: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
                  **kwargs) -> None:
-        weights = open_weights(checkpoint) if checkpoint else None
+        weights = open_weights(
+            checkpoint, given=dict(backbone=backbone)) if checkpoint else None
         preprocessor = dict(data_preprocessor or {})
         if weights:
             self.network_cfg = resolve_network(weights,

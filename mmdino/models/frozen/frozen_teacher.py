@@ -64,7 +64,7 @@ class FrozenTeacher(BaseModel):
                  num_heads: Optional[int] = None) -> None:
         given = dict(
             backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
-        weights = open_weights(checkpoint) if checkpoint else None
+        weights = open_weights(checkpoint, given=given) if checkpoint else None
         network = resolve_network(weights, given,
                                   num_heads) if weights else _given(given)
         super().__init__(

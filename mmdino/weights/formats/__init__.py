@@ -61,12 +61,16 @@ FLAT = ('hf', 'timm', 'torchvision')
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 
-def recognise(checkpoint: Mapping[str, Any], path: str) -> str:
+def recognise(checkpoint: Mapping[str, Any],
+              path: str,
+              network: Optional[dict] = None) -> str:
     """Name the format of what a file holds, a key of ``FORMATS``.
 
     Args:
         checkpoint: What it holds.
         path: Of the file, for the errors.
+        network: Parts of a config, where one is given: a TimmBackbone has
+            the names of timm's model, whichever these are.
 
     Raises:
         CheckpointError: If it holds no tensors at its top or in its
@@ -79,8 +83,8 @@ def recognise(checkpoint: Mapping[str, Any], path: str) -> str:
     name = next((n for n, f in FORMATS.items() if f.matches(state)), None)
     # The authors' and torchvision's names are timm's, too.
     if name in (None, 'official', 'torchvision') and state and not (
-            official.FULL <= state.keys()) and timm.read_config(
-                osp.dirname(path)):
+            official.FULL <= state.keys()) and (
+                tells_timm(network) or timm.read_config(osp.dirname(path))):
         return 'timm'
     if name:
         return name
