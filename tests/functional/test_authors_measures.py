@@ -17,7 +17,8 @@ from mmdino.functional.retrieval import (average_precision, crop_to_multiple,
                                          gem, learn_whitening, mean_scores,
                                          rescale, score_query, whiten)
 from mmdino.models import VisionTransformer
-from mmdino.weights.formats import backbone_of, from_official
+from mmdino.weights.formats.official import from_official
+from mmdino.weights.formats.ours import backbone_of
 from tests import golden
 
 NUM_HEADS = 3  # the weights do not tell

@@ -209,8 +209,8 @@ def test_the_checkpoint_of_a_resnet_is_loaded_whole(tmp_path, checkpoints):
     (dict(checkpoint=None), 'no checkpoint to start from.*init_cfg'),
     (dict(checkpoint='nowhere.pth'), "no checkpoint 'nowhere.pth'"),
     (dict(prefix='student.'), 'holds no student'),
-    (dict(prefix='teacher.'), 'do not fit VisionTransformer'),
-    (dict(patch_size=4), 'do not fit.*patch_embed'),
+    (dict(prefix='teacher.'), 'does not fit VisionTransformer'),
+    (dict(patch_size=4), 'does not fit.*patch_embed'),
 ])
 def test_what_does_not_fit_is_refused(changes, message, tmp_path, checkpoints):
     cfg = tiny('linear_vit-s16_voc12', tmp_path, checkpoints)

@@ -114,7 +114,7 @@ def special_configs():
             head=dict(type='MLPHead', out_dim=64, hidden_channels=32)),
         predictor=cfg(
             'vit', {},
-            type='mmdino.PredictorDINO',
+            type='mmdino.DINO',
             predictor=dict(type='Predictor', hidden_channels=16)),
         one_channel=cfg('vit', dict(in_channels=1)),
         four_channels=cfg('vit', dict(in_channels=4)),
