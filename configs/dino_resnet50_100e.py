@@ -1,7 +1,9 @@
 # ResNet-50, 100 epochs of SGD. 8 GPUs x 64 images.
 _base_ = [
-    '_base_/models/dino_resnet50.py', '_base_/datasets/imagenet_multi_crop.py',
-    '_base_/schedules/adamw_100e.py'
+    '_base_/models/dino_resnet50.py',
+    '_base_/datasets/imagenet_multi_crop.py',
+    '_base_/schedules/adamw_100e.py',
+    '_base_/hooks/dino.py',
 ]
 
 train_dataloader = dict(
@@ -15,4 +17,4 @@ train_dataloader = dict(
 optim_wrapper = dict(
     optimizer=dict(
         _delete_=True, type='SGD', lr=0.03, momentum=0.9, weight_decay=1e-4))
-param_scheduler = _base_.param_scheduler[:2]  # the weight decay is constant
+param_scheduler = dict(end_weight_decay=None)

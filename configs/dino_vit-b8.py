@@ -2,10 +2,19 @@
 # 176 GPUs x 6 images = 1056, fp32. The authors published the settings of the
 # other models in full; here epochs, learning rates, clipping and freezing are
 # as they are cited, the rest is ViT-B/16's.
-_base_ = 'dino_vit-b16.py'
+_base_ = [
+    '_base_/models/dino_vit.py',
+    '_base_/datasets/imagenet_10-local.py',
+    '_base_/schedules/adamw_100e.py',
+    '_base_/hooks/dino.py',
+]
 
-model = dict(backbone=dict(patch_size=8))
+model = dict(backbone=dict(arch='deit-base', patch_size=8))
 train_dataloader = dict(batch_size=6)
 
 train_cfg = dict(max_epochs=300)
-optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=3.0))
+param_scheduler = dict(end_lr=2e-6)
+default_hooks = dict(
+    centering=dict(
+        teacher_temp=0.07, warmup_teacher_temp=0.04, warmup_epochs=50),
+    freeze_last_layer=dict(num_epochs=3))

@@ -1,6 +1,11 @@
 # ViT-S/16 on the two global crops alone, 100 epochs.
 # 8 GPUs x 64 images.
-_base_ = 'dino_vit-s16.py'
+_base_ = [
+    '_base_/models/dino_vit.py',
+    '_base_/datasets/imagenet_multi_crop.py',
+    '_base_/schedules/adamw_100e.py',
+    '_base_/hooks/dino.py',
+]
 
 train_dataloader = dict(
     dataset=dict(
@@ -11,4 +16,4 @@ train_dataloader = dict(
                 local=dict(num_views=0)))))
 
 optim_wrapper = dict(clip_grad=None)
-_base_.param_scheduler[1].eta_min = 1e-5
+param_scheduler = dict(end_lr=1e-5)

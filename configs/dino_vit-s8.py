@@ -2,7 +2,19 @@
 # 64 GPUs x 16 images = 1024, fp32. On 8 GPUs keep 1024 with
 #   --cfg-options optim_wrapper.accumulative_counts=8 \
 #                 optim_wrapper.optimizer.lr=4e-3
-_base_ = 'dino_vit-s16_800e.py'
+_base_ = [
+    '_base_/models/dino_vit.py',
+    '_base_/datasets/imagenet_10-local.py',
+    '_base_/schedules/adamw_100e.py',
+    '_base_/hooks/dino.py',
+]
 
-model = dict(backbone=dict(patch_size=8))
+model = dict(backbone=dict(patch_size=8), head=dict(norm_last_layer=False))
 train_dataloader = dict(batch_size=16)
+
+train_cfg = dict(max_epochs=800)
+optim_wrapper = dict(clip_grad=None)
+param_scheduler = dict(end_lr=1e-5)
+default_hooks = dict(
+    centering=dict(
+        teacher_temp=0.07, warmup_teacher_temp=0.04, warmup_epochs=30))

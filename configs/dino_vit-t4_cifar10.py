@@ -2,8 +2,10 @@
 # of 512 images a step. data/cifar10_jpeg.zip holds cifar10/{train,test}/CLASS/
 # *.jpg; a folder works as well. Nothing is published for this setting.
 _base_ = [
-    '_base_/models/dino_vit.py', '_base_/datasets/cifar10_multi_crop.py',
-    '_base_/schedules/adamw_100e.py'
+    '_base_/models/dino_vit.py',
+    '_base_/datasets/cifar10_multi_crop.py',
+    '_base_/schedules/adamw_100e.py',
+    '_base_/hooks/dino.py',
 ]
 
 model = dict(

@@ -38,7 +38,7 @@ OPTIMIZERS = _child(mmengine.OPTIMIZERS, 'engine.optim')
 OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, 'engine.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
                                     'engine.optim')
-PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, 'engine')
+PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, 'engine.optim')
 STRATEGIES = _child(mmengine.STRATEGIES, 'engine.fsdp')
 METRICS = _child(mmengine.METRICS, 'evaluation.metrics')
 VISBACKENDS = _child(mmengine.VISBACKENDS, 'pictures')

@@ -39,5 +39,5 @@ def test_schedules(name):
             values[key],
             np.broadcast_to(recorded, len(values[key])),
             rtol=1e-9,
-            atol=1e-15,
+            atol=1e-12,
             err_msg=key)

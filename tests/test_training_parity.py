@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset, Sampler
 
 from tests import golden, reference
+from tests.tiny import base_cfg
 
 
 @DATASETS.register_module(force=True)
@@ -105,7 +106,7 @@ def build_cfg(path, work_dir):
         for k, v in data.items() if k.startswith('setting.')
     }
     student = golden.state(data, 'initial.')
-    cfg = Config.fromfile('configs/_base_/schedules/adamw_100e.py')
+    cfg = base_cfg()
     cfg.model = model_cfg(student, setting)
     cfg.train_dataloader = dict(
         batch_size=setting['batch_size'],
@@ -157,13 +158,10 @@ def set_times(cfg, setting):
         weight_decay=start)
     cfg.optim_wrapper.clip_grad = dict(
         max_norm=setting['clip_grad']) if setting['clip_grad'] else None
-    warmup, cosine, decay = cfg.param_scheduler
-    warmup.end = cosine.begin = setting['warmup_epochs']
-    cosine.eta_min = setting['min_lr']
-    cfg.param_scheduler = [warmup] if setting['warmup_epochs'] else []
-    cfg.param_scheduler.append(cosine)
-    if start != end:
-        cfg.param_scheduler.append(dict(decay, eta_min_ratio=end / start))
+    cfg.param_scheduler.update(
+        warmup_epochs=setting['warmup_epochs'],
+        end_lr=setting['min_lr'],
+        end_weight_decay=end if end != start else None)
     hooks = cfg.default_hooks
     hooks.teacher.momentum = setting['base_momentum']
     hooks.centering.update(

@@ -74,9 +74,17 @@ def model_cfg(**changes):
     return cfg
 
 
+def base_cfg():
+    """The repository's own schedule, hooks and runtime."""
+    cfg = Config.fromfile('configs/_base_/schedules/adamw_100e.py')
+    cfg.merge_from_dict(
+        Config.fromfile('configs/_base_/hooks/dino.py').to_dict())
+    return cfg
+
+
 def runner_cfg(work_dir, epochs=2, batch_size=4, length=8, **model_changes):
     """The repository's own schedule and runtime around the tiny model."""
-    cfg = Config.fromfile('configs/_base_/schedules/adamw_100e.py')
+    cfg = base_cfg()
     cfg.model = model_cfg(**model_changes)
     cfg.train_cfg.update(max_epochs=epochs)
     cfg.train_cfg.pop('val_interval')
@@ -86,8 +94,7 @@ def runner_cfg(work_dir, epochs=2, batch_size=4, length=8, **model_changes):
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'),
         dataset=dict(type='RandomViews', length=length))
-    cfg.param_scheduler = cfg.param_scheduler[1:]
-    cfg.param_scheduler[0].begin = 0
+    cfg.param_scheduler.warmup_epochs = 0
     cfg.default_hooks.logger.interval = 1
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = str(work_dir).replace('/', '_')

@@ -1,3 +1,5 @@
+# What every training and test runs with. A config of yours adds to its _base_
+# tensorboard.py, teacher_snapshots.py or fsdp.py beside this file.
 default_scope = 'mmdino'
 
 default_hooks = dict(
@@ -11,17 +13,12 @@ default_hooks = dict(
     log_history=dict(type='LogHistoryHook'),
     preemption=dict(type='PreemptionHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    weight_decay=dict(type='WeightDecayLogHook'),
-    collapse=dict(type='CollapseMonitorHook', interval=50, begin=1))
+    weight_decay=dict(type='WeightDecayLogHook'))
 
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-
-# For TensorBoard add '_base_/tensorboard.py' to a config's _base_ list.
-visualizer = dict(
-    type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 
 # Student and teacher normalise over all GPUs where they have BatchNorm.
 sync_bn = 'torch'

@@ -1,3 +1,3 @@
 # The teacher of every 10th epoch, kept beside the last whole checkpoints: add
 # '_base_/teacher_snapshots.py' to a config's _base_ list.
-default_hooks = dict(snapshot=dict(type='TeacherSnapshotHook', interval=10))
+teacher_snapshots = dict(interval=10)

@@ -5,6 +5,7 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', predict_attention=True)
 
+data_root = 'data/VOCdevkit/VOC2012'
 test_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -13,7 +14,6 @@ test_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='VOCObjects',
-        data_root='data/VOCdevkit/VOC2012',
         split='val',
         pipeline=[
             dict(type='LoadImage'),

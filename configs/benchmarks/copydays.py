@@ -6,7 +6,8 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', features=dict(type='ClassAndGeMFeatures'))
 
-test_pipeline = [
+data_root = 'data/copydays'
+_test_pipeline = [
     dict(type='LoadImage', color_type='color_ignore_orientation'),
     dict(
         type='mmpretrain.Resize',
@@ -22,11 +23,7 @@ test_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='Copydays',
-        data_root='data/copydays',
-        subset='strong',
-        pipeline=test_pipeline))
+    dataset=dict(type='Copydays', subset='strong', pipeline=_test_pipeline))
 test_evaluator = dict(type='CopyDetectionMAP')
 test_cfg = dict(
     type='GalleryTestLoop',
@@ -37,7 +34,4 @@ test_cfg = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'),
         dataset=dict(
-            type='Copydays',
-            data_root='data/copydays',
-            subset='database',
-            pipeline=test_pipeline)))
+            type='Copydays', subset='database', pipeline=_test_pipeline)))

@@ -10,6 +10,7 @@ model = dict(
     topk=5,
     temperature=0.1)
 
+data_root = 'data/DAVIS'
 test_dataloader = dict(
     batch_size=1,
     # One reads ahead: a sequence of 100 frames takes 160 MB.
@@ -17,7 +18,6 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='DAVIS',
-        data_root='data/DAVIS',
         split='val',
         pipeline=[
             # The short side is a multiple of the patches of 8 and 16 px.

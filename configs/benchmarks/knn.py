@@ -4,27 +4,24 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher')
 
-test_pipeline = [
+data_root = 'data/imagenet'
+_test_pipeline = [
     dict(type='LoadImage'),
     dict(type='CenterView', size=None),
     dict(type='mmpretrain.PackInputs'),
 ]
-imagenet = dict(
+_imagenet = dict(
     batch_size=128,
     num_workers=10,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='Images',
-        data_root='data/imagenet',
-        with_label=True,
-        pipeline=test_pipeline))
+    dataset=dict(type='Images', with_label=True, pipeline=_test_pipeline))
 
 test_dataloader = dict(
-    imagenet, dataset=dict(imagenet['dataset'], subset='val'))
+    _imagenet, dataset=dict(_imagenet['dataset'], subset='val'))
 test_cfg = dict(
     type='GalleryTestLoop',
     gallery_dataloader=dict(
-        imagenet, dataset=dict(imagenet['dataset'], subset='train')))
+        _imagenet, dataset=dict(_imagenet['dataset'], subset='train')))
 test_evaluator = dict(type='KNNAccuracy', k=(10, 20, 100, 200))

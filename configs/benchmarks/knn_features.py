@@ -6,18 +6,18 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='SavedFeatures')
 
-rows = dict(
+_rows = dict(
     batch_size=1024,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'))
 test_dataloader = dict(
-    rows,
+    _rows,
     dataset=dict(type='FeatureRows', path='work_dirs/features/queries.npz'))
 test_cfg = dict(
     type='GalleryTestLoop',
     gallery_dataloader=dict(
-        rows,
+        _rows,
         dataset=dict(
             type='FeatureRows', path='work_dirs/features/gallery.npz')))
 test_evaluator = dict(type='KNNAccuracy', k=(10, 20, 100, 200))

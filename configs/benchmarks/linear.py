@@ -13,6 +13,7 @@ model = dict(
     learning_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.],
     checkpoint=None)
 
+data_root = 'data/imagenet'
 train_dataloader = dict(
     batch_size=128,
     num_workers=10,
@@ -22,7 +23,6 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='Images',
-        data_root='data/imagenet',
         subset='train',
         with_label=True,
         pipeline=[
@@ -45,7 +45,6 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='Images',
-        data_root='data/imagenet',
         subset='val',
         with_label=True,
         pipeline=[
@@ -55,10 +54,6 @@ val_dataloader = dict(
         ]))
 val_cfg = dict()
 val_evaluator = dict(type='LinearProbeAccuracy')
-
-test_dataloader = val_dataloader
-test_cfg = dict()
-test_evaluator = val_evaluator
 
 # The learning rates are the heads': model.learning_rates.
 auto_scale_lr = dict(enable=True, base_batch_size=256)

@@ -5,9 +5,10 @@ _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', features=dict(type='MultiScaleFeatures'))
 
+data_root = 'data/revisitop/roxford5k'
 # Boxes and the published figures are of images as they are stored.
-load = dict(type='LoadImage', color_type='color_ignore_orientation')
-shrink = dict(type='Thumbnail', size=224)
+_load = dict(type='LoadImage', color_type='color_ignore_orientation')
+_shrink = dict(type='Thumbnail', size=224)
 
 test_dataloader = dict(
     batch_size=1,
@@ -17,12 +18,11 @@ test_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='RevisitedImages',
-        data_root='data/revisitop/roxford5k',
         subset='queries',
         # The authors embed whole query images, where the benchmark crops
         # them: see retrieval-roxford_cropped.py.
         pipeline=[
-            load, shrink,
+            _load, _shrink,
             dict(
                 type='mmpretrain.PackInputs', algorithm_keys=('annotation', ))
         ]))
@@ -37,7 +37,6 @@ test_cfg = dict(
         collate_fn=dict(type='default_collate'),
         dataset=dict(
             type='RevisitedImages',
-            data_root='data/revisitop/roxford5k',
             subset='database',
-            pipeline=[load, shrink,
+            pipeline=[_load, _shrink,
                       dict(type='mmpretrain.PackInputs')])))

@@ -4,7 +4,7 @@ _base_ = 'retrieval-roxford.py'
 
 test_dataloader = dict(
     dataset=dict(pipeline=[
-        _base_.load,
-        dict(type='CropToBox'), _base_.shrink,
+        _base_._load,
+        dict(type='CropToBox'), _base_._shrink,
         dict(type='mmpretrain.PackInputs', algorithm_keys=('annotation', ))
     ]))

@@ -22,17 +22,12 @@ train_dataloader = dict(
         with_label=True,
         images_per_class=1000,
         pipeline=dict(views=dict(local=dict(num_views=0)))))
-queries = dict(dataset=dict(images_per_class=200))
-gallery = dict(dataset=dict(images_per_class=1000))
-val_dataloader = queries
-val_cfg = dict(gallery_dataloader=gallery)
-test_dataloader = queries
-test_cfg = dict(gallery_dataloader=gallery)
+val_dataloader = dict(dataset=dict(images_per_class=200))
+val_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=1000)))
 
 train_cfg = dict(max_epochs=18, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))  # 1.5e-3 at a batch of 128
-_base_.param_scheduler[0].end = 1
-_base_.param_scheduler[1].begin = 1
+param_scheduler = dict(warmup_epochs=1)
 default_hooks = dict(
     teacher=dict(momentum=0.98),
     centering=dict(

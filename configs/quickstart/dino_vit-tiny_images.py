@@ -4,9 +4,10 @@
 # crops fit.
 _base_ = 'dino_vit-tiny_shapescenes.py'
 
+data_root = ''
 model = dict(backbone=dict(img_size=64))
 
-color_pipeline = [
+_color_pipeline = [
     dict(type='HorizontalFlip', prob=0.5),
     dict(
         type='ColorJitter',
@@ -22,7 +23,6 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='Images',
-        data_root='',
         with_label=False,
         pipeline=dict(
             type='MultiCrop',
@@ -32,15 +32,15 @@ train_dataloader = dict(
                     num_views=2,
                     crop=dict(
                         type='RandomResizedCrop', size=64, scale=(0.4, 1.0)),
-                    pipeline=color_pipeline),
+                    pipeline=_color_pipeline),
                 local=dict(
                     num_views=2,
                     crop=dict(
                         type='RandomResizedCrop', size=32, scale=(0.1, 0.4)),
-                    pipeline=color_pipeline)),
+                    pipeline=_color_pipeline)),
             after=[dict(type='mmpretrain.PackInputs')])))
 
-test_pipeline = [
+_test_pipeline = [
     dict(type='LoadImage'),
     dict(
         type='mmpretrain.ResizeEdge',
@@ -51,16 +51,12 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=64),
     dict(type='mmpretrain.PackInputs'),
 ]
-images = dict(
-    _delete_=True, type='Images', data_root='', pipeline=test_pipeline)
+_images = dict(_delete_=True, type='Images', pipeline=_test_pipeline)
 
-val_dataloader = dict(dataset=images)
-val_cfg = dict(gallery_dataloader=dict(dataset=images))
+val_dataloader = dict(dataset=_images)
+val_cfg = dict(gallery_dataloader=dict(dataset=_images))
 val_evaluator = dict(_delete_=True, type='KNNAccuracy', k=(20, ))
-
-test_dataloader = dict(dataset=images)
-test_cfg = dict(gallery_dataloader=dict(dataset=images))
-test_evaluator = val_evaluator
+test_dataloader = dict(dataset=dict(_delete_=True))
 
 # Twenty passes, however many images there are: --epochs chooses.
 train_cfg = dict(max_epochs=20)

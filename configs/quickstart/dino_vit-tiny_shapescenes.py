@@ -1,6 +1,10 @@
 # DINO in minutes on two CPU cores: a very small ViT on ShapeScenes, 48 px.
 # The numbers come from the search that README.md in this folder tells about.
-_base_ = ['../_base_/models/dino_vit.py', '../_base_/schedules/adamw_100e.py']
+_base_ = [
+    '../_base_/models/dino_vit.py',
+    '../_base_/schedules/adamw_100e.py',
+    '../_base_/hooks/dino.py',
+]
 
 model = dict(
     backbone=dict(
@@ -63,7 +67,7 @@ train_dataloader = dict(
                     ])),
             after=[dict(type='mmpretrain.PackInputs')])))
 
-test_pipeline = [
+_test_pipeline = [
     # Crops of the area (.45, 1.) enlarge the objects: pictures at 64 px show
     # them at the size that the network knows.
     dict(
@@ -73,24 +77,23 @@ test_pipeline = [
 
 # 1,000 queries; the gallery is the training set, not augmented. The numbers of
 # this file were chosen on the split 'val', the quickstart reports 'test'.
-pictures = dict(
+_pictures = dict(
     batch_size=250,
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'))
-scenes = dict(type='ShapeScenes', num_images=1000, pipeline=test_pipeline)
-gallery = dict(pictures, dataset=dict(scenes, num_images=2000, split='train'))
+_scenes = dict(type='ShapeScenes', num_images=1000, pipeline=_test_pipeline)
 
-val_dataloader = dict(pictures, dataset=dict(scenes, split='val'))
-val_cfg = dict(type='GalleryValLoop', gallery_dataloader=gallery)
+val_dataloader = dict(_pictures, dataset=dict(_scenes, split='val'))
+val_cfg = dict(
+    type='GalleryValLoop',
+    gallery_dataloader=dict(
+        _pictures, dataset=dict(_scenes, num_images=2000, split='train')))
 val_evaluator = [
     dict(type='KNNAccuracy', k=(20, )),
     dict(type='AttentionJaccard')
 ]
-
-test_dataloader = dict(pictures, dataset=dict(scenes, split='test'))
-test_cfg = dict(type='GalleryTestLoop', gallery_dataloader=gallery)
-test_evaluator = val_evaluator
+test_dataloader = dict(dataset=dict(split='test'))
 
 train_cfg = dict(max_epochs=60, val_interval=8)
 
@@ -98,9 +101,7 @@ train_cfg = dict(max_epochs=60, val_interval=8)
 # weight decay, from 1 to 10, keeps the attention from narrowing to a few
 # patches, and over so few steps it is milder than the recipes' to 0.4.
 optim_wrapper = dict(optimizer=dict(lr=3e-3, weight_decay=1.))
-
-_base_.param_scheduler[0].end = 1
-_base_.param_scheduler[1].begin = 1
+param_scheduler = dict(warmup_epochs=1, end_weight_decay=10.)
 
 default_hooks = dict(
     # 15 steps an epoch: with 0.996 the teacher would lag 16 epochs behind.

@@ -49,7 +49,7 @@ def values(tmp_path_factory):
         length=2 * int(settings['iters']))
     cfg.param_scheduler = Config.fromfile(
         'configs/_base_/schedules/adamw_100e.py').param_scheduler
-    assert cfg.param_scheduler[0].end == int(settings['warmup'])
+    assert cfg.param_scheduler.warmup_epochs == int(settings['warmup'])
     cfg.auto_scale_lr.base_batch_size = 256 * 2 / 1024
     cfg.default_hooks.checkpoint.interval = 100
     runner = Runner.from_cfg(cfg)

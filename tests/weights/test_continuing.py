@@ -115,8 +115,9 @@ def test_the_preset():
     cfg = Config.fromfile('configs/continue/dino_vit-s16_continue.py')
     assert cfg.optim_wrapper.optimizer == dict(
         type='AdamW', lr=5e-5, betas=(0.9, 0.999), weight_decay=.4, fused=True)
-    warmup, cosine = cfg.param_scheduler
-    assert (warmup.end, cosine.begin, cosine.eta_min) == (1, 1, 1e-6)
+    assert cfg.param_scheduler.warmup_epochs == 1
+    assert cfg.param_scheduler.end_lr == 1e-6
+    assert cfg.param_scheduler.end_weight_decay is None
     assert cfg.default_hooks.teacher.momentum == .9995
     assert cfg.default_hooks.centering.warmup_teacher_temp == .07
     assert cfg.load_from is None

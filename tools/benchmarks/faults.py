@@ -116,6 +116,8 @@ FAULTS: Dict[str, Callable] = {
 def config(folder: Path, fault: str = '', **where: int) -> Path:
     """Write that of a tiny ViT on shapes, with stochastic depth."""
     cfg = Config.fromfile(ROOT / 'configs/_base_/schedules/adamw_100e.py')
+    cfg.merge_from_dict(
+        Config.fromfile(ROOT / 'configs/_base_/hooks/dino.py').to_dict())
     views = dict(
         global_1=dict(
             num_views=2,
@@ -149,7 +151,7 @@ def config(folder: Path, fault: str = '', **where: int) -> Path:
         loss=dict(type='DINOLoss'))
     cfg.train_cfg.update(max_epochs=EPOCHS)
     cfg.train_cfg.pop('val_interval')
-    cfg.param_scheduler[0].end = cfg.param_scheduler[1].begin = 1
+    cfg.param_scheduler.warmup_epochs = 1
     cfg.train_dataloader = dict(
         batch_size=4,
         num_workers=2,

@@ -2,24 +2,23 @@
 # is read in place, and the k-NN gallery and queries.
 _base_ = 'imagenet_multi_crop.py'
 
-archive = 'data/cifar10_jpeg.zip'
+data_root = 'data/cifar10_jpeg.zip'
 # No blur: a radius of 2 px on a 32 px image leaves nothing of the object.
-color_pipeline = _base_.color_pipeline
+_color_pipeline = _base_._color_pipeline
 
 train_dataloader = dict(
     batch_size=128,
     num_workers=2,
     pin_memory=False,
     dataset=dict(
-        data_root=archive,
         subset='cifar10/train',
         pipeline=dict(
             views=dict(
-                global_1=dict(crop=dict(size=32), pipeline=color_pipeline),
+                global_1=dict(crop=dict(size=32), pipeline=_color_pipeline),
                 global_2=dict(
                     crop=dict(size=32),
                     pipeline=[
-                        *color_pipeline,
+                        *_color_pipeline,
                         dict(type='Solarize', prob=0.2, threshold=128),
                     ]),
                 # Half the side, as 96 px is of 224 and a little more, and a
@@ -27,26 +26,20 @@ train_dataloader = dict(
                 local=dict(
                     num_views=6,
                     crop=dict(size=16, scale=(0.1, 0.4)),
-                    pipeline=color_pipeline)))))
+                    pipeline=_color_pipeline)))))
 
-test_pipeline = [
+_test_pipeline = [
     dict(type='LoadImage'),
     dict(type='mmpretrain.PackInputs'),
 ]
-queries = dict(
+val_dataloader = dict(
     batch_size=256,
     num_workers=2,
     pin_memory=False,
-    dataset=dict(
-        data_root=archive, subset='cifar10/test', pipeline=test_pipeline))
-gallery = dict(
-    batch_size=256,
-    num_workers=2,
-    pin_memory=False,
-    dataset=dict(
-        data_root=archive, subset='cifar10/train', pipeline=test_pipeline))
-
-val_dataloader = queries
-val_cfg = dict(gallery_dataloader=gallery)
-test_dataloader = queries
-test_cfg = dict(gallery_dataloader=gallery)
+    dataset=dict(subset='cifar10/test', pipeline=_test_pipeline))
+val_cfg = dict(
+    gallery_dataloader=dict(
+        batch_size=256,
+        num_workers=2,
+        pin_memory=False,
+        dataset=dict(subset='cifar10/train', pipeline=_test_pipeline)))

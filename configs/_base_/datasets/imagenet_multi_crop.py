@@ -4,9 +4,11 @@
 #       global_1=dict(crop=dict(scale=(0.25, 1.0))),
 #       global_2=dict(crop=dict(scale=(0.25, 1.0))),
 #       local=dict(num_views=10, crop=dict(scale=(0.05, 0.25)))))))
+# A test without settings of its own has those of the validation.
+data_root = 'data/imagenet'  # of all loaders that name no other
 
 # flip, colour jitter and grayscale: what all views share
-color_pipeline = [
+_color_pipeline = [
     dict(type='HorizontalFlip', prob=0.5),
     dict(
         type='ColorJitter',
@@ -29,7 +31,6 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='Images',
-        data_root='data/imagenet',
         subset='train',
         pipeline=dict(
             type='MultiCrop',
@@ -41,7 +42,7 @@ train_dataloader = dict(
                     crop=dict(
                         type='RandomResizedCrop', size=224, scale=(0.4, 1.0)),
                     pipeline=[
-                        *color_pipeline,
+                        *_color_pipeline,
                         dict(type='GaussianBlur', prob=1.0, radius=(0.1, 2.0)),
                     ]),
                 global_2=dict(
@@ -49,7 +50,7 @@ train_dataloader = dict(
                     crop=dict(
                         type='RandomResizedCrop', size=224, scale=(0.4, 1.0)),
                     pipeline=[
-                        *color_pipeline,
+                        *_color_pipeline,
                         dict(type='GaussianBlur', prob=0.1, radius=(0.1, 2.0)),
                         dict(type='Solarize', prob=0.2, threshold=128),
                     ]),
@@ -58,13 +59,13 @@ train_dataloader = dict(
                     crop=dict(
                         type='RandomResizedCrop', size=96, scale=(0.05, 0.4)),
                     pipeline=[
-                        *color_pipeline,
+                        *_color_pipeline,
                         dict(type='GaussianBlur', prob=0.5, radius=(0.1, 2.0)),
                     ])),
             after=[dict(type='PackViews')])))
 
 # Pillow resizes antialiased, OpenCV does not
-test_pipeline = [
+_test_pipeline = [
     dict(type='LoadImage'),
     dict(
         type='mmpretrain.ResizeEdge',
@@ -84,11 +85,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='Images',
-        data_root='data/imagenet',
-        subset='val',
-        with_label=True,
-        pipeline=test_pipeline))
+        type='Images', subset='val', with_label=True, pipeline=_test_pipeline))
 val_cfg = dict(
     type='GalleryValLoop',
     gallery_dataloader=dict(
@@ -99,13 +96,7 @@ val_cfg = dict(
         collate_fn=dict(type='default_collate'),
         dataset=dict(
             type='Images',
-            data_root='data/imagenet',
             subset='train',
             with_label=True,
-            pipeline=test_pipeline)))
+            pipeline=_test_pipeline)))
 val_evaluator = dict(type='KNNAccuracy')
-
-test_dataloader = val_dataloader
-test_cfg = dict(
-    type='GalleryTestLoop', gallery_dataloader=val_cfg['gallery_dataloader'])
-test_evaluator = val_evaluator

@@ -1,6 +1,4 @@
-# 100 epochs of AdamW. An `end` that is not given is max_epochs.
-_base_ = '../default_runtime.py'
-
+# 100 epochs of AdamW.
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=100, val_interval=10)
 
 # 5e-4 is the learning rate of 256 images: MMEngine scales it linearly with
@@ -22,35 +20,9 @@ optim_wrapper = dict(
     # class token are decayed.
     paramwise_cfg=dict(bias_decay_mult=0., flat_decay_mult=0.))
 
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-12,
-        begin=0,
-        end=10,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=1e-6,
-        begin=10,
-        by_epoch=True,
-        convert_to_iter_based=True),
-    # 0.04 to 0.4; the undecayed group stays at 0.
-    dict(
-        type='CosineAnnealingParamScheduler',
-        param_name='weight_decay',
-        eta_min_ratio=10,
-        by_epoch=True,
-        convert_to_iter_based=True)
-]
-
-# Hooks stand in default_hooks, where a leaf can change one number of one.
-default_hooks = dict(
-    teacher=dict(type='TeacherEMAHook', momentum=0.996),
-    centering=dict(
-        type='CenteringHook',
-        teacher_temp=0.04,
-        warmup_teacher_temp=0.04,
-        warmup_epochs=0),
-    freeze_last_layer=dict(type='FreezeLastLayerHook', num_epochs=1))
+param_scheduler = dict(
+    type='WarmupCosine',
+    warmup_epochs=10,
+    end_lr=1e-6,
+    end_weight_decay=0.4,  # the undecayed group stays at 0
+    convert_to_iter_based=True)

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 
 from mmdino.engine.hooks.access import dino_model, require_epochs, whole_state
+from mmdino.engine.optim import WarmupCosine
 from mmdino.registry import HOOKS
 from mmdino.weights import describe_network
 
@@ -147,6 +148,36 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(
             backend_args=backend_args or dict(backend='atomic'), **kwargs)
         self._is_due = False
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to resume with schedulers that the checkpoint cannot set.
+
+        MMEngine pairs them in order and drops what is left of either side.
+
+        Raises:
+            ValueError: If their numbers differ, or the checkpoint holds the
+                iteration of a WarmupCosine alone and the config has none.
+        """
+        if not runner._resume:
+            return
+        ours = runner.param_schedulers or []
+        states = checkpoint.get('param_schedulers') or []
+        is_one = len(ours) == 1 and isinstance(ours[0], WarmupCosine)
+        if isinstance(ours, list) and (len(ours) != len(states)
+                                       if not is_one else not states):
+            raise ValueError(
+                f'{runner._load_from} was saved by {len(states)} schedulers, '
+                f'param_scheduler of the config has {len(ours)}: resume with '
+                'the config that it was trained with, or start from its '
+                'weights (load_from) without --resume.')
+        for scheduler, state in zip(ours, states):
+            if 'begin' not in state and not isinstance(scheduler,
+                                                       WarmupCosine):
+                raise ValueError(
+                    f'{runner._load_from} holds the iteration of a '
+                    f'WarmupCosine, from which {type(scheduler).__name__} '
+                    'cannot go on: keep WarmupCosine in param_scheduler, or '
+                    'start from the weights (load_from) without --resume.')
 
     def after_train_iter(self,
                          runner: Runner,

@@ -6,10 +6,4 @@ from mmdino.engine.optim.constructors import (BackboneLayerDecayConstructor,
                                               LinearProbeConstructor,
                                               MergedGroupsConstructor)
 from mmdino.engine.optim.lars import LARS
-
-__all__ = [
-    'BackboneLayerDecayConstructor', 'LARS', 'LinearProbeConstructor',
-    'MergedGroupsConstructor', 'PerParameterClipAmpOptimWrapper',
-    'PerParameterClipBFloat16OptimWrapper', 'PerParameterClipMixin',
-    'PerParameterClipOptimWrapper'
-]
+from mmdino.engine.optim.warmup_cosine import WarmupCosine
