@@ -10,3 +10,7 @@ if _missing:
         "Install the maintained distributions with `pip install 'mmdino"
         "[onedl]'`, or the original ones with `pip install 'mmdino"
         "[openmmlab]'`; never both in one environment.")
+
+from mmdino.utils.resources import let_configs_inherit  # noqa: E402
+
+let_configs_inherit()

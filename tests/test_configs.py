@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from mmdino.engine.configs import read_config
 from mmdino.registry import DATASETS, HOOKS, MODELS
 
 ROOT = Path(__file__).parents[1] / 'configs'
@@ -68,7 +69,7 @@ def redirect(node, root):
 @pytest.mark.parametrize(
     'path', CONFIGS, ids=lambda p: '/'.join(p.relative_to(ROOT).parts))
 def test_builds(path, images):
-    cfg = Config.fromfile(path)
+    cfg = read_config(str(path))
     redirect(cfg._cfg_dict, images)
     cfg.model.head.update(out_dim=8, hidden_channels=8)  # saves memory
     # Not every backbone can be built without memory.
@@ -108,17 +109,16 @@ def test_recipe(name):
 def test_the_details_of_the_released_recipes():
     s16 = Config.fromfile(ROOT / 'dino_vit-s16_800e.py')
     assert s16.optim_wrapper.clip_grad is None
-    assert s16.param_scheduler[1].eta_min == 1e-5
+    assert s16.param_scheduler.end_lr == 1e-5
     assert not s16.model.head.norm_last_layer
     b16 = Config.fromfile(ROOT / 'dino_vit-b16.py')
     assert b16.optim_wrapper.clip_grad == dict(max_norm=.3)
-    assert b16.param_scheduler[1].eta_min == 2e-6
+    assert b16.param_scheduler.end_lr == 2e-6
     assert b16.default_hooks.freeze_last_layer.num_epochs == 3
     assert b16.default_hooks.centering.warmup_epochs == 50
     assert b16.model.head.norm_last_layer
     r50 = Config.fromfile(ROOT / 'dino_resnet50.py')
-    assert [s.type
-            for s in r50.param_scheduler] == ['LinearLR', 'CosineAnnealingLR']
+    assert r50.param_scheduler.end_weight_decay is None
     assert r50.optim_wrapper.optimizer == dict(
         type='LARS', lr=.3, weight_decay=1e-6)
 

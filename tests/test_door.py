@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmdino.engine.configs import read_config
 from mmdino.models import FrozenTeacher
 from mmdino.weights import CheckpointError, convert_file, open_weights
 from tests.tools.test_train_and_test import config, in_process  # noqa: F401
@@ -222,7 +223,7 @@ def test_classes_of_training_and_validation_must_agree(
         tmp_path):
     """A class folder that one of them lacks moves all later labels."""
     images = Path(Config.fromfile(config).train_dataloader.dataset.data_root)
-    cfg = Config.fromfile('configs/benchmarks/linear.py')
+    cfg = read_config('configs/benchmarks/linear.py')
     for name, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         loader = cfg[f'{name}_dataloader']
         loader.update(num_workers=0, batch_size=4, persistent_workers=False)

@@ -18,7 +18,7 @@ def test_says_which_extra_to_install(missing):
 def test_import_is_light():
     """Importing mmdino builds nothing and loads no framework."""
     code = ('import sys, mmdino; '
-            'print([m for m in ("torch", "mmengine") if m in sys.modules])')
+            'print([m for m in ("torch", "mmcv") if m in sys.modules])')
     out = subprocess.run([sys.executable, '-c', code],
                          text=True,
                          capture_output=True)

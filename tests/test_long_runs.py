@@ -9,13 +9,14 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS
 
+from mmdino.engine.configs import complete
 from mmdino.engine.launch import build_runner
 from mmdino.weights import convert, load_checkpoint
 from mmdino.weights.keys import strip_prefix
 from tests.launching import run_job, write
 from tests.tiny import runner_cfg
 
-SNAPSHOTS = Config.fromfile('configs/_base_/teacher_snapshots.py')
+SNAPSHOTS = complete(Config.fromfile('configs/_base_/teacher_snapshots.py'))
 
 
 @HOOKS.register_module(force=True)

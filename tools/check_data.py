@@ -5,12 +5,11 @@ Names the first file that is missing of each and how to lay it out.
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
+from mmdino.engine.configs import read_config
 from mmdino.experiments.suite import missing_data, with_data
-from mmdino.utils.resources import resource
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
         raise NotADirectoryError(f'There is no folder {str(folder)!r}.')
     init_default_scope('mmdino')
     for layout in LAYOUTS.values():
-        cfg = Config.fromfile(resource('configs') / layout.config)
+        cfg = read_config(layout.config)
         cause = first_missing(layout, folder) or missing_data(
             with_data(cfg, folder))
         print(f'{layout.title}: {cause or "complete"}')

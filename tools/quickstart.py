@@ -19,14 +19,13 @@ from mmengine.dataset import default_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmdino.datasets import Images
-from mmdino.engine.configs import check_overrides
+from mmdino.engine.configs import override, read_config
 from mmdino.engine.testing import use_checkpoint
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
 from mmdino.registry import DATASETS
 
-CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
 MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
 PICTURES = 8
 ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
@@ -102,14 +101,13 @@ def main() -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
     name = 'images' if args.data else 'shapescenes'
-    cfg = Config.fromfile(args.config or CONFIGS / f'dino_vit-tiny_{name}.py')
+    cfg = read_config(args.config or f'quickstart/dino_vit-tiny_{name}')
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
-    warmup = cfg.param_scheduler[0].end
+    warmup = cfg.param_scheduler.get('warmup_epochs', 0)
     if cfg.train_cfg.max_epochs <= warmup:
         raise ValueError(
             f'--epochs {args.epochs} leaves nothing after the {warmup} '

@@ -34,13 +34,11 @@ for i in range(4):
 PYTHON
 venv/bin/python -m mmdino.train dino_vit-tiny_images --no-validate \
     --work-dir run --cfg-options \
-    train_dataloader.dataset.data_root=images \
+    data_root=images \
     train_dataloader.batch_size=2 \
     train_dataloader.num_workers=0 \
-    train_dataloader.persistent_workers=False \
     model.head.out_dim=16 \
     train_cfg.max_epochs=1 \
-    param_scheduler.0.end=1 \
-    param_scheduler.1.begin=0
+    param_scheduler.warmup_epochs=0
 test -f run/epoch_1.pth
 echo "The wheel trains: $(basename "$wheel")"

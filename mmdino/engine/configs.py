@@ -1,23 +1,20 @@
 """Configs as all tools read them, with the options of a command line."""
 import argparse
-import difflib
+import copy
 import inspect
 import os
 import os.path as osp
 import sys
-from typing import Any, Iterable, Optional, Set
+from typing import Any, Iterator, Optional, Set
 
-from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.config import Config, ConfigDict
 
-from mmdino.utils.resources import find_config, find_toolboxes
+from mmdino.engine.settings import (KEYS, check_settings, check_top_level,
+                                    suggest)
+from mmdino.registry import DATASETS
+from mmdino.utils.resources import find_config
 from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import require_registered
-
-RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) | {
-    'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
-    'model_wrapper_cfg', 'activation_checkpointing'
-}
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -49,16 +46,13 @@ def read_config(name: str, overrides: Optional[dict] = None) -> Config:
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If a key looks misspelled.
+        ValueError: If nothing reads a setting.
     """
     path = find_config(name)
     sys.path.insert(0, osp.dirname(osp.abspath(path)))
-    find_toolboxes()
     cfg = Config.fromfile(path)
-    check_overrides(cfg, overrides or {})
-    cfg.merge_from_dict(overrides or {})
     check_top_level(cfg)
-    return cfg
+    return override(cfg, overrides or {})
 
 
 def read_run(config: Optional[str],
@@ -79,9 +73,117 @@ def read_run(config: Optional[str],
                               '--config.')
     cfg.pop('custom_imports', None)
     require_registered(cfg.to_dict(), checkpoint)
-    check_overrides(cfg, overrides or {})
-    cfg.merge_from_dict(overrides or {})
+    return override(cfg, overrides or {})
+
+
+def override(cfg: Config, overrides: dict) -> Config:
+    """Merge options of a command line into a config that was read; prepare it.
+
+    Raises:
+        ValueError: If nothing reads a setting.
+    """
+    if overrides:
+        check_overrides(complete(copy.deepcopy(cfg)), overrides)
+        cfg.merge_from_dict(overrides)
+    return prepare(cfg)
+
+
+def prepare(cfg: Config) -> Config:
+    """Complete a config that was read, and refuse settings that nothing reads.
+
+    All tools do, so that ``Config.fromfile`` and this function give what they
+    run with. See :func:`complete` and :func:`.settings.check_settings`.
+
+    Args:
+        cfg: Changed in place.
+
+    Raises:
+        ValueError: If nothing reads a setting.
+    """
+    complete(cfg)
+    check_settings(cfg)
     return cfg
+
+
+def complete(cfg: Config) -> Config:
+    """Fill in what inheritance cannot, since bases are evaluated first.
+
+    - The top-level ``data_root`` is that of all data sets of ours that name
+      none.
+    - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are those of the
+      validation, with what the config says of them: a part that names its
+      type (a loader that of its data set, and its batch size) stands alone.
+    - Loaders without workers keep none alive.
+    - ``teacher_snapshots`` becomes a hook.
+    - Variables whose names begin with an underscore go.
+
+    Args:
+        cfg: Changed in place; a completed one stays as it is.
+    """
+    for name in [key for key in cfg if key.startswith('_')]:
+        cfg.pop(name)
+    _follow_validation(cfg)
+    for loader in loaders(cfg):
+        if cfg.get('data_root') is not None:
+            _set_root(loader.get('dataset'), cfg.data_root)
+        if loader.get('num_workers') == 0:
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
+    if cfg.get('teacher_snapshots'):
+        cfg.setdefault('default_hooks', ConfigDict())
+        cfg.default_hooks.snapshot = dict(
+            type='mmdino.TeacherSnapshotHook', **cfg.teacher_snapshots)
+    return cfg
+
+
+def _follow_validation(cfg: Config) -> None:
+    if not cfg.get('val_dataloader') or any(
+            cfg.get(f'test_{part}', '') is None
+            for part in ('dataloader', 'cfg', 'evaluator')):
+        return
+    loader = cfg.get('test_dataloader') or {}
+    if not ('batch_size' in loader and 'type' in loader.get('dataset', {})):
+        cfg.test_dataloader = _merged(cfg.val_dataloader, loader)
+    loop = cfg.get('test_cfg') or {}
+    if 'type' not in loop:
+        cfg.test_cfg = _merged(cfg.get('val_cfg') or {}, loop)
+        if 'type' in cfg.test_cfg:
+            cfg.test_cfg.type = cfg.test_cfg.type.replace('Val', 'Test')
+    metric = cfg.get('test_evaluator', {})
+    if isinstance(metric, dict) and 'type' not in metric:
+        cfg.test_evaluator = _merged(cfg.val_evaluator, metric)
+
+
+def _merged(base: Any, changes: dict) -> Any:
+    """``base`` with changes, as a config inherits; both stay as they are."""
+    merged = Config(dict(part=copy.deepcopy(base)))
+    if changes:
+        merged.merge_from_dict(dict(part=copy.deepcopy(changes)))
+    return merged.part
+
+
+def _set_root(dataset: Any, root: Any) -> None:
+    """Give data sets of ours without a ``data_root`` one, however wrapped."""
+    if isinstance(dataset, (list, tuple)):
+        for part in dataset:
+            _set_root(part, root)
+    if not isinstance(dataset, dict) or 'type' not in dataset:
+        return
+    kind = DATASETS.get(f"mmdino.{dataset['type'].removeprefix('mmdino.')}")
+    if 'data_root' not in dataset and kind and (
+            'data_root' in inspect.signature(kind).parameters):
+        dataset['data_root'] = root
+    _set_root(dataset.get('datasets'), root)
+    _set_root(dataset.get('dataset'), root)
+
+
+def loaders(cfg: Config) -> Iterator[dict]:
+    """The loaders of all phases, galleries included."""
+    for phase in ('train', 'val', 'test'):
+        for holder, key in ((cfg, f'{phase}_dataloader'),
+                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
+            if holder and holder.get(key):
+                yield holder[key]
 
 
 def check_overrides(cfg: Config, overrides: dict) -> None:
@@ -93,10 +195,10 @@ def check_overrides(cfg: Config, overrides: dict) -> None:
     for key, value in overrides.items():
         node, parents = cfg, key.split('.')
         for part in parents[:-1] if len(parents) > 1 else parents:
-            known = _keys(node) | (RUNNER_KEYS if node is cfg else set())
+            known = _keys(node) | (KEYS if node is cfg else set())
             if part not in known:
                 raise ValueError(f'--cfg-options {key}={value}: the config '
-                                 f'has no {part!r}.{_suggest(part, known)}')
+                                 f'has no {part!r}.{suggest(part, known)}')
             in_list = isinstance(node, (list, tuple))
             node = node[int(part)] if in_list else node.get(part)
 
@@ -106,17 +208,3 @@ def _keys(node: Any) -> Set[str]:
     if isinstance(node, (list, tuple)):
         return {str(i) for i in range(len(node))}
     return set(node) if isinstance(node, (dict, Config)) else set()
-
-
-def check_top_level(cfg: Config) -> None:
-    """Refuse top-level keys that are almost ones of MMEngine's Runner."""
-    for key in set(cfg) - RUNNER_KEYS:
-        close = difflib.get_close_matches(key, RUNNER_KEYS, 1, cutoff=0.9)
-        if close and close[0] not in cfg:
-            raise ValueError(f'Unknown config key {key!r} with the value '
-                             f'{cfg[key]!r}: did you mean {close[0]!r}?')
-
-
-def _suggest(part: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(part, known, 1)
-    return f' Did you mean {close[0]!r}?' if close else ''

@@ -1,11 +1,11 @@
 """What a config tests of a checkpoint."""
 import inspect
-from typing import Any, Iterator, List, Optional
+from typing import Any, List, Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmdino.engine.configs import read_config
+from mmdino.engine.configs import loaders, read_config
 from mmdino.models import DINO, FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.weights import open_weights, resolve_network
@@ -83,15 +83,6 @@ def fill_sizes(cfg: Config) -> None:
     print_log(
         f'Images are cut to {size} px, as in the training of {checkpoint}.',
         logger='current')
-
-
-def loaders(cfg: Config) -> Iterator[dict]:
-    """The loaders of all phases, galleries included."""
-    for phase in ('train', 'val', 'test'):
-        for holder, key in ((cfg, f'{phase}_dataloader'),
-                            (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
-            if holder and holder.get(key):
-                yield holder[key]
 
 
 def _dicts(node: Any) -> List[dict]:

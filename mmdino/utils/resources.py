@@ -5,7 +5,9 @@ In the repository at its top, in an installed wheel below ``mmdino/.mim``.
 import difflib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Optional, Tuple
 
+from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
 PACKAGE = Path(__file__).parents[1]
@@ -71,10 +73,21 @@ def require(purpose: str, *packages: str) -> None:
                           f'`pip install {" ".join(missing)}`.')
 
 
-def find_toolboxes() -> None:
-    """Let a config inherit from a toolbox under whatever name it comes.
+def let_configs_inherit() -> None:
+    """Let any config inherit from ours and from the toolboxes' by name.
 
-    MMEngine looks for ``mmseg::`` in a distribution named mmsegmentation,
-    which onedl-mmsegmentation is not; both have the package mmseg.
+    ``mmdino::dino_vit-s16.py`` is found in the repository as well as in an
+    installed wheel, as if the file was named. MMEngine knows neither this
+    package nor the distribution onedl-mmsegmentation, whose package is mmseg.
     """
     MODULE2PACKAGE.update(mmseg='mmseg', mmdet='mmdet')
+    find = Config._get_cfg_path
+
+    def find_ours(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
+        scope, _, name = cfg_path.partition('::')
+        if scope != 'mmdino':
+            return find(cfg_path, filename)
+        path = resource('configs') / name
+        return str(path if path.is_file() else find_config(name)), None
+
+    Config._get_cfg_path = staticmethod(find_ours)

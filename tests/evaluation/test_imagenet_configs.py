@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.testing import fill_sizes, use_checkpoint
 from mmdino.experiments.suite import with_data
 from mmdino.registry import DATASETS, METRICS, MODELS
@@ -41,7 +42,7 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize('task', TASKS)
 def test_builds(task, data, checkpoint):
     DefaultScope.get_instance('test', scope_name='mmdino')
-    cfg = with_data(Config.fromfile(ROOT / f'{task}.py'), data)
+    cfg = with_data(read_config(f'{ROOT}/{task}.py'), data)
     use_checkpoint(cfg, checkpoint)
     fill_sizes(cfg)
     model = MODELS.build(cfg.model)
@@ -60,7 +61,7 @@ def test_builds(task, data, checkpoint):
 
 def test_a_size_that_nothing_tells(data):
     DefaultScope.get_instance('test', scope_name='mmdino')
-    cfg = with_data(Config.fromfile(ROOT / 'knn.py'), data)
+    cfg = with_data(read_config(f'{ROOT}/knn.py'), data)
     with pytest.raises(ValueError, match='size=None'):
         DATASETS.build(cfg.test_dataloader.dataset)
     with pytest.raises(ValueError, match='needs a checkpoint'):

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from mmdino.engine.configs import read_config
 from mmdino.models.frozen import ClassAndGeMFeatures, MultiScaleFeatures
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.datasets.benchmark_trees import make_copydays, make_revisited
@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 
 def tiny(name, data, work_dir):
     """The config with the tiny model, on the tiny trees, of small images."""
-    cfg = Config.fromfile(ROOT / f'{name}.py')
+    cfg = read_config(f'{ROOT}/{name}.py')
     for key in ('backbone', 'data_preprocessor'):
         cfg.model[key] = model_cfg()[key]
     for loader in cfg.test_dataloader, cfg.test_cfg.gallery_dataloader:
@@ -66,7 +66,7 @@ def test_builds(name, data):
 
 def test_sizes_and_scales():
     for name in NAMES:
-        cfg = Config.fromfile(ROOT / f'{name}.py')
+        cfg = read_config(f'{ROOT}/{name}.py')
         sizes = {
             step.get('size', step.get('scale'))
             for loader in (cfg.test_dataloader,
@@ -79,7 +79,7 @@ def test_sizes_and_scales():
         assert sizes == {size}, name
         scales = cfg.model.features.get('scales', (1, ))
         assert len(scales) == (3 if several else 1)
-    cropped = Config.fromfile(ROOT / 'retrieval-roxford_cropped.py')
+    cropped = read_config(f'{ROOT}/retrieval-roxford_cropped.py')
     steps = [s.type for s in cropped.test_dataloader.dataset.pipeline]
     assert steps[:3] == ['LoadImage', 'CropToBox', 'Thumbnail']
 

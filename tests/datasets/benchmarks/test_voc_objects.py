@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmdino.datasets import VOCObjects
+from mmdino.engine.configs import read_config
 from mmdino.registry import DATASETS
 from tests.ranks import run_ranks
 from tests.tiny import runner_cfg
@@ -41,7 +42,7 @@ def voc(tmp_path):
 
 
 def read_cfg(root, size=32):
-    cfg = Config.fromfile('configs/benchmarks/attention-voc12.py')
+    cfg = read_config('configs/benchmarks/attention-voc12.py')
     cfg.test_dataloader.dataset.data_root = str(root)
     cfg.test_dataloader.dataset.pipeline[1].scale = (size, size)
     cfg.test_dataloader.update(num_workers=0)

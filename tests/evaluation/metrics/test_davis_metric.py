@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmdino.engine.configs import read_config
 from mmdino.evaluation.metrics import DAVISMetric
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.davis_tree import moving_square, write_tree
@@ -70,7 +71,7 @@ def root(tmp_path_factory):
 
 def runner_cfg(root, work_dir):
     """The repository's config with the tiny model on small frames."""
-    cfg = Config.fromfile('configs/benchmarks/davis.py')
+    cfg = read_config('configs/benchmarks/davis.py')
     for part in ('backbone', 'data_preprocessor'):
         cfg.model[part] = MODEL[part]
     cfg.test_dataloader.dataset.data_root = str(root)
@@ -172,7 +173,7 @@ def test_two_ranks_equal_one(one_rank, root, tmp_path):
 
 def test_config(root):
     DefaultScope.get_instance('test', scope_name='mmdino')
-    cfg = Config.fromfile('configs/benchmarks/davis.py')
+    cfg = read_config('configs/benchmarks/davis.py')
     model = MODELS.build(dict(cfg.model, backbone=MODEL['backbone']))
     assert (model.num_context, model.radius) == (7, 12)
     assert (model.topk, model.temperature) == (5, .1)

@@ -10,6 +10,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
 from mmdino.models.frozen import (ClassAndPatchFeatures, LastBlocks,
                                   LinearProbe, PooledFeatures)
@@ -100,7 +101,7 @@ def resnet_checkpoint(tmp_path_factory):
 
 def runner(work_dir, batch_size=8, epochs=3, launcher='none', **changes):
     """The repository's own schedule around a tiny probe."""
-    cfg = Config.fromfile(ROOT / 'configs/benchmarks/linear.py')
+    cfg = read_config(f'{ROOT}/configs/benchmarks/linear.py')
     cfg.model = probe_cfg(**changes)
     loader = dict(
         batch_size=batch_size,

@@ -1,0 +1,297 @@
+"""A setting that nothing reads is an error, before work starts."""
+import ast
+import difflib
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Set
+
+from mmengine.config import Config
+from mmengine.fileio import load
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from mmengine.runner.utils import set_random_seed
+from mmengine.utils.dl_utils import set_multi_processing
+from mmpretrain.engine.optimizers import \
+    LearningRateDecayOptimWrapperConstructor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.data import DataLoader
+
+from mmdino import registry
+from mmdino.utils.resources import resource
+
+# Top-level keys: those of the Runner, and those that prepare() reads.
+KEYS = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+    'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
+    'model_wrapper_cfg', 'activation_checkpointing', 'compile',
+    'custom_imports', 'data_root', 'teacher_snapshots'
+}
+# Where the parts of a config are registered; below them, by their own keys.
+ROOTS = dict(
+    model=registry.MODELS,
+    train_dataloader=None,
+    val_dataloader=None,
+    test_dataloader=None,
+    train_cfg=registry.LOOPS,
+    val_cfg=registry.LOOPS,
+    test_cfg=registry.LOOPS,
+    val_evaluator=registry.METRICS,
+    test_evaluator=registry.METRICS,
+    optim_wrapper=registry.OPTIM_WRAPPERS,
+    param_scheduler=registry.PARAM_SCHEDULERS,
+    default_hooks=registry.HOOKS,
+    custom_hooks=registry.HOOKS,
+    visualizer=registry.VISUALIZERS,
+    strategy=registry.STRATEGIES,
+    log_processor=registry.LOG_PROCESSORS)
+BRANCHES = dict(
+    dataset=registry.DATASETS,
+    datasets=registry.DATASETS,
+    pipeline=registry.TRANSFORMS,
+    sampler=registry.DATA_SAMPLERS,
+    batch_sampler=registry.DATA_SAMPLERS,
+    collate_fn=None,
+    optimizer=registry.OPTIMIZERS,
+    vis_backends=registry.VISBACKENDS)
+ADDED = {  # by the registry: what MMEngine takes before it builds the rest
+    'optim_wrapper': {'constructor', 'paramwise_cfg'},
+    'parameter scheduler': {'convert_to_iter_based'},
+    'hook': {'priority'},
+    'loop': {'by_epoch'},
+}
+DEFAULTS = dict(  # what MMEngine builds where a config names no type
+    optim_wrapper='OptimWrapper',
+    train_cfg='EpochBasedTrainLoop',
+    val_cfg='ValLoop',
+    test_cfg='TestLoop',
+    log_processor='LogProcessor')
+
+
+def check_settings(cfg: Config) -> None:
+    """Refuse what no component of the config takes.
+
+    Keys of registered components are held against their signatures, and those
+    of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``, ``randomness`` and of
+    loaders against what MMEngine reads. What comes from another toolbox
+    (``_scope_``) and what takes any key is not judged.
+
+    Args:
+        cfg: Not changed.
+
+    Raises:
+        ValueError: With the setting, its value and what it may have meant.
+    """
+    scope = cfg.get('default_scope') or 'mmdino'
+    for key, value in cfg.to_dict().items():
+        if key in ROOTS:
+            if isinstance(value, dict) and key in DEFAULTS:
+                value = dict(dict(type=DEFAULTS[key]), **value)
+            _check(value, ROOTS[key], scope, key)
+    for path, known in _plain_sections(cfg, scope).items():
+        node = cfg
+        for part in path.split('.'):
+            node = (node or {}).get(part)
+        if isinstance(node, dict):
+            _refuse_others(node, known, path, path)
+
+
+def _plain_sections(cfg: Config, scope: str) -> Dict[str, Set[str]]:
+    """Keys of the sections that MMEngine reads without a component."""
+    sections = {
+        'auto_scale_lr': {'enable', 'base_batch_size'},
+        'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
+        'env_cfg.mp_cfg': _parameters(set_multi_processing) - {'distributed'},
+        'randomness': _parameters(set_random_seed),
+        'optim_wrapper.clip_grad': {
+            'type', *_parameters(clip_grad_norm_),
+            *_parameters(clip_grad_value_)
+        } - {'parameters'},
+    }
+    wrapper = cfg.get('optim_wrapper') or {}
+    paramwise = _paramwise_keys(
+        _find(
+            wrapper.get('constructor', 'DefaultOptimWrapperConstructor'),
+            registry.OPTIM_WRAPPER_CONSTRUCTORS, scope))
+    if paramwise:
+        sections['optim_wrapper.paramwise_cfg'] = paramwise
+    return sections
+
+
+def _paramwise_keys(constructor: Optional[type]) -> Optional[Set[str]]:
+    """The keys that a constructor's source names; None for unknown ones."""
+    known = (DefaultOptimWrapperConstructor,
+             LearningRateDecayOptimWrapperConstructor)
+    if constructor is None or not issubclass(constructor, known):
+        return None
+    names = set()
+    for kind in constructor.__mro__[:-1]:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+        names |= {
+            node.args[0].value
+            for node in ast.walk(tree) if isinstance(node, ast.Call)
+            and ast.unparse(node.func) == 'self.paramwise_cfg.get'
+        }
+    return names
+
+
+def _check(node: Any, kind: Optional[Registry], scope: str, path: str) -> None:
+    """Check a part of a config and, by their keys, what is below it."""
+    if isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            _check(child, kind, scope, f'{path}.{index}')
+        return
+    if not isinstance(node, dict) or node.get('_scope_', 'mmdino') != 'mmdino':
+        return
+    if path.endswith('_dataloader'):
+        _refuse_others(node,
+                       _parameters(DataLoader) | {'num_batch_per_epoch'}, path,
+                       'a loader')
+    elif isinstance(node.get('type'), str) and kind is not None:
+        component = _find(node['type'], kind, scope)
+        known = component and accepted(component)
+        if known:
+            _refuse_others(node, known | ADDED.get(kind.name, set()), path,
+                           component.__name__)
+    for key, child in node.items():
+        if not key.endswith('_cfg'):
+            _check(child, BRANCHES.get(key, kind), scope, f'{path}.{key}')
+
+
+def _find(name: str, kind: Registry, scope: str) -> Optional[Callable]:
+    """A registered component; None where its toolbox is not installed."""
+    try:
+        with kind.switch_scope_and_registry(scope) as found:
+            return found.get(name)
+    except (ImportError, KeyError):
+        return None
+
+
+def accepted(component: Callable) -> Optional[Set[str]]:
+    """The names of all arguments; None if it takes any name.
+
+    ``**kwargs`` that a constructor hands on to the one it overrides stand for
+    the arguments of that.
+    """
+    if not inspect.isclass(component):
+        return _parameters(component)
+    names = set()
+    for kind in component.__mro__:
+        if kind is CheckpointHook:  # hands the rest to it, at the first save
+            names |= _parameters(Runner.save_checkpoint)
+            return names | _parameters(kind.__init__)
+        if '__init__' not in vars(kind):
+            continue
+        if kind is object:
+            return names
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        names |= {p.name for p in parameters}
+        if all(p.kind != p.VAR_KEYWORD for p in parameters):
+            return names
+        read = _read_of_kwargs(kind.__init__)
+        if read is None:
+            return None
+        names |= read
+    return names
+
+
+def _read_of_kwargs(init: Callable) -> Optional[Set[str]]:
+    """What a constructor reads of the ``**kwargs`` that it hands on.
+
+    None if it does anything else with them.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
+    except (OSError, TypeError):
+        return None
+    name = tree.body[0].args.kwarg.arg
+    uses = sum(
+        isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree))
+    handed_on, keys = 0, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func)
+            if function.startswith('super('):
+                handed_on += any(
+                    k.arg is None and ast.unparse(k.value) == name
+                    for k in node.keywords)
+            elif function in (f'{name}.get', f'{name}.pop'):
+                keys.append(node.args[0])
+        elif isinstance(node, ast.Subscript) and ast.unparse(
+                node.value) == name:
+            keys.append(node.slice)
+    if not handed_on or uses > handed_on + len(keys):
+        return None
+    return {key.value for key in keys if isinstance(key, ast.Constant)}
+
+
+def _parameters(function: Callable) -> Set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def _refuse_others(node: dict, known: Set[str], path: str, owner: str) -> None:
+    known = known - {'self'}
+    for key in set(node) - known - {'type', '_scope_'}:
+        raise ValueError(
+            f'{path}.{key}={node[key]!r}: {owner} has no setting {key!r}.'
+            f'{suggest(key, known)}')
+
+
+def suggest(part: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known."""
+    close = difflib.get_close_matches(part, known, 1)
+    return f' Did you mean {close[0]!r}?' if close else ''
+
+
+def check_top_level(cfg: Config) -> None:
+    """Refuse top-level keys of a config's files that look misspelled.
+
+    Other variables of a user's files are told of in the log; names that begin
+    with an underscore, and what other toolboxes' bases define, are not.
+
+    Args:
+        cfg: As read from a file.
+
+    Raises:
+        ValueError: If a key resembles one that is read, or stands unread in a
+            config of mmdino.
+    """
+    unread = []
+    for name, path in dict(_assignments(cfg.filename)).items():
+        if name in KEYS or name.startswith('_') or name not in cfg:
+            continue
+        close = difflib.get_close_matches(name, KEYS, 1, cutoff=.8)
+        if close or Path(path).resolve().is_relative_to(resource('configs')):
+            value = textwrap.shorten(repr(cfg[name]), 80)
+            meant = f': did you mean {close[0]!r}?' if close else '.'
+            raise ValueError(
+                f'Nothing reads {name!r} in {path}, with the value {value}'
+                f'{meant} A variable of your own begins with an underscore.')
+        unread.append(name)
+    if unread:
+        print_log(
+            f'Variables of {cfg.filename} that nothing reads: '
+            f'{", ".join(unread)}.',
+            logger='current')
+
+
+def _assignments(path: str) -> Iterator[tuple]:
+    """Names that a config and its bases define, each with its file.
+
+    Not those of other toolboxes' bases.
+    """
+    for base in Config._get_base_files(path):
+        scope = base.partition('::')[0] if '::' in base else 'mmdino'
+        if scope == 'mmdino':
+            yield from _assignments(Config._get_cfg_path(base, path)[0])
+    if not path.endswith('.py'):
+        yield from ((name, path) for name in load(path))
+        return
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        targets = getattr(node, 'targets',
+                          None) or [getattr(node, 'target', None)]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                yield target.id, path
