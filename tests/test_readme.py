@@ -24,8 +24,7 @@ def test_extension(tmp_path):
     code = block('# sharpened_loss.py')
     assert len(code.strip().splitlines()) <= 15
     (tmp_path / 'sharpened_loss.py').write_text(code)
-    config = block('# my_dino.py').replace("'configs/", f"'{ROOT}/configs/")
-    (tmp_path / 'my_dino.py').write_text(config)
+    (tmp_path / 'my_dino.py').write_text(block('# my_dino.py'))
     parser = argparse.ArgumentParser()
     arguments.add_arguments(parser)
     args = parser.parse_args([str(tmp_path / 'my_dino.py')])
@@ -34,6 +33,18 @@ def test_extension(tmp_path):
     student = torch.randn(4, 2, 8, requires_grad=True)
     loss(student, torch.randn(2, 2, 8).softmax(-1)).backward()
     assert student.grad.any()
+
+
+def test_own_config(tmp_path):
+    (tmp_path / 'mine.py').write_text(block('# mine.py'))
+    cfg = configs.read_config(str(tmp_path / 'mine.py'))
+    assert {v.dataset.data_root for v in configs.loaders(cfg)} == {'photos'}
+    assert cfg.param_scheduler.warmup_epochs == 5
+    assert cfg.train_dataloader.batch_size == 64
+    assert cfg.test_dataloader.dataset.subset == 'test'
+    assert cfg.val_dataloader.dataset.subset == 'val'
+    assert [b.type for b in cfg.visualizer.vis_backends
+            ] == ['LocalVisBackend', 'TensorboardVisBackend']
 
 
 def test_transfer_backbone(tmp_path):
