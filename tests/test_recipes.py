@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmdino.engine.configs import read_config
 from tests.recipes import schedules, settings
@@ -41,3 +42,10 @@ def test_schedules(name):
             rtol=1e-9,
             atol=1e-12,
             err_msg=key)
+
+
+@pytest.mark.parametrize('name', RECORDED)
+def test_a_recipe_is_read_in_one_file(name):
+    """It inherits from bases, never from another recipe."""
+    bases = Config._get_base_files(f'configs/{name}.py')
+    assert bases and all('_base_/' in base for base in bases)
