@@ -7,7 +7,7 @@ features, K prototypes.
 import json
 import math
 from functools import lru_cache
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -15,7 +15,8 @@ from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import Bottleneck
 
 from mmdino.registry import build_module
-from mmdino.weights.keys import CheckpointError, StateDict, name_keys
+from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
+                                 name_keys)
 
 # What distinguishes them: a tensor that each of them has.
 FAMILIES = dict(
@@ -39,15 +40,10 @@ HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
 
 def is_backbone(state: Mapping[str, Any]) -> bool:
     """Whether these are a lone backbone's tensors with our names."""
-    return any(
-        key in state
-        for key in FAMILIES.values()) or ('layers.0.ln1.weight'
-                                          in state) or bool(state) and all(
-                                              key.startswith('model.')
-                                              for key in state)
+    return family(state) != 'other'
 
 
-def family(backbone: StateDict) -> str:
+def family(backbone: Mapping[str, Any]) -> str:
     """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'."""
     for name, key in FAMILIES.items():
         if key in backbone:
@@ -165,22 +161,9 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
         CheckpointError: If tensors are missing, left over or of another
             shape; lists them.
     """
-    expected = _shapes(json.dumps(cfg))
-    missing = expected.keys() - state.keys()
-    leftover = state.keys() - expected.keys()
-    shapes = [
-        f'{key} {tuple(state[key].shape)}, not {tuple(shape)}'
-        for key, shape in expected.items()
-        if key in state and state[key].shape != shape
-    ]
-    problems = [
-        f'{word} {name_keys(keys)}'
-        for word, keys in (('missing', missing), ('left over', leftover),
-                           ('of another shape', shapes)) if keys
-    ]
+    problems = find_misfits(state, _expected(json.dumps(cfg)), '{}, not {}')
     if problems:
-        raise CheckpointError(f'The {what} is no {cfg["type"]}: ' +
-                              '; '.join(problems) + '.')
+        raise CheckpointError(f'The {what} is no {cfg["type"]}: {problems}.')
 
 
 def build_empty(cfg: dict) -> nn.Module:
@@ -200,10 +183,10 @@ def input_channels(network: nn.Module) -> int:
 
 
 @lru_cache(maxsize=8)
-def _shapes(cfg: str) -> Dict[str, torch.Size]:
-    """Tensors of the module that a config, in JSON, builds."""
-    module = build_empty(json.loads(cfg))
-    return {key: value.shape for key, value in module.state_dict().items()}
+def _expected(cfg: str) -> StateDict:
+    """Tensors, without memory, of the module that a config in JSON builds."""
+    state = build_empty(json.loads(cfg)).state_dict()
+    return {key: value.to('meta') for key, value in state.items()}
 
 
 def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:

@@ -1,6 +1,6 @@
 """The keys of state dicts: renaming, splitting, joining, all accounted for."""
 import re
-from typing import Dict, Iterable, Sequence, Tuple
+from typing import Container, Dict, Iterable, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,31 @@ def name_keys(keys: Iterable[str], at_most: int = 12) -> str:
     return ', '.join(map(repr, keys[:at_most])) + tail
 
 
+def find_misfits(state: StateDict,
+                 expected: StateDict,
+                 shapes: str,
+                 resized: Container[str] = ()) -> str:
+    """What keeps tensors from filling a module, '' if nothing does.
+
+    Args:
+        state: The tensors.
+        expected: The module's own.
+        shapes: Words around the shapes of both, with a ``{}`` for each.
+        resized: Names of tensors of which only the last axis must be alike.
+    """
+    misshapen = [
+        f'{key} ' + shapes.format(tuple(state[key].shape), tuple(value.shape))
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+        and not (key in resized and state[key].shape[-1] == value.shape[-1])
+    ]
+    problems = (('missing', expected.keys() - state.keys()),
+                ('left over', state.keys() - expected.keys()),
+                ('of another shape', misshapen))
+    return '; '.join(f'{word} {name_keys(keys, 6)}' for word, keys in problems
+                     if keys)
+
+
 def _pattern(template: str) -> re.Pattern:
     escaped = re.escape(template)
     for name, pattern in (('n', r'\d+'), ('p', r'[\w.]+')):
@@ -133,26 +158,17 @@ def join_qkv(state: StateDict,
     return joined
 
 
-SPELLINGS = (('.weight_g', '.parametrizations.weight.original0'),
-             ('.weight_v', '.parametrizations.weight.original1'))
+# Before and after weight normalisation became a parametrisation.
+WEIGHT_NORM = (('{p}.weight_g', '{p}.parametrizations.weight.original0'),
+               ('{p}.weight_v',
+                '{p}.parametrizations.weight.original1'), ('{p}', '{p}'))
 
 
 def from_legacy(state: StateDict) -> StateDict:
     """``weight_g`` to ``original0``, ``weight_v`` to ``original1``."""
-    return _respell(state, SPELLINGS)
+    return rename(state, WEIGHT_NORM, 'A head')
 
 
 def to_legacy(state: StateDict) -> StateDict:
     """``original0`` to ``weight_g``, ``original1`` to ``weight_v``."""
-    return _respell(state, [(new, old) for old, new in SPELLINGS])
-
-
-def _respell(state: StateDict, spellings) -> StateDict:
-    renamed = {}
-    for key, tensor in state.items():
-        for old, new in spellings:
-            if key.endswith(old):
-                key = key.removesuffix(old) + new
-                break
-        renamed[key] = tensor
-    return renamed
+    return rename(state, flipped(WEIGHT_NORM), 'A head')

@@ -7,8 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery
-from mmdino.evaluation.metrics.base import GalleryMetric, SampleMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
 from mmdino.registry import METRICS
@@ -82,8 +81,7 @@ class LowShotAccuracy(GalleryMetric):
 
     Args:
         C: Inverse strengths of the regularisation.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'low_shot'
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from mmdino.evaluation.metrics.base import SampleMetric
+from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.davis import (FrameStatistics, frame_statistics,
                                      score_sequence)
 from mmdino.registry import HOOKS, METRICS
@@ -34,8 +34,7 @@ class DAVISMetric(SampleMetric):
     each object as SEQUENCE_NUMBER, the number from 1.
 
     Args:
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'davis'
     unit = 'sequence'

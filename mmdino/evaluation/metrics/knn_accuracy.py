@@ -9,8 +9,7 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery, gather_rows
-from mmdino.evaluation.metrics.base import GalleryMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric, gather_rows
 from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,
                                    top_accuracy, vote)
 from mmdino.registry import METRICS
@@ -38,8 +37,7 @@ class KNNAccuracy(GalleryMetric):
             the gallery means the whole gallery.
         temperature: Votes are exp(similarity / temperature).
         device: Where to compare; by default a GPU if there is one.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'knn'
 

@@ -12,8 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
-from mmdino.evaluation.gallery import Gallery
-from mmdino.evaluation.metrics.base import GalleryMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,
@@ -34,8 +33,7 @@ class RetrievalMAP(GalleryMetric):
 
     Args:
         ks: Where to measure the precision.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'retrieval'
     needs = dict(
@@ -81,8 +79,7 @@ class CopyDetectionMAP(GalleryMetric):
     Args:
         depth: Number of images retrieved for a query; an original beyond
             them counts as not found. 20 in the authors' code.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'copydays'
     needs = dict(

@@ -6,8 +6,7 @@ from mmengine.dist import collect_results, is_main_process
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.evaluation.gallery import gather_rows
-from mmdino.evaluation.metrics.base import SampleMetric
+from mmdino.evaluation.gallery import SampleMetric, gather_rows
 from mmdino.registry import METRICS
 
 
@@ -19,8 +18,7 @@ class SaveFeatures(SampleMetric):
 
     Args:
         out: The file, see :func:`mmdino.datasets.feature_rows.save_features`.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'features'
     needs = dict(feature="the model's predict mode must add it")

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from mmdino.evaluation import Gallery
+from mmdino.evaluation.gallery import GalleryMetric, SampleMetric
 from mmdino.evaluation.metrics import SaveFeatures
-from mmdino.evaluation.metrics.base import GalleryMetric, SampleMetric
 from tests.ranks import run_ranks
 
 
