@@ -73,18 +73,11 @@ def vote(similarities: Tensor,
          ks: Sequence[int],
          temperature: float = 0.07,
          num_ranks: int = 5) -> Dict[int, KNNPrediction]:
-    """Let neighbours that were found already vote for their classes.
+    """:func:`knn_predict` with neighbours that were found already.
 
     Args:
         similarities: (Q, k) of the neighbours, falling.
         places: (Q, k) of the neighbours in the gallery.
-        labels: (G,) of the gallery, as for :func:`knn_predict`.
-        ks: Numbers of neighbours.
-        temperature: Of the votes exp(s / temperature).
-        num_ranks: R, how many classes to return a query.
-
-    Returns:
-        As :func:`knn_predict`.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -172,7 +165,7 @@ def weighted_vote(similarities: Tensor,
         ks: How many of the neighbours vote; one prediction for each.
         temperature: Of the votes.
         num_ranks: R, classes returned, cut to C.
-        query_block: Queries whose (C,) votes are in memory at once.
+        query_block: Queries whose (C,) votes exist at once.
 
     Returns:
         The prediction for each k; classes without a vote have share 0.
@@ -248,12 +241,8 @@ def _keys_where(mask: Tensor, values: Tensor, first: int) -> Tensor:
     """Keys of the chosen values of each row, filled up with the lowest.
 
     After the first blocks of a gallery that is a few of thousands, which are
-    found in a fraction of the time of ``topk``.
-
-    Args:
-        mask: (Q, n), which ones.
-        values: (Q, n) float32.
-        first: Place of the first column.
+    found in a fraction of the time of ``topk``. Mask and values are (Q, n),
+    ``first`` is the place of the first column.
     """
     rows, columns = mask.nonzero(as_tuple=True)
     counts = rows.bincount(minlength=len(mask))
@@ -271,10 +260,8 @@ def _top_keys(values: Tensor, k: int, first: int = 0) -> Tensor:
     ``torch.topk`` breaks ties arbitrarily. That matters where the last value
     taken was left out elsewhere, so only such rows are sorted by their keys.
 
-    Args:
-        values: (Q, n) float32.
-        k: How many, cut to n.
-        first: Place of the first column.
+    The values are (Q, n) float32, k is cut to n, and ``first`` is the place
+    of the first column.
     """
     k = min(k, values.shape[1])
     top, places = values.topk(k, dim=1)

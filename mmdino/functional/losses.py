@@ -24,14 +24,14 @@ def dino_cross_entropy(student: Tensor, targets: Tensor,
               q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
 
     Args:
-        student (Tensor): Logits, p = softmax(logits / temp), shape (V, B, K).
-            The first T views are the teacher's views.
-        targets (Tensor): q, constants of shape (T, B, K), T <= V.
-        temp (float): Temperature of the student.
+        student: Logits (V, B, K), p = softmax(logits / temp). The first T
+            views are the teacher's.
+        targets: q (T, B, K), constants, T <= V.
+        temp: Temperature of the student.
 
     Returns:
-        Tensor: Scalar, the mean over images and over the T (V - 1) pairs. It
-        can be differentiated once.
+        Scalar, the mean over images and over the T (V - 1) pairs. It can be
+        differentiated once.
     """
     return _CrossEntropy.apply(student, targets, temp)
 
@@ -67,14 +67,8 @@ def sum_cross_entropy(student: Tensor,
     teacher view's own target is left out rather than subtracted again.
 
     Args:
-        student (Tensor): Logits, shape (V, B, K).
-        targets (Tensor): q, shape (T, B, K).
-        temp (float): Temperature of the student.
-        grad (Tensor, optional): Shape (V, B, K), filled with the gradient
-            with respect to the logits.
-
-    Returns:
-        Tensor: Scalar.
+        student, targets, temp: As for :func:`dino_cross_entropy`.
+        grad: (V, B, K), filled with the gradient of the logits.
     """
     every = targets.sum(0)
     loss = student.new_zeros(())
@@ -110,14 +104,10 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
     the next one's.
 
     Args:
-        vectors (Tensor): Output of the bottleneck, shape (V, B, D).
-        weight (Tensor): Of the last layer, shape (K, D).
-        targets (Tensor): Constants of shape (T, B, K), T <= V.
-        temp (float): Temperature of the student.
-        images_per_chunk (int): Images whose logits exist at once.
-
-    Returns:
-        Tensor: Scalar. It can be differentiated once.
+        vectors: Output of the bottleneck (V, B, D).
+        weight: Of the last layer (K, D).
+        targets, temp: As for :func:`dino_cross_entropy`.
+        images_per_chunk: Images whose logits exist at once.
     """
     return _ChunkedCrossEntropy.apply(vectors, weight, targets, temp,
                                       images_per_chunk)
@@ -157,12 +147,11 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
               \quad P = \{(t, s): t \ne s\}
 
     Args:
-        student_probs (Tensor): p, shape (V, B, K). The first T views are the
-            teacher's views.
-        targets (Tensor): q, shape (T, B, K), T <= V.
+        student_probs: p (V, B, K). The first T views are the teacher's.
+        targets: q (T, B, K), T <= V.
 
     Returns:
-        Tensor: Scalar in [0, 2], the mean over images and over pairs.
+        Scalar in [0, 2], the mean over images and over pairs.
     """
     total = sum((torch.cat([student_probs[:t], student_probs[t + 1:]]) -
                  target).square().sum() for t, target in enumerate(targets))
@@ -183,13 +172,13 @@ def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
     cancels: it is DINO's loss, compared with that of other images' targets.
 
     Args:
-        student (Tensor): z, logits by the temperature, shape (V, B, K). The
-            first T views are the teacher's views.
-        targets (Tensor): q of all ranks, shape (T, N, K), T <= V.
-        first (int): Place of the first of the B images among the N.
+        student: z (V, B, K), logits by the temperature. The first T views are
+            the teacher's.
+        targets: q (T, N, K) of all ranks, T <= V.
+        first: Place of the first of the B images among the N.
 
     Returns:
-        Tensor: Scalar, the mean over images and over pairs.
+        Scalar, the mean over images and over pairs.
     """
     similarities = torch.einsum('vbk,tnk->tvbn', student, targets)
     positives = similarities.log_softmax(-1).diagonal(first, -2, -1).mean(-1)

@@ -27,7 +27,7 @@ def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
         gallery: (G, D) features, normalised already.
 
     Returns:
-        (G,) places in the gallery; equal similarities keep its order.
+        (G,) places in the gallery; equal ones keep its order.
     """
     similarity = gallery @ F.normalize(query, dim=0)
     return similarity.argsort(descending=True, stable=True).cpu().numpy()
