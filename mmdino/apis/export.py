@@ -3,7 +3,6 @@
 B images, C channels, D features, h x w patches, H x W stored position
 embeddings.
 """
-import json
 import os.path as osp
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -18,7 +17,6 @@ from mmdino.utils.resources import require
 from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
-from mmdino.weights.keys import StateDict, add_prefix
 
 Size = Tuple[int, int]
 LIMIT = 1e-4  # of the difference of features, graph and network
@@ -82,7 +80,7 @@ def export(teacher: FrozenTeacher,
     with replaced(out) as temporary:
         save(exported, network, temporary)
         graph = load(temporary)
-        if graph.network != _plain(network):
+        if graph.network != network:
             raise RuntimeError(f'{out} does not tell its network again.')
         for shape in shapes:
             images = torch.randn(shape)
@@ -97,11 +95,8 @@ def export(teacher: FrozenTeacher,
 def image_step(backbone: nn.Module, stored: int) -> int:
     """Pixels of which the sides of an image are multiples: the patch.
 
-    Of a convnet, what one position of its last map stands for.
-
-    Args:
-        backbone: The network.
-        stored: Pixels a side of images that it takes.
+    Of a convnet, what one position of its last map stands for, found by
+    images that it takes, of ``stored`` pixels a side.
     """
     if hasattr(backbone, 'patch_size'):
         return backbone.patch_size
@@ -151,19 +146,10 @@ def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
 
     The backbone's names are its own, unless a neck has weights, too.
     """
-    save_checkpoint(
-        dict(meta=dict(network=network), state_dict=_tensors(teacher)), path)
-
-
-def _tensors(teacher: FrozenTeacher) -> StateDict:
-    states = {name: part.state_dict() for name, part in teacher.parts.items()}
-    if not states.get('neck'):
-        return states['backbone']
-    return {
-        key: tensor
-        for name, state in states.items()
-        for key, tensor in add_prefix(state, f'{name}.').items()
-    }
+    state = nn.ModuleDict(teacher.parts).state_dict()
+    if not any(key.startswith('neck.') for key in state):
+        state = teacher.backbone.state_dict()
+    save_checkpoint(dict(meta=dict(network=network), state_dict=state), path)
 
 
 def load_program(path: str) -> Graph:
@@ -204,10 +190,6 @@ FORMATS: Dict[str, Tuple[str, Callable, Callable[[str], Graph]]] = {
 def default_out(checkpoint: str, format_: str) -> str:
     """The checkpoint with the ending of a format."""
     return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
-
-
-def _plain(network: dict) -> dict:
-    return json.loads(json.dumps(network))
 
 
 def trace(teacher: FrozenTeacher,
