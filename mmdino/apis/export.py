@@ -3,6 +3,7 @@
 B images, C channels, D features, h x w patches, H x W stored position
 embeddings.
 """
+import copy
 import os.path as osp
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -263,18 +264,16 @@ class AnyGridViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into what the ViT's forward gives."""
+        vit = copy.copy(self.vit)  # of the same weights
+        vit.embed = self._embed
+        return vit(images)
+
+    def _embed(self, images: Tensor) -> Tuple[Tensor, Size]:
+        """As the ViT's: tokens (B, 1 + h w, D) and their grid."""
         vit = self.vit
         x, grid = vit.patch_embed(images)
         x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
-        x = vit.pre_norm(x + self._pos_embed(*grid))
-        outs = []
-        for i in range(len(vit.layers)):
-            x = vit.run_block(i, x, grid)
-            if i == len(vit.layers) - 1 and vit.final_norm:
-                x = vit.ln1(x)
-            if i in vit.out_indices:
-                outs.append(vit._format_output(x, grid))
-        return tuple(outs)
+        return vit.pre_norm(x + self._pos_embed(*grid)), grid
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
         """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
