@@ -16,9 +16,9 @@ from mmpretrain.models.backbones.resnet import Bottleneck
 
 from mmdino.registry import build_module
 from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
-                                 name_keys)
+                                 name_keys, strip_prefix)
 
-# What distinguishes them: a tensor that each of them has.
+# Families, each with a tensor that only it has.
 FAMILIES = dict(
     vit='patch_embed.projection.weight',
     xcit='model.pos_embed.token_projection.weight',
@@ -95,17 +95,13 @@ def _special_vit(vit: nn.Module) -> str:
 
 
 def _special_resnet(resnet: nn.Module) -> str:
-    plain = dict(
-        style='pytorch',
-        deep_stem=False,
-        strides=(1, 2, 2, 2),
-        dilations=(1, 1, 1, 1),
-        avg_down=False)
-    return ', '.join(f'a ResNet with {key}={getattr(resnet, key)}'
-                     for key, value in plain.items()
-                     if getattr(resnet, key) not in (
-                         value,
-                         list(value) if isinstance(value, tuple) else value))
+    """What other libraries' ResNets have not, '' if there is nothing."""
+    plain = dict(style='pytorch', deep_stem=False, avg_down=False)
+    found = {key: getattr(resnet, key) for key in plain}
+    for key, value in (('strides', (1, 2, 2, 2)), ('dilations', (1, ) * 4)):
+        plain[key], found[key] = value, tuple(getattr(resnet, key))
+    return ', '.join(f'a ResNet with {key}={found[key]}' for key in plain
+                     if found[key] != plain[key])
 
 
 def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
@@ -158,8 +154,7 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
     """Compare names and shapes with the module that the config builds.
 
     Raises:
-        CheckpointError: If tensors are missing, left over or of another
-            shape; lists them.
+        CheckpointError: If they differ; lists them.
     """
     problems = find_misfits(state, _expected(json.dumps(cfg)), '{}, not {}')
     if problems:
@@ -249,8 +244,4 @@ def _resnet_cfg(backbone: StateDict, _) -> dict:
 
 def _depth(state: StateDict, prefix: str) -> int:
     """Number of blocks ``<prefix>0.``, ``<prefix>1.``, ..."""
-    numbers = {
-        key[len(prefix):].partition('.')[0]
-        for key in state if key.startswith(prefix)
-    }
-    return len(numbers)
+    return len({key.partition('.')[0] for key in strip_prefix(state, prefix)})

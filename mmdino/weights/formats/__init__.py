@@ -180,13 +180,13 @@ def _require_place(state: StateDict, target: str,
     """Refuse by name what the library of a format does not have."""
     if target == 'mmdino':
         return
-    if network:
+    if any('neck.' in key for key in state):
+        kind, what = None, 'the weights of a neck'
+    elif network:
         kind, what = kind_of(network)
     else:
         kind = family(ours.backbone_of(state))
         what = f'a {kind}'
-    if any('neck.' in key for key in state):
-        kind, what = None, 'the weights of a neck'
     if kind not in FORMATS[target].places:
         places = [name for name in FORMATS if kind in FORMATS[name].places]
         raise CheckpointError(f'{target} has no place for {what}: convert to '
