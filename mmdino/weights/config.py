@@ -125,7 +125,7 @@ def preprocessor_cfg(network: Mapping) -> dict:
 
 
 def to_metadata(network: Mapping) -> Dict[str, str]:
-    """What safetensors, ONNX and .pt2 files keep."""
+    """What safetensors, ONNX and .pt2 files keep of a network config."""
     return {KEY: json.dumps(network)}
 
 

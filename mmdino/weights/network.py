@@ -86,13 +86,7 @@ def sort_out(checkpoint: Dict[str, Any],
              path: str,
              format_: Optional[str] = None,
              given: Optional[dict] = None) -> Weights:
-    """What a file holds, as :func:`open_weights` gives it.
-
-    Args:
-        checkpoint: What it holds.
-        path: Of the file.
-        format_, given: As for :func:`open_weights`.
-    """
+    """As :func:`open_weights`, of what the file at ``path`` holds."""
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
@@ -105,9 +99,9 @@ def sort_out(checkpoint: Dict[str, Any],
             f'of {", ".join(FORMATS)}: convert the file again.')
     tensors = checkpoint.get('state_dict', checkpoint)
     told = network or given
-    classifier = () if network or tells_timm(told) else (
-        FORMATS[name].classifier)
-    left_out = [key for key in tensors if key.startswith(tuple(classifier))]
+    unused = FORMATS[name].classifier if not (network
+                                              or tells_timm(told)) else ()
+    left_out = [key for key in tensors if key.startswith(tuple(unused))]
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
         print_log(
@@ -167,7 +161,7 @@ def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
     Args:
         module: What receives them.
         state: By the module's own names.
-        what: What they are and of which file, for the errors.
+        what: What they are, and of which file, for the errors.
 
     Raises:
         CheckpointError: If they do not fit; nothing is loaded then.

@@ -98,7 +98,7 @@ class LowShotAccuracy(GalleryMetric):
 
     def compute_metrics(self, results: List[Tuple[Tensor,
                                                   int]]) -> Dict[str, float]:
-        """Accuracies in percent, by ``c{C}_top1`` and ``c{C}_top5``."""
+        """Accuracies in percent."""
         queries, truth = zip(*results)
         queries, truth = torch.stack(queries), torch.tensor(truth)
         metrics = {}

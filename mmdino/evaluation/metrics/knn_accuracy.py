@@ -73,11 +73,7 @@ class KNNAccuracy(GalleryMetric):
 
     def compute_metrics(self, results: Tuple[Tensor,
                                              Tensor]) -> Dict[str, float]:
-        """Accuracies in percent, by ``k{k}_top1`` and ``k{k}_top5``.
-
-        Args:
-            results: Features (Q, D) and labels (Q,) of all queries.
-        """
+        """Accuracies of all queries: features (Q, D) and labels (Q,)."""
         queries, truth = results
         labels = self.gallery.all_labels()
         predictions = vote(*self._neighbours(queries), labels, self.k,
@@ -103,18 +99,14 @@ class KNNAccuracy(GalleryMetric):
         if get_world_size() == 1:
             return similarities, places
         # A share of less than k images leaves columns to fill.
-        similarities = _widen(similarities, k, -torch.inf)
-        places = _widen(places, k, self.gallery.size)
-        blocks = zip(
-            similarities.split(QUERY_BLOCK), places.split(QUERY_BLOCK))
+        missing = (0, k - places.shape[1])
+        similarities = F.pad(similarities, missing, value=-torch.inf)
+        places = F.pad(places, missing, value=self.gallery.size)
         merged = [
             merge_neighbours(
                 *(torch.cat(all_gather(part), dim=1) for part in block), k)
-            for block in blocks
+            for block in zip(
+                similarities.split(QUERY_BLOCK), places.split(QUERY_BLOCK))
         ]
         similarities, places = map(torch.cat, zip(*merged))
         return similarities, places
-
-
-def _widen(rows: Tensor, width: int, value: float) -> Tensor:
-    return F.pad(rows, (0, width - rows.shape[1]), value=value)

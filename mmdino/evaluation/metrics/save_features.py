@@ -1,5 +1,5 @@
 """Features of a data set, written to a file instead of measured."""
-from typing import Dict, List, Tuple
+from typing import Dict, Tuple
 
 import torch
 from mmengine.dist import collect_results, is_main_process
@@ -40,19 +40,15 @@ class SaveFeatures(SampleMetric):
         labels = gather_rows(torch.tensor(labels), size)
         paths = collect_results(list(paths), size, self.collect_device)
         if is_main_process():
-            self._write(features, labels, paths)
+            known = bool((labels >= 0).all())
+            classes = (self.dataset_meta or {}).get('classes')
+            save_features(
+                self.out,
+                Features(features, labels if known else None, paths,
+                         list(classes) if classes else None))
         metrics = self.compute_metrics(features)
         return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
 
     def compute_metrics(self, results: Tensor) -> Dict[str, float]:
         """Count the images by their features (N, D)."""
         return dict(images=len(results))
-
-    def _write(self, features: Tensor, labels: Tensor,
-               paths: List[str]) -> None:
-        known = bool((labels >= 0).all())
-        classes = (self.dataset_meta or {}).get('classes')
-        save_features(
-            self.out,
-            Features(features, labels if known else None, paths,
-                     list(classes) if classes else None))
