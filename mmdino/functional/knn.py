@@ -39,19 +39,15 @@ def knn_predict(queries: Tensor,
     the whole gallery; equal votes go to the smaller label.
 
     Args:
-        queries: (Q, D) features, normalised here.
-        gallery: (G, D) features, normalised here.
-        labels: (G,) labels of the gallery: any integers from 0, with gaps
-            or not.
+        queries, gallery: Features (Q, D) and (G, D), normalised here.
+        labels: (G,) of the gallery: any integers from 0, with gaps or not.
         ks: Numbers of neighbours.
         temperature: Of the votes exp(s / temperature).
-        num_ranks: R, how many classes to return a query.
-        **blocks: ``query_block``, ``gallery_block``, ``device`` and
-            ``progress`` of :func:`nearest_neighbours`.
+        num_ranks: R, classes returned, cut to their number.
+        **blocks: Those of :func:`nearest_neighbours`.
 
     Returns:
-        The prediction for each k, on the CPU; R is at most the number of
-        classes.
+        The prediction for each k, on the CPU.
     """
     if not ks or min(ks) < 1:
         raise ValueError(f'k-NN needs k of at least 1, got {list(ks)}.')
@@ -75,9 +71,7 @@ def vote(similarities: Tensor,
          num_ranks: int = 5) -> Dict[int, KNNPrediction]:
     """:func:`knn_predict` with neighbours that were found already.
 
-    Args:
-        similarities: (Q, k) of the neighbours, falling.
-        places: (Q, k) of the neighbours in the gallery.
+    These are (Q, k) similarities, falling, and places in the gallery.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -106,11 +100,9 @@ def nearest_neighbours(
     the place in the gallery, whatever the block sizes.
 
     Args:
-        queries: (Q, D) features.
-        gallery: (G, D) features; where G is 0, so is k.
+        queries, gallery: Features (Q, D) and (G, D).
         k: Number of neighbours, cut to G.
-        query_block: Queries compared at once.
-        gallery_block: Gallery images compared at once.
+        query_block, gallery_block: Images of each compared at once.
         device: Where to compare; by default where the queries are.
         progress: Wraps the range of gallery blocks, e.g. to log time left.
 
@@ -142,10 +134,9 @@ def merge_neighbours(similarities: Tensor, places: Tensor,
         k: How many to keep, at most n.
 
     Returns:
-        (Q, k) similarities in falling order and their places, ties by place.
+        Both (Q, k), by falling similarity, ties by place.
     """
-    keys = _to_keys(similarities, places)
-    return _from_keys(keys.topk(k, dim=1).values)
+    return _from_keys(_to_keys(similarities, places).topk(k, dim=1).values)
 
 
 @torch.no_grad()
@@ -162,9 +153,7 @@ def weighted_vote(similarities: Tensor,
         similarities: (Q, k) of the neighbours, falling.
         labels: (Q, k) of the neighbours, in [0, C).
         num_classes: C.
-        ks: How many of the neighbours vote; one prediction for each.
-        temperature: Of the votes.
-        num_ranks: R, classes returned, cut to C.
+        ks, temperature, num_ranks: As for :func:`knn_predict`.
         query_block: Queries whose (C,) votes exist at once.
 
     Returns:

@@ -20,14 +20,10 @@ PROTOCOLS: Dict[str, Tuple[Tuple[str, ...], Tuple[str, ...]]] = dict(
 
 
 def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
-    """Sort the gallery by falling cosine similarity to a query.
+    """Places (G,) in the gallery by falling cosine similarity to a query.
 
-    Args:
-        query: (D,) feature, of any length above 0.
-        gallery: (G, D) features, normalised already.
-
-    Returns:
-        (G,) places in the gallery; equal ones keep its order.
+    Equal ones keep the gallery's order. The query (D,) is of any length above
+    0, the gallery (G, D) is normalised already.
     """
     similarity = gallery @ F.normalize(query, dim=0)
     return similarity.argsort(descending=True, stable=True).cpu().numpy()
@@ -40,9 +36,8 @@ def positive_ranks(order: np.ndarray,
 
     Args:
         order: (G,) places in the gallery, the most similar first.
-        positives: Places of the positives, P of them.
-        junk: Places of images that are as if they were not there; by default
-            none.
+        positives: Their P places.
+        junk: Places of images that are as if they were not there.
 
     Returns:
         (P,) ranks from 0, rising; fewer if the order lacks some.
@@ -80,14 +75,8 @@ def precision_at(ranks: Sequence[int], k: int) -> float:
     """Share of positives among the first k images, as revisitop counts it.
 
     Where the last positive comes before place k, the images after it are not
-    counted against the ranking: k becomes that place.
-
-    Args:
-        ranks: Ranks from 0 of all positives.
-        k: Number of images looked at.
-
-    Returns:
-        A fraction; NaN for a query without positives.
+    counted against the ranking: k becomes that place. Of the ranks from 0 of
+    all positives it gives a fraction, NaN where there are none.
     """
     if not len(ranks):
         return float('nan')
@@ -150,7 +139,7 @@ class Whitening(NamedTuple):
 
 
 def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
-    """Learn from features what makes their second moment the identity.
+    """Learn from features (N, D) what makes their second moment the identity.
 
     As in the authors' code the mean is subtracted when the whitening is
     applied, while the covariance it is learnt from is not centred:
@@ -160,20 +149,15 @@ def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
     Eigenvalues below ``floor`` times the largest are raised to that, so that
     directions that the images do not show, as with N < D, are not blown up.
 
-    Args:
-        features: (N, D).
-        floor: Smallest eigenvalue as a fraction of the largest.
-
     Raises:
         ValueError: If there is no image, or all features are 0 or one is not
             finite.
     """
     features = features.double()
-    if not len(features) or not features.any():
-        raise ValueError(
-            'Whitening needs features to learn from, got '
-            f'{tuple(features.shape)}' +
-            (', all of them 0.' if len(features) else ': no image.'))
+    if not features.any():
+        problem = ', all of them 0.' if len(features) else ': no image.'
+        raise ValueError('Whitening needs features to learn from, got '
+                         f'{tuple(features.shape)}{problem}')
     if not features.isfinite().all():
         raise ValueError('Whitening got features that are not finite: look '
                          'at the checkpoint.')
@@ -191,18 +175,10 @@ def whiten(features: Tensor, whitening: Whitening) -> Tensor:
 
 
 def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
-    """Generalised mean of tokens: mean(max(x, floor)^p)^(1/p).
+    """Generalised mean (B, D) of tokens (B, N, D), float32 at least.
 
-    Radenovic et al. 2018 (arXiv 1711.02512, section 3.2); 1 is the mean, a
-    large power the maximum.
-
-    Args:
-        tokens: (B, N, D).
-        power: p.
-        floor: What smaller, also negative, numbers are raised to.
-
-    Returns:
-        (B, D), float32 at least.
+    mean(max(x, floor)^p)^(1/p), Radenovic et al. 2018 (arXiv 1711.02512,
+    section 3.2); a power p of 1 is the mean, a large one the maximum.
     """
     tokens = tokens.clamp(min=floor)
     if tokens.dtype in (torch.float16, torch.bfloat16):
@@ -221,9 +197,7 @@ def rescale(images: Tensor, scale: float) -> Tensor:
 def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
     """Leave out what fills no patch, at the right and at the bottom.
 
-    Args:
-        images: (B, C, H, W).
-        divisor: Height and width of a patch in pixels.
+    The images are (B, C, H, W), the divisor is a patch's side in pixels.
 
     Raises:
         ValueError: If an image is smaller than a patch.
