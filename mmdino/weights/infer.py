@@ -60,9 +60,6 @@ def kind_of(network: Mapping) -> Tuple[str, str]:
 
     What computes something else with the names of a ViT or a ResNet, or has
     parts of its own, is 'other' if mmpretrain has it, and else 'ours'.
-
-    Args:
-        network: Network config, see :mod:`mmdino.weights.config`.
     """
     return _kind_of(json.dumps(network['backbone']))
 

@@ -97,12 +97,11 @@ def use_safe_loading() -> None:
 
 
 def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    """Download once into torch.hub's folder, then read."""
     return _load_file(download(url), map_location)
 
 
 def download(url: str) -> str:
-    """Download once, by one process; give the path of the file."""
+    """Download once, by one process, into torch.hub's folder."""
     path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
     if is_main_process() and not osp.isfile(path):
         os.makedirs(osp.dirname(path), exist_ok=True)

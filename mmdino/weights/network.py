@@ -69,8 +69,7 @@ def open_weights(path: str,
             published model.
         format_: Key of ``FORMATS``; by default recognised by the names.
         drop: Prefixes of tensors to leave out, such as 'fc.'.
-        given: Parts of a config, as :func:`resolve_network` takes, for the
-            names in a file that does not tell its network.
+        given: As for :func:`resolve_network`, where the file does not tell.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -119,7 +118,7 @@ def resolve_network(weights: Weights,
     Args:
         weights: The file.
         given: ``backbone`` and perhaps ``neck`` and ``data_preprocessor`` of
-            a config. They must agree with the file, where it tells.
+            a config, which must agree with the file, where it tells.
         num_heads: Attention heads of a foreign ViT.
 
     Raises:
@@ -202,8 +201,7 @@ def load_pretrained(module: nn.Module,
     Args:
         module: What receives the weights.
         checkpoint: A file or an address, of any known format.
-        prefix: Of the part under our names; '' for a file of the module
-            alone.
+        prefix: Of the part under our names; '' for a file of it alone.
         setting: Where a config names the checkpoint, for the errors.
 
     Raises:

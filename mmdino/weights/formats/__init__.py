@@ -11,23 +11,14 @@ from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
 
 
 class Format(NamedTuple):
-    """The two ways between a format and ours.
-
-    Attributes:
-        from_: What a file holds to our state dict.
-        to_: Our state dict to what a file holds.
-        matches: Whether a state dict is in this format, by its names.
-        places: Families of networks that the library has.
-        classifier: Beginnings of the names of what no use of ours needs.
-        pos_embed_mode: How the library resizes position embeddings.
-        read_config: What its own files in a folder tell of a network.
-    """
-    from_: Callable[[Dict[str, Any]], StateDict]
+    """The two ways between a format and ours."""
+    from_: Callable[[Dict[str, Any]], StateDict]  # of what a file holds
     to_: Callable[[StateDict], Dict[str, Any]]
-    matches: Callable[[Mapping[str, Any]], bool]
-    places: Sequence[str]
-    classifier: Sequence[str] = ()
-    pos_embed_mode: str = 'size'
+    matches: Callable[[Mapping[str, Any]], bool]  # by the names
+    places: Sequence[str]  # families of networks that the library has
+    classifier: Sequence[str] = ()  # prefixes of what no use of ours needs
+    pos_embed_mode: str = 'size'  # how position embeddings are resized
+    # What its own files in a folder tell of a network.
     read_config: Callable[[str], dict] = lambda folder: {}
 
 
@@ -68,7 +59,7 @@ def recognise(checkpoint: Mapping[str, Any],
 
     Args:
         checkpoint: What it holds.
-        path: Of the file, for the errors.
+        path: The file.
         network: Parts of a config, where one is given: a TimmBackbone has
             the names of timm's model, whichever these are.
 
@@ -113,8 +104,7 @@ def convert(checkpoint: Dict[str, Any],
 
     Args:
         checkpoint: What the file holds.
-        source: Format of the checkpoint, a key of ``FORMATS``.
-        target: Format of the result.
+        source, target: Formats, keys of ``FORMATS``.
         which: 'teacher' or 'student': keep this network's backbone alone. By
             default all that the target has a place for; of one network, the
             teacher's.
@@ -133,13 +123,9 @@ def convert(checkpoint: Dict[str, Any],
 def to_ours(checkpoint: Dict[str, Any],
             source: str,
             network: Optional[dict] = None) -> StateDict:
-    """Our state dict of what a file of a format holds.
+    """Our state dict of what a file of the format ``source`` holds.
 
-    Args:
-        checkpoint: What it holds.
-        source: A key of ``FORMATS``.
-        network: Network config, if it is told. timm's names of a ViT may be
-            those of ours, or of a TimmBackbone.
+    timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
     """
     if source in FLAT:
         checkpoint = checkpoint.get('state_dict', checkpoint)
@@ -164,11 +150,7 @@ def select(state: StateDict, which: Optional[str]) -> StateDict:
 def from_ours(state: StateDict,
               target: str,
               network: Optional[dict] = None) -> Dict[str, Any]:
-    """What a file of a format holds, of our state dict.
-
-    Raises:
-        CheckpointError: As :func:`convert`.
-    """
+    """What a file of the format ``target`` holds, of our state dict."""
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
         _require_place(state, target, network)
