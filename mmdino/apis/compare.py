@@ -36,16 +36,10 @@ Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
-    """How far features are from ours, at images of a size.
-
-    Attributes:
-        format: Whose they are, a key of ``FORMATS``.
-        size: (H, W) of the images, in pixels.
-        largest: Difference, as a fraction of the largest feature.
-    """
-    format: str
-    size: Tuple[int, int]
-    largest: float
+    """How far features are from ours, at images of a size."""
+    format: str  # whose they are, a key of ``FORMATS``
+    size: Tuple[int, int]  # (H, W) of the images, in pixels
+    largest: float  # difference, as a fraction of the largest feature
 
 
 def check_conversion(done: Conversion) -> Iterator[Difference]:
@@ -224,11 +218,8 @@ def hf_vit(network: Mapping, path: str) -> Features:
             state_dict=state.get('state_dict', state))
     vit, info = transformers.ViTModel.from_pretrained(
         **source, add_pooling_layer=False, output_loading_info=True)
-    problems = {
-        kind: info[kind]
-        for kind in ('missing_keys', 'mismatched_keys', 'error_msgs')
-        if info.get(kind)
-    }
+    kinds = ('missing_keys', 'mismatched_keys', 'error_msgs')
+    problems = {kind: info[kind] for kind in kinds if info.get(kind)}
     if problems:
         raise RuntimeError(f'transformers loads {path} with {problems}.')
     vit.float().eval()

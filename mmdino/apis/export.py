@@ -28,25 +28,15 @@ RESIZING = dict(offset=(.1, -.75), size=(0., -.75), antialias=(0., -.5))
 
 
 class Graph(NamedTuple):
-    """An exported file, read again.
-
-    Attributes:
-        run: Normalised images (B, C, H, W) to features (B, D).
-        network: Network config, see :mod:`mmdino.weights.config`.
-    """
-    run: Callable[[Tensor], Tensor]
-    network: Optional[dict]
+    """An exported file, read again."""
+    run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
+    network: Optional[dict]  # its config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
-    """How far an exported file is from the network.
-
-    Attributes:
-        shape: (B, C, H, W) of the images.
-        largest: Difference, as a fraction of the largest feature.
-    """
-    shape: Tuple[int, ...]
-    largest: float
+    """How far an exported file is from the network."""
+    shape: Tuple[int, ...]  # (B, C, H, W) of the images
+    largest: float  # difference, as a fraction of the largest feature
 
 
 @torch.no_grad()
@@ -66,7 +56,7 @@ def export(teacher: FrozenTeacher,
         size: (H, W) of them, in pixels; by default it takes any.
 
     Yields:
-        Checked: For random images of each shape.
+        For random images of each shape.
 
     Raises:
         RuntimeError: If the file computes something else.
@@ -154,14 +144,12 @@ def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
 
 
 def load_program(path: str) -> Graph:
-    """Load what :func:`save_program` wrote."""
     metadata = dict.fromkeys(to_metadata({}), '')
     program = torch.export.load(path, extra_files=metadata)
     return Graph(program.module(), from_metadata(metadata))
 
 
 def load_onnx(path: str) -> Graph:
-    """Load a graph into onnxruntime."""
     import onnxruntime
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
@@ -198,10 +186,7 @@ def trace(teacher: FrozenTeacher,
           size: Optional[Size] = None) -> ExportedProgram:
     """Trace a network: normalised images (B, C, H, W) to features (B, D).
 
-    Args:
-        teacher: The network.
-        batch: B of the graph; by default it takes any.
-        size: (H, W) of the graph, in pixels; by default it takes any.
+    The arguments are those of :func:`export`.
 
     Raises:
         ValueError: If the network's code depends on the size, or on the
@@ -294,14 +279,10 @@ class AnyGridViT(nn.Module):
 # A grid of the stored size is left alone, and that is known in the graph only.
 def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
              mode: str) -> Tensor:
-    """Matrix (new, old) of a bicubic interpolation.
+    """Matrix (new, old) of a bicubic interpolation to rows 0, ..., new - 1.
 
-    Args:
-        rows: 0, ..., new - 1.
-        new: Their number, shape ().
-        old: Number of stored positions.
-        unchanged: Whether nothing is to be resized, shape ().
-        mode: A key of ``RESIZING``.
+    ``new`` and whether all is ``unchanged`` are of shape (); the mode is a key
+    of ``RESIZING``.
     """
     columns = torch.arange(old)
     offset, a = RESIZING[mode]
