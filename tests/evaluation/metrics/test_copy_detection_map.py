@@ -6,7 +6,6 @@ from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
 from mmdino.evaluation.gallery import Gallery
 from mmdino.evaluation.metrics import CopyDetectionMAP
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
 
 
 def gallery(features, labels, rank=0, ranks=1):
@@ -80,14 +79,14 @@ def evaluate_rank(rank, folder):
     torch.save(metric.evaluate(9), f'rank{rank}.pth')
 
 
-def test_two_ranks_equal_one(tmp_path):
+def test_two_ranks_equal_one(tmp_path, two_ranks):
     queries, features, labels = make()
     metric = CopyDetectionMAP()
     metric.set_gallery(gallery(features, labels))
     metric.process(None, queries)
     wanted = metric.evaluate(9)
     assert 10 < wanted['copydays/map'] < 100
-    run_ranks(evaluate_rank, tmp_path)
+    two_ranks(evaluate_rank, tmp_path)
     for rank in range(2):
         assert torch.load(tmp_path / f'rank{rank}.pth') == wanted
 

@@ -3,7 +3,6 @@ import torch
 
 from mmdino.evaluation import Gallery, KNNAccuracy
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
 
 
 def samples(features, labels):
@@ -91,9 +90,9 @@ def score_on_rank(rank, folder):
     torch.save(scores, f'rank{rank}.pth')
 
 
-def test_two_ranks_share_the_gallery(tmp_path):
+def test_two_ranks_share_the_gallery(tmp_path, two_ranks):
     """Also where a share has fewer than k images, or none of its own."""
-    run_ranks(score_on_rank, tmp_path)
+    two_ranks(score_on_rank, tmp_path)
     wanted = [score(size) for size in (40, 13, 4, 1)]
     assert torch.load(tmp_path / 'rank0.pth') == wanted
     assert torch.load(tmp_path / 'rank1.pth') == wanted

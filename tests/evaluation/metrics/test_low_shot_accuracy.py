@@ -4,7 +4,6 @@ import torch
 from mmdino.evaluation import Gallery, LowShotAccuracy
 from mmdino.functional.low_shot import logistic_regression
 from tests.evaluation.metrics.test_knn_accuracy import points, samples
-from tests.ranks import run_ranks
 
 
 def score(rank=0, ranks=1, num_gallery=41, num_queries=23):
@@ -31,8 +30,8 @@ def score_on_rank(rank, folder):
     torch.save(score(rank, 2), f'rank{rank}.pth')
 
 
-def test_two_ranks_equal_one(tmp_path):
-    run_ranks(score_on_rank, tmp_path)
+def test_two_ranks_equal_one(tmp_path, two_ranks):
+    two_ranks(score_on_rank, tmp_path)
     wanted = score()
     assert set(wanted) == {
         f'low_shot/c{c}_top{k}'

@@ -5,7 +5,6 @@ import torch
 from mmdino.evaluation.gallery import Gallery
 from mmdino.evaluation.metrics import RetrievalMAP
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
 
 
 def gallery(features, rank=0, ranks=1):
@@ -79,14 +78,14 @@ def evaluate_rank(rank, folder):
     torch.save(metric.evaluate(7), f'rank{rank}.pth')
 
 
-def test_two_ranks_equal_one(tmp_path):
+def test_two_ranks_equal_one(tmp_path, two_ranks):
     samples, features = make()
     metric = RetrievalMAP()
     metric.set_gallery(gallery(features))
     metric.process(None, samples)
     wanted = metric.evaluate(7)
     assert 0 < wanted['retrieval/hard_map'] < 100
-    run_ranks(evaluate_rank, tmp_path)
+    two_ranks(evaluate_rank, tmp_path)
     for rank in range(2):
         assert torch.load(tmp_path / f'rank{rank}.pth') == wanted
 
