@@ -3,7 +3,7 @@
 V student views, T teacher views, B images, N images of all ranks, K
 prototypes, D channels of the bottleneck.
 """
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -33,28 +33,29 @@ def dino_cross_entropy(student: Tensor, targets: Tensor,
         Scalar, the mean over images and over the T (V - 1) pairs. It can be
         differentiated once.
     """
-    return _CrossEntropy.apply(student, targets, temp)
+    with torch.no_grad():
+        grad = torch.empty_like(student) if student.requires_grad else None
+        loss = sum_cross_entropy(student, targets, temp, grad)
+    pairs = num_pairs(student, targets) * student.shape[1]
+    return _WithGradients.apply(loss, pairs, (grad, ), student)
 
 
-class _CrossEntropy(Function):
-    """Keeps the gradient alone, where autograd would keep all softmaxes."""
+class _WithGradients(Function):
+    """Keeps gradients alone, where autograd would keep all softmaxes."""
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, targets: Tensor,
-                temp: float) -> Tensor:
-        grad = torch.empty_like(student) if ctx.needs_input_grad[0] else None
-        loss = sum_cross_entropy(student, targets, temp, grad)
-        pairs = num_pairs(student, targets) * student.shape[1]
-        if grad is not None:
-            ctx.save_for_backward(grad)
-            ctx.pairs = pairs
-        return loss / pairs
+    def forward(ctx: Any, total: Tensor, number: int, grads: Sequence[Tensor],
+                *inputs: Tensor) -> Tensor:
+        """The mean of a total, of which the inputs' gradients are known."""
+        ctx.save_for_backward(*grads)
+        ctx.number = number
+        return total / number
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple[Tensor, None, None]:
-        grad, = ctx.saved_tensors
-        return grad.mul_(grad_output / ctx.pairs), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
+        scale = grad_output / ctx.number
+        return None, None, None, *(g.mul_(scale) for g in ctx.saved_tensors)
 
 
 def sum_cross_entropy(student: Tensor,
@@ -109,18 +110,9 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
         targets, temp: As for :func:`dino_cross_entropy`.
         images_per_chunk: Images whose logits exist at once.
     """
-    return _ChunkedCrossEntropy.apply(vectors, weight, targets, temp,
-                                      images_per_chunk)
-
-
-class _ChunkedCrossEntropy(Function):
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weight: Tensor, targets: Tensor,
-                temp: float, images_per_chunk: int) -> Tensor:
-        loss = vectors.new_zeros(())
-        grads = torch.empty_like(vectors), torch.zeros_like(weight)
-        ctx.pairs = num_pairs(vectors, targets) * vectors.shape[1]
+    loss = vectors.new_zeros(())
+    grads = torch.empty_like(vectors), torch.zeros_like(weight)
+    with torch.no_grad():
         for start in range(0, vectors.shape[1], images_per_chunk):
             chunk = slice(start, start + images_per_chunk)
             logits = vectors[:, chunk] @ weight.t()
@@ -129,15 +121,8 @@ class _ChunkedCrossEntropy(Function):
             grads[0][:, chunk] = grad @ weight
             grads[1].addmm_(
                 grad.flatten(0, 1).t(), vectors[:, chunk].flatten(0, 1))
-        ctx.save_for_backward(*grads)
-        return loss / ctx.pairs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
-        scale = grad_output / ctx.pairs
-        vectors, weight = (grad.mul_(scale) for grad in ctx.saved_tensors)
-        return vectors, weight, None, None, None
+    pairs = num_pairs(vectors, targets) * vectors.shape[1]
+    return _WithGradients.apply(loss, pairs, grads, vectors, weight)
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
