@@ -18,18 +18,11 @@ from mmdino.utils.progress import track
 
 
 class Gallery(NamedTuple):
-    """This rank's share of a gallery.
-
-    Attributes:
-        features: (G', D) float32, on the CPU.
-        labels: (G',) integers from 0, or None without ground truth.
-        places: (G',) where the images stand in the whole gallery.
-        size: G.
-    """
-    features: Tensor
-    labels: Optional[Tensor]
-    places: Tensor
-    size: int
+    """This rank's share of a gallery."""
+    features: Tensor  # (G', D) float32, on the CPU
+    labels: Optional[Tensor]  # (G',) from 0, or None without ground truth
+    places: Tensor  # (G',) where the images stand in the whole gallery
+    size: int  # G
 
     @classmethod
     def of_rank(cls, features: Tensor, labels: Optional[Tensor],
@@ -132,9 +125,9 @@ class _GalleryMixin:
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
-        unlabelled = any(label is None for label in labels)
         return Gallery.of_rank(
-            torch.cat(features), None if unlabelled else torch.cat(labels),
+            torch.cat(features),
+            None if any(x is None for x in labels) else torch.cat(labels),
             len(self.gallery_dataloader.dataset))
 
 

@@ -41,8 +41,7 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
     """The network config of a run, None if its model has no backbone.
 
     Args:
-        cfg: Config of the run: ``model`` and, for the size of the images,
-            ``train_dataloader``.
+        cfg: ``model`` and, for the size of the images, ``train_dataloader``.
     """
     model = cfg.get('model') or {}
     if not model.get('backbone'):
@@ -65,8 +64,7 @@ def require_registered(cfg: Mapping,
     would call it: a file could name any function.
 
     Args:
-        cfg: What the file tells, or a part of it.
-        path: The file, for the errors.
+        cfg: What the file at ``path`` tells, or a part of it.
         kinds: Names of registries, such as 'MODELS'; by default all.
 
     Raises:
@@ -148,10 +146,9 @@ def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
 
 
 def read_plain_config(text: str) -> Config:
-    """Read ``name = value`` lines, where a value is of literals and ``dict``.
+    """Read the ``name = value`` lines of a ``Config.pretty_text``.
 
-    Args:
-        text: As ``Config.pretty_text`` gives it.
+    A value is of literals and ``dict``.
 
     Raises:
         CheckpointError: If there is anything else in it. Nothing has run.

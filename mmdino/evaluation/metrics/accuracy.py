@@ -58,7 +58,7 @@ class LinearProbeAccuracy(SampleMetric):
         return dict(metrics, best_lr=best)
 
 
-def _hits(top: torch.Tensor, truth: int) -> List[bool]:
+def _hits(top: Tensor, truth: int) -> List[bool]:
     """Whether the first class is right and, of 5, whether any is."""
     hits = (top == truth).tolist()
     return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]

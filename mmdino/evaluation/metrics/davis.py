@@ -68,7 +68,7 @@ class DAVISMetric(SampleMetric):
 
 def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
     """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
-    means = np.mean([scores for scores in objects.values()], axis=0)
+    means = np.mean(list(objects.values()), axis=0)
     scores = {
         f'{letter}_{name}': float(value)
         for letter, row in zip('jf', means)

@@ -23,8 +23,7 @@ class KNNAccuracy(GalleryMetric):
     """Top-1 and top-5 accuracy of weighted nearest neighbours, in percent.
 
     It needs no training, hence it is what DINO watches during pretraining.
-    The gallery comes from :class:`GalleryValLoop` or
-    :class:`GalleryTestLoop`, the queries are the loop's own samples. Keys are
+    The queries are the samples of the loop that gives the gallery. Keys are
     ``knn/k20_top1`` and the like; top-5 is left out where the gallery has at
     most 5 classes and it would say nothing.
 

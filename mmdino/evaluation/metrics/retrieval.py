@@ -96,7 +96,7 @@ class CopyDetectionMAP(GalleryMetric):
         """Learn the whitening, then take the images to rank.
 
         Raises:
-            ValueError: If the gallery has no labels or no originals.
+            ValueError: If the gallery has no originals.
         """
         features, labels = gallery.whole()
         if labels is None or not (labels >= 0).any():
@@ -104,11 +104,10 @@ class CopyDetectionMAP(GalleryMetric):
                 'CopyDetectionMAP found no original in the gallery: use the '
                 "data set Copydays with subset='database', and PackInputs to "
                 'pack its labels.')
-        learnt_on = features[labels == WHITENING]
-        whitening = _learn(learnt_on) if len(learnt_on) else None
         ranked = labels != WHITENING
-        self.gallery = (_embed(features[ranked],
-                               whitening), labels[ranked], whitening)
+        whitening = None if ranked.all() else _learn(features[~ranked])
+        ranked_features = _embed(features[ranked], whitening)
+        self.gallery = ranked_features, labels[ranked], whitening
 
     def keep(self, sample: dict) -> float:
         """Average precision of the ranking of the gallery for a query."""
