@@ -120,14 +120,23 @@ class _GalleryMixin:
         for data_batch in track(self.gallery_dataloader, 'Gallery'):
             with autocast(enabled=self.fp16):
                 samples = embed(data_batch)
-            features.append(_stack_features(samples))
-            labels.append(_stack_labels(samples))
+            if any('feature' not in sample for sample in samples):
+                raise KeyError(
+                    'The samples that the model returned have no `feature`: a '
+                    'gallery needs a model whose predict mode adds one, as '
+                    'DINO does.')
+            rows = torch.stack([sample.feature for sample in samples])
+            features.append(rows.float().cpu())
+            labels += [
+                int(sample.gt_label) if 'gt_label' in sample else None
+                for sample in samples
+            ]
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
         return Gallery.of_rank(
             torch.cat(features),
-            None if any(x is None for x in labels) else torch.cat(labels),
+            None if None in labels else torch.tensor(labels),
             len(self.gallery_dataloader.dataset))
 
 
@@ -141,22 +150,6 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
 class GalleryTestLoop(_GalleryMixin, TestLoop):
     """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
     step = 'test_step'
-
-
-def _stack_features(samples: list) -> Tensor:
-    """Features (B, D) of a batch, float32, on the CPU."""
-    if any('feature' not in sample for sample in samples):
-        raise KeyError(
-            'The samples that the model returned have no `feature`: a gallery '
-            'needs a model whose predict mode adds one, as DINO does.')
-    return torch.stack([sample.feature for sample in samples]).float().cpu()
-
-
-def _stack_labels(samples: list) -> Optional[Tensor]:
-    """Labels (B,) of a batch, or None if an image has none."""
-    if any('gt_label' not in sample for sample in samples):
-        return None
-    return torch.tensor([int(sample.gt_label) for sample in samples])
 
 
 class SampleMetric(BaseMetric):

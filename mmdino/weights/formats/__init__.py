@@ -41,7 +41,7 @@ FORMATS = dict(
                        timm.is_torchvision, ('resnet', ), ('fc.', )),
     mmdino=Format(
         ours.from_mmdino,
-        ours.to_mmdino,
+        dict,
         ours.is_mmdino, ('vit', 'xcit', 'resnet', 'timm', 'other', 'ours'),
         pos_embed_mode='offset'),
     mmpretrain=Format(mmpretrain.from_mmpretrain, mmpretrain.to_mmpretrain,

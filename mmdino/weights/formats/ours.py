@@ -50,11 +50,6 @@ def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
     return dict(state)
 
 
-def to_mmdino(state: StateDict) -> StateDict:
-    """Our own names need no change."""
-    return dict(state)
-
-
 def from_backbone(backbone: StateDict) -> StateDict:
     """A lone backbone as a checkpoint of ours."""
     return {
