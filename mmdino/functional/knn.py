@@ -16,14 +16,9 @@ _LOW = 0xffffffff
 
 
 class KNNPrediction(NamedTuple):
-    """The classes with the most votes, best first.
-
-    Attributes:
-        classes: (Q, R) class labels; -1 where fewer than R classes got votes.
-        shares: (Q, R) their shares of all votes, fractions.
-    """
-    classes: Tensor
-    shares: Tensor
+    """The classes with the most votes, best first."""
+    classes: Tensor  # (Q, R) labels; -1 where fewer than R classes got votes
+    shares: Tensor  # (Q, R) of all votes, fractions
 
 
 def knn_predict(queries: Tensor,

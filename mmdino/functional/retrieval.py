@@ -30,8 +30,8 @@ def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
 
 
 def positive_ranks(order: np.ndarray,
-                   positives: Iterable[int],
-                   junk: Optional[Iterable[int]] = None) -> np.ndarray:
+                   positives: Sequence[int],
+                   junk: Optional[Sequence[int]] = None) -> np.ndarray:
     """Ranks of the positives in a ranking from which junk is taken out.
 
     Args:
@@ -43,8 +43,8 @@ def positive_ranks(order: np.ndarray,
         (P,) ranks from 0, rising; fewer if the order lacks some.
     """
     if junk is not None:
-        order = order[~np.isin(order, _integers(junk))]
-    return np.flatnonzero(np.isin(order, _integers(positives)))
+        order = order[~np.isin(order, junk)]
+    return np.flatnonzero(np.isin(order, positives))
 
 
 def average_precision(ranks: Sequence[int], num_positives: int) -> float:
@@ -52,8 +52,8 @@ def average_precision(ranks: Sequence[int], num_positives: int) -> float:
 
     With the j-th of the found positives (j from 0) at rank r_j the curve goes
     from precision j / r_j (1 at rank 0) to (j + 1) / (r_j + 1), over a step of
-    recall of 1 / P. This is compute_ap of revisitop and
-    score_ap_from_ranks_1 of the Holidays package.
+    recall of 1 / P: compute_ap of revisitop and score_ap_from_ranks_1 of the
+    Holidays package.
 
     Args:
         ranks: Ranks from 0 of the positives that were found, rising.
@@ -120,22 +120,13 @@ def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
 
 def _join(annotation: Dict[str, Sequence[int]],
           keys: Iterable[str]) -> np.ndarray:
-    return np.concatenate([_integers(annotation[key]) for key in keys])
-
-
-def _integers(places: Iterable[int]) -> np.ndarray:
-    return np.asarray(places, dtype=np.int64).reshape(-1)
+    return np.concatenate([np.ravel(annotation[key]) for key in keys])
 
 
 class Whitening(NamedTuple):
-    """x -> projection (x - mean).
-
-    Attributes:
-        mean: (D,) float64, of the features it was learnt on.
-        projection: (D, D) float64, its rows by falling eigenvalue.
-    """
-    mean: Tensor
-    projection: Tensor
+    """x -> projection (x - mean), in float64."""
+    mean: Tensor  # (D,), of the features it was learnt on
+    projection: Tensor  # (D, D), its rows by falling eigenvalue
 
 
 def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:

@@ -25,23 +25,13 @@ from mmdino.weights.published import find_checkpoint
 
 
 class Weights(NamedTuple):
-    """What a checkpoint holds.
-
-    Attributes:
-        path: The file.
-        format: Whose names it has, a key of ``FORMATS``.
-        tensors: As the file names them.
-        state: Under our names.
-        network: Network config, see :mod:`mmdino.weights.config`; None where
-            the file does not tell.
-        meta: What MMEngine notes beside the tensors.
-    """
+    """What a checkpoint holds."""
     path: str
-    format: str
-    tensors: StateDict
-    state: StateDict
-    network: Optional[dict]
-    meta: Dict[str, Any]
+    format: str  # whose names it has, a key of ``FORMATS``
+    tensors: StateDict  # as the file names them
+    state: StateDict  # under our names
+    network: Optional[dict]  # config, see mmdino.weights.config, if it tells
+    meta: Dict[str, Any]  # what MMEngine notes beside the tensors
 
     @property
     def config(self) -> Optional[Config]:

@@ -12,16 +12,12 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO published.
-
-    ``metrics`` are the figures they report, in percent; ``convert`` is the
-    command that makes a checkpoint of ours of ``file``.
-    """
+    """A model that the authors of DINO published."""
     name: str
     config: str
     url: str
     sha256_prefix: Optional[str]
-    metrics: Dict[str, float]
+    metrics: Dict[str, float]  # the figures that they report, in percent
 
     @property
     def file(self) -> str:
@@ -35,6 +31,7 @@ class PublishedModel(NamedTuple):
 
     @property
     def convert(self) -> str:
+        """The command that makes a checkpoint of ours of the file."""
         return (f'python tools/convert_checkpoint.py {self.file} '
                 f'{self.checkpoint} --from official --to mmdino')
 
