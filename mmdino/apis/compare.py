@@ -247,14 +247,12 @@ def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
-    twin = timm.create_model(
-        cfg['model_name'], num_classes=0, **_timm_arguments(cfg))
-    patch = int(cfg['model_name'].split('_p')[1].split('_')[0])
+    twin = build_empty(cfg).model
     return mmpretrain_backbone(
         state,
         dict(
             type='mmpretrain.XCiT',
-            patch_size=patch,
+            patch_size=twin.patch_embed.patch_size,
             in_channels=cfg.get('in_channels', 3),
             embed_dims=twin.embed_dim,
             depth=len(twin.blocks),
