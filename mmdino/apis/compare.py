@@ -24,7 +24,7 @@ from mmdino.weights.convert import Conversion, pos_embed_modes
 from mmdino.weights.formats import without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
 from mmdino.weights.formats.official import from_official, lone_backbone
-from mmdino.weights.formats.ours import is_linear
+from mmdino.weights.formats.ours import backbone_of, is_linear
 from mmdino.weights.formats.timm import to_timm
 from mmdino.weights.infer import build_empty, input_channels, kind_of
 from mmdino.weights.io import load_checkpoint
@@ -182,7 +182,7 @@ def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
 
 
 def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
-    return timm_model(to_timm(from_official(state)), cfg)
+    return timm_model(to_timm(backbone_of(from_official(state))), cfg)
 
 
 def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:

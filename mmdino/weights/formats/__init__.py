@@ -11,8 +11,8 @@ from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
 
 
 class Format(NamedTuple):
-    """The two ways between a format and ours."""
-    from_: Callable[[Dict[str, Any]], StateDict]  # of what a file holds
+    """The two ways between a format, of what a file holds, and ours."""
+    from_: Callable[[Dict[str, Any]], StateDict]
     to_: Callable[[StateDict], Dict[str, Any]]
     matches: Callable[[Mapping[str, Any]], bool]  # by the names
     places: Sequence[str]  # families of networks that the library has
@@ -37,7 +37,7 @@ FORMATS = dict(
     timm=Format(timm.from_timm, timm.to_timm, timm.is_timm,
                 ('vit', 'xcit', 'resnet', 'timm'),
                 ('head.', 'fc_norm.', 'fc.'), 'antialias', timm.read_config),
-    torchvision=Format(timm.from_torchvision, timm.to_torchvision,
+    torchvision=Format(timm.rename_torchvision, timm.rename_torchvision,
                        timm.is_torchvision, ('resnet', ), ('fc.', )),
     mmdino=Format(
         ours.from_mmdino,
@@ -48,7 +48,7 @@ FORMATS = dict(
                       mmpretrain.is_mmpretrain,
                       ('vit', 'xcit', 'resnet', 'timm', 'other'),
                       ('head.', 'neck.')))
-FLAT = ('hf', 'timm', 'torchvision')
+LONE = ('hf', 'timm', 'torchvision')  # their two ways are of a backbone
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 
@@ -127,11 +127,12 @@ def to_ours(checkpoint: Dict[str, Any],
 
     timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
     """
-    if source in FLAT:
-        checkpoint = checkpoint.get('state_dict', checkpoint)
+    if source not in LONE:
+        return FORMATS[source].from_(checkpoint)
+    state = checkpoint.get('state_dict', checkpoint)
     if source == 'timm' and tells_timm(network):
-        return ours.from_backbone(add_prefix(checkpoint, 'model.'))
-    return FORMATS[source].from_(checkpoint)
+        return ours.from_backbone(add_prefix(state, 'model.'))
+    return ours.from_backbone(FORMATS[source].from_(state))
 
 
 def tells_timm(network: Optional[dict]) -> bool:
@@ -154,7 +155,8 @@ def from_ours(state: StateDict,
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
         _require_place(state, target, network)
-    return FORMATS[target].to_(state)
+    return FORMATS[target].to_(
+        ours.backbone_of(state) if target in LONE else state)
 
 
 def _require_place(state: StateDict, target: str,

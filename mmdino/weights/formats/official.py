@@ -12,8 +12,7 @@ from typing import Any, Dict, Mapping
 
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
-from mmdino.weights.formats.timm import (backbone_from_timm, backbone_to_timm,
-                                         is_timm)
+from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
                                  add_prefix, flipped, join_qkv, name_keys,
@@ -137,11 +136,11 @@ def _backbone_from(state: StateDict) -> StateDict:
         for key, value in state.items()
     }
     state = split_qkv(state, r'cls_attn_blocks\.\d+\.attn\.qkv')
-    return backbone_from_timm(state)
+    return from_timm(state)
 
 
 def _backbone_to(backbone: StateDict) -> StateDict:
-    state = backbone_to_timm(backbone)
+    state = to_timm(backbone)
     if family(backbone) != 'xcit':
         return state
     state = join_qkv(state, r'cls_attn_blocks\.\d+\.attn')
