@@ -1,9 +1,11 @@
 """Every test starts from one seed, in float32, on one thread, in no scope."""
-from typing import Iterator
+from typing import Callable, Iterator, List
 
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+
+from tests.ranks import Ranks
 
 
 def pytest_addoption(parser) -> None:
@@ -59,3 +61,19 @@ def float64() -> Iterator[None]:
 
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope='session')
+def _pairs() -> Iterator[List[Ranks]]:
+    pairs: List[Ranks] = []
+    yield pairs
+    for pair in pairs:
+        pair.close()
+
+
+@pytest.fixture
+def two_ranks(_pairs: List[Ranks]) -> Callable:
+    """``run_ranks`` by two processes that tests share: they start slowly."""
+    if not _pairs or not _pairs[-1].processes[0].is_alive():
+        _pairs.append(Ranks())
+    return _pairs[-1].run

@@ -2,11 +2,14 @@
 import os
 import time
 from pathlib import Path
+from queue import Empty
+from traceback import format_exc
 from typing import Callable
 
 import torch
 import torch.distributed
 import torch.multiprocessing
+from mmengine.registry import DefaultScope
 
 from mmdino.engine.launch import leave_process_group
 
@@ -19,6 +22,62 @@ def run_ranks(function: Callable, folder: Path, *args, ranks: int = 2) -> None:
     """
     torch.multiprocessing.spawn(
         _run_rank, (ranks, function, folder, *args), nprocs=ranks)
+
+
+class Ranks:
+    """Processes that stay for several functions, since they start slowly.
+
+    For functions that leave nothing behind but the group, which each call
+    forms anew.
+    """
+
+    def __init__(self, ranks: int = 2) -> None:
+        context = torch.multiprocessing.get_context('spawn')
+        self.jobs = [context.Queue() for _ in range(ranks)]
+        self.outcomes = context.Queue()
+        self.processes = [
+            context.Process(
+                target=_serve,
+                args=(rank, ranks, jobs, self.outcomes),
+                daemon=True) for rank, jobs in enumerate(self.jobs)
+        ]
+        for process in self.processes:
+            process.start()
+
+    def run(self, function: Callable, folder: Path, *args) -> None:
+        """As :func:`run_ranks`."""
+        for jobs in self.jobs:
+            jobs.put((function, folder, *args))
+        for _ in self.jobs:
+            error = self._next_outcome()
+            if error:
+                self.close()  # others may wait for the one that failed
+                raise AssertionError(error)
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+    def _next_outcome(self) -> str:
+        while all(process.is_alive() for process in self.processes):
+            try:
+                return self.outcomes.get(timeout=1)
+            except Empty:
+                pass
+        return 'A process has died.'
+
+
+def _serve(rank: int, ranks: int, jobs, outcomes) -> None:
+    while True:
+        job = jobs.get()
+        torch.manual_seed(0)
+        DefaultScope._instance_dict.clear()
+        try:
+            _run_rank(rank, ranks, *job)
+            outcomes.put('')
+        except BaseException:
+            outcomes.put(format_exc())
 
 
 def _run_rank(rank: int, ranks: int, function: Callable, folder: Path,

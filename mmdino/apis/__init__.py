@@ -3,8 +3,3 @@ from mmdino.apis.feature_extractor import (AttentionVisualizer,
                                            FeatureExtractor, get_model,
                                            list_images)
 from mmdino.weights import PublishedModel, list_models
-
-__all__ = [
-    'AttentionVisualizer', 'FeatureExtractor', 'PublishedModel', 'get_model',
-    'list_images', 'list_models'
-]

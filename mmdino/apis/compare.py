@@ -24,7 +24,7 @@ from mmdino.weights.convert import Conversion, pos_embed_modes
 from mmdino.weights.formats import without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
 from mmdino.weights.formats.official import from_official, lone_backbone
-from mmdino.weights.formats.ours import is_linear
+from mmdino.weights.formats.ours import backbone_of, is_linear
 from mmdino.weights.formats.timm import to_timm
 from mmdino.weights.infer import build_empty, input_channels, kind_of
 from mmdino.weights.io import load_checkpoint
@@ -36,31 +36,21 @@ Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
-    """How far features are from ours, at images of a size.
-
-    Attributes:
-        format: Whose they are, a key of ``FORMATS``.
-        size: (H, W) of the images, in pixels.
-        largest: Difference, as a fraction of the largest feature.
-    """
-    format: str
-    size: Tuple[int, int]
-    largest: float
+    """How far features are from ours, at images of a size."""
+    format: str  # whose they are, a key of ``FORMATS``
+    size: Tuple[int, int]  # (H, W) of the images, in pixels
+    largest: float  # difference, as a fraction of the largest feature
 
 
 def check_conversion(done: Conversion) -> Iterator[Difference]:
     """Compare features of random images, in float32, after a conversion.
 
-    Every format but ours is compared: the source's implementation, filled
-    from the source, and the target's, from what was written; ours of a file
-    of ours that was written. A ViT of ours resizes its position embeddings as
-    the other one does.
-
-    Args:
-        done: What :func:`.convert_file` gives.
+    The source's implementation, filled from the source, if it is not ours,
+    and the target's, from what was written. A ViT of ours resizes its
+    position embeddings as the other one does.
 
     Yields:
-        Difference: For each size; the first is the stored one.
+        For each size; the first is the stored one.
 
     Raises:
         ValueError: If the file is a linear classifier: no network is in it.
@@ -79,24 +69,17 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
 def differences(ours: FrozenTeacher, done: Conversion, format_: str,
                 path: str) -> Iterator[Difference]:
     """Compare with the implementation that is filled from one file."""
-    if format_ == 'mmdino':
-        theirs = FrozenTeacher(path).features
-    else:
-        theirs = their_network(done, format_, path)
-    kind = kind_of(done.network)[0]
-    backbone = ours.backbone
-    stored, mode = pos_embed_modes(done.network, format_)
+    theirs = their_network(done, format_, path)
+    _, mode = pos_embed_modes(done.network, format_)
+    if mode is not None:
+        ours.backbone.pos_embed_mode = mode
+    channels = input_channels(ours.backbone)
     generator = torch.Generator().manual_seed(0)
-    for size in image_sizes(done.network, kind):
-        images = torch.randn(
-            2, input_channels(backbone), *size, generator=generator)
-        if stored != mode:
-            backbone.pos_embed_mode = mode
+    for size in image_sizes(done.network, kind_of(done.network)[0]):
+        images = torch.randn(2, channels, *size, generator=generator)
         with torch.no_grad():
             yield Difference(format_, size,
                              relative(ours.features(images), theirs(images)))
-        if stored != mode:
-            backbone.pos_embed_mode = stored
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -119,19 +102,19 @@ def our_network(done: Conversion) -> FrozenTeacher:
 
 @torch.no_grad()
 def their_network(done: Conversion, format_: str, path: str) -> Features:
-    """Another library's network, filled from a file of its own names."""
-    kind = kind_of(done.network)[0]
+    """A format's own network, filled from a file of its own names."""
+    if format_ == 'mmdino':
+        return FrozenTeacher(path).features
     if format_ == 'hf':
         return hf_vit(done.network, path)
+    kind = kind_of(done.network)[0]
     state = load_checkpoint(path)
     if format_ == 'official':
         state = lone_backbone(state, done.which)
     state = state.get('state_dict', state)
-    left_out = [
-        key for key in state if key.startswith(('head.', 'fc.', 'fc_norm.'))
-    ] if kind != 'timm' else []
-    return IMPLEMENTATIONS[kind, format_](without(state, left_out),
-                                          done.network['backbone'])
+    if kind != 'timm':
+        state = without(state, ('head.', 'fc.', 'fc_norm.'))
+    return IMPLEMENTATIONS[kind, format_](state, done.network['backbone'])
 
 
 def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
@@ -190,24 +173,25 @@ def official_vit(state: StateDict, cfg: Mapping) -> Features:
 
 def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
     """timm's model of this name."""
-    return _filled(
-        timm.create_model(
-            cfg['model_name'],
-            num_classes=0,
-            in_chans=cfg.get('in_channels', 3),
-            **_timm_arguments(cfg)), state)
+    model = timm.create_model(
+        cfg['model_name'],
+        num_classes=0,
+        in_chans=cfg.get('in_channels', 3),
+        **_timm_arguments(cfg))
+    return _filled(model, state)
 
 
 def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
-    return timm_model(to_timm(from_official(state)), cfg)
+    return timm_model(to_timm(backbone_of(from_official(state))), cfg)
 
 
 def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
-    model = timm.create_model(
-        f'resnet{cfg["depth"]}',
-        num_classes=0,
-        in_chans=cfg.get('in_channels', 3))
-    return _filled(model, state)
+    return timm_model(
+        state,
+        dict(
+            type='mmdino.TimmBackbone',
+            model_name=f'resnet{cfg["depth"]}',
+            in_channels=cfg.get('in_channels', 3)))
 
 
 def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
@@ -234,11 +218,8 @@ def hf_vit(network: Mapping, path: str) -> Features:
             state_dict=state.get('state_dict', state))
     vit, info = transformers.ViTModel.from_pretrained(
         **source, add_pooling_layer=False, output_loading_info=True)
-    problems = {
-        kind: info[kind]
-        for kind in ('missing_keys', 'mismatched_keys', 'error_msgs')
-        if info.get(kind)
-    }
+    kinds = ('missing_keys', 'mismatched_keys', 'error_msgs')
+    problems = {kind: info[kind] for kind in kinds if info.get(kind)}
     if problems:
         raise RuntimeError(f'transformers loads {path} with {problems}.')
     vit.float().eval()
@@ -246,25 +227,38 @@ def hf_vit(network: Mapping, path: str) -> Features:
         images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
 
 
+def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
+    """The last output of an mmpretrain backbone, as a vector an image."""
+    module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
+
+    def features(images: Tensor) -> Tensor:
+        out = module(images)[-1]
+        if out.ndim == 4:
+            return out.mean((2, 3))
+        return out[:, 0] if out.ndim == 3 else out
+
+    return features
+
+
 def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
     cfg = {key: v for key, v in cfg.items() if key != 'pos_embed_mode'}
-    return _last(dict(cfg, type='mmpretrain.VisionTransformer'), state)
+    return mmpretrain_backbone(state,
+                               dict(cfg, type='mmpretrain.VisionTransformer'))
 
 
 def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
-    twin = timm.create_model(
-        cfg['model_name'], num_classes=0, **_timm_arguments(cfg))
-    patch = int(cfg['model_name'].split('_p')[1].split('_')[0])
-    return _last(
+    twin = build_empty(cfg).model
+    return mmpretrain_backbone(
+        state,
         dict(
             type='mmpretrain.XCiT',
-            patch_size=patch,
+            patch_size=twin.patch_embed.patch_size,
             in_channels=cfg.get('in_channels', 3),
             embed_dims=twin.embed_dim,
             depth=len(twin.blocks),
             num_heads=twin.blocks[0].attn.num_heads,
             tokens_norm=twin.cls_attn_blocks[0].tokens_norm,
-            out_type='cls_token'), state)
+            out_type='cls_token'))
 
 
 def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
@@ -280,10 +274,6 @@ def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
     return lambda images: pooled.forward_head(network.forward_features(images))
 
 
-def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
-    return _last(cfg, state)
-
-
 def _timm_arguments(cfg: Mapping) -> dict:
     ours = ('type', 'model_name', 'pretrained', 'in_channels', 'init_cfg')
     arguments = {key: value for key, value in cfg.items() if key not in ours}
@@ -292,22 +282,9 @@ def _timm_arguments(cfg: Mapping) -> dict:
     return arguments
 
 
-def _last(cfg: Mapping, state: StateDict) -> Features:
-    """The last output of an mmpretrain backbone, as a vector an image."""
-    module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
-
-    def features(images: Tensor) -> Tensor:
-        out = module(images)[-1]
-        if out.ndim == 4:
-            return out.mean((2, 3))
-        return out[:, 0] if out.ndim == 3 else out
-
-    return features
-
-
 def _filled(module: nn.Module, state: StateDict) -> nn.Module:
     module.load_state_dict(state)
-    module.eval()
+    module.eval()  # returns nothing in some of mmpretrain
     return module
 
 

@@ -3,7 +3,7 @@
 B images, C channels, D features, h x w patches, H x W stored position
 embeddings.
 """
-import json
+import copy
 import os.path as osp
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -18,7 +18,6 @@ from mmdino.utils.resources import require
 from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
-from mmdino.weights.keys import StateDict, add_prefix
 
 Size = Tuple[int, int]
 LIMIT = 1e-4  # of the difference of features, graph and network
@@ -29,25 +28,15 @@ RESIZING = dict(offset=(.1, -.75), size=(0., -.75), antialias=(0., -.5))
 
 
 class Graph(NamedTuple):
-    """An exported file, read again.
-
-    Attributes:
-        run: Normalised images (B, C, H, W) to features (B, D).
-        network: Network config, see :mod:`mmdino.weights.config`.
-    """
-    run: Callable[[Tensor], Tensor]
-    network: Optional[dict]
+    """An exported file, read again."""
+    run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
+    network: Optional[dict]  # its config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
-    """How far an exported file is from the network.
-
-    Attributes:
-        shape: (B, C, H, W) of the images.
-        largest: Difference, as a fraction of the largest feature.
-    """
-    shape: Tuple[int, ...]
-    largest: float
+    """How far an exported file is from the network."""
+    shape: Tuple[int, ...]  # (B, C, H, W) of the images
+    largest: float  # difference, as a fraction of the largest feature
 
 
 @torch.no_grad()
@@ -67,7 +56,7 @@ def export(teacher: FrozenTeacher,
         size: (H, W) of them, in pixels; by default it takes any.
 
     Yields:
-        Checked: For random images of each shape.
+        For random images of each shape.
 
     Raises:
         RuntimeError: If the file computes something else.
@@ -82,7 +71,7 @@ def export(teacher: FrozenTeacher,
     with replaced(out) as temporary:
         save(exported, network, temporary)
         graph = load(temporary)
-        if graph.network != _plain(network):
+        if graph.network != network:
             raise RuntimeError(f'{out} does not tell its network again.')
         for shape in shapes:
             images = torch.randn(shape)
@@ -97,11 +86,8 @@ def export(teacher: FrozenTeacher,
 def image_step(backbone: nn.Module, stored: int) -> int:
     """Pixels of which the sides of an image are multiples: the patch.
 
-    Of a convnet, what one position of its last map stands for.
-
-    Args:
-        backbone: The network.
-        stored: Pixels a side of images that it takes.
+    Of a convnet, what one position of its last map stands for, found by
+    images that it takes, of ``stored`` pixels a side.
     """
     if hasattr(backbone, 'patch_size'):
         return backbone.patch_size
@@ -151,30 +137,19 @@ def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
 
     The backbone's names are its own, unless a neck has weights, too.
     """
-    save_checkpoint(
-        dict(meta=dict(network=network), state_dict=_tensors(teacher)), path)
-
-
-def _tensors(teacher: FrozenTeacher) -> StateDict:
-    states = {name: part.state_dict() for name, part in teacher.parts.items()}
-    if not states.get('neck'):
-        return states['backbone']
-    return {
-        key: tensor
-        for name, state in states.items()
-        for key, tensor in add_prefix(state, f'{name}.').items()
-    }
+    state = nn.ModuleDict(teacher.parts).state_dict()
+    if not any(key.startswith('neck.') for key in state):
+        state = teacher.backbone.state_dict()
+    save_checkpoint(dict(meta=dict(network=network), state_dict=state), path)
 
 
 def load_program(path: str) -> Graph:
-    """Load what :func:`save_program` wrote."""
     metadata = dict.fromkeys(to_metadata({}), '')
     program = torch.export.load(path, extra_files=metadata)
     return Graph(program.module(), from_metadata(metadata))
 
 
 def load_onnx(path: str) -> Graph:
-    """Load a graph into onnxruntime."""
     import onnxruntime
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
@@ -206,19 +181,12 @@ def default_out(checkpoint: str, format_: str) -> str:
     return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
 
 
-def _plain(network: dict) -> dict:
-    return json.loads(json.dumps(network))
-
-
 def trace(teacher: FrozenTeacher,
           batch: Optional[int] = None,
           size: Optional[Size] = None) -> ExportedProgram:
     """Trace a network: normalised images (B, C, H, W) to features (B, D).
 
-    Args:
-        teacher: The network.
-        batch: B of the graph; by default it takes any.
-        size: (H, W) of the graph, in pixels; by default it takes any.
+    The arguments are those of :func:`export`.
 
     Raises:
         ValueError: If the network's code depends on the size, or on the
@@ -281,18 +249,16 @@ class AnyGridViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into what the ViT's forward gives."""
+        vit = copy.copy(self.vit)  # of the same weights
+        vit.embed = self._embed
+        return vit(images)
+
+    def _embed(self, images: Tensor) -> Tuple[Tensor, Size]:
+        """As the ViT's: tokens (B, 1 + h w, D) and their grid."""
         vit = self.vit
         x, grid = vit.patch_embed(images)
         x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
-        x = vit.pre_norm(x + self._pos_embed(*grid))
-        outs = []
-        for i in range(len(vit.layers)):
-            x = vit.run_block(i, x, grid)
-            if i == len(vit.layers) - 1 and vit.final_norm:
-                x = vit.ln1(x)
-            if i in vit.out_indices:
-                outs.append(vit._format_output(x, grid))
-        return tuple(outs)
+        return vit.pre_norm(x + self._pos_embed(*grid)), grid
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
         """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
@@ -313,14 +279,10 @@ class AnyGridViT(nn.Module):
 # A grid of the stored size is left alone, and that is known in the graph only.
 def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
              mode: str) -> Tensor:
-    """Matrix (new, old) of a bicubic interpolation.
+    """Matrix (new, old) of a bicubic interpolation to rows 0, ..., new - 1.
 
-    Args:
-        rows: 0, ..., new - 1.
-        new: Their number, shape ().
-        old: Number of stored positions.
-        unchanged: Whether nothing is to be resized, shape ().
-        mode: A key of ``RESIZING``.
+    ``new`` and whether all is ``unchanged`` are of shape (); the mode is a key
+    of ``RESIZING``.
     """
     columns = torch.arange(old)
     offset, a = RESIZING[mode]

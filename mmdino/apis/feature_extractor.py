@@ -1,7 +1,7 @@
 """A trained model in a line; from images as users have them to features."""
 import os.path as osp
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence, Union
+from typing import Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -98,24 +98,22 @@ class FeatureExtractor:
         ])
 
     def __call__(self, images: Images) -> Tensor:
-        """Extract features, with the progress in the log.
+        """Features (B, D), float32, on the CPU; the log shows the progress.
 
         Args:
-            images: Whatever :func:`list_images` takes; the features are in
-                the order that it gives.
-
-        Returns:
-            Tensor: Shape (B, D), float32, on the CPU.
+            images: Whatever :func:`list_images` takes, which gives the order.
         """
         samples = self.predict(list_images(images))
         return torch.stack([s.feature.float().cpu() for s in samples])
 
     def predict(self, images: list) -> List[DataSample]:
         """What the model predicts, an image each."""
-        batches = list(self._batches(images))
+        size = self.batch_size
+        starts = range(0, len(images), size)
         return [
-            sample for batch in track(batches, 'images')
-            for sample in self.model.test_step(self.prepare(batch))
+            sample for i in track(starts, 'images')
+            for sample in self.model.test_step(
+                self.prepare(images[i:i + size]))
         ]
 
     def prepare(self, images: Iterable[ImageLike]) -> dict:
@@ -132,10 +130,6 @@ class FeatureExtractor:
         bgr = np.ascontiguousarray(image[..., ::-1])
         return dict(img=bgr, img_shape=shape, ori_shape=shape)
 
-    def _batches(self, images: list) -> Iterator[list]:
-        for start in range(0, len(images), self.batch_size):
-            yield images[start:start + self.batch_size]
-
 
 class AttentionVisualizer(FeatureExtractor):
     """The teacher's last-block attention, as maps and as a picture.
@@ -146,21 +140,15 @@ class AttentionVisualizer(FeatureExtractor):
         ValueError: If the model is no VisionTransformer.
     """
 
-    def __init__(self,
-                 model: Union[str, FrozenTeacher, None],
-                 checkpoint: Optional[str] = None,
-                 device: Optional[str] = None,
-                 batch_size: int = 32) -> None:
-        super().__init__(model, checkpoint, device, batch_size)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
         self.model.require_attention()
         self.model.predict_attention = True
 
     def __call__(self, images: Images) -> List[Tensor]:
-        """Give the attention of each image.
+        """The attention (H, h, w) of each image.
 
-        Returns:
-            list[Tensor]: Shape (H, h, w) each: H heads, h x w patches of the
-            image as the network sees it.
+        H heads, h x w patches of the image as the network sees it.
         """
         samples = self.predict(list_images(images))
         return [sample.attention.cpu() for sample in samples]

@@ -4,9 +4,3 @@ from mmdino.evaluation.metrics import (AttentionJaccard, CopyDetectionMAP,
                                        DAVISMetric, KNNAccuracy,
                                        LinearProbeAccuracy, LowShotAccuracy,
                                        RetrievalMAP, SaveFeatures)
-
-__all__ = [
-    'AttentionJaccard', 'CopyDetectionMAP', 'DAVISMetric', 'Gallery',
-    'GalleryTestLoop', 'GalleryValLoop', 'KNNAccuracy', 'LinearProbeAccuracy',
-    'LowShotAccuracy', 'RetrievalMAP', 'SaveFeatures'
-]

@@ -19,11 +19,8 @@ def mass_threshold(attention: Tensor, mass: float = 0.6) -> Tensor:
     later ones in reading order are kept.
 
     Args:
-        attention: (H, h, w) non-negative, of any scale.
+        attention: (H, h, w) non-negative, of any scale; the result is bool.
         mass: Fraction of the attention to keep, in (0, 1].
-
-    Returns:
-        (H, h, w) bool.
     """
     if not 0 < mass <= 1:
         raise ValueError(f'mass must be in (0, 1], got {mass}.')
@@ -47,8 +44,7 @@ def attention_jaccard(attention: Tensor,
         ignore_index: Pixels of this number count nowhere.
 
     Returns:
-        (O,) float64 fractions, in the order of the objects' numbers; empty
-        if the mask holds no object.
+        (O,) float64 fractions, in the order of the objects' numbers.
     """
     if attention.ndim != 3 or mask.ndim != 2:
         raise ValueError(

@@ -2,18 +2,14 @@
 
 K prototypes; all axes but the last are the batch.
 """
-
 from mmengine.dist import all_reduce
 from torch import Tensor
 
 
 def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
-    """softmax((logits - center) / temp) over the K prototypes.
+    """softmax((logits - center) / temp) of logits (..., K), center (1, K).
 
-    Args:
-        logits (Tensor): Teacher logits, shape (..., K).
-        center (Tensor): Shape (1, K).
-        temp (float): Teacher temperature; below the student's it sharpens.
+    A teacher's temperature below the student's sharpens.
     """
     return (logits - center).div_(temp).softmax(-1)
 
@@ -29,12 +25,12 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
     at small temperatures.
 
     Args:
-        logits (Tensor): Shape (..., K); all but the last axis are the batch.
-        temp (float): Regularisation, the teacher temperature.
-        num_iters (int): Iterations.
+        logits: (..., K).
+        temp: Regularisation, the teacher temperature.
+        num_iters: Iterations.
 
     Returns:
-        Tensor: Distributions over K, shape (..., K).
+        Distributions over K, (..., K).
     """
     scores = logits.flatten(0, -2) / temp
     for _ in range(num_iters):

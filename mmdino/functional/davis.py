@@ -29,12 +29,12 @@ def score_sequence(prediction: np.ndarray,
     The first frame was given; the last one is left out by the benchmark.
 
     Args:
-        prediction (np.ndarray): Shape (F, H, W), the objects' numbers.
-        truth (np.ndarray): Shape (F, H, W). The objects are 1 to the largest
-            number in the first frame; all else is background.
+        prediction: (F, H, W) the objects' numbers.
+        truth: (F, H, W). The objects are 1 to the largest number in the first
+            frame; all else is background.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: J and F, each (O, F - 2), float64.
+        J and F, each (O, F - 2), float64.
 
     Raises:
         ValueError: If the shapes differ, there are fewer than 3 frames, or
@@ -57,14 +57,9 @@ def score_sequence(prediction: np.ndarray,
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """J, the Jaccard index of an object in each frame; 1 if both are empty.
+    """J (F,), the Jaccard index of an object's masks (F, H, W), bool.
 
-    Args:
-        prediction (np.ndarray): Shape (F, H, W), bool.
-        truth (np.ndarray): Shape (F, H, W), bool.
-
-    Returns:
-        np.ndarray: Shape (F, ), float64.
+    It is 1 where both are empty.
     """
     both = (prediction & truth).sum(axis=(1, 2))
     either = (prediction | truth).sum(axis=(1, 2))
@@ -82,15 +77,16 @@ def contour_accuracy(prediction: np.ndarray,
     empty, 0 if one is.
 
     Args:
-        prediction (np.ndarray): Shape (F, H, W), bool.
-        truth (np.ndarray): Shape (F, H, W), bool.
-        tolerance (float): Distance in image diagonals, rounded up to pixels.
+        prediction: (F, H, W) bool.
+        truth: (F, H, W) bool.
+        tolerance: Distance in image diagonals, rounded up to pixels.
 
     Returns:
-        np.ndarray: Shape (F, ), float64.
+        (F,) float64.
     """
     radius = math.ceil(tolerance * math.hypot(*truth.shape[1:]))
-    disk = _disk(radius)
+    y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
+    disk = (x**2 + y**2 <= radius**2).astype(np.uint8)
     return np.array([
         _contour_f(contour(frame), contour(true_frame), disk)
         for frame, true_frame in zip(prediction, truth)
@@ -102,13 +98,8 @@ def contour(mask: np.ndarray) -> np.ndarray:
 
     One pixel wide, hence half a pixel off the true contour towards the
     origin; the border of the image is none. In the last row only the right
-    and in the last column only the lower neighbour is looked at.
-
-    Args:
-        mask (np.ndarray): Shape (H, W), bool.
-
-    Returns:
-        np.ndarray: Shape (H, W), bool.
+    and in the last column only the lower neighbour is looked at. Mask and
+    contour are (H, W) bool.
     """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
     right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
@@ -116,12 +107,9 @@ def contour(mask: np.ndarray) -> np.ndarray:
 
 
 def frame_statistics(values: np.ndarray) -> FrameStatistics:
-    """Mean, recall and decay of a measure.
+    """Mean, recall and decay of a measure's values (F,), one a frame.
 
     The quarters are the benchmark's: they share their end frames.
-
-    Args:
-        values (np.ndarray): Shape (F, ), one value a frame.
     """
     ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[:ends[1] + 1], values[ends[3]:]
@@ -144,8 +132,3 @@ def _matched(contour: np.ndarray, other: np.ndarray,
         return 1.
     grown = cv2.dilate(other.astype(np.uint8), disk)
     return grown[contour].mean()
-
-
-def _disk(radius: int) -> np.ndarray:
-    y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
-    return (x**2 + y**2 <= radius**2).astype(np.uint8)

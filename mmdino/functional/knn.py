@@ -16,14 +16,9 @@ _LOW = 0xffffffff
 
 
 class KNNPrediction(NamedTuple):
-    """The classes with the most votes, best first.
-
-    Attributes:
-        classes: (Q, R) class labels; -1 where fewer than R classes got votes.
-        shares: (Q, R) their shares of all votes, fractions.
-    """
-    classes: Tensor
-    shares: Tensor
+    """The classes with the most votes, best first."""
+    classes: Tensor  # (Q, R) labels; -1 where fewer than R classes got votes
+    shares: Tensor  # (Q, R) of all votes, fractions
 
 
 def knn_predict(queries: Tensor,
@@ -39,19 +34,15 @@ def knn_predict(queries: Tensor,
     the whole gallery; equal votes go to the smaller label.
 
     Args:
-        queries: (Q, D) features, normalised here.
-        gallery: (G, D) features, normalised here.
-        labels: (G,) labels of the gallery: any integers from 0, with gaps
-            or not.
+        queries, gallery: Features (Q, D) and (G, D), normalised here.
+        labels: (G,) of the gallery: any integers from 0, with gaps or not.
         ks: Numbers of neighbours.
         temperature: Of the votes exp(s / temperature).
-        num_ranks: R, how many classes to return a query.
-        **blocks: ``query_block``, ``gallery_block``, ``device`` and
-            ``progress`` of :func:`nearest_neighbours`.
+        num_ranks: R, classes returned, cut to their number.
+        **blocks: Those of :func:`nearest_neighbours`.
 
     Returns:
-        The prediction for each k, on the CPU; R is at most the number of
-        classes.
+        The prediction for each k, on the CPU.
     """
     if not ks or min(ks) < 1:
         raise ValueError(f'k-NN needs k of at least 1, got {list(ks)}.')
@@ -73,18 +64,9 @@ def vote(similarities: Tensor,
          ks: Sequence[int],
          temperature: float = 0.07,
          num_ranks: int = 5) -> Dict[int, KNNPrediction]:
-    """Let neighbours that were found already vote for their classes.
+    """:func:`knn_predict` with neighbours that were found already.
 
-    Args:
-        similarities: (Q, k) of the neighbours, falling.
-        places: (Q, k) of the neighbours in the gallery.
-        labels: (G,) of the gallery, as for :func:`knn_predict`.
-        ks: Numbers of neighbours.
-        temperature: Of the votes exp(s / temperature).
-        num_ranks: R, how many classes to return a query.
-
-    Returns:
-        As :func:`knn_predict`.
+    These are (Q, k) similarities, falling, and places in the gallery.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -113,11 +95,9 @@ def nearest_neighbours(
     the place in the gallery, whatever the block sizes.
 
     Args:
-        queries: (Q, D) features.
-        gallery: (G, D) features; where G is 0, so is k.
+        queries, gallery: Features (Q, D) and (G, D).
         k: Number of neighbours, cut to G.
-        query_block: Queries compared at once.
-        gallery_block: Gallery images compared at once.
+        query_block, gallery_block: Images of each compared at once.
         device: Where to compare; by default where the queries are.
         progress: Wraps the range of gallery blocks, e.g. to log time left.
 
@@ -149,10 +129,9 @@ def merge_neighbours(similarities: Tensor, places: Tensor,
         k: How many to keep, at most n.
 
     Returns:
-        (Q, k) similarities in falling order and their places, ties by place.
+        Both (Q, k), by falling similarity, ties by place.
     """
-    keys = _to_keys(similarities, places)
-    return _from_keys(keys.topk(k, dim=1).values)
+    return _from_keys(_to_keys(similarities, places).topk(k, dim=1).values)
 
 
 @torch.no_grad()
@@ -169,10 +148,8 @@ def weighted_vote(similarities: Tensor,
         similarities: (Q, k) of the neighbours, falling.
         labels: (Q, k) of the neighbours, in [0, C).
         num_classes: C.
-        ks: How many of the neighbours vote; one prediction for each.
-        temperature: Of the votes.
-        num_ranks: R, classes returned, cut to C.
-        query_block: Queries whose (C,) votes are in memory at once.
+        ks, temperature, num_ranks: As for :func:`knn_predict`.
+        query_block: Queries whose (C,) votes exist at once.
 
     Returns:
         The prediction for each k; classes without a vote have share 0.
@@ -248,12 +225,8 @@ def _keys_where(mask: Tensor, values: Tensor, first: int) -> Tensor:
     """Keys of the chosen values of each row, filled up with the lowest.
 
     After the first blocks of a gallery that is a few of thousands, which are
-    found in a fraction of the time of ``topk``.
-
-    Args:
-        mask: (Q, n), which ones.
-        values: (Q, n) float32.
-        first: Place of the first column.
+    found in a fraction of the time of ``topk``. Mask and values are (Q, n),
+    ``first`` is the place of the first column.
     """
     rows, columns = mask.nonzero(as_tuple=True)
     counts = rows.bincount(minlength=len(mask))
@@ -271,10 +244,8 @@ def _top_keys(values: Tensor, k: int, first: int = 0) -> Tensor:
     ``torch.topk`` breaks ties arbitrarily. That matters where the last value
     taken was left out elsewhere, so only such rows are sorted by their keys.
 
-    Args:
-        values: (Q, n) float32.
-        k: How many, cut to n.
-        first: Place of the first column.
+    The values are (Q, n) float32, k is cut to n, and ``first`` is the place
+    of the first column.
     """
     k = min(k, values.shape[1])
     top, places = values.topk(k, dim=1)

@@ -40,16 +40,16 @@ def propagate_labels(target: Tensor,
     of all pairs.
 
     Args:
-        target (Tensor): Shape (h, w, D), of unit length.
-        sources (Tensor): Shape (S, h, w, D), of unit length.
-        labels (Tensor): Shape (S, C, h, w), the sources' soft labels.
-        radius (int): Half side of the neighbourhood, in patches.
-        topk (int): Number of sources that a target listens to.
-        temperature (float): Of the similarities.
+        target: (h, w, D), of unit length.
+        sources: (S, h, w, D), of unit length.
+        labels: (S, C, h, w) the sources' soft labels.
+        radius: Half side of the neighbourhood, in patches.
+        topk: Number of sources that a target listens to.
+        temperature: Of the similarities.
 
     Returns:
-        Tensor: Soft labels of the target, shape (C, h, w); they sum to 1 over
-        C where the sources' do.
+        (C, h, w) soft labels of the target; they sum to 1 over C where the
+        sources' do.
     """
     h, w, _ = target.shape
     out = labels.new_empty(labels.shape[1:])
@@ -84,16 +84,10 @@ def _strips(length: int, radius: int,
 
 def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
                   topk: int) -> Tuple[Tensor, Tensor]:
-    """Cosines and places of the sources most similar to each target.
+    """Cosines and places (r, c, k) of the sources most similar to each target.
 
-    Args:
-        target: (r, c, D).
-        sources: (S, r', c', D).
-        near: (r, c, r', c') bool, which sources count for which target.
-
-    Returns:
-        Both (r, c, k), the places among S r' c'; k is topk, or S r' c' where
-        that is less. A source that does not count has -inf.
+    Of targets (r, c, D) and sources (S, r', c', D); near (r, c, r', c') says
+    which sources count, others have -inf. k is at most S r' c'.
     """
     scores = target.flatten(0, 1) @ sources.flatten(0, 2).t()
     scores = scores.view(-1, len(sources), near[0, 0].numel())
@@ -104,16 +98,12 @@ def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
 
 def mask_to_labels(mask: Tensor, grid: Tuple[int, int],
                    num_objects: int) -> Tensor:
-    """One-hot labels of a mask at the resolution of the patches.
+    """One-hot labels (C, h, w) of a mask, float32, on the CPU.
 
     Args:
-        mask (Tensor): Shape (H, W), uint8: 0 background, then the objects.
-        grid (tuple[int, int]): (h, w); each patch takes the pixel at its
-            centre.
-        num_objects (int): C is one more.
-
-    Returns:
-        Tensor: Shape (C, h, w), float32, on the CPU.
+        mask: (H, W) uint8: 0 background, then the objects.
+        grid: (h, w); each patch takes the pixel at its centre.
+        num_objects: C is one more.
     """
     small = _resize(mask, grid).long()
     return F.one_hot(small, num_objects + 1).permute(2, 0, 1).float()
@@ -128,13 +118,13 @@ def labels_to_mask(labels: Tensor, frame_size: Tuple[int, int],
     value everywhere, whose stretching would divide by zero, stays as it is.
 
     Args:
-        labels (Tensor): Shape (C, h, w).
-        frame_size (tuple[int, int]): Height and width in pixels of the frame
-            that the patches were cut from; the classes compete at this size.
-        size (tuple[int, int]): (H, W), reached by the nearest pixel.
+        labels: (C, h, w).
+        frame_size: Height and width in pixels of the frame that the patches
+            were cut from; the classes compete at this size.
+        size: (H, W), reached by the nearest pixel.
 
     Returns:
-        Tensor: Shape (H, W), uint8, on the CPU.
+        (H, W) uint8, on the CPU.
     """
     maps = F.interpolate(
         labels[None], frame_size, mode='bilinear', align_corners=False)[0]
@@ -146,10 +136,6 @@ def labels_to_mask(labels: Tensor, frame_size: Tuple[int, int],
 
 
 def _resize(mask: Tensor, size: Tuple[int, int]) -> Tensor:
-    """Nearest pixels; Pillow's, since torch's differ where two are as near.
-
-    Returns:
-        Shape ``size``, uint8, on the CPU.
-    """
+    """Nearest pixels; Pillow's, since torch's differ where two are as near."""
     image = Image.fromarray(mask.cpu().numpy())
     return torch.from_numpy(np.array(image.resize(size[::-1], Image.NEAREST)))

@@ -3,7 +3,7 @@
 V student views, T teacher views, B images, N images of all ranks, K
 prototypes, D channels of the bottleneck.
 """
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -24,37 +24,38 @@ def dino_cross_entropy(student: Tensor, targets: Tensor,
               q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
 
     Args:
-        student (Tensor): Logits, p = softmax(logits / temp), shape (V, B, K).
-            The first T views are the teacher's views.
-        targets (Tensor): q, constants of shape (T, B, K), T <= V.
-        temp (float): Temperature of the student.
+        student: Logits (V, B, K), p = softmax(logits / temp). The first T
+            views are the teacher's.
+        targets: q (T, B, K), constants, T <= V.
+        temp: Temperature of the student.
 
     Returns:
-        Tensor: Scalar, the mean over images and over the T (V - 1) pairs. It
-        can be differentiated once.
+        Scalar, the mean over images and over the T (V - 1) pairs. It can be
+        differentiated once.
     """
-    return _CrossEntropy.apply(student, targets, temp)
+    with torch.no_grad():
+        grad = torch.empty_like(student) if student.requires_grad else None
+        loss = sum_cross_entropy(student, targets, temp, grad)
+    pairs = num_pairs(student, targets) * student.shape[1]
+    return _WithGradients.apply(loss, pairs, (grad, ), student)
 
 
-class _CrossEntropy(Function):
-    """Keeps the gradient alone, where autograd would keep all softmaxes."""
+class _WithGradients(Function):
+    """Keeps gradients alone, where autograd would keep all softmaxes."""
 
     @staticmethod
-    def forward(ctx: Any, student: Tensor, targets: Tensor,
-                temp: float) -> Tensor:
-        grad = torch.empty_like(student) if ctx.needs_input_grad[0] else None
-        loss = sum_cross_entropy(student, targets, temp, grad)
-        pairs = num_pairs(student, targets) * student.shape[1]
-        if grad is not None:
-            ctx.save_for_backward(grad)
-            ctx.pairs = pairs
-        return loss / pairs
+    def forward(ctx: Any, total: Tensor, number: int, grads: Sequence[Tensor],
+                *inputs: Tensor) -> Tensor:
+        """The mean of a total, of which the inputs' gradients are known."""
+        ctx.save_for_backward(*grads)
+        ctx.number = number
+        return total / number
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple[Tensor, None, None]:
-        grad, = ctx.saved_tensors
-        return grad.mul_(grad_output / ctx.pairs), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
+        scale = grad_output / ctx.number
+        return None, None, None, *(g.mul_(scale) for g in ctx.saved_tensors)
 
 
 def sum_cross_entropy(student: Tensor,
@@ -67,14 +68,8 @@ def sum_cross_entropy(student: Tensor,
     teacher view's own target is left out rather than subtracted again.
 
     Args:
-        student (Tensor): Logits, shape (V, B, K).
-        targets (Tensor): q, shape (T, B, K).
-        temp (float): Temperature of the student.
-        grad (Tensor, optional): Shape (V, B, K), filled with the gradient
-            with respect to the logits.
-
-    Returns:
-        Tensor: Scalar.
+        student, targets, temp: As for :func:`dino_cross_entropy`.
+        grad: (V, B, K), filled with the gradient of the logits.
     """
     every = targets.sum(0)
     loss = student.new_zeros(())
@@ -110,27 +105,14 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
     the next one's.
 
     Args:
-        vectors (Tensor): Output of the bottleneck, shape (V, B, D).
-        weight (Tensor): Of the last layer, shape (K, D).
-        targets (Tensor): Constants of shape (T, B, K), T <= V.
-        temp (float): Temperature of the student.
-        images_per_chunk (int): Images whose logits exist at once.
-
-    Returns:
-        Tensor: Scalar. It can be differentiated once.
+        vectors: Output of the bottleneck (V, B, D).
+        weight: Of the last layer (K, D).
+        targets, temp: As for :func:`dino_cross_entropy`.
+        images_per_chunk: Images whose logits exist at once.
     """
-    return _ChunkedCrossEntropy.apply(vectors, weight, targets, temp,
-                                      images_per_chunk)
-
-
-class _ChunkedCrossEntropy(Function):
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, weight: Tensor, targets: Tensor,
-                temp: float, images_per_chunk: int) -> Tensor:
-        loss = vectors.new_zeros(())
-        grads = torch.empty_like(vectors), torch.zeros_like(weight)
-        ctx.pairs = num_pairs(vectors, targets) * vectors.shape[1]
+    loss = vectors.new_zeros(())
+    grads = torch.empty_like(vectors), torch.zeros_like(weight)
+    with torch.no_grad():
         for start in range(0, vectors.shape[1], images_per_chunk):
             chunk = slice(start, start + images_per_chunk)
             logits = vectors[:, chunk] @ weight.t()
@@ -139,15 +121,8 @@ class _ChunkedCrossEntropy(Function):
             grads[0][:, chunk] = grad @ weight
             grads[1].addmm_(
                 grad.flatten(0, 1).t(), vectors[:, chunk].flatten(0, 1))
-        ctx.save_for_backward(*grads)
-        return loss / ctx.pairs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
-        scale = grad_output / ctx.pairs
-        vectors, weight = (grad.mul_(scale) for grad in ctx.saved_tensors)
-        return vectors, weight, None, None, None
+    pairs = num_pairs(vectors, targets) * vectors.shape[1]
+    return _WithGradients.apply(loss, pairs, grads, vectors, weight)
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
@@ -157,12 +132,11 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
               \quad P = \{(t, s): t \ne s\}
 
     Args:
-        student_probs (Tensor): p, shape (V, B, K). The first T views are the
-            teacher's views.
-        targets (Tensor): q, shape (T, B, K), T <= V.
+        student_probs: p (V, B, K). The first T views are the teacher's.
+        targets: q (T, B, K), T <= V.
 
     Returns:
-        Tensor: Scalar in [0, 2], the mean over images and over pairs.
+        Scalar in [0, 2], the mean over images and over pairs.
     """
     total = sum((torch.cat([student_probs[:t], student_probs[t + 1:]]) -
                  target).square().sum() for t, target in enumerate(targets))
@@ -183,13 +157,13 @@ def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
     cancels: it is DINO's loss, compared with that of other images' targets.
 
     Args:
-        student (Tensor): z, logits by the temperature, shape (V, B, K). The
-            first T views are the teacher's views.
-        targets (Tensor): q of all ranks, shape (T, N, K), T <= V.
-        first (int): Place of the first of the B images among the N.
+        student: z (V, B, K), logits by the temperature. The first T views are
+            the teacher's.
+        targets: q (T, N, K) of all ranks, T <= V.
+        first: Place of the first of the B images among the N.
 
     Returns:
-        Tensor: Scalar, the mean over images and over pairs.
+        Scalar, the mean over images and over pairs.
     """
     similarities = torch.einsum('vbk,tnk->tvbn', student, targets)
     positives = similarities.log_softmax(-1).diagonal(first, -2, -1).mean(-1)

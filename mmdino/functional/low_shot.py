@@ -23,9 +23,8 @@ def logistic_regression(features: Tensor,
     weights, over features of unit length.
 
     Args:
-        features: (N, D).
+        features, queries: (N, D) and (Q, D).
         labels: (N,) integers, of at least two classes.
-        queries: (Q, D).
         C: Inverse strength of the regularisation.
         max_iter: Steps of L-BFGS at most.
 

@@ -20,36 +20,31 @@ PROTOCOLS: Dict[str, Tuple[Tuple[str, ...], Tuple[str, ...]]] = dict(
 
 
 def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
-    """Sort the gallery by falling cosine similarity to a query.
+    """Places (G,) in the gallery by falling cosine similarity to a query.
 
-    Args:
-        query: (D,) feature, of any length above 0.
-        gallery: (G, D) features, normalised already.
-
-    Returns:
-        (G,) places in the gallery; equal similarities keep its order.
+    Equal ones keep the gallery's order. The query (D,) is of any length above
+    0, the gallery (G, D) is normalised already.
     """
     similarity = gallery @ F.normalize(query, dim=0)
     return similarity.argsort(descending=True, stable=True).cpu().numpy()
 
 
 def positive_ranks(order: np.ndarray,
-                   positives: Iterable[int],
-                   junk: Optional[Iterable[int]] = None) -> np.ndarray:
+                   positives: Sequence[int],
+                   junk: Optional[Sequence[int]] = None) -> np.ndarray:
     """Ranks of the positives in a ranking from which junk is taken out.
 
     Args:
         order: (G,) places in the gallery, the most similar first.
-        positives: Places of the positives, P of them.
-        junk: Places of images that are as if they were not there; by default
-            none.
+        positives: Their P places.
+        junk: Places of images that are as if they were not there.
 
     Returns:
         (P,) ranks from 0, rising; fewer if the order lacks some.
     """
     if junk is not None:
-        order = order[~np.isin(order, _integers(junk))]
-    return np.flatnonzero(np.isin(order, _integers(positives)))
+        order = order[~np.isin(order, junk)]
+    return np.flatnonzero(np.isin(order, positives))
 
 
 def average_precision(ranks: Sequence[int], num_positives: int) -> float:
@@ -57,8 +52,8 @@ def average_precision(ranks: Sequence[int], num_positives: int) -> float:
 
     With the j-th of the found positives (j from 0) at rank r_j the curve goes
     from precision j / r_j (1 at rank 0) to (j + 1) / (r_j + 1), over a step of
-    recall of 1 / P. This is compute_ap of revisitop and
-    score_ap_from_ranks_1 of the Holidays package.
+    recall of 1 / P: compute_ap of revisitop and score_ap_from_ranks_1 of the
+    Holidays package.
 
     Args:
         ranks: Ranks from 0 of the positives that were found, rising.
@@ -80,14 +75,8 @@ def precision_at(ranks: Sequence[int], k: int) -> float:
     """Share of positives among the first k images, as revisitop counts it.
 
     Where the last positive comes before place k, the images after it are not
-    counted against the ranking: k becomes that place.
-
-    Args:
-        ranks: Ranks from 0 of all positives.
-        k: Number of images looked at.
-
-    Returns:
-        A fraction; NaN for a query without positives.
+    counted against the ranking: k becomes that place. Of the ranks from 0 of
+    all positives it gives a fraction, NaN where there are none.
     """
     if not len(ranks):
         return float('nan')
@@ -131,26 +120,17 @@ def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
 
 def _join(annotation: Dict[str, Sequence[int]],
           keys: Iterable[str]) -> np.ndarray:
-    return np.concatenate([_integers(annotation[key]) for key in keys])
-
-
-def _integers(places: Iterable[int]) -> np.ndarray:
-    return np.asarray(places, dtype=np.int64).reshape(-1)
+    return np.concatenate([np.ravel(annotation[key]) for key in keys])
 
 
 class Whitening(NamedTuple):
-    """x -> projection (x - mean).
-
-    Attributes:
-        mean: (D,) float64, of the features it was learnt on.
-        projection: (D, D) float64, its rows by falling eigenvalue.
-    """
-    mean: Tensor
-    projection: Tensor
+    """x -> projection (x - mean), in float64."""
+    mean: Tensor  # (D,), of the features it was learnt on
+    projection: Tensor  # (D, D), its rows by falling eigenvalue
 
 
 def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
-    """Learn from features what makes their second moment the identity.
+    """Learn from features (N, D) what makes their second moment the identity.
 
     As in the authors' code the mean is subtracted when the whitening is
     applied, while the covariance it is learnt from is not centred:
@@ -160,20 +140,15 @@ def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
     Eigenvalues below ``floor`` times the largest are raised to that, so that
     directions that the images do not show, as with N < D, are not blown up.
 
-    Args:
-        features: (N, D).
-        floor: Smallest eigenvalue as a fraction of the largest.
-
     Raises:
         ValueError: If there is no image, or all features are 0 or one is not
             finite.
     """
     features = features.double()
-    if not len(features) or not features.any():
-        raise ValueError(
-            'Whitening needs features to learn from, got '
-            f'{tuple(features.shape)}' +
-            (', all of them 0.' if len(features) else ': no image.'))
+    if not features.any():
+        problem = ', all of them 0.' if len(features) else ': no image.'
+        raise ValueError('Whitening needs features to learn from, got '
+                         f'{tuple(features.shape)}{problem}')
     if not features.isfinite().all():
         raise ValueError('Whitening got features that are not finite: look '
                          'at the checkpoint.')
@@ -191,18 +166,10 @@ def whiten(features: Tensor, whitening: Whitening) -> Tensor:
 
 
 def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
-    """Generalised mean of tokens: mean(max(x, floor)^p)^(1/p).
+    """Generalised mean (B, D) of tokens (B, N, D), float32 at least.
 
-    Radenovic et al. 2018 (arXiv 1711.02512, section 3.2); 1 is the mean, a
-    large power the maximum.
-
-    Args:
-        tokens: (B, N, D).
-        power: p.
-        floor: What smaller, also negative, numbers are raised to.
-
-    Returns:
-        (B, D), float32 at least.
+    mean(max(x, floor)^p)^(1/p), Radenovic et al. 2018 (arXiv 1711.02512,
+    section 3.2); a power p of 1 is the mean, a large one the maximum.
     """
     tokens = tokens.clamp(min=floor)
     if tokens.dtype in (torch.float16, torch.bfloat16):
@@ -221,9 +188,7 @@ def rescale(images: Tensor, scale: float) -> Tensor:
 def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
     """Leave out what fills no patch, at the right and at the bottom.
 
-    Args:
-        images: (B, C, H, W).
-        divisor: Height and width of a patch in pixels.
+    The images are (B, C, H, W), the divisor is a patch's side in pixels.
 
     Raises:
         ValueError: If an image is smaller than a patch.

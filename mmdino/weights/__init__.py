@@ -11,11 +11,3 @@ from mmdino.weights.network import (Weights, check_fit, load_pretrained,
                                     sort_out)
 from mmdino.weights.published import (PublishedModel, find_checkpoint,
                                       list_models)
-
-__all__ = [
-    'FORMATS', 'CheckpointError', 'Weights', 'check_fit', 'convert',
-    'convert_file', 'describe_network', 'find_checkpoint', 'list_models',
-    'PublishedModel', 'load_checkpoint', 'load_pretrained', 'load_strictly',
-    'open_weights', 'preprocessor_cfg', 'require_resumable', 'resolve_network',
-    'save_checkpoint', 'sort_out', 'use_safe_loading'
-]

@@ -41,8 +41,7 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
     """The network config of a run, None if its model has no backbone.
 
     Args:
-        cfg: Config of the run: ``model`` and, for the size of the images,
-            ``train_dataloader``.
+        cfg: ``model`` and, for the size of the images, ``train_dataloader``.
     """
     model = cfg.get('model') or {}
     if not model.get('backbone'):
@@ -65,8 +64,7 @@ def require_registered(cfg: Mapping,
     would call it: a file could name any function.
 
     Args:
-        cfg: What the file tells, or a part of it.
-        path: The file, for the errors.
+        cfg: What the file at ``path`` tells, or a part of it.
         kinds: Names of registries, such as 'MODELS'; by default all.
 
     Raises:
@@ -85,38 +83,28 @@ def require_registered(cfg: Mapping,
 
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
                      size: int) -> dict:
-    """A network config with what a data preprocessor makes of images."""
-    channels = network['backbone'].get('in_channels', 3)
+    """A network config with what a data preprocessor makes of images.
+
+    Args:
+        network: With ``backbone``.
+        data_preprocessor: Of images in BGR, as OpenCV reads them.
+        size: Pixels a side of the training's images.
+    """
+    get = data_preprocessor.get
+    mean = get('mean') or [0.] * network['backbone'].get('in_channels', 3)
+    channels = 'RGB' if get('bgr_to_rgb') or get('to_rgb') else 'BGR'
     network = dict(
         network,
-        preprocessing=describe_preprocessing(data_preprocessor, size,
-                                             channels))
-    kind = data_preprocessor.get('type', PREPROCESSOR)
+        preprocessing=dict(
+            mean=mean,
+            std=get('std') or [1.] * len(mean),
+            channels=channels if len(mean) == 3 else 'as stored',
+            value_range=[0, 255],
+            size=size))
+    kind = get('type', PREPROCESSOR)
     if kind.removeprefix('mmdino.') != PREPROCESSOR:
         network['data_preprocessor'] = data_preprocessor
     return plain(network)
-
-
-def describe_preprocessing(data_preprocessor: Mapping,
-                           size: int,
-                           num_channels: int = 3) -> dict:
-    """What a network sees, from the config of its data preprocessor.
-
-    Args:
-        data_preprocessor: Of images in BGR, as OpenCV reads them.
-        size: Pixels a side of the training's images.
-        num_channels: Of the images, where none are normalised.
-    """
-    turned = data_preprocessor.get('bgr_to_rgb') or data_preprocessor.get(
-        'to_rgb')
-    mean = list(data_preprocessor.get('mean') or [0.] * num_channels)
-    channels = 'RGB' if turned else 'BGR'
-    return dict(
-        mean=mean,
-        std=list(data_preprocessor.get('std') or [1.] * len(mean)),
-        channels=channels if len(mean) == 3 else 'as stored',
-        value_range=[0, 255],
-        size=size)
 
 
 def preprocessor_cfg(network: Mapping) -> dict:
@@ -135,7 +123,7 @@ def preprocessor_cfg(network: Mapping) -> dict:
 
 
 def to_metadata(network: Mapping) -> Dict[str, str]:
-    """What safetensors, ONNX and .pt2 files keep."""
+    """What safetensors, ONNX and .pt2 files keep of a network config."""
     return {KEY: json.dumps(network)}
 
 
@@ -158,10 +146,9 @@ def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
 
 
 def read_plain_config(text: str) -> Config:
-    """Read ``name = value`` lines, where a value is of literals and ``dict``.
+    """Read the ``name = value`` lines of a ``Config.pretty_text``.
 
-    Args:
-        text: As ``Config.pretty_text`` gives it.
+    A value is of literals and ``dict``.
 
     Raises:
         CheckpointError: If there is anything else in it. Nothing has run.
@@ -237,9 +224,8 @@ def _registries(scope: str,
 def _dicts(node: Any) -> Iterator[Mapping]:
     if isinstance(node, Mapping):
         yield node
-    children = node.values() if isinstance(
-        node, Mapping) else (node if isinstance(node, (list, tuple)) else ())
-    for child in children:
+        node = list(node.values())
+    for child in node if isinstance(node, (list, tuple)) else ():
         yield from _dicts(child)
 
 

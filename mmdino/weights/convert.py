@@ -15,20 +15,12 @@ from mmdino.weights.network import Weights, open_weights, resolve_network
 
 
 class Conversion(NamedTuple):
-    """What was converted.
-
-    Attributes:
-        source: The file, its tensors under our names those that were chosen.
-        network: Network config; None for a linear classifier alone.
-        target: Format of what was written, a key of ``FORMATS``.
-        path: Where.
-        which: The network of a full checkpoint, 'teacher' or 'student'.
-    """
-    source: Weights
-    network: Optional[dict]
-    target: str
-    path: str
-    which: str
+    """What was converted."""
+    source: Weights  # its ``state`` is what was chosen
+    network: Optional[dict]  # its config; None for a lone linear classifier
+    target: str  # format of what was written, a key of ``FORMATS``
+    path: str  # where
+    which: str  # the network of a full checkpoint, 'teacher' or 'student'
 
 
 def convert_file(source_path: str,
@@ -50,17 +42,12 @@ def convert_file(source_path: str,
     Args:
         source_path: The file.
         target_path: Its ending, .pth or .safetensors, chooses the container.
-        source: Format of the file, a key of ``FORMATS``; None to recognise it
-            by its names.
-        target: Format of the result.
-        which: See :func:`.convert`.
-        drop: Prefixes of tensors to leave out, such as 'fc.'.
-        num_heads: Attention heads of a foreign ViT, which its tensors do not
-            tell; needed where width and depth are not a published ViT's.
+        source, target: Formats, keys of ``FORMATS``; a source of None is
+            recognised by its names.
+        which, drop: See :func:`.convert`.
+        num_heads, given: See :func:`.resolve_network`.
         backbone: Checkpoint of ours to join a linear classifier with, so
             that the probe can be tested.
-        given: ``backbone`` and perhaps ``neck`` and ``data_preprocessor`` of
-            a config, for a foreign file of a network that no tensor tells.
 
     Raises:
         CheckpointError: As :func:`.convert` and :func:`.resolve_network`.
@@ -77,29 +64,24 @@ def convert_file(source_path: str,
     network = None
     if not is_linear(weights.state) or backbone is not None:
         network = resolve_network(weights, given, num_heads)
-    tensors = from_ours(weights.state, target, network)
-    meta = dict(
-        network=network,
-        names=target,
-        mmdino_version=mmdino.__version__,
-        converted_from=osp.basename(source_path))
-    foreign_pth = target != 'mmdino' and target_path.endswith('.pth')
-    save_checkpoint(
-        tensors if foreign_pth else dict(meta=meta, state_dict=tensors),
-        target_path)
+    content = from_ours(weights.state, target, network)
+    if target == 'mmdino' or not target_path.endswith('.pth'):
+        meta = dict(
+            network=network,
+            names=target,
+            mmdino_version=mmdino.__version__,
+            converted_from=osp.basename(source_path))
+        content = dict(meta=meta, state_dict=content)
+    save_checkpoint(content, target_path)
     if target == 'hf' and osp.basename(target_path) == FILE:
-        _write_beside(target_path, configs(network))
+        for name, told in configs(network).items():
+            path = osp.join(osp.dirname(target_path), name)
+            with replaced(path) as temporary, open(temporary, 'w') as file:
+                json.dump(told, file, indent=2)
     if network is not None:
         _say_differences(network, target)
     return Conversion(weights, network, target, target_path, which
                       or 'teacher')
-
-
-def _write_beside(path: str, contents: dict) -> None:
-    for name, content in contents.items():
-        place = osp.join(osp.dirname(path), name)
-        with replaced(place) as temporary, open(temporary, 'w') as file:
-            json.dump(content, file, indent=2)
 
 
 def _say_differences(network: dict, target: str) -> None:

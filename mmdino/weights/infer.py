@@ -7,7 +7,7 @@ features, K prototypes.
 import json
 import math
 from functools import lru_cache
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Mapping, Optional, Tuple
 
 import torch
 import torch.nn as nn
@@ -15,9 +15,10 @@ from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import Bottleneck
 
 from mmdino.registry import build_module
-from mmdino.weights.keys import CheckpointError, StateDict, name_keys
+from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
+                                 name_keys, strip_prefix)
 
-# What distinguishes them: a tensor that each of them has.
+# Families, each with a tensor that only it has.
 FAMILIES = dict(
     vit='patch_embed.projection.weight',
     xcit='model.pos_embed.token_projection.weight',
@@ -39,15 +40,10 @@ HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
 
 def is_backbone(state: Mapping[str, Any]) -> bool:
     """Whether these are a lone backbone's tensors with our names."""
-    return any(
-        key in state
-        for key in FAMILIES.values()) or ('layers.0.ln1.weight'
-                                          in state) or bool(state) and all(
-                                              key.startswith('model.')
-                                              for key in state)
+    return family(state) != 'other'
 
 
-def family(backbone: StateDict) -> str:
+def family(backbone: Mapping[str, Any]) -> str:
     """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'."""
     for name, key in FAMILIES.items():
         if key in backbone:
@@ -64,9 +60,6 @@ def kind_of(network: Mapping) -> Tuple[str, str]:
 
     What computes something else with the names of a ViT or a ResNet, or has
     parts of its own, is 'other' if mmpretrain has it, and else 'ours'.
-
-    Args:
-        network: Network config, see :mod:`mmdino.weights.config`.
     """
     return _kind_of(json.dumps(network['backbone']))
 
@@ -99,17 +92,13 @@ def _special_vit(vit: nn.Module) -> str:
 
 
 def _special_resnet(resnet: nn.Module) -> str:
-    plain = dict(
-        style='pytorch',
-        deep_stem=False,
-        strides=(1, 2, 2, 2),
-        dilations=(1, 1, 1, 1),
-        avg_down=False)
-    return ', '.join(f'a ResNet with {key}={getattr(resnet, key)}'
-                     for key, value in plain.items()
-                     if getattr(resnet, key) not in (
-                         value,
-                         list(value) if isinstance(value, tuple) else value))
+    """What other libraries' ResNets have not, '' if there is nothing."""
+    plain = dict(style='pytorch', deep_stem=False, avg_down=False)
+    found = {key: getattr(resnet, key) for key in plain}
+    for key, value in (('strides', (1, 2, 2, 2)), ('dilations', (1, ) * 4)):
+        plain[key], found[key] = value, tuple(getattr(resnet, key))
+    return ', '.join(f'a ResNet with {key}={found[key]}' for key in plain
+                     if found[key] != plain[key])
 
 
 def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
@@ -162,25 +151,11 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
     """Compare names and shapes with the module that the config builds.
 
     Raises:
-        CheckpointError: If tensors are missing, left over or of another
-            shape; lists them.
+        CheckpointError: If they differ; lists them.
     """
-    expected = _shapes(json.dumps(cfg))
-    missing = expected.keys() - state.keys()
-    leftover = state.keys() - expected.keys()
-    shapes = [
-        f'{key} {tuple(state[key].shape)}, not {tuple(shape)}'
-        for key, shape in expected.items()
-        if key in state and state[key].shape != shape
-    ]
-    problems = [
-        f'{word} {name_keys(keys)}'
-        for word, keys in (('missing', missing), ('left over', leftover),
-                           ('of another shape', shapes)) if keys
-    ]
+    problems = find_misfits(state, _expected(json.dumps(cfg)), '{}, not {}')
     if problems:
-        raise CheckpointError(f'The {what} is no {cfg["type"]}: ' +
-                              '; '.join(problems) + '.')
+        raise CheckpointError(f'The {what} is no {cfg["type"]}: {problems}.')
 
 
 def build_empty(cfg: dict) -> nn.Module:
@@ -200,10 +175,10 @@ def input_channels(network: nn.Module) -> int:
 
 
 @lru_cache(maxsize=8)
-def _shapes(cfg: str) -> Dict[str, torch.Size]:
-    """Tensors of the module that a config, in JSON, builds."""
-    module = build_empty(json.loads(cfg))
-    return {key: value.shape for key, value in module.state_dict().items()}
+def _expected(cfg: str) -> StateDict:
+    """Tensors, without memory, of the module that a config in JSON builds."""
+    state = build_empty(json.loads(cfg)).state_dict()
+    return {key: value.to('meta') for key, value in state.items()}
 
 
 def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
@@ -266,8 +241,4 @@ def _resnet_cfg(backbone: StateDict, _) -> dict:
 
 def _depth(state: StateDict, prefix: str) -> int:
     """Number of blocks ``<prefix>0.``, ``<prefix>1.``, ..."""
-    numbers = {
-        key[len(prefix):].partition('.')[0]
-        for key in state if key.startswith(prefix)
-    }
-    return len(numbers)
+    return len({key.partition('.')[0] for key in strip_prefix(state, prefix)})

@@ -20,7 +20,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
@@ -73,8 +73,8 @@ def load_checkpoint(path: str,
 
 
 def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
-    tensors = load_file(path, device=str(device))
-    with safe_open(path, framework='pt') as file:
+    with safe_open(path, framework='pt', device=str(device)) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
         metadata = file.metadata()
     network = from_metadata(metadata)
     if network is None:
@@ -97,12 +97,11 @@ def use_safe_loading() -> None:
 
 
 def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    """Download once into torch.hub's folder, then read."""
     return _load_file(download(url), map_location)
 
 
 def download(url: str) -> str:
-    """Download once, by one process; give the path of the file."""
+    """Download once, by one process, into torch.hub's folder."""
     path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
     if is_main_process() and not osp.isfile(path):
         os.makedirs(osp.dirname(path), exist_ok=True)

@@ -1,6 +1,6 @@
 """The keys of state dicts: renaming, splitting, joining, all accounted for."""
 import re
-from typing import Dict, Iterable, Sequence, Tuple
+from typing import Container, Dict, Iterable, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,31 @@ def name_keys(keys: Iterable[str], at_most: int = 12) -> str:
     return ', '.join(map(repr, keys[:at_most])) + tail
 
 
+def find_misfits(state: StateDict,
+                 expected: StateDict,
+                 shapes: str,
+                 resized: Container[str] = ()) -> str:
+    """What keeps tensors from filling a module, '' if nothing does.
+
+    Args:
+        state: The tensors.
+        expected: The module's own.
+        shapes: Words around the shapes of both, with a ``{}`` for each.
+        resized: Names of tensors of which only the last axis must be alike.
+    """
+    misshapen = [
+        f'{key} ' + shapes.format(tuple(state[key].shape), tuple(value.shape))
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+        and not (key in resized and state[key].shape[-1] == value.shape[-1])
+    ]
+    problems = (('missing', expected.keys() - state.keys()),
+                ('left over', state.keys() - expected.keys()),
+                ('of another shape', misshapen))
+    return '; '.join(f'{word} {name_keys(keys, 6)}' for word, keys in problems
+                     if keys)
+
+
 def _pattern(template: str) -> re.Pattern:
     escaped = re.escape(template)
     for name, pattern in (('n', r'\d+'), ('p', r'[\w.]+')):
@@ -76,16 +101,12 @@ def _pattern(template: str) -> re.Pattern:
     return re.compile(escaped)
 
 
-def split_qkv(state: StateDict,
-              fused: str,
-              parts: Sequence[str] = ('q', 'k', 'v')) -> StateDict:
+def split_qkv(state: StateDict, fused: str) -> StateDict:
     """Split the layers named ``fused`` into three beside them.
 
     Args:
         state: Tensors by name; weights (3 D, D), biases (3 D, ).
-        fused: Regular expression of the layers, such as
-            ``layers\\.\\d+\\.attn\\.qkv``.
-        parts: New last names of query, key and value.
+        fused: Regular expression, such as ``layers\\.\\d+\\.attn\\.qkv``.
     """
     pattern = re.compile(rf'({fused})\.(weight|bias)')
     split = {}
@@ -95,35 +116,27 @@ def split_qkv(state: StateDict,
             split[key] = tensor
             continue
         parent = match[1].rpartition('.')[0]
-        for part, piece in zip(parts, tensor.chunk(3)):
+        for part, piece in zip('qkv', tensor.chunk(3)):
             split[f'{parent}.{part}.{match[2]}'] = piece.clone()
     return split
 
 
-def join_qkv(state: StateDict,
-             parent: str,
-             parts: Sequence[str] = ('q', 'k', 'v')) -> StateDict:
-    """Undo :func:`split_qkv`.
-
-    Args:
-        state: Tensors by name.
-        parent: Regular expression of what holds the three layers, such as
-            ``layers\\.\\d+\\.attn``.
-        parts: Last names of query, key and value.
+def join_qkv(state: StateDict, parent: str) -> StateDict:
+    """Undo :func:`split_qkv` in layers such as ``layers\\.\\d+\\.attn``.
 
     Raises:
         CheckpointError: If one of the three is missing.
     """
-    pattern = re.compile(rf'({parent})\.({"|".join(parts)})\.(weight|bias)')
+    pattern = re.compile(rf'({parent})\.[qkv]\.(weight|bias)')
     joined, missing = {}, []
     for key, tensor in state.items():
         match = pattern.fullmatch(key)
         if not match:
             joined[key] = tensor
             continue
-        trio = [f'{match[1]}.{part}.{match[3]}' for part in parts]
+        trio = [f'{match[1]}.{part}.{match[2]}' for part in 'qkv']
         missing += [name for name in trio if name not in state]
-        fused = f'{match[1]}.qkv.{match[3]}'
+        fused = f'{match[1]}.qkv.{match[2]}'
         if fused not in joined and not missing:
             joined[fused] = torch.cat([state[name] for name in trio])
     if missing:
@@ -133,26 +146,17 @@ def join_qkv(state: StateDict,
     return joined
 
 
-SPELLINGS = (('.weight_g', '.parametrizations.weight.original0'),
-             ('.weight_v', '.parametrizations.weight.original1'))
+# Before and after weight normalisation became a parametrisation.
+WEIGHT_NORM = (('{p}.weight_g', '{p}.parametrizations.weight.original0'),
+               ('{p}.weight_v',
+                '{p}.parametrizations.weight.original1'), ('{p}', '{p}'))
 
 
 def from_legacy(state: StateDict) -> StateDict:
     """``weight_g`` to ``original0``, ``weight_v`` to ``original1``."""
-    return _respell(state, SPELLINGS)
+    return rename(state, WEIGHT_NORM, 'A head')
 
 
 def to_legacy(state: StateDict) -> StateDict:
     """``original0`` to ``weight_g``, ``original1`` to ``weight_v``."""
-    return _respell(state, [(new, old) for old, new in SPELLINGS])
-
-
-def _respell(state: StateDict, spellings) -> StateDict:
-    renamed = {}
-    for key, tensor in state.items():
-        for old, new in spellings:
-            if key.endswith(old):
-                key = key.removesuffix(old) + new
-                break
-        renamed[key] = tensor
-    return renamed
+    return rename(state, flipped(WEIGHT_NORM), 'A head')

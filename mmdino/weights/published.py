@@ -12,16 +12,12 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO published.
-
-    ``metrics`` are the figures they report, in percent; ``convert`` is the
-    command that makes a checkpoint of ours of ``file``.
-    """
+    """A model that the authors of DINO published."""
     name: str
     config: str
     url: str
     sha256_prefix: Optional[str]
-    metrics: Dict[str, float]
+    metrics: Dict[str, float]  # the figures that they report, in percent
 
     @property
     def file(self) -> str:
@@ -35,6 +31,7 @@ class PublishedModel(NamedTuple):
 
     @property
     def convert(self) -> str:
+        """The command that makes a checkpoint of ours of the file."""
         return (f'python tools/convert_checkpoint.py {self.file} '
                 f'{self.checkpoint} --from official --to mmdino')
 
@@ -45,8 +42,18 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
     Args:
         pattern: Of the names, with the wildcards * and ?.
     """
-    index = load(str(resource('model-index.yml')))
-    models = [_read_entry(entry) for entry in index['Models']]
+    models = [
+        PublishedModel(
+            name=entry['Name'],
+            config=entry['Config'],
+            url=entry['Converted From']['Weights'],
+            sha256_prefix=entry['Converted From']['SHA-256 prefix'],
+            metrics={
+                name: value
+                for result in entry['Results']
+                for name, value in result['Metrics'].items()
+            }) for entry in load(str(resource('model-index.yml')))['Models']
+    ]
     return [m for m in models if fnmatch.fnmatch(m.name, pattern)]
 
 
@@ -76,17 +83,3 @@ def find_checkpoint(name: str) -> str:
             f'convert them with `{published.convert}`, or give your own file '
             'as checkpoint.')
     return published.checkpoint
-
-
-def _read_entry(entry: dict) -> PublishedModel:
-    origin = entry['Converted From']
-    return PublishedModel(
-        name=entry['Name'],
-        config=entry['Config'],
-        url=origin['Weights'],
-        sha256_prefix=origin['SHA-256 prefix'],
-        metrics={
-            name: value
-            for result in entry['Results']
-            for name, value in result['Metrics'].items()
-        })

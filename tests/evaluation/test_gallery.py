@@ -10,7 +10,6 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
 from mmdino.utils.progress import track
-from tests.ranks import run_ranks
 
 WRAPPER = dict(
     type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
@@ -154,11 +153,11 @@ def validate_rank(rank, folder):
         torch.save(outcome, f'rank{rank}_{round_up}.pth')
 
 
-def test_two_ranks_equal_one(tmp_path):
+def test_two_ranks_equal_one(tmp_path, two_ranks):
     """41 images do not divide by 2: a duplicate is cut, or a rank is short."""
     runner, recorder = build(tmp_path / 'one')
     wanted = runner.val()
-    run_ranks(validate_rank, tmp_path)
+    two_ranks(validate_rank, tmp_path)
     outcomes = list(tmp_path.glob('rank*.pth'))
     assert len(outcomes) == 4
     for outcome in outcomes:

@@ -10,7 +10,6 @@ from mmdino.engine.configs import read_config
 from mmdino.models.frozen import ClassAndGeMFeatures, MultiScaleFeatures
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.datasets.benchmark_trees import make_copydays, make_revisited
-from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 
 ROOT = Path(__file__).parents[2] / 'configs/benchmarks'
@@ -108,8 +107,8 @@ def evaluate_rank(rank, folder, data):
         torch.save(result, f'{name}_{rank}.pth')
 
 
-def test_two_processes_evaluate_alike(data, tmp_path):
-    run_ranks(evaluate_rank, tmp_path, data)
+def test_two_processes_evaluate_alike(data, tmp_path, two_ranks):
+    two_ranks(evaluate_rank, tmp_path, data)
     for name in ('retrieval-roxford_cropped', 'copydays'):
         cfg = tiny(name, data, tmp_path / 'one' / name)
         wanted = Runner.from_cfg(cfg).test()

@@ -6,9 +6,3 @@ from mmdino.evaluation.metrics.davis import DAVISMetric, DAVISResultsHook
 from mmdino.evaluation.metrics.knn_accuracy import KNNAccuracy
 from mmdino.evaluation.metrics.retrieval import CopyDetectionMAP, RetrievalMAP
 from mmdino.evaluation.metrics.save_features import SaveFeatures
-
-__all__ = [
-    'AttentionJaccard', 'CopyDetectionMAP', 'DAVISMetric', 'DAVISResultsHook',
-    'KNNAccuracy', 'LinearProbeAccuracy', 'LowShotAccuracy', 'RetrievalMAP',
-    'SaveFeatures'
-]

@@ -7,8 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery
-from mmdino.evaluation.metrics.base import GalleryMetric, SampleMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
 from mmdino.registry import METRICS
@@ -59,7 +58,7 @@ class LinearProbeAccuracy(SampleMetric):
         return dict(metrics, best_lr=best)
 
 
-def _hits(top: torch.Tensor, truth: int) -> List[bool]:
+def _hits(top: Tensor, truth: int) -> List[bool]:
     """Whether the first class is right and, of 5, whether any is."""
     hits = (top == truth).tolist()
     return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]
@@ -82,8 +81,7 @@ class LowShotAccuracy(GalleryMetric):
 
     Args:
         C: Inverse strengths of the regularisation.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'low_shot'
 
@@ -100,7 +98,7 @@ class LowShotAccuracy(GalleryMetric):
 
     def compute_metrics(self, results: List[Tuple[Tensor,
                                                   int]]) -> Dict[str, float]:
-        """Accuracies in percent, by ``c{C}_top1`` and ``c{C}_top5``."""
+        """Accuracies in percent."""
         queries, truth = zip(*results)
         queries, truth = torch.stack(queries), torch.tensor(truth)
         metrics = {}

@@ -4,7 +4,7 @@ from typing import Dict, List
 import torch
 from torch import Tensor
 
-from mmdino.evaluation.metrics.base import SampleMetric
+from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
 
@@ -20,8 +20,7 @@ class AttentionJaccard(SampleMetric):
     Args:
         mass: Fraction of each head's attention that its mask keeps.
         ignore_index: Mask value that counts nowhere.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'attention'
     needs = dict(

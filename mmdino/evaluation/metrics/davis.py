@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from mmdino.evaluation.metrics.base import SampleMetric
+from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.davis import (FrameStatistics, frame_statistics,
                                      score_sequence)
 from mmdino.registry import HOOKS, METRICS
@@ -34,8 +34,7 @@ class DAVISMetric(SampleMetric):
     each object as SEQUENCE_NUMBER, the number from 1.
 
     Args:
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'davis'
     unit = 'sequence'
@@ -69,7 +68,7 @@ class DAVISMetric(SampleMetric):
 
 def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
     """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
-    means = np.mean([scores for scores in objects.values()], axis=0)
+    means = np.mean(list(objects.values()), axis=0)
     scores = {
         f'{letter}_{name}': float(value)
         for letter, row in zip('jf', means)
@@ -93,9 +92,9 @@ def save_masks(folder: Path, names: Sequence[str],
     """Write a palette PNG for each frame of a sequence.
 
     Args:
-        folder (Path): Of the sequence; made if need be.
-        names (Sequence[str]): File names without extension, F.
-        masks (Iterable[np.ndarray]): F masks (H, W), uint8.
+        folder: Of the sequence; made if need be.
+        names: F file names without extension.
+        masks: F masks (H, W), uint8.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, mask in zip(names, masks):
@@ -111,30 +110,21 @@ def save_tables(folder: Path, split: str, objects: Dict[str,
     ``global_results-SPLIT.csv`` has the means over all objects,
     ``per-sequence_results-SPLIT.csv`` a row an object.
 
-    Args:
-        folder (Path): Made if need be.
-        split (str): Of the data set.
-        objects (dict[str, ObjectScores]): By SEQUENCE_NUMBER.
+    The folder is made if need be; ``objects`` are by SEQUENCE_NUMBER.
     """
     names = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall',
              'F-Decay')
-    rows = [[name, *map(_format, (scores.region.mean, scores.contour.mean))]
+    means = [f'{value:.3f}' for value in overall(objects).values()]
+    rows = [[name, f'{scores.region.mean:.3f}', f'{scores.contour.mean:.3f}']
             for name, scores in objects.items()]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f'global_results-{split}.csv', names,
-           [map(_format,
-                overall(objects).values())])
-    _write(folder / f'per-sequence_results-{split}.csv',
-           ('Sequence', 'J-Mean', 'F-Mean'), rows)
-
-
-def _format(value: float) -> str:
-    return f'{value:.3f}'
-
-
-def _write(path: Path, head: Sequence[str], rows: Iterable) -> None:
-    with open(path, 'w', newline='') as file:
-        csv.writer(file, lineterminator='\n').writerows([head, *rows])
+    for name, table in (('global', [names, means]), ('per-sequence', [
+        ('Sequence', 'J-Mean', 'F-Mean'), *rows
+    ])):
+        with open(
+                folder / f'{name}_results-{split}.csv', 'w',
+                newline='') as file:
+            csv.writer(file, lineterminator='\n').writerows(table)
 
 
 @HOOKS.register_module()
@@ -149,7 +139,7 @@ class DAVISResultsHook(Hook):
     instead of scoring.
 
     Args:
-        out_dir (str): Relative to the work dir.
+        out_dir: Relative to the work dir.
     """
 
     def __init__(self, out_dir: str = 'davis') -> None:

@@ -9,8 +9,7 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery, gather_rows
-from mmdino.evaluation.metrics.base import GalleryMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric, gather_rows
 from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,
                                    top_accuracy, vote)
 from mmdino.registry import METRICS
@@ -24,8 +23,7 @@ class KNNAccuracy(GalleryMetric):
     """Top-1 and top-5 accuracy of weighted nearest neighbours, in percent.
 
     It needs no training, hence it is what DINO watches during pretraining.
-    The gallery comes from :class:`GalleryValLoop` or
-    :class:`GalleryTestLoop`, the queries are the loop's own samples. Keys are
+    The queries are the samples of the loop that gives the gallery. Keys are
     ``knn/k20_top1`` and the like; top-5 is left out where the gallery has at
     most 5 classes and it would say nothing.
 
@@ -38,8 +36,7 @@ class KNNAccuracy(GalleryMetric):
             the gallery means the whole gallery.
         temperature: Votes are exp(similarity / temperature).
         device: Where to compare; by default a GPU if there is one.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'knn'
 
@@ -75,11 +72,7 @@ class KNNAccuracy(GalleryMetric):
 
     def compute_metrics(self, results: Tuple[Tensor,
                                              Tensor]) -> Dict[str, float]:
-        """Accuracies in percent, by ``k{k}_top1`` and ``k{k}_top5``.
-
-        Args:
-            results: Features (Q, D) and labels (Q,) of all queries.
-        """
+        """Accuracies of all queries: features (Q, D) and labels (Q,)."""
         queries, truth = results
         labels = self.gallery.all_labels()
         predictions = vote(*self._neighbours(queries), labels, self.k,
@@ -105,18 +98,14 @@ class KNNAccuracy(GalleryMetric):
         if get_world_size() == 1:
             return similarities, places
         # A share of less than k images leaves columns to fill.
-        similarities = _widen(similarities, k, -torch.inf)
-        places = _widen(places, k, self.gallery.size)
-        blocks = zip(
-            similarities.split(QUERY_BLOCK), places.split(QUERY_BLOCK))
+        missing = (0, k - places.shape[1])
+        similarities = F.pad(similarities, missing, value=-torch.inf)
+        places = F.pad(places, missing, value=self.gallery.size)
         merged = [
             merge_neighbours(
                 *(torch.cat(all_gather(part), dim=1) for part in block), k)
-            for block in blocks
+            for block in zip(
+                similarities.split(QUERY_BLOCK), places.split(QUERY_BLOCK))
         ]
         similarities, places = map(torch.cat, zip(*merged))
         return similarities, places
-
-
-def _widen(rows: Tensor, width: int, value: float) -> Tensor:
-    return F.pad(rows, (0, width - rows.shape[1]), value=value)

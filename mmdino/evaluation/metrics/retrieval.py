@@ -12,8 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
-from mmdino.evaluation.gallery import Gallery
-from mmdino.evaluation.metrics.base import GalleryMetric
+from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,
@@ -34,8 +33,7 @@ class RetrievalMAP(GalleryMetric):
 
     Args:
         ks: Where to measure the precision.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'retrieval'
     needs = dict(
@@ -81,8 +79,7 @@ class CopyDetectionMAP(GalleryMetric):
     Args:
         depth: Number of images retrieved for a query; an original beyond
             them counts as not found. 20 in the authors' code.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'copydays'
     needs = dict(
@@ -99,7 +96,7 @@ class CopyDetectionMAP(GalleryMetric):
         """Learn the whitening, then take the images to rank.
 
         Raises:
-            ValueError: If the gallery has no labels or no originals.
+            ValueError: If the gallery has no originals.
         """
         features, labels = gallery.whole()
         if labels is None or not (labels >= 0).any():
@@ -107,11 +104,10 @@ class CopyDetectionMAP(GalleryMetric):
                 'CopyDetectionMAP found no original in the gallery: use the '
                 "data set Copydays with subset='database', and PackInputs to "
                 'pack its labels.')
-        learnt_on = features[labels == WHITENING]
-        whitening = _learn(learnt_on) if len(learnt_on) else None
         ranked = labels != WHITENING
-        self.gallery = (_embed(features[ranked],
-                               whitening), labels[ranked], whitening)
+        whitening = None if ranked.all() else _learn(features[~ranked])
+        ranked_features = _embed(features[ranked], whitening)
+        self.gallery = ranked_features, labels[ranked], whitening
 
     def keep(self, sample: dict) -> float:
         """Average precision of the ranking of the gallery for a query."""

@@ -1,13 +1,12 @@
 """Features of a data set, written to a file instead of measured."""
-from typing import Dict, List, Tuple
+from typing import Dict, Tuple
 
 import torch
 from mmengine.dist import collect_results, is_main_process
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.evaluation.gallery import gather_rows
-from mmdino.evaluation.metrics.base import SampleMetric
+from mmdino.evaluation.gallery import SampleMetric, gather_rows
 from mmdino.registry import METRICS
 
 
@@ -19,8 +18,7 @@ class SaveFeatures(SampleMetric):
 
     Args:
         out: The file, see :func:`mmdino.datasets.feature_rows.save_features`.
-        **kwargs: ``collect_device``, ``prefix`` and ``collect_dir`` of
-            BaseMetric.
+        **kwargs: Those of BaseMetric.
     """
     default_prefix = 'features'
     needs = dict(feature="the model's predict mode must add it")
@@ -42,19 +40,15 @@ class SaveFeatures(SampleMetric):
         labels = gather_rows(torch.tensor(labels), size)
         paths = collect_results(list(paths), size, self.collect_device)
         if is_main_process():
-            self._write(features, labels, paths)
+            known = bool((labels >= 0).all())
+            classes = (self.dataset_meta or {}).get('classes')
+            save_features(
+                self.out,
+                Features(features, labels if known else None, paths,
+                         list(classes) if classes else None))
         metrics = self.compute_metrics(features)
         return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
 
     def compute_metrics(self, results: Tensor) -> Dict[str, float]:
         """Count the images by their features (N, D)."""
         return dict(images=len(results))
-
-    def _write(self, features: Tensor, labels: Tensor,
-               paths: List[str]) -> None:
-        known = bool((labels >= 0).all())
-        classes = (self.dataset_meta or {}).get('classes')
-        save_features(
-            self.out,
-            Features(features, labels if known else None, paths,
-                     list(classes) if classes else None))

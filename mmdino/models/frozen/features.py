@@ -66,10 +66,7 @@ class ClassAndGeMFeatures:
     """The last class token beside the pooled patch tokens, for copies.
 
     Both are taken after the final norm; the patch tokens are pooled by
-    :func:`gem` (arXiv 2104.14294, section 4.2.1).
-
-    Args:
-        power: Exponent of the pooling.
+    :func:`gem` with this power (arXiv 2104.14294, section 4.2.1).
     """
 
     def __init__(self, power: float = 4.) -> None:

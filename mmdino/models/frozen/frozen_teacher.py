@@ -2,6 +2,7 @@
 
 B images, D features, N patch tokens, H heads; h x w patches.
 """
+from contextlib import nullcontext
 from typing import Dict, List, Optional, Union
 
 import torch
@@ -10,11 +11,11 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from mmdino.models.embedding import embed
 from mmdino.models.frozen.features import last_blocks
 from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
 from mmdino.weights.config import describe_network, preprocessor_cfg
-from mmdino.weights.network import (Weights, load_strictly, open_weights,
-                                    resolve_network)
+from mmdino.weights.network import load_strictly, open_weights, resolve_network
 
 
 @MODELS.register_module()
@@ -26,19 +27,19 @@ class FrozenTeacher(BaseModel):
     given must agree. It is in eval mode always and has no gradients.
 
     Args:
-        checkpoint (str, optional): A file of any format that
-            :mod:`mmdino.weights` knows. Without it ``backbone`` is needed,
-            and the weights are random: for comparison, or to be loaded.
-        backbone (dict, optional): Config of the backbone.
-        neck (dict, optional): Config of the pooling of a backbone that yields
-            maps.
-        data_preprocessor (dict, optional): Config of the preprocessor.
-        features (dict): Config of what vector an image gets, see
-            :mod:`mmdino.models.frozen.features`.
-        predict_attention (bool): Let ``predict`` also give the class token's
+        checkpoint: A file of any format that :mod:`mmdino.weights` knows.
+            Without it ``backbone`` is needed, and the weights are random: for
+            comparison, or to be loaded.
+        backbone: Config of the backbone.
+        neck: Config of the pooling of a backbone that yields maps.
+        data_preprocessor: Config of the preprocessor.
+        features: Config of what vector an image gets, see
+            :mod:`mmdino.models.frozen.features`; by default the last output,
+            as for k-NN.
+        predict_attention: Let ``predict`` also give the class token's
             attention.
-        num_heads (int, optional): Attention heads of a foreign ViT, which its
-            file does not tell.
+        num_heads: Attention heads of a foreign ViT, which its file does not
+            tell.
 
     Attributes:
         network_cfg (dict): Network config, see :mod:`mmdino.weights.config`.
@@ -59,7 +60,7 @@ class FrozenTeacher(BaseModel):
                  backbone: Optional[dict] = None,
                  neck: Optional[dict] = None,
                  data_preprocessor: Optional[dict] = None,
-                 features: dict = dict(type='PooledFeatures'),
+                 features: Optional[dict] = None,
                  predict_attention: bool = False,
                  num_heads: Optional[int] = None) -> None:
         given = dict(
@@ -73,10 +74,12 @@ class FrozenTeacher(BaseModel):
         self.backbone = build_module(network['backbone'])
         self.neck = build_module(
             network['neck']) if network.get('neck') else None
-        self.feature_rule = build_module(features)
+        self.feature_rule = build_module(features) if features else embed
         self.has_weights = weights is not None
-        if weights:
-            self._load(weights)
+        for name, module in self.parts.items():
+            if weights and module.state_dict():
+                load_strictly(module, weights.part(name),
+                              f'The {name} in {weights.path}')
         self.requires_grad_(False)
         self.train()
         if predict_attention:
@@ -148,34 +151,23 @@ class FrozenTeacher(BaseModel):
                 inputs: Tensor,
                 data_samples: Optional[List[DataSample]] = None
                 ) -> List[DataSample]:
-        """Write the features into the data samples.
-
-        Args:
-            inputs (Tensor): Normalised images, shape (B, C, H, W).
-            data_samples (list[DataSample]): One an image.
+        """Write the features of images (B, C, H, W) into their data samples.
 
         Returns:
-            list[DataSample]: The same, with ``feature`` (D, ) and, with
+            The same samples, with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (H, h, w).
         """
-        outputs = {}
-        if self.predict_attention:
-            with self.backbone.recorded_attention() as maps:
-                outputs['feature'] = self.features(inputs)
+        recording = self.backbone.recorded_attention(
+        ) if self.predict_attention else nullcontext()
+        with recording as maps:
+            outputs = dict(feature=self.features(inputs))
+        if maps:
             outputs['attention'] = maps[0]
-        else:
-            outputs['feature'] = self.features(inputs)
         data_samples = data_samples or [DataSample() for _ in inputs]
         for name, values in outputs.items():
             for sample, value in zip(data_samples, values):
                 sample.set_field(value, name)
         return data_samples
-
-    def _load(self, weights: Weights) -> None:
-        for name, module in self.parts.items():
-            if module.state_dict():
-                load_strictly(module, weights.part(name),
-                              f'The {name} in {weights.path}')
 
 
 @MODEL_WRAPPERS.register_module()

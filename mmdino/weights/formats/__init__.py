@@ -11,23 +11,14 @@ from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
 
 
 class Format(NamedTuple):
-    """The two ways between a format and ours.
-
-    Attributes:
-        from_: What a file holds to our state dict.
-        to_: Our state dict to what a file holds.
-        matches: Whether a state dict is in this format, by its names.
-        places: Families of networks that the library has.
-        classifier: Beginnings of the names of what no use of ours needs.
-        pos_embed_mode: How the library resizes position embeddings.
-        read_config: What its own files in a folder tell of a network.
-    """
+    """The two ways between a format, of what a file holds, and ours."""
     from_: Callable[[Dict[str, Any]], StateDict]
     to_: Callable[[StateDict], Dict[str, Any]]
-    matches: Callable[[Mapping[str, Any]], bool]
-    places: Sequence[str]
-    classifier: Sequence[str] = ()
-    pos_embed_mode: str = 'size'
+    matches: Callable[[Mapping[str, Any]], bool]  # by the names
+    places: Sequence[str]  # families of networks that the library has
+    classifier: Sequence[str] = ()  # prefixes of what no use of ours needs
+    pos_embed_mode: str = 'size'  # how position embeddings are resized
+    # What its own files in a folder tell of a network.
     read_config: Callable[[str], dict] = lambda folder: {}
 
 
@@ -46,18 +37,18 @@ FORMATS = dict(
     timm=Format(timm.from_timm, timm.to_timm, timm.is_timm,
                 ('vit', 'xcit', 'resnet', 'timm'),
                 ('head.', 'fc_norm.', 'fc.'), 'antialias', timm.read_config),
-    torchvision=Format(timm.from_torchvision, timm.to_torchvision,
+    torchvision=Format(timm.rename_torchvision, timm.rename_torchvision,
                        timm.is_torchvision, ('resnet', ), ('fc.', )),
     mmdino=Format(
         ours.from_mmdino,
-        ours.to_mmdino,
+        dict,
         ours.is_mmdino, ('vit', 'xcit', 'resnet', 'timm', 'other', 'ours'),
         pos_embed_mode='offset'),
     mmpretrain=Format(mmpretrain.from_mmpretrain, mmpretrain.to_mmpretrain,
                       mmpretrain.is_mmpretrain,
                       ('vit', 'xcit', 'resnet', 'timm', 'other'),
                       ('head.', 'neck.')))
-FLAT = ('hf', 'timm', 'torchvision')
+LONE = ('hf', 'timm', 'torchvision')  # their two ways are of a backbone
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 
@@ -68,7 +59,7 @@ def recognise(checkpoint: Mapping[str, Any],
 
     Args:
         checkpoint: What it holds.
-        path: Of the file, for the errors.
+        path: The file.
         network: Parts of a config, where one is given: a TimmBackbone has
             the names of timm's model, whichever these are.
 
@@ -113,8 +104,7 @@ def convert(checkpoint: Dict[str, Any],
 
     Args:
         checkpoint: What the file holds.
-        source: Format of the checkpoint, a key of ``FORMATS``.
-        target: Format of the result.
+        source, target: Formats, keys of ``FORMATS``.
         which: 'teacher' or 'student': keep this network's backbone alone. By
             default all that the target has a place for; of one network, the
             teacher's.
@@ -133,19 +123,16 @@ def convert(checkpoint: Dict[str, Any],
 def to_ours(checkpoint: Dict[str, Any],
             source: str,
             network: Optional[dict] = None) -> StateDict:
-    """Our state dict of what a file of a format holds.
+    """Our state dict of what a file of the format ``source`` holds.
 
-    Args:
-        checkpoint: What it holds.
-        source: A key of ``FORMATS``.
-        network: Network config, if it is told. timm's names of a ViT may be
-            those of ours, or of a TimmBackbone.
+    timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
     """
-    if source in FLAT:
-        checkpoint = checkpoint.get('state_dict', checkpoint)
+    if source not in LONE:
+        return FORMATS[source].from_(checkpoint)
+    state = checkpoint.get('state_dict', checkpoint)
     if source == 'timm' and tells_timm(network):
-        return ours.from_backbone(add_prefix(checkpoint, 'model.'))
-    return FORMATS[source].from_(checkpoint)
+        return ours.from_backbone(add_prefix(state, 'model.'))
+    return ours.from_backbone(FORMATS[source].from_(state))
 
 
 def tells_timm(network: Optional[dict]) -> bool:
@@ -164,15 +151,12 @@ def select(state: StateDict, which: Optional[str]) -> StateDict:
 def from_ours(state: StateDict,
               target: str,
               network: Optional[dict] = None) -> Dict[str, Any]:
-    """What a file of a format holds, of our state dict.
-
-    Raises:
-        CheckpointError: As :func:`convert`.
-    """
+    """What a file of the format ``target`` holds, of our state dict."""
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
         _require_place(state, target, network)
-    return FORMATS[target].to_(state)
+    return FORMATS[target].to_(
+        ours.backbone_of(state) if target in LONE else state)
 
 
 def _require_place(state: StateDict, target: str,
@@ -180,13 +164,13 @@ def _require_place(state: StateDict, target: str,
     """Refuse by name what the library of a format does not have."""
     if target == 'mmdino':
         return
-    if network:
+    if any('neck.' in key for key in state):
+        kind, what = None, 'the weights of a neck'
+    elif network:
         kind, what = kind_of(network)
     else:
         kind = family(ours.backbone_of(state))
         what = f'a {kind}'
-    if any('neck.' in key for key in state):
-        kind, what = None, 'the weights of a neck'
     if kind not in FORMATS[target].places:
         places = [name for name in FORMATS if kind in FORMATS[name].places]
         raise CheckpointError(f'{target} has no place for {what}: convert to '

@@ -8,7 +8,6 @@ from typing import Any, Dict, Mapping
 
 from mmengine.fileio import load
 
-from mmdino.weights.formats.ours import backbone_of, from_backbone
 from mmdino.weights.infer import build_empty
 from mmdino.weights.keys import StateDict, flipped, join_qkv, rename, split_qkv
 
@@ -42,14 +41,14 @@ def is_hf(state: Mapping[str, Any]) -> bool:
 
 
 def from_hf(state: StateDict) -> StateDict:
-    """Our state dict of a ViT's."""
+    """Our names for a ViT's."""
     state = {key.removeprefix('vit.'): value for key, value in state.items()}
     state = rename(state, NAMES, "transformers' ViT")
-    return from_backbone(join_qkv(state, r'layers\.\d+\.attn'))
+    return join_qkv(state, r'layers\.\d+\.attn')
 
 
-def to_hf(state: StateDict) -> StateDict:
-    backbone = split_qkv(backbone_of(state), r'layers\.\d+\.attn\.qkv')
+def to_hf(backbone: StateDict) -> StateDict:
+    backbone = split_qkv(backbone, r'layers\.\d+\.attn\.qkv')
     return rename(backbone, flipped(NAMES), "transformers' ViT")
 
 

@@ -57,8 +57,7 @@ def to_mmpretrain(state: StateDict) -> StateDict:
     if is_linear(state):
         return rename(state, flipped(LINEAR), "mmpretrain's LinearClsHead")
     backbone = backbone_of(state)
-    if family(backbone) == 'xcit':
-        backbone = rename(backbone, flipped(XCIT_NAMES), "mmpretrain's XCiT")
-    elif family(backbone) == 'timm':
-        backbone = rename(backbone, flipped(TIMM_NAMES), 'TIMMBackbone')
+    names = dict(xcit=XCIT_NAMES, timm=TIMM_NAMES).get(family(backbone))
+    if names:
+        backbone = rename(backbone, flipped(names), "mmpretrain's backbone")
     return add_prefix(backbone, 'backbone.')

@@ -12,18 +12,20 @@ from typing import Any, Dict, Mapping
 
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
-from mmdino.weights.formats.timm import (backbone_from_timm, backbone_to_timm,
-                                         is_timm)
+from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
-from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 from_legacy, join_qkv, name_keys, rename,
-                                 split_qkv, strip_prefix, to_legacy)
+from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
+                                 add_prefix, flipped, join_qkv, name_keys,
+                                 rename, split_qkv, strip_prefix)
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
 LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
+# An MLP of one layer is no Sequential there.
+ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
 PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
           'centering.')
+REMEDY = 'give --which to convert one backbone alone.'
 # Beside the weights of a linear classifier.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
@@ -58,19 +60,15 @@ def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
     """
     if which not in checkpoint:
         return checkpoint.get('state_dict', checkpoint)
-    return strip_prefix(
-        {
-            key.removeprefix('module.'): value
-            for key, value in checkpoint[which].items()
-        }, 'backbone.')
+    return strip_prefix(_network(checkpoint[which]), 'backbone.')
 
 
 def to_official(state: StateDict) -> Dict[str, Any]:
     """The authors' file: a full one if heads and centre are there."""
     if is_linear(state):
         return dict(
-            state_dict=rename(state, [(b, a) for a, b in LINEAR_NAMES],
-                              'The authors\' linear classifier'))
+            state_dict=rename(state, flipped(LINEAR_NAMES),
+                              "The authors' linear classifier"))
     if any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return _to_full(state)
     return _backbone_to(backbone_of(state))
@@ -84,50 +82,49 @@ def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
     _refuse(checkpoint.keys() - FULL - NOT_WEIGHTS)
     state = {}
     for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
-        network = {
-            key.removeprefix('module.'): value
-            for key, value in checkpoint[name].items()
-        }
-        backbone, head = strip_prefix(network, 'backbone.'), strip_prefix(
-            network, 'head.')
-        _refuse(network.keys() - add_prefix(backbone, 'backbone.').keys() -
-                add_prefix(head, 'head.').keys())
-        state.update(
-            add_prefix(_backbone_from(backbone), f'{prefix}backbone.'))
-        state.update(add_prefix(_head_from(head), f'{prefix}head.'))
+        network = _network(checkpoint[name])
+        _refuse([k for k in network if not k.startswith(PLACES[:2])])
+        backbone = _backbone_from(strip_prefix(network, 'backbone.'))
+        head = rename(
+            strip_prefix(network, 'head.'), ONE_LAYER + WEIGHT_NORM, 'A head')
+        state.update(add_prefix(backbone, f'{prefix}backbone.'))
+        state.update(add_prefix(head, f'{prefix}head.'))
     return {**state, **add_prefix(checkpoint['dino_loss'], 'centering.')}
+
+
+def _network(state: StateDict) -> StateDict:
+    """One of a full checkpoint, without DDP's ``module.``."""
+    return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
 def _to_full(state: StateDict) -> Dict[str, Any]:
     checkpoint = dict(dino_loss=strip_prefix(state, 'centering.'))
     if 'center' not in checkpoint['dino_loss']:
         raise CheckpointError(
-            "There is no centering.center, which the authors' training needs: "
-            'give --which to convert one backbone alone.')
+            "There is no centering.center, which the authors' training "
+            f'needs: {REMEDY}')
     leftover = [key for key in state if not key.startswith(PLACES)]
     if leftover:
-        raise CheckpointError(
-            "The authors' full checkpoint has no place for "
-            f'{name_keys(leftover)}: give --which to convert one backbone '
-            'alone.')
+        raise CheckpointError("The authors' full checkpoint has no place for "
+                              f'{name_keys(leftover)}: {REMEDY}')
     for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
         head = strip_prefix(state, f'{prefix}head.')
         if not head:
-            raise CheckpointError(f'The {name} has no head: give --which to '
-                                  'convert one backbone alone.')
+            raise CheckpointError(f'The {name} has no head: {REMEDY}')
         if 'last_layer.parametrizations.weight.original1' not in head:
             raise CheckpointError(
                 "The authors' full checkpoint has no place for another head "
-                f'than DINOHead, its tensors are {name_keys(head, 4)}: give '
-                '--which to convert one backbone alone.')
+                f'than DINOHead, its tensors are {name_keys(head, 4)}: '
+                f'{REMEDY}')
+        backbone = _backbone_to(backbone_of(state, prefix))
         network = {
-            **add_prefix(
-                _backbone_to(backbone_of(state, prefix)), 'backbone.'),
+            **add_prefix(backbone, 'backbone.'),
             **add_prefix(_head_to(head), 'head.')
         }
         # The authors wrap the student in DDP, and the teacher too where its
         # BatchNorm is synchronised.
-        wrapped = name == 'student' or _has_batch_norm(network)
+        wrapped = name == 'student' or any(
+            key.endswith('running_mean') for key in network)
         checkpoint[name] = add_prefix(network, 'module.' if wrapped else '')
     return checkpoint
 
@@ -139,11 +136,11 @@ def _backbone_from(state: StateDict) -> StateDict:
         for key, value in state.items()
     }
     state = split_qkv(state, r'cls_attn_blocks\.\d+\.attn\.qkv')
-    return backbone_from_timm(state)
+    return from_timm(state)
 
 
 def _backbone_to(backbone: StateDict) -> StateDict:
-    state = backbone_to_timm(backbone)
+    state = to_timm(backbone)
     if family(backbone) != 'xcit':
         return state
     state = join_qkv(state, r'cls_attn_blocks\.\d+\.attn')
@@ -153,25 +150,11 @@ def _backbone_to(backbone: StateDict) -> StateDict:
     }
 
 
-def _head_from(head: StateDict) -> StateDict:
-    """Ours; the authors' MLP of one layer is no Sequential."""
-    return {
-        re.sub(r'^mlp\.(weight|bias)$', r'mlp.0.\1', key): value
-        for key, value in from_legacy(head).items()
-    }
-
-
 def _head_to(head: StateDict) -> StateDict:
     mlp = [key for key in head if key.startswith('mlp.')]
     single = all(key.startswith('mlp.0.') for key in mlp)
-    return {
-        key.replace('mlp.0.', 'mlp.') if single else key: value
-        for key, value in to_legacy(head).items()
-    }
-
-
-def _has_batch_norm(network: StateDict) -> bool:
-    return any(key.endswith('running_mean') for key in network)
+    names = ONE_LAYER + WEIGHT_NORM if single else WEIGHT_NORM
+    return rename(head, flipped(names), 'A head')
 
 
 def _refuse(leftover) -> None:

@@ -50,11 +50,6 @@ def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
     return dict(state)
 
 
-def to_mmdino(state: StateDict) -> StateDict:
-    """Our own names need no change."""
-    return dict(state)
-
-
 def from_backbone(backbone: StateDict) -> StateDict:
     """A lone backbone as a checkpoint of ours."""
     return {
@@ -87,11 +82,9 @@ def is_linear(state: Mapping[str, Any]) -> bool:
 
 
 def with_network(linear: StateDict, state: StateDict) -> StateDict:
-    """A :class:`LinearProbe` of a linear classifier and what it was for.
+    """A :class:`LinearProbe` of a linear classifier, ``heads.0.*``.
 
-    Args:
-        linear: The classifier's tensors, ``heads.0.*``.
-        state: A checkpoint of ours with the teacher's backbone.
+    Its backbone is the teacher's of ``state``, a checkpoint of ours.
 
     Raises:
         CheckpointError: If ``linear`` is no linear classifier.
@@ -103,28 +96,20 @@ def with_network(linear: StateDict, state: StateDict) -> StateDict:
 
 
 def check_parts(state: StateDict, network: Optional[dict] = None) -> None:
-    """Compare the backbones with their config, or with a likely one.
+    """Compare the backbones with their network config, or a likely one.
 
-    Args:
-        state: Our state dict.
-        network: Network config, see :mod:`mmdino.weights.config`. Without it
-            the architecture is read off the tensors, and the heads are looked
-            at, too: all of a foreign file has its place.
+    Without the config the architecture is read off the tensors, and the heads
+    are looked at, too: all of a foreign file has its place.
 
     Raises:
         CheckpointError: If a tensor is missing, left over or of another
             shape; lists them.
     """
     for prefix in PARTS:
-        part = strip_prefix(state, prefix)
-        if not part or prefix.endswith('neck.'):
-            continue
-        name = prefix.rstrip('.')
-        if prefix.endswith('head.'):
-            if network is None:
-                check_tensors(part, head_cfg(part), name)
-        elif network is None:
+        part, name = strip_prefix(state, prefix), prefix.rstrip('.')
+        if part and name.endswith('backbone'):
             # No shape depends on the number of heads.
-            check_tensors(part, backbone_cfg(part, num_heads=1), name)
-        else:
-            check_tensors(part, network['backbone'], name)
+            cfg = network['backbone'] if network else backbone_cfg(part, 1)
+            check_tensors(part, cfg, name)
+        elif part and name.endswith('head') and not network:
+            check_tensors(part, head_cfg(part), name)

@@ -9,7 +9,6 @@ from typing import Any, Mapping
 import timm
 from mmengine.fileio import load
 
-from mmdino.weights.formats.ours import backbone_of, from_backbone
 from mmdino.weights.infer import build_empty, family
 from mmdino.weights.keys import StateDict, add_prefix, flipped, rename
 
@@ -41,23 +40,15 @@ def is_timm(state: Mapping[str, Any]) -> bool:
 
 
 def from_timm(state: StateDict) -> StateDict:
-    return from_backbone(backbone_from_timm(state))
-
-
-def to_timm(state: StateDict) -> StateDict:
-    return backbone_to_timm(backbone_of(state))
-
-
-def backbone_from_timm(state: StateDict) -> StateDict:
     """Our names for timm's."""
-    if 'layer1.0.conv1.weight' in state and 'conv1.weight' in state:
+    if is_torchvision(state):
         return rename(state, RESNET_NAMES, "mmpretrain's ResNet")
     if {'cls_token', 'pos_embed'} <= state.keys():
         return rename(state, VIT_NAMES, "mmdino's VisionTransformer")
     return add_prefix(state, 'model.')
 
 
-def backbone_to_timm(backbone: StateDict) -> StateDict:
+def to_timm(backbone: StateDict) -> StateDict:
     """timm's names for ours."""
     names = dict(
         vit=flipped(VIT_NAMES), xcit=TIMM, timm=TIMM, resnet=RESNET_NAMES)
@@ -100,9 +91,6 @@ def is_torchvision(state: Mapping[str, Any]) -> bool:
     return 'layer1.0.conv1.weight' in state and 'conv1.weight' in state
 
 
-def from_torchvision(state: StateDict) -> StateDict:
-    return from_backbone(rename(state, RESNET_NAMES, "torchvision's ResNet"))
-
-
-def to_torchvision(state: StateDict) -> StateDict:
-    return rename(backbone_of(state), RESNET_NAMES, "torchvision's ResNet")
+def rename_torchvision(state: StateDict) -> StateDict:
+    """To and from our names, which are the same."""
+    return rename(state, RESNET_NAMES, "torchvision's ResNet")

@@ -3,27 +3,18 @@ import pytest
 import torch
 
 from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
-from mmdino.evaluation import (CopyDetectionMAP, DAVISMetric, Gallery,
-                               KNNAccuracy, RetrievalMAP)
+from mmdino.evaluation import (CopyDetectionMAP, DAVISMetric, KNNAccuracy,
+                               RetrievalMAP)
 from mmdino.functional.retrieval import average_precision
 from tests import golden
-
-
-def score(metric, samples, features, labels=None):
-    metric.set_gallery(Gallery.of_rank(features, labels, len(features)))
-    metric.process(None, samples)
-    return metric.evaluate(len(samples))
-
-
-def labelled(features, labels):
-    return [dict(feature=f, gt_label=c) for f, c in zip(features, labels)]
+from tests.evaluation.metrics.dealing import samples, score
 
 
 def test_knn():
     data = golden.measure('knn')
     metric = KNNAccuracy(temperature=float(data['temperature']))
-    got = score(metric, labelled(data['test'], data['test_labels']),
-                data['train'], data['train_labels'])
+    got = score(metric, (data['train'], data['train_labels']),
+                samples(data['test'], data['test_labels']))
     wanted = {
         f'knn/k{k}_{key}': value
         for k in metric.k
@@ -49,7 +40,7 @@ def features_that_rank(orders):
 def test_retrieval():
     data = golden.measure('retrieval')
     queries, gallery = features_that_rank(data['ranks'])
-    samples = [
+    queries = [
         dict(
             feature=query,
             annotation=dict(
@@ -59,7 +50,7 @@ def test_retrieval():
     wanted = dict(map=data['map'])
     wanted.update(
         (f'mp{k}', value) for k, value in zip(data['kappas'], data['pr']))
-    assert score(RetrievalMAP(), samples, gallery) == pytest.approx(
+    assert score(RetrievalMAP(), (gallery, None), queries) == pytest.approx(
         {
             f'retrieval/{protocol}_{key}': 100 * float(value)
             for protocol in ('medium', 'hard')
@@ -76,8 +67,9 @@ def test_copy_detection(case):
     labels = torch.full((40, ), DISTRACTOR)
     labels[ranks] = labels[30:30 + number - len(ranks)] = 7
     angles = torch.linspace(0, 1, 40)
-    got = score(CopyDetectionMAP(), labelled(torch.eye(2)[:1], [7]),
-                torch.stack([angles.cos(), angles.sin()], dim=1), labels)
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    got = score(CopyDetectionMAP(), (features, labels),
+                samples(torch.eye(2)[:1], [7]))
     assert got == {'copydays/map': 100 * float(data[f'ap{case}'])}
 
 
@@ -92,8 +84,8 @@ def test_copy_detection_ranks_whitened_features():
     labels[:images] = torch.arange(images)
     got = score(
         CopyDetectionMAP(depth=images),
-        labelled(data['query'], orders.diagonal()),
-        torch.cat([data['base'], data['learn']]), labels)
+        (torch.cat([data['base'], data['learn']]), labels),
+        samples(data['query'], orders.diagonal()))
     areas = [average_precision([i], 1) for i in range(queries)]
     assert got == {'copydays/map': pytest.approx(100 * sum(areas) / queries)}
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from mmdino.evaluation import Gallery
+from mmdino.evaluation.gallery import GalleryMetric, SampleMetric
 from mmdino.evaluation.metrics import SaveFeatures
-from mmdino.evaluation.metrics.base import GalleryMetric, SampleMetric
-from tests.ranks import run_ranks
 
 
 class Squares(SampleMetric):
@@ -72,8 +71,8 @@ def evaluate_rank(rank, folder):
     torch.save(metric.evaluate(1), f'rank{rank}.pth')
 
 
-def test_a_rank_without_samples_waits_for_the_others(tmp_path):
-    run_ranks(evaluate_rank, tmp_path)
+def test_a_rank_without_samples_waits_for_the_others(tmp_path, two_ranks):
+    two_ranks(evaluate_rank, tmp_path)
     for rank in range(2):
         assert torch.load(tmp_path / f'rank{rank}.pth') == {'squares/sum': 9}
 

@@ -6,19 +6,11 @@ from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
 from mmdino.evaluation.gallery import Gallery
 from mmdino.evaluation.metrics import CopyDetectionMAP
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
+from tests.evaluation.metrics.dealing import samples, score_alike
 
 
-def gallery(features, labels, rank=0, ranks=1):
-    places = torch.arange(rank, len(features), ranks)
-    return Gallery(features[places], labels[places], places, len(features))
-
-
-def samples(features, labels):
-    return [
-        dict(feature=f, gt_label=torch.tensor([c]))
-        for f, c in zip(features, labels)
-    ]
+def gallery(features, labels):
+    return Gallery.of_rank(features, labels, len(features))
 
 
 def test_by_hand_without_whitening():
@@ -69,27 +61,14 @@ def make():
     labels = torch.tensor([*range(9), *[DISTRACTOR] * 5, *[WHITENING] * 11])
     features = torch.randn(25, 6, generator=generator)
     noise = torch.randn(9, 6, generator=generator)
-    return samples(features[:9] + noise, range(9)), features, labels
+    return CopyDetectionMAP(), (features,
+                                labels), samples(features[:9] + noise,
+                                                 range(9))
 
 
-def evaluate_rank(rank, folder):
-    queries, features, labels = make()
-    metric = CopyDetectionMAP()
-    metric.set_gallery(gallery(features, labels, rank, 2))
-    metric.process(None, [*queries, queries[0]][rank::2])
-    torch.save(metric.evaluate(9), f'rank{rank}.pth')
-
-
-def test_two_ranks_equal_one(tmp_path):
-    queries, features, labels = make()
-    metric = CopyDetectionMAP()
-    metric.set_gallery(gallery(features, labels))
-    metric.process(None, queries)
-    wanted = metric.evaluate(9)
-    assert 10 < wanted['copydays/map'] < 100
-    run_ranks(evaluate_rank, tmp_path)
-    for rank in range(2):
-        assert torch.load(tmp_path / f'rank{rank}.pth') == wanted
+def test_two_ranks_equal_one(tmp_path, two_ranks):
+    scores = score_alike(two_ranks, tmp_path, make)
+    assert 10 < scores['copydays/map'] < 100
 
 
 def test_few_whitening_images_are_said(monkeypatch):

@@ -13,7 +13,6 @@ from mmdino.engine.configs import read_config
 from mmdino.evaluation.metrics import DAVISMetric
 from mmdino.registry import DATASETS, METRICS, MODELS
 from tests.davis_tree import moving_square, write_tree
-from tests.ranks import run_ranks
 from tests.tiny import MODEL
 
 WRAPPER = dict(type='mmdino.Unwrapped')
@@ -158,14 +157,14 @@ def score_rank(rank, folder, cfg):
     torch.save(run(Config(cfg)), f'rank{rank}.pth')
 
 
-def test_two_ranks_equal_one(one_rank, root, tmp_path):
+def test_two_ranks_equal_one(one_rank, root, tmp_path, two_ranks):
     scores, folder, checkpoint = one_rank
     cfg = runner_cfg(root, tmp_path / 'two')
     cfg.update(
         load_from=str(checkpoint),
         launcher='pytorch',
         model_wrapper_cfg=WRAPPER)
-    run_ranks(score_rank, tmp_path, cfg.to_dict())
+    two_ranks(score_rank, tmp_path, cfg.to_dict())
     for rank in range(2):
         assert torch.load(tmp_path / f'rank{rank}.pth') == scores
     assert files(tmp_path / 'two/davis') == files(folder)

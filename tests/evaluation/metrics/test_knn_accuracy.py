@@ -1,16 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 
 from mmdino.evaluation import Gallery, KNNAccuracy
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
-
-
-def samples(features, labels):
-    return [
-        dict(feature=f, gt_label=torch.tensor([c]))
-        for f, c in zip(features, labels)
-    ]
+from tests.evaluation.metrics.dealing import samples, score_alike
 
 
 def gallery(size):
@@ -68,33 +63,16 @@ def points(size, seed):
     return torch.eye(7)[labels] + noise, labels
 
 
-def score(num_gallery, rank=0, ranks=1, num_queries=11):
-    """Deal gallery and queries as MMEngine's sampler does, rounded up."""
-
-    def deal(size):
-        rounded = -(-size // ranks) * ranks
-        return [i % size for i in range(rank, rounded, ranks)]
-
-    features, labels = points(num_gallery, 0)
-    own = deal(num_gallery)
-    metric = KNNAccuracy(k=(1, 3, 20))
-    metric.set_gallery(
-        Gallery.of_rank(features[own], labels[own], num_gallery))
-    queries, truth = points(num_queries, 1)
-    own = deal(num_queries)
-    metric.process(None, samples(queries[own], truth[own].tolist()))
-    return metric.evaluate(num_queries)
+def make(num_gallery):
+    features, labels = points(11, 1)
+    queries = samples(features, labels.tolist())
+    return KNNAccuracy(k=(1, 3, 20)), points(num_gallery, 0), queries
 
 
-def score_on_rank(rank, folder):
-    scores = [score(size, rank, 2) for size in (40, 13, 4, 1)]
-    torch.save(scores, f'rank{rank}.pth')
-
-
-def test_two_ranks_share_the_gallery(tmp_path):
+def test_two_ranks_share_the_gallery(tmp_path, two_ranks):
     """Also where a share has fewer than k images, or none of its own."""
-    run_ranks(score_on_rank, tmp_path)
-    wanted = [score(size) for size in (40, 13, 4, 1)]
-    assert torch.load(tmp_path / 'rank0.pth') == wanted
-    assert torch.load(tmp_path / 'rank1.pth') == wanted
-    assert len({scores['knn/k3_top1'] for scores in wanted}) > 1
+    scores = [
+        score_alike(two_ranks, tmp_path / str(size), partial(make, size))
+        for size in (40, 13, 4, 1)
+    ]
+    assert len({score['knn/k3_top1'] for score in scores}) > 1

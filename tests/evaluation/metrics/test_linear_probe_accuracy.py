@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from mmdino.evaluation.metrics import LinearProbeAccuracy
-from tests.ranks import run_ranks
 
 # 7 images of class 0, two heads; the first 5 classes of each image
 WEAK = [[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [1, 2, 3, 4, 0], [5, 6, 7, 8, 9],
@@ -44,8 +43,8 @@ def rank_scores(rank, folder):
     assert metric.evaluate(7) == pytest.approx(WANTED)
 
 
-def test_two_ranks_equal_one(tmp_path):
-    run_ranks(rank_scores, tmp_path)
+def test_two_ranks_equal_one(tmp_path, two_ranks):
+    two_ranks(rank_scores, tmp_path)
 
 
 def test_few_classes_have_no_top5_and_the_first_of_equals_is_best():

@@ -3,44 +3,23 @@ import torch
 
 from mmdino.evaluation import Gallery, LowShotAccuracy
 from mmdino.functional.low_shot import logistic_regression
-from tests.evaluation.metrics.test_knn_accuracy import points, samples
-from tests.ranks import run_ranks
+from tests.evaluation.metrics.dealing import samples, score, score_alike
+from tests.evaluation.metrics.test_knn_accuracy import points
 
 
-def score(rank=0, ranks=1, num_gallery=41, num_queries=23):
-    """Deal gallery and queries as MMEngine's sampler does, rounded up."""
-
-    def deal(size):
-        rounded = -(-size // ranks) * ranks
-        return [i % size for i in range(rank, rounded, ranks)]
-
-    metric = LowShotAccuracy(C=(1., 100.))
-    features, labels = points(num_gallery, 0)
-    own = deal(num_gallery)
-    metric.set_gallery(
-        Gallery.of_rank(features[own], labels[own], num_gallery))
-    queries, truth = points(num_queries, 1)
-    own = deal(num_queries)
-    metric.process(None, samples(queries[own], truth[own].tolist()))
-    result = metric.evaluate(num_queries)
-    assert metric.gallery is None
-    return result
+def make():
+    features, labels = points(23, 1)
+    return LowShotAccuracy(C=(1., 100.)), points(41, 0), samples(
+        features, labels.tolist())
 
 
-def score_on_rank(rank, folder):
-    torch.save(score(rank, 2), f'rank{rank}.pth')
-
-
-def test_two_ranks_equal_one(tmp_path):
-    run_ranks(score_on_rank, tmp_path)
-    wanted = score()
-    assert set(wanted) == {
+def test_two_ranks_equal_one(tmp_path, two_ranks):
+    scores = score_alike(two_ranks, tmp_path, make)
+    assert set(scores) == {
         f'low_shot/c{c}_top{k}'
         for c in (1, 100)
         for k in (1, 5)
     }
-    assert torch.load(tmp_path / 'rank0.pth') == wanted
-    assert torch.load(tmp_path / 'rank1.pth') == wanted
 
 
 def test_accuracy_is_the_share_of_hits():
@@ -48,7 +27,7 @@ def test_accuracy_is_the_share_of_hits():
     ranked, _ = logistic_regression(*points(41, 0), queries, 100.)
     hits = sum(int(r[0] == t) for r, t in zip(ranked, truth))
     near = sum(int(t in r[:5]) for r, t in zip(ranked, truth))
-    result = score()
+    result = score(*make())
     assert result['low_shot/c100_top1'] == pytest.approx(100 * hits / 23)
     assert result['low_shot/c100_top5'] == pytest.approx(100 * near / 23)
     assert 20 < result['low_shot/c100_top1'] < 100

@@ -5,12 +5,11 @@ import torch
 from mmdino.evaluation.gallery import Gallery
 from mmdino.evaluation.metrics import RetrievalMAP
 from mmdino.registry import METRICS
-from tests.ranks import run_ranks
+from tests.evaluation.metrics.dealing import score_alike
 
 
-def gallery(features, rank=0, ranks=1):
-    places = torch.arange(rank, len(features), ranks)
-    return Gallery(features[places], None, places, len(features))
+def gallery(features):
+    return Gallery.of_rank(features, None, len(features))
 
 
 def annotation(easy=(), hard=(), junk=()):
@@ -67,28 +66,13 @@ def make(queries=7, size=20):
         dict(feature=f, annotation=annotation(*k))
         for f, k in zip(features, kinds)
     ]
-    return samples, torch.randn(size, 6, generator=generator)
+    features = torch.randn(size, 6, generator=generator)
+    return RetrievalMAP(), (features, None), samples
 
 
-def evaluate_rank(rank, folder):
-    """Rank 1 has a duplicate, as the sampler gives it."""
-    samples, features = make()
-    metric = RetrievalMAP()
-    metric.set_gallery(gallery(features, rank, 2))
-    metric.process(None, [*samples, samples[0]][rank::2])
-    torch.save(metric.evaluate(7), f'rank{rank}.pth')
-
-
-def test_two_ranks_equal_one(tmp_path):
-    samples, features = make()
-    metric = RetrievalMAP()
-    metric.set_gallery(gallery(features))
-    metric.process(None, samples)
-    wanted = metric.evaluate(7)
-    assert 0 < wanted['retrieval/hard_map'] < 100
-    run_ranks(evaluate_rank, tmp_path)
-    for rank in range(2):
-        assert torch.load(tmp_path / f'rank{rank}.pth') == wanted
+def test_two_ranks_equal_one(tmp_path, two_ranks):
+    scores = score_alike(two_ranks, tmp_path, make)
+    assert 0 < scores['retrieval/hard_map'] < 100
 
 
 def test_errors():

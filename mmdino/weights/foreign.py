@@ -1,0 +1,96 @@
+"""The network of a file that does not tell it, and what tensors leave open."""
+import os.path as osp
+from typing import Any, Dict, Optional
+
+import torch.nn as nn
+from mmengine.logging import print_log
+
+from mmdino.weights.config import IMAGENET, training_size
+from mmdino.weights.formats import FORMATS
+from mmdino.weights.infer import backbone_cfg, build_empty, family
+from mmdino.weights.keys import CheckpointError, StateDict
+
+# What makes another network of the same tensors, by attributes of modules.
+FACTS = dict(
+    patch_size='patch size',
+    num_layers='blocks',
+    embed_dims='width',
+    num_heads='attention heads',
+    in_channels='channels',
+    pos_embed_mode='position embeddings resized by',
+    model_name="timm's model")
+
+
+def facts(module: nn.Module) -> Dict[str, Any]:
+    """Of ``FACTS`` those that a backbone has."""
+    found = {
+        key: getattr(module, key)
+        for key in FACTS if hasattr(module, key)
+    }
+    layers = getattr(module, 'layers', None)
+    if isinstance(layers, nn.ModuleList) and hasattr(layers[0], 'attn'):
+        found['num_heads'] = layers[0].attn.num_heads
+    return found
+
+
+def given_network(given: dict) -> dict:
+    """The network config of parts of a config, with ``backbone``."""
+    size = training_size(dict(model=given))
+    return dict(
+        backbone=given['backbone'], preprocessing=dict(IMAGENET, size=size))
+
+
+def foreign_network(path: str, format_: str, state: StateDict,
+                    num_heads: Optional[int]) -> dict:
+    """Read a network off its tensors and the library's files beside them.
+
+    The log says what it was taken for.
+
+    Args:
+        path: The checkpoint.
+        format_: A key of ``FORMATS``.
+        state: Of the backbone, under our names.
+        num_heads: Attention heads of a ViT, where they are given.
+
+    Raises:
+        CheckpointError: If there is no such network, the heads are needed, or
+            the files beside the checkpoint are of another network.
+    """
+    told = FORMATS[format_].read_config(osp.dirname(path))
+    preprocessing = {key: told.get(key, v) for key, v in IMAGENET.items()}
+    if 'model_name' in told and family(state) == 'timm':
+        backbone = dict(
+            type='mmdino.TimmBackbone',
+            model_name=told['model_name'],
+            **told['kwargs'])
+    else:
+        backbone = backbone_cfg(state, num_heads or told.get('num_heads'))
+        _check_told(path, told, backbone.get('arch', {}))
+        if told.get('norm_eps') is not None:
+            backbone['norm_cfg'] = dict(type='LN', eps=told['norm_eps'])
+    network = dict(backbone=backbone, preprocessing=preprocessing)
+    if backbone['type'] == 'mmdino.VisionTransformer':
+        backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode
+        preprocessing['size'] = backbone['img_size']
+    if backbone['type'] == 'mmpretrain.ResNet':
+        network['neck'] = dict(type='mmpretrain.GlobalAveragePooling')
+    in_words = ', '.join(
+        f'{FACTS[key]} {value}'
+        for key, value in facts(build_empty(backbone)).items())
+    print_log(
+        f'{path} does not tell its network: taken for {backbone["type"]} '
+        f'({in_words}), images with mean {preprocessing["mean"]} and std '
+        f'{preprocessing["std"]}.',
+        logger='current')
+    return network
+
+
+def _check_told(path: str, told: dict, arch: dict) -> None:
+    """Compare config.json beside a ViT with what its tensors tell."""
+    for ours, theirs in (('embed_dims', 'width'), ('num_layers', 'depth'),
+                         ('num_heads', 'num_heads')):
+        if ours in arch and told.get(theirs, arch[ours]) != arch[ours]:
+            raise CheckpointError(
+                f'config.json beside {path} is of another network: {theirs} '
+                f'{told[theirs]}, not {arch[ours]}. Move it away, or do not '
+                'give --heads.')
