@@ -4,7 +4,7 @@ N images, D features.
 """
 import os
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Union
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,12 +26,12 @@ class Features(NamedTuple):
         classes: Names of the labels, if the data set has such.
     """
     features: Tensor
-    labels: Optional[Tensor]
-    paths: List[str]
-    classes: Optional[List[str]] = None
+    labels: Tensor | None
+    paths: list[str]
+    classes: list[str] | None = None
 
 
-def save_features(path: Union[str, Path], data: Features) -> None:
+def save_features(path: str | Path, data: Features) -> None:
     """Write an uncompressed ``.npz``, as a whole or not at all."""
     arrays = dict(features=data.features.numpy(), paths=np.array(data.paths))
     if data.labels is not None:
@@ -46,7 +46,7 @@ def save_features(path: Union[str, Path], data: Features) -> None:
     os.replace(part, path)
 
 
-def load_features(path: Union[str, Path]) -> Features:
+def load_features(path: str | Path) -> Features:
     """Read what :func:`save_features` wrote; nothing is unpickled.
 
     Raises:

@@ -1,6 +1,7 @@
 """Augmentations that depend on seed, epoch and index alone."""
+from collections.abc import Iterator
 from itertools import islice
-from typing import Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 from torch.utils.data import Dataset, Sampler
 
@@ -54,7 +55,7 @@ class SeededSampler(Sampler):
     """
 
     def __init__(self, dataset: Dataset, sampler: dict,
-                 seed: Optional[int]) -> None:
+                 seed: int | None) -> None:
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=seed))
         self.seed = seed

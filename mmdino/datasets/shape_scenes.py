@@ -6,7 +6,7 @@ from one distribution, colours carry no class and are left to the
 augmentation to erase, and every class has, beside its outline, a pattern that
 even a small crop of the large object shows.
 """
-from typing import Callable, List, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -56,8 +56,8 @@ class ShapeScenes(BaseDataset):
                  split: str = 'train',
                  img_size: int = 48,
                  seed: int = 0,
-                 area: Tuple[float, float] = (.3, .45),
-                 pipeline: Union[Sequence, dict] = ()):
+                 area: tuple[float, float] = (.3, .45),
+                 pipeline: Sequence | dict = ()):
         if num_images < 1:
             raise ValueError(f'num_images is {num_images}: ask for at least '
                              'one picture')
@@ -80,7 +80,7 @@ class ShapeScenes(BaseDataset):
         super().__init__(serialize_data=False)
         self.pipeline = build_steps(pipeline)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """List what is known before drawing: the labels."""
         num_classes = len(self.METAINFO['classes'])
         return [dict(gt_label=i % num_classes) for i in range(self.num_images)]
@@ -99,7 +99,7 @@ class ShapeScenes(BaseDataset):
 
 
 def draw_scene(rng: np.random.Generator, label: int, size: int,
-               area: Tuple[float, float]) -> Tuple[np.ndarray, np.ndarray]:
+               area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Draw one picture of class ``label``.
 
     Returns:

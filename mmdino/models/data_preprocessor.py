@@ -1,5 +1,5 @@
 """Uint8 crops to normalised float tensors, on the device."""
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
@@ -25,8 +25,8 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     """
 
     def __init__(self,
-                 mean: Optional[Sequence[float]] = None,
-                 std: Optional[Sequence[float]] = None,
+                 mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if mean is None and std is None:
@@ -58,7 +58,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         self._check_channels(data['inputs'])
         return super().forward(data, training)
 
-    def _check_channels(self, inputs: Union[list, tuple]) -> None:
+    def _check_channels(self, inputs: list | tuple) -> None:
         expected = len(self.mean) if self._enable_normalize else None
         for view in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             if expected not in (None, view.shape[-3]):

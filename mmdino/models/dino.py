@@ -4,8 +4,8 @@ V student views, T teacher views, B images, K prototypes, D features.
 """
 import copy
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -61,12 +61,12 @@ class DINO(BaseSelfSupervisor):
                  head: dict,
                  centering: dict,
                  loss: dict,
-                 neck: Optional[dict] = None,
-                 predictor: Optional[dict] = None,
-                 images_per_chunk: Optional[int] = None,
+                 neck: dict | None = None,
+                 predictor: dict | None = None,
+                 images_per_chunk: int | None = None,
                  predict_attention: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         preprocessor = dict(
             dict(type='MultiViewDataPreprocessor'), **data_preprocessor or {})
         super().__init__(
@@ -94,11 +94,11 @@ class DINO(BaseSelfSupervisor):
         self._views_are_logged = False
 
     def forward(
-        self,
-        inputs: Union[Tensor, List[Tensor]],
-        data_samples: Optional[List[DataSample]] = None,
-        mode: str = 'tensor'
-    ) -> Union[Tensor, Dict[str, Tensor], List[DataSample]]:
+            self,
+            inputs: Tensor | list[Tensor],
+            data_samples: list[DataSample] | None = None,
+            mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
         """Run the mode ``tensor``, ``loss`` or ``predict``.
 
         See :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
@@ -109,9 +109,8 @@ class DINO(BaseSelfSupervisor):
 
     def loss(
             self,
-            inputs: List[Tensor],
-            data_samples: Optional[List[DataSample]] = None
-    ) -> Dict[str, Tensor]:
+            inputs: list[Tensor],
+            data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
         """Compare every student view with the teacher's other views.
 
         Args:
@@ -140,7 +139,7 @@ class DINO(BaseSelfSupervisor):
 
     @torch.no_grad()
     def predict(self, inputs: Tensor,
-                data_samples: List[DataSample]) -> List[DataSample]:
+                data_samples: list[DataSample]) -> list[DataSample]:
         """Write the teacher's features into the data samples.
 
         Args:
@@ -210,15 +209,15 @@ class DINO(BaseSelfSupervisor):
         return self
 
     def parse_losses(
-            self, losses: Dict[str,
-                               Tensor]) -> Tuple[Tensor, Dict[str, Tensor]]:
+            self, losses: dict[str,
+                               Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses; the figures to log are means over all ranks."""
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
         all_reduce_dict(log_vars, op='mean')
         return loss, log_vars
 
-    def _student_outputs(self, views: List[Tensor]) -> Tensor:
+    def _student_outputs(self, views: list[Tensor]) -> Tensor:
         """Logits (V, B, K) of all views; with chunks, what the last layer
         turns into them, (V, B, D)."""
         if self.predictor is None and self.images_per_chunk is None:
@@ -233,7 +232,7 @@ class DINO(BaseSelfSupervisor):
         return outputs.unflatten(0, (len(views), -1))
 
     @torch.no_grad()
-    def _teacher_logits(self, views: List[Tensor]) -> Tensor:
+    def _teacher_logits(self, views: list[Tensor]) -> Tensor:
         """Logits (T, B, K) of the leading views as large as the first."""
         num_views = count_teacher_views(views)
         if not self._views_are_logged:
@@ -251,7 +250,7 @@ class DINO(BaseSelfSupervisor):
                                              self.head.last_layer.weight,
                                              targets, self.images_per_chunk)
 
-    def _parts(self) -> Dict[str, nn.Module]:
+    def _parts(self) -> dict[str, nn.Module]:
         """The student's backbone, neck and head, as far as they exist."""
         parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
         return {name: part for name, part in parts.items() if part is not None}
@@ -294,7 +293,7 @@ class DINO(BaseSelfSupervisor):
                     f'{type(self.head).__name__} has no {name}.')
 
 
-def count_teacher_views(views: List[Tensor]) -> int:
+def count_teacher_views(views: list[Tensor]) -> int:
     """How many of the leading views have the size of the first.
 
     Args:
@@ -323,7 +322,7 @@ def _size(view: Tensor) -> str:
     return f'{height}' if height == width else f'{height} x {width}'
 
 
-def _batch_norms(network: nn.Module) -> List[nn.Module]:
+def _batch_norms(network: nn.Module) -> list[nn.Module]:
     return [m for m in network.modules() if isinstance(m, _BatchNorm)]
 
 
@@ -337,14 +336,14 @@ def _copy_tensors(sources: Iterable[Tensor],
         torch._foreach_copy_(*map(list, zip(*pairs)))
 
 
-def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:
+def _logits(network: Mapping[str, nn.Module], views: list[Tensor]) -> Tensor:
     """Logits (V, B, K): one backbone pass a size, one head pass over all."""
     vectors = vectors_of_views(network, views)
     return network['head'](vectors).unflatten(0, (len(views), -1))
 
 
 def vectors_of_views(network: Mapping[str, nn.Module],
-                     views: List[Tensor]) -> Tensor:
+                     views: list[Tensor]) -> Tensor:
     """Features (V B, D) of V views, one backbone pass a size."""
     by_size = [
         torch.cat(list(group))

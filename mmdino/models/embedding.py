@@ -1,6 +1,6 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
-from typing import Callable, Mapping, Tuple
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn as nn
@@ -71,7 +71,7 @@ def embedding_width(network: Mapping[str, nn.Module],
 
 
 def _width(network: Mapping[str, nn.Module], extract: Callable,
-           shape: Tuple[int, ...], device: str) -> int:
+           shape: tuple[int, ...], device: str) -> int:
     """D of a copy of the network on ``device``."""
     network = nn.ModuleDict(copy.deepcopy(dict(network))).to(device)
     network.eval()

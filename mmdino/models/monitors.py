@@ -2,7 +2,6 @@
 
 T teacher views, B images, K prototypes.
 """
-from typing import Dict
 
 from mmengine.dist import all_reduce
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from mmdino.functional.losses import at_least_float32, entropy
 
 
-def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
+def target_monitors(targets: Tensor) -> dict[str, Tensor]:
     """What shows whether the targets differ from image to image.
 
     Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform

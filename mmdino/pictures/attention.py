@@ -1,6 +1,6 @@
 """Pictures of what the class token attends to (arXiv 2104.14294, figure 1)."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ RED = np.array([220, 38, 38])
 
 def draw_attention(images: Sequence[np.ndarray],
                    attentions: Sequence[Tensor],
-                   masks: Optional[Sequence[np.ndarray]] = None,
-                   out: Optional[Union[str, Path]] = None,
+                   masks: Sequence[np.ndarray] | None = None,
+                   out: str | Path | None = None,
                    mass: float = 0.6,
-                   titles: Optional[Sequence[str]] = None) -> Figure:
+                   titles: Sequence[str] | None = None) -> Figure:
     """Draw a row a picture: input, one map a head, thresholded mask.
 
     The mask is the mean head's; with ``masks`` it is that of the head with
@@ -78,7 +78,7 @@ def overlay(image: np.ndarray,
 
 
 def _draw_row(axes, image: np.ndarray, attention: Tensor,
-              mask: Optional[np.ndarray], mass: float) -> None:
+              mask: np.ndarray | None, mass: float) -> None:
     height, width = image.shape[:2]
     extent = (-.5, width - .5, height - .5, -.5)
     axes[0].imshow(image)
@@ -106,7 +106,7 @@ def _draw_row(axes, image: np.ndarray, attention: Tensor,
         axis.spines[:].set_visible(False)
 
 
-def _choose(attention: Tensor, mask: Optional[np.ndarray], mass: float):
+def _choose(attention: Tensor, mask: np.ndarray | None, mass: float):
     """The mask to show, (h, w) bool, and what to write on it."""
     if mask is not None:
         objects = torch.from_numpy(mask)

@@ -4,7 +4,6 @@ H heads, (h, w) the patch grid; images are (H', W', 3) uint8 BGR as OpenCV
 reads them.
 """
 from pathlib import Path
-from typing import Dict, Optional
 
 import cv2
 import mmcv
@@ -35,7 +34,7 @@ class AttentionMaps:
 
     def __init__(self,
                  model: FrozenTeacher,
-                 size: Optional[int] = None,
+                 size: int | None = None,
                  mass: float = 0.6) -> None:
         model.require_attention()
         if size is not None and size < 1 or not 0 < mass <= 1:
@@ -68,7 +67,7 @@ class AttentionMaps:
         return overlay(image, self.mask(attention), color=RED[::-1])
 
     def pictures(self, image: np.ndarray,
-                 attention: Tensor) -> Dict[str, np.ndarray]:
+                 attention: Tensor) -> dict[str, np.ndarray]:
         """Pictures as large as the image, BGR, by their names."""
         shape = image.shape[:2]
         maps = {f'head_{i:02d}': head for i, head in enumerate(attention, 1)}
@@ -91,7 +90,7 @@ def heat_map(values: Tensor, shape) -> np.ndarray:
     return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)
 
 
-def write_pictures(pictures: Dict[str, np.ndarray], folder: Path) -> None:
+def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
     """Write NAME.png each."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
@@ -99,7 +98,7 @@ def write_pictures(pictures: Dict[str, np.ndarray], folder: Path) -> None:
         path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
 
 
-def _fit(shape, size: Optional[int], patch: int):
+def _fit(shape, size: int | None, patch: int):
     """(width, height) in pixels, multiples of the patch."""
     scale = 1 if size is None else size / min(shape)
     height, width = (

@@ -1,7 +1,8 @@
 """Progress of long steps as a few log lines with the time left."""
 import datetime
 import time
-from typing import Iterable, Iterator, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from mmengine.logging import print_log
 

@@ -5,8 +5,8 @@ no state to save: neither the worker that loads a sample nor what was drawn
 before it, nor a validation in between, changes what comes.
 """
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import numpy as np
 import torch

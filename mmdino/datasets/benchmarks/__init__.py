@@ -4,5 +4,3 @@ from mmdino.datasets.benchmarks.davis import DAVIS
 from mmdino.datasets.benchmarks.inaturalist import INaturalist
 from mmdino.datasets.benchmarks.revisited import RevisitedImages
 from mmdino.datasets.benchmarks.voc_objects import VOCObjects
-
-__all__ = ['Copydays', 'DAVIS', 'INaturalist', 'RevisitedImages', 'VOCObjects']

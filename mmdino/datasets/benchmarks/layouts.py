@@ -4,7 +4,7 @@ Each is the layout in which its benchmark is distributed, so that unpacking
 the archives side by side is all there is to do.
 """
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 
 class Layout(NamedTuple):
@@ -21,10 +21,10 @@ class Layout(NamedTuple):
     source: str
     config: str
     tree: str
-    files: Tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def first_missing(layout: Layout, folder: Path) -> Optional[str]:
+def first_missing(layout: Layout, folder: Path) -> str | None:
     """Name the first of the layout's files that the folder lacks."""
     for name in layout.files:
         if not (folder / name).exists():
@@ -35,7 +35,7 @@ def first_missing(layout: Layout, folder: Path) -> Optional[str]:
 CIFAR10 = 'cifar10/cifar-10-batches-py'
 CIFAR100 = 'cifar100/cifar-100-python'
 
-LAYOUTS: Dict[str, Layout] = {
+LAYOUTS: dict[str, Layout] = {
     'imagenet':
     Layout(
         'ImageNet (ILSVRC 2012)', 'https://image-net.org', 'benchmarks/knn.py',

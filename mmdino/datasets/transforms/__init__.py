@@ -9,10 +9,3 @@ from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
                                                 UnreadableImageError)
 from mmdino.datasets.transforms.multi_crop import MultiCrop, build_steps
 from mmdino.datasets.transforms.random_resized_crop import RandomResizedCrop
-
-__all__ = [
-    'CenterView', 'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip',
-    'LoadImage', 'LoadMask', 'LoadSequence', 'MultiCrop', 'PackViews',
-    'RandomGrayscale', 'RandomResizedCrop', 'Solarize', 'Thumbnail',
-    'UnreadableImageError', 'build_steps'
-]

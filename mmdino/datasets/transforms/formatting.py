@@ -1,5 +1,4 @@
 """Images cut and shrunk as benchmarks ask, and views as tensors."""
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -48,7 +47,7 @@ class CenterView(BaseTransform):
         ValueError: If nothing has filled it in, or it is below 1.
     """
 
-    def __init__(self, size: Optional[int] = None) -> None:
+    def __init__(self, size: int | None = None) -> None:
         if size is None or size < 1:
             raise ValueError(
                 f'CenterView has size={size}: give pixels, or a checkpoint '

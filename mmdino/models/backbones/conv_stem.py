@@ -2,7 +2,6 @@
 
 B images, D features, h x w patches.
 """
-from typing import Optional, Tuple
 
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
@@ -45,9 +44,9 @@ class ConvStem(BaseModule):
                  in_channels: int = 3,
                  embed_dims: int = 768,
                  patch_size: int = 16,
-                 input_size: Optional[int] = None,
+                 input_size: int | None = None,
                  norm_cfg: dict = dict(type='BN'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         steps = patch_size.bit_length() - 1
         if steps < 1 or patch_size != 2**steps:
@@ -75,7 +74,7 @@ class ConvStem(BaseModule):
             self.init_out_size = tuple(-(-side // patch_size)
                                        for side in self.init_input_size)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images into tokens.
 
         Args:

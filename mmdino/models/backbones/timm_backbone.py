@@ -2,8 +2,8 @@
 
 B images, C channels, D features.
 """
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Callable, Optional, Sequence, Tuple
 
 import timm
 import torch
@@ -47,7 +47,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                  model_name: str,
                  pretrained: bool = False,
                  in_channels: int = 3,
-                 init_cfg: Optional[dict] = None,
+                 init_cfg: dict | None = None,
                  **kwargs) -> None:
         super().__init__(init_cfg)
         if not timm.is_model(model_name):
@@ -71,11 +71,11 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         # timm initialises in its constructors.
         self._is_init = init_cfg is None
 
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor]:
         """Turn images (B, C, H, W) into pooled features ((B, D), )."""
         return self._run(lambda x: (self.model(x), ), x)
 
-    def _run(self, function: Callable, x: Tensor) -> Tuple[Tensor, ...]:
+    def _run(self, function: Callable, x: Tensor) -> tuple[Tensor, ...]:
         """Call the function; say so if the size of the images is at fault."""
         size = tuple(x.shape[-2:])
         try:
@@ -122,7 +122,7 @@ class TimmFeatureMaps(TimmBackbone):
 
     def __init__(self,
                  model_name: str,
-                 out_indices: Optional[Sequence[int]] = None,
+                 out_indices: Sequence[int] | None = None,
                  **kwargs) -> None:
         super().__init__(model_name, **kwargs)
         if not hasattr(self.model, 'forward_intermediates'):
@@ -140,7 +140,7 @@ class TimmFeatureMaps(TimmBackbone):
             raise ValueError(f'out_indices={tuple(out_indices)}: the blocks '
                              f'of {model_name} are 0 to {num_blocks - 1}.')
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i)."""
         extract = partial(
             self.model.forward_intermediates,

@@ -3,8 +3,8 @@
 B images, N patch tokens, D features, H heads; h x w patches, h w = N.
 """
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -23,8 +23,8 @@ POS_EMBED_MODES = ('offset', 'size', 'antialias')
 
 
 def resize_pos_embed(pos_embed: Tensor,
-                     grid: Tuple[int, int],
-                     new_grid: Tuple[int, int],
+                     grid: tuple[int, int],
+                     new_grid: tuple[int, int],
                      mode: str = 'offset') -> Tensor:
     """Resize position embeddings, by default as the authors' code does.
 
@@ -90,12 +90,12 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     """
 
     def __init__(self,
-                 arch: Union[str, dict] = 'base',
-                 img_size: Union[int, Tuple[int, int]] = 224,
+                 arch: str | dict = 'base',
+                 img_size: int | tuple[int, int] = 224,
                  patch_size: int = 16,
                  in_channels: int = 3,
                  pos_embed_mode: str = 'offset',
-                 stem: Optional[dict] = None,
+                 stem: dict | None = None,
                  **kwargs) -> None:
         img_size = tuple(to_2tuple(img_size))
         for side in img_size:
@@ -152,7 +152,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             self._freeze_stages()
         return self
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the blocks and return one output for each of ``out_indices``.
 
         Args:
@@ -172,7 +172,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 outs.append(self._format_output(x, patch_resolution))
         return tuple(outs)
 
-    def embed(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, C, H, W) to tokens (B, 1 + N, D) and their grid."""
         self._check_images(x)
         x, patch_resolution = self.patch_embed(x)
@@ -181,11 +181,11 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                                  patch_resolution, self.pos_embed_mode)
         return self.pre_norm(self.drop_after_pos(x)), patch_resolution
 
-    def run_block(self, i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Run block ``i`` on tokens (B, 1 + N, D) of a grid (h, w)."""
         return self.layers[i](x)
 
-    def last_blocks(self, x: Tensor, n: int = 1) -> List[Tensor]:
+    def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
         """Tokens of the last ``n`` blocks, each through the final norm.
 
         With ``final_norm=False`` they are as the blocks yield them.
@@ -231,7 +231,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self._class_attention(*self._before_last_block(x))
 
     @contextmanager
-    def recorded_attention(self) -> Iterator[List[Tensor]]:
+    def recorded_attention(self) -> Iterator[list[Tensor]]:
         """Collect the attention of the forward passes made meanwhile.
 
         Saves a second pass where the features are wanted as well.
@@ -242,7 +242,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         """
         maps, run_block = [], self.run_block
 
-        def record(i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+        def record(i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
             if i == len(self.layers) - 1:
                 maps.append(self._class_attention(x, grid))
             return run_block(i, x, grid)
@@ -253,14 +253,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         finally:
             del self.run_block
 
-    def _before_last_block(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def _before_last_block(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """What the last block gets, tokens (B, 1 + N, D), and their grid."""
         x, grid = self.embed(x)
         for i in range(len(self.layers) - 1):
             x = self.run_block(i, x, grid)
         return x, grid
 
-    def _class_attention(self, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """The class token's attention (B, H, h, w) in the last block."""
         row = attention(self.layers[-1], x, rows=1)[:, :, 0]
         return row[..., 1:].unflatten(-1, grid)
@@ -307,9 +307,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             _check_multiple(name, size, self.patch_size)
 
 
-def attention(block: nn.Module,
-              x: Tensor,
-              rows: Optional[int] = None) -> Tensor:
+def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
     """Attention probabilities of a transformer block.
 
     Args:

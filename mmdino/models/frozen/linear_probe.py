@@ -2,7 +2,7 @@
 
 B images, D features, C classes, R top classes.
 """
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -50,11 +50,11 @@ class LinearProbe(BaseModel):
     def __init__(self,
                  num_classes: int,
                  learning_rates: Sequence[float],
-                 features: Optional[dict] = None,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None) -> None:
+                 features: dict | None = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 neck: dict | None = None,
+                 data_preprocessor: dict | None = None) -> None:
         _check_settings(num_classes, learning_rates)
         network = FrozenTeacher(checkpoint, backbone, neck, data_preprocessor,
                                 features or dict(type='PooledFeatures'))
@@ -88,11 +88,11 @@ class LinearProbe(BaseModel):
             nn.init.zeros_(head.bias)
 
     def forward(
-        self,
-        inputs: Tensor,
-        data_samples: Optional[List[DataSample]] = None,
-        mode: str = 'tensor'
-    ) -> Union[Tensor, Dict[str, Tensor], List[DataSample]]:
+            self,
+            inputs: Tensor,
+            data_samples: list[DataSample] | None = None,
+            mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
         """Run one mode.
 
         Args:
@@ -113,7 +113,7 @@ class LinearProbe(BaseModel):
         return features
 
     def _loss(self, features: Tensor,
-              data_samples: List[DataSample]) -> Dict[str, Tensor]:
+              data_samples: list[DataSample]) -> dict[str, Tensor]:
         labels = torch.cat([sample.gt_label for sample in data_samples])
         low, high = torch.stack(labels.aminmax()).tolist()
         if not 0 <= low <= high < self.num_classes:
@@ -128,7 +128,7 @@ class LinearProbe(BaseModel):
         }
 
     def _predict(self, features: Tensor,
-                 data_samples: List[DataSample]) -> List[DataSample]:
+                 data_samples: list[DataSample]) -> list[DataSample]:
         top = {
             lr: head(features).topk(min(5, self.num_classes)).indices
             for lr, head in zip(self.learning_rates, self.heads)

@@ -4,7 +4,6 @@ Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5. F frames of
 (H, W) pixels, C channels, D features; (h, w) the patch grid.
 """
 from collections import deque
-from typing import List
 
 import torch
 import torch.nn.functional as F
@@ -62,8 +61,8 @@ class VideoSegmenter(FrozenTeacher):
         self.temperature = temperature
 
     @torch.no_grad()
-    def predict(self, inputs: List[Tensor],
-                data_samples: List[DataSample]) -> List[DataSample]:
+    def predict(self, inputs: list[Tensor],
+                data_samples: list[DataSample]) -> list[DataSample]:
         """Write the masks of all frames into the data samples.
 
         Args:
