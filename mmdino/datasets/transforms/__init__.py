@@ -1,7 +1,7 @@
 """Multi-crop and its augmentations, on (H, W, 3) uint8 BGR images."""
-from mmdino.datasets.transforms.augment import (GaussianBlur, HorizontalFlip,
+from mmdino.datasets.transforms.augment import (ColorJitter, GaussianBlur,
+                                                HorizontalFlip,
                                                 RandomGrayscale, Solarize)
-from mmdino.datasets.transforms.color_jitter import ColorJitter
 from mmdino.datasets.transforms.formatting import (CenterView, CropToBox,
                                                    PackViews, Thumbnail)
 from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
