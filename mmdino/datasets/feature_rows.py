@@ -2,7 +2,6 @@
 
 N images, D features.
 """
-import os
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -14,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.registry import DATASETS
+from mmdino.weights.io import replaced
 
 
 class Features(NamedTuple):
@@ -38,12 +38,8 @@ def save_features(path: str | Path, data: Features) -> None:
         arrays['labels'] = data.labels.numpy()
     if data.classes is not None:
         arrays['classes'] = np.array(data.classes)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    with part.open('wb') as file:
+    with replaced(str(path)) as part, open(part, 'wb') as file:
         np.savez(file, **arrays)
-    os.replace(part, path)
 
 
 def load_features(path: str | Path) -> Features:
@@ -98,13 +94,10 @@ class FeatureRows(BaseDataset):
         self.features = data.features
         if data.classes is not None:
             self._metainfo['classes'] = tuple(data.classes)
-        items = [
-            dict(img_path=path, row=row) for row, path in enumerate(data.paths)
-        ]
+        columns = dict(img_path=data.paths, row=range(len(data.paths)))
         if data.labels is not None:
-            for item, label in zip(items, data.labels.tolist()):
-                item['gt_label'] = label
-        return items
+            columns['gt_label'] = data.labels.tolist()
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
     def __getitem__(self, index: int) -> dict:
         item = self.get_data_info(index)

@@ -26,9 +26,7 @@ class CropToBox(BaseTransform):
         if box[0] >= box[2] or box[1] >= box[3]:
             raise ValueError(f'{results.get("img_path", "The image")} has an '
                              f'empty box (x1, y1, x2, y2): {box}')
-        results['img'] = np.array(Image.fromarray(results['img']).crop(box))
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return with_image(results, Image.fromarray(results['img']).crop(box))
 
 
 @TRANSFORMS.register_module()
@@ -82,9 +80,13 @@ class Thumbnail(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = Image.fromarray(results['img'])
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        results['img'] = np.array(image)
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return with_image(results, image)
+
+
+def with_image(results: dict, image: Image.Image) -> dict:
+    """The results with a Pillow image as ``img``."""
+    img = np.array(image)
+    return dict(results, img=img, img_shape=img.shape[:2])
 
 
 def to_planes(img: np.ndarray) -> torch.Tensor:

@@ -22,11 +22,10 @@ class LoadImage(LoadImageFromFile):
 
     Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
     which it replaces, from a mistake in the pipeline, which must stop the
-    run. Gray, palette, alpha, CMYK and
-    16-bit images come out as (H, W, 3) uint8 BGR, turned as their EXIF tag
-    says; of animated ones the first picture. Larger ones than Pillow takes,
-    179 million pixels, are refused before they fill the memory; its
-    ``PIL.Image.MAX_IMAGE_PIXELS`` moves that bound.
+    run. Gray, palette, alpha, CMYK and 16-bit images come out as (H, W, 3)
+    uint8 BGR, turned as their EXIF tag says; of animated ones the first
+    picture. Larger ones than ``PIL.Image.MAX_IMAGE_PIXELS`` allows, 179
+    million pixels, are refused before they fill the memory.
 
     Raises:
         UnreadableImageError: Names the file and the cause.
@@ -80,7 +79,7 @@ def _check_end(data: bytes) -> None:
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Load a mask, a PNG of numbers with a palette or grey, as it is.
+    """Load ``mask_path``, a PNG of numbers with a palette or grey, as it is.
 
     It becomes ``gt_mask`` (H, W; uint8): 0 for the background, then one
     number an object, and whatever stands for void. It is not resized with the
@@ -91,7 +90,6 @@ class LoadMask(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Read the file of ``mask_path``."""
         results['gt_mask'] = _read_numbers(results['mask_path'])
         return results
 
@@ -104,9 +102,6 @@ def _read_numbers(path: str) -> np.ndarray:
                 f'{path} has the mode {image.mode}, but a mask holds '
                 'numbers: a PNG with a palette (P) or grey (L).')
         return np.array(image)
-
-
-VOID = 255
 
 
 @TRANSFORMS.register_module()
@@ -144,8 +139,7 @@ class LoadSequence(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Read the files of ``frame_paths`` and ``mask_paths``."""
-        first = self._load_frame(results['frame_paths'][0])
-        shape = first.shape[:2]
+        shape = self._load_frame(results['frame_paths'][0]).shape[:2]
         height, width = scaled_size(*shape, self.short_side, self.divisor)
         frames = np.stack([
             mmcv.imresize(self._load_frame(path), (width, height))
@@ -177,20 +171,15 @@ def scaled_size(height: int, width: int, short_side: int,
     pixels become 480 x 448, as in the authors' code.
     """
     long_side = max(height, width) * short_side / min(height, width)
-    long_side = int(long_side // divisor) * divisor
-    return ((long_side, short_side) if height > width else
-            (short_side, long_side))
+    size = short_side, int(long_side // divisor) * divisor
+    return size[::-1] if height > width else size
 
 
 def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Numbers (H, W; uint8) of a palette or grey PNG, void as background.
-
-    Raises:
-        ValueError: If it is neither, or not of the given (H, W).
-    """
+    """A mask (H, W; uint8) of the given shape, void (255) as background."""
     mask = _read_numbers(path)
     if mask.shape != shape:
         raise ValueError(f'{path} has the size {mask.shape}, the frames of '
                          f'its sequence have {shape} (height, width)')
-    mask[mask == VOID] = 0
+    mask[mask == 255] = 0
     return mask

@@ -12,11 +12,11 @@ Step = dict | Callable
 class MultiCrop(BaseTransform):
     """Turn ``img`` into the list of its views; augments nothing itself.
 
-    Views are keyed by name, and each view's crop stands apart from the list
-    of what follows, because MMEngine's config inheritance merges dicts but
-    replaces lists: a config that inherits changes the number or the scale of
-    the crops by naming these alone. ``before`` and ``after`` let it be the
-    whole pipeline, so that no list stands above ``views`` either::
+    Views have names, and their crops stand apart from what follows, because
+    MMEngine's config inheritance merges dicts but replaces lists: a config
+    that inherits changes the number or the scale of the crops by naming these
+    alone. With ``before`` and ``after`` it is the whole pipeline, so that no
+    list stands above ``views`` either::
 
         pipeline=dict(
             type='MultiCrop',
