@@ -82,8 +82,9 @@ class ShapeScenes(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """List what is known before drawing: the labels."""
-        num_classes = len(self.METAINFO['classes'])
-        return [dict(gt_label=i % num_classes) for i in range(self.num_images)]
+        return [
+            dict(gt_label=i % len(CLASSES)) for i in range(self.num_images)
+        ]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""
@@ -200,11 +201,6 @@ class ShapeSegmentation(ShapeScenes):
     """
 
     METAINFO = dict(classes=('background', *ShapeScenes.METAINFO['classes']))
-
-    def load_data_list(self) -> list[dict]:
-        """List what is known before drawing: the labels."""
-        num_shapes = len(self.METAINFO['classes']) - 1
-        return [dict(gt_label=i % num_shapes) for i in range(self.num_images)]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""

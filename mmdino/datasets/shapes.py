@@ -38,24 +38,22 @@ def _heart() -> np.ndarray:
 def _cross(arm: float) -> np.ndarray:
     corner = np.array([[arm, 1], [arm, arm], [1, arm]])
     turn = np.array([[0, -1], [1, 0]])
-    parts = [corner]
-    for _ in range(3):
-        parts.append(parts[-1] @ turn)
-    return np.concatenate(parts)
+    return np.concatenate(
+        [corner @ np.linalg.matrix_power(turn, n) for n in range(4)])
 
 
 # Patterns: height over a plane whose unit is the period; the sign chooses the
 # colour, the slope is about 1, so that edges can be drawn one pixel wide.
 
 
-def _wave(t: np.ndarray) -> np.ndarray:
-    """A triangle wave of period 1 and slope 1."""
-    return np.abs(t - np.floor(t) - .5) - .25
-
-
 def _cell(t: np.ndarray) -> np.ndarray:
     """Distance to the middle of the unit cell, in [0, .5]."""
     return np.abs(t - np.floor(t) - .5)
+
+
+def _wave(t: np.ndarray) -> np.ndarray:
+    """A triangle wave of period 1 and slope 1."""
+    return _cell(t) - .25
 
 
 def _rings(x, y):

@@ -4,8 +4,8 @@ V student views, T teacher views, B images, K prototypes, D features.
 """
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from itertools import chain, groupby
+from collections.abc import Mapping
+from itertools import chain, groupby, pairwise
 
 import torch
 import torch.nn as nn
@@ -74,14 +74,19 @@ class DINO(BaseSelfSupervisor):
             neck=neck and build_module(neck),
             data_preprocessor=build_module(preprocessor),
             init_cfg=init_cfg)
-        width = embedding_width(self._parts(), channels=self._channels())
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        width = embedding_width(
+            self._student(), channels=3 if mean is None else len(mean))
         self.head = build_module(dict(head, in_channels=width))
-        self.teacher = nn.ModuleDict(copy.deepcopy(self._parts()))
-        self.teacher.requires_grad_(False)
+        self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
         self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
         self.loss_module = build_module(loss)
-        self.predictor = predictor and self._build_predictor(predictor)
+        self.predictor = None
+        if predictor:
+            self._check_bottleneck('predictor')
+            self.predictor = build_module(
+                dict(predictor, channels=self.head.last_layer.in_features))
         self.images_per_chunk = images_per_chunk
         if images_per_chunk is not None:
             self._check_chunks()
@@ -140,14 +145,10 @@ class DINO(BaseSelfSupervisor):
     @torch.no_grad()
     def predict(self, inputs: Tensor,
                 data_samples: list[DataSample]) -> list[DataSample]:
-        """Write the teacher's features into the data samples.
-
-        Args:
-            inputs (Tensor): Images, shape (B, C, H, W).
-            data_samples (list[DataSample]): One an image.
+        """Write the teacher's features of images (B, C, H, W) into samples.
 
         Returns:
-            list[DataSample]: The same, with ``feature`` (D, ) and, with
+            list[DataSample]: The samples with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (heads, h, w).
         """
         outputs = {}
@@ -169,10 +170,8 @@ class DINO(BaseSelfSupervisor):
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
         as a BatchNorm's running statistics, stay the teacher's own.
         """
-        student = chain.from_iterable(
-            getattr(self, name).parameters() for name in self.teacher)
-        torch._foreach_lerp_([*self.teacher.parameters()], [*student],
-                             1 - momentum)
+        torch._foreach_lerp_([*self.teacher.parameters()],
+                             [*self._student().parameters()], 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
@@ -181,10 +180,13 @@ class DINO(BaseSelfSupervisor):
         In place: where weights are spread over ranks, a rank copies its
         pieces.
         """
-        for name, teacher in self.teacher.items():
-            student = getattr(self, name)
-            _copy_tensors(student.parameters(), teacher.parameters())
-            _copy_tensors(student.buffers(), teacher.buffers())
+        pairs, student = defaultdict(list), self._student()
+        targets = chain(self.teacher.parameters(), self.teacher.buffers())
+        sources = chain(student.parameters(), student.buffers())
+        for target, source in zip(targets, sources):
+            pairs[target.dtype].append((target, source))
+        for same_type in pairs.values():
+            torch._foreach_copy_(*map(list, zip(*same_type)))
 
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
@@ -201,16 +203,12 @@ class DINO(BaseSelfSupervisor):
         """
         super().train(mode)
         self.teacher.eval()
-        for name, teacher in self.teacher.items():
-            student = getattr(self, name)
-            for norm, students in zip(
-                    _batch_norms(teacher), _batch_norms(student)):
-                norm.train(students.training)
+        for norm, students in zip(
+                _batch_norms(self.teacher), _batch_norms(self._student())):
+            norm.train(students.training)
         return self
 
-    def parse_losses(
-            self, losses: dict[str,
-                               Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses; the figures to log are means over all ranks."""
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
@@ -221,8 +219,8 @@ class DINO(BaseSelfSupervisor):
         """Logits (V, B, K) of all views; with chunks, what the last layer
         turns into them, (V, B, D)."""
         if self.predictor is None and self.images_per_chunk is None:
-            return _logits(self._parts(), views)
-        features = vectors_of_views(self._parts(), views)
+            return _logits(self._student(), views)
+        features = vectors_of_views(self._student(), views)
         with torch.autocast(features.device.type, enabled=False):
             outputs = self.head.project(features)
             if self.predictor is not None:
@@ -250,20 +248,10 @@ class DINO(BaseSelfSupervisor):
                                              self.head.last_layer.weight,
                                              targets, self.images_per_chunk)
 
-    def _parts(self) -> dict[str, nn.Module]:
+    def _student(self) -> nn.ModuleDict:
         """The student's backbone, neck and head, as far as they exist."""
         parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
-        return {name: part for name, part in parts.items() if part is not None}
-
-    def _channels(self) -> int:
-        """Of the images, by what normalises them."""
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        return 3 if mean is None else len(mean)
-
-    def _build_predictor(self, predictor: dict) -> nn.Module:
-        self._check_bottleneck('predictor')
-        return build_module(
-            dict(predictor, channels=self.head.last_layer.in_features))
+        return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
     def _check_chunks(self) -> None:
         """Refuse a number, a head or a loss that makes no chunks."""
@@ -280,9 +268,8 @@ class DINO(BaseSelfSupervisor):
         if getattr(self.loss_module, 'from_vectors', None) is None:
             raise ValueError(
                 'images_per_chunk needs a loss with a method from_vectors of '
-                'its own, as DINOLoss has; '
-                f'{type(self.loss_module).__name__} has none. Write it, or '
-                'leave images_per_chunk out.')
+                f'its own, as DINOLoss has; {type(self.loss_module).__name__} '
+                'has none. Write it, or leave images_per_chunk out.')
 
     def _check_bottleneck(self, option: str) -> None:
         for name in ('project', 'last_layer'):
@@ -303,15 +290,14 @@ def count_teacher_views(views: list[Tensor]) -> int:
         ValueError: If a view is larger than the one before it: the teacher
             would see local views.
     """
-    areas = [view.shape[-2] * view.shape[-1] for view in views]
-    for i in range(1, len(views)):
-        if areas[i] > areas[i - 1]:
+    for i, (before, view) in enumerate(pairwise(views), 1):
+        if view.shape[-2:].numel() > before.shape[-2:].numel():
             raise ValueError(
-                f'View {i + 1} of {_size(views[i])} px is larger than view '
-                f'{i} of {_size(views[i - 1])} px, but the global views, which'
-                ' the teacher sees, come first. MultiCrop sorts the views by '
-                "their names: name the larger ones so that they come first, "
-                "such as 'global', before 'local'.")
+                f'View {i + 1} of {_size(view)} px is larger than view {i} of '
+                f'{_size(before)} px, but the global views, which the teacher '
+                'sees, come first. MultiCrop sorts the views by their names: '
+                'name the larger ones so that they come first, such as '
+                "'global', before 'local'.")
     return next(
         (i for i, view in enumerate(views) if view.shape != views[0].shape),
         len(views))
@@ -324,16 +310,6 @@ def _size(view: Tensor) -> str:
 
 def _batch_norms(network: nn.Module) -> list[nn.Module]:
     return [m for m in network.modules() if isinstance(m, _BatchNorm)]
-
-
-def _copy_tensors(sources: Iterable[Tensor],
-                  targets: Iterable[Tensor]) -> None:
-    """Copy in place, all tensors of a type at once."""
-    groups = defaultdict(list)
-    for target, source in zip(targets, sources):
-        groups[target.dtype].append((target, source))
-    for pairs in groups.values():
-        torch._foreach_copy_(*map(list, zip(*pairs)))
 
 
 def _logits(network: Mapping[str, nn.Module], views: list[Tensor]) -> Tensor:

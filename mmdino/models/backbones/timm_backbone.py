@@ -7,7 +7,6 @@ from functools import partial
 
 import timm
 import torch
-import torch.nn as nn
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
@@ -54,12 +53,19 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             raise ValueError(
                 f'timm {timm.__version__} has no model {model_name!r}; see '
                 "timm.list_models('*name*').")
-        self.model = _create_model(
+        create = partial(
+            timm.create_model,
             model_name,
             pretrained=pretrained,
             in_chans=in_channels,
             num_classes=0,
             **kwargs)
+        try:
+            self.model = create(dynamic_img_size=True)
+        except TypeError as error:  # some take any size by nature
+            if 'dynamic_img_size' not in str(error):
+                raise
+            self.model = create()
         self.in_channels = in_channels
         # Not num_features: some widen the pooled features once more.
         self.embed_dims = self.model.head_hidden_size
@@ -92,16 +98,6 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                 'that takes several.') from error
 
 
-def _create_model(model_name: str, **kwargs) -> nn.Module:
-    """Create the model for any image size, if it is not so by nature."""
-    try:
-        return timm.create_model(model_name, dynamic_img_size=True, **kwargs)
-    except TypeError as error:
-        if 'dynamic_img_size' not in str(error):
-            raise
-        return timm.create_model(model_name, **kwargs)
-
-
 @MODELS.register_module()
 class TimmFeatureMaps(TimmBackbone):
     """:class:`TimmBackbone` that yields maps in the place of features.
@@ -128,17 +124,14 @@ class TimmFeatureMaps(TimmBackbone):
         if not hasattr(self.model, 'forward_intermediates'):
             raise ValueError(f"timm's {model_name} yields no maps: it has no "
                              'forward_intermediates.')
-        if out_indices is not None:
-            self._check_indices(model_name, out_indices)
-        self.out_indices = None if out_indices is None else list(out_indices)
-
-    def _check_indices(self, model_name: str,
-                       out_indices: Sequence[int]) -> None:
-        blocks = getattr(self.model, 'blocks', None)
-        num_blocks = len(blocks or self.model.feature_info)
-        if not set(out_indices) <= set(range(num_blocks)):
-            raise ValueError(f'out_indices={tuple(out_indices)}: the blocks '
-                             f'of {model_name} are 0 to {num_blocks - 1}.')
+        self.out_indices = out_indices and list(out_indices)
+        if out_indices:
+            blocks = getattr(self.model, 'blocks', None)
+            num_blocks = len(blocks or self.model.feature_info)
+            if not set(out_indices) <= set(range(num_blocks)):
+                raise ValueError(
+                    f'out_indices={tuple(out_indices)}: the blocks '
+                    f'of {model_name} are 0 to {num_blocks - 1}.')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i)."""

@@ -26,22 +26,19 @@ def resize_pos_embed(pos_embed: Tensor,
                      grid: tuple[int, int],
                      new_grid: tuple[int, int],
                      mode: str = 'offset') -> Tensor:
-    """Resize position embeddings, by default as the authors' code does.
+    """Resize position embeddings to (1, 1 + h w, D), bicubic.
 
-    Bicubic with ``scale_factor = (n + 0.1) / N`` in height and in width, not
-    with ``size=``: the two give different numbers, and the published weights
-    were trained with this one. The class token's embedding is kept.
+    The class token's embedding is kept.
 
     Args:
         pos_embed (Tensor): Shape (1, 1 + H W, D), the class token first.
         grid (tuple[int, int]): (H, W) of ``pos_embed``, in patches.
         new_grid (tuple[int, int]): (h, w) of the image, in patches.
-        mode (str): 'offset' for the authors' way; 'size' as mmpretrain and
-            transformers do; 'antialias' with ``size=`` as well, antialiased,
-            as timm does.
-
-    Returns:
-        Tensor: Shape (1, 1 + h w, D).
+        mode (str): 'offset' as the authors' code, with ``scale_factor =
+            (n + 0.1) / N`` in height and in width, which the published
+            weights were trained with; 'size' with ``size=``, which gives
+            other numbers, as mmpretrain and transformers do; 'antialias' with
+            ``size=``, antialiased, as timm does.
     """
     if tuple(grid) == tuple(new_grid):
         return pos_embed
@@ -153,10 +150,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Run the blocks and return one output for each of ``out_indices``.
-
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
+        """Run images (B, C, H, W); an output for each of ``out_indices``.
 
         Returns:
             tuple[Tensor]: By ``out_type``: class tokens (B, D), maps
@@ -186,16 +180,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self.layers[i](x)
 
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
-        """Tokens of the last ``n`` blocks, each through the final norm.
+        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
 
-        With ``final_norm=False`` they are as the blocks yield them.
-
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-            n (int): Number of blocks, the last one last.
-
-        Returns:
-            list[Tensor]: ``n`` tensors of shape (B, 1 + N, D).
+        Of images (B, C, H, W); each through the final norm, or with
+        ``final_norm=False`` as the blocks yield them.
         """
         x, grid = self.embed(x)
         outs = []
@@ -206,39 +194,27 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return outs
 
     def last_attention(self, x: Tensor) -> Tensor:
-        """Attention probabilities of the last block.
+        """Attention (B, H, 1 + N, 1 + N) of the last block.
 
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-
-        Returns:
-            Tensor: Shape (B, H, 1 + N, 1 + N): rows attend to columns, the
-            class token is the first of both.
+        Of images (B, C, H, W). Rows attend to columns, the class token is the
+        first of both.
         """
-        x, _ = self._before_last_block(x)
-        return attention(self.layers[-1], x)
+        return attention(self.layers[-1], self._before_last_block(x)[0])
 
     def class_attention(self, x: Tensor) -> Tensor:
-        """Last-block attention of the class token over the patches.
+        """Last-block attention (B, H, h, w) of the class token.
 
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-
-        Returns:
-            Tensor: Shape (B, H, h, w). The class token's attention to itself
-            is left out, so a map sums to less than 1.
+        Of images (B, C, H, W). Its attention to itself is left out, so a map
+        sums to less than 1.
         """
         return self._class_attention(*self._before_last_block(x))
 
     @contextmanager
     def recorded_attention(self) -> Iterator[list[Tensor]]:
-        """Collect the attention of the forward passes made meanwhile.
+        """Collect the :meth:`class_attention` of the passes made meanwhile.
 
-        Saves a second pass where the features are wanted as well.
-
-        Yields:
-            list[Tensor]: Grows by what :meth:`class_attention` gives for the
-            images of each pass.
+        Saves a second pass where the features are wanted as well. The list
+        grows by the maps (B, H, h, w) of each pass.
         """
         maps, run_block = [], self.run_block
 
@@ -308,31 +284,22 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
 
 def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
-    """Attention probabilities of a transformer block.
+    """Attention probabilities (B, H, R, 1 + N): rows attend to columns.
 
     Args:
         block (nn.Module): mmpretrain's, with ``ln1`` and ``attn``.
         x (Tensor): Tokens that the block gets, shape (B, 1 + N, D).
         rows (int, optional): Of so many tokens, the first R; by default all.
-
-    Returns:
-        Tensor: Shape (B, H, R, 1 + N): rows attend to columns.
     """
     attn = block.attn
     qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))
     q, k, _ = qkv.unbind(2)
-    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * _scale(attn)
-    return scores.softmax(dim=-1)
-
-
-def _scale(attn: nn.Module) -> float:
-    """What mmpretrain's layer multiplies q k by.
-
-    Given a ``qk_scale`` it keeps a divisor with its attention function.
-    """
+    # Given a qk_scale, mmpretrain keeps a divisor with its attention function.
     function = attn.scaled_dot_product_attention
     divisor = getattr(function, 'keywords', {}).get('scale')
-    return 1 / divisor if divisor else attn.head_dims**-0.5
+    scale = 1 / divisor if divisor else attn.head_dims**-0.5
+    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * scale
+    return scores.softmax(dim=-1)
 
 
 def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,

@@ -55,7 +55,13 @@ class LinearProbe(BaseModel):
                  backbone: dict | None = None,
                  neck: dict | None = None,
                  data_preprocessor: dict | None = None) -> None:
-        _check_settings(num_classes, learning_rates)
+        if num_classes < 1:
+            raise ValueError(
+                f'num_classes must be positive, got {num_classes}.')
+        rates = list(learning_rates)
+        if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+            raise ValueError('learning_rates must be one or more different '
+                             f'positive numbers, got {rates}.')
         network = FrozenTeacher(checkpoint, backbone, neck, data_preprocessor,
                                 features or dict(type='PooledFeatures'))
         if features is None:
@@ -93,17 +99,13 @@ class LinearProbe(BaseModel):
             data_samples: list[DataSample] | None = None,
             mode: str = 'tensor'
     ) -> Tensor | dict[str, Tensor] | list[DataSample]:
-        """Run one mode.
-
-        Args:
-            inputs: Images (B, C, H, W).
-            data_samples: One an image, with ``gt_label`` in the mode 'loss'.
-            mode: 'tensor' for features, 'loss' or 'predict'.
+        """Run one mode on images (B, C, H, W).
 
         Returns:
-            The frozen features (B, D); the loss of each head, named by its
-            learning rate; or the samples with ``top_classes``, a dict from
-            the learning rate to (R,) classes, best first.
+            In the mode 'tensor' the frozen features (B, D); in 'loss', where
+            the samples need ``gt_label``, the loss of each head, named by its
+            learning rate; in 'predict' the samples with ``top_classes``, a
+            dict from the learning rate to (R,) classes, best first.
         """
         features = self.network.features(inputs)
         if mode == 'loss':
@@ -133,11 +135,8 @@ class LinearProbe(BaseModel):
             lr: head(features).topk(min(5, self.num_classes)).indices
             for lr, head in zip(self.learning_rates, self.heads)
         }
-        for i, sample in enumerate(data_samples):
-            sample.set_field({
-                lr: classes[i]
-                for lr, classes in top.items()
-            }, 'top_classes')
+        for sample, *classes in zip(data_samples, *top.values()):
+            sample.set_field(dict(zip(top, classes)), 'top_classes')
         return data_samples
 
 
@@ -153,12 +152,3 @@ def official_features(backbone: nn.Module) -> dict:
     if backbone.embed_dims >= 768:
         return dict(type='ClassAndPatchFeatures')
     return dict(type='LastBlocks', n=min(4, backbone.num_layers))
-
-
-def _check_settings(num_classes: int, learning_rates: Sequence[float]) -> None:
-    if num_classes < 1:
-        raise ValueError(f'num_classes must be positive, got {num_classes}.')
-    rates = list(learning_rates)
-    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
-        raise ValueError('learning_rates must be one or more different '
-                         f'positive numbers, got {rates}.')

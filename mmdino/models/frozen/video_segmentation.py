@@ -63,16 +63,13 @@ class VideoSegmenter(FrozenTeacher):
     @torch.no_grad()
     def predict(self, inputs: list[Tensor],
                 data_samples: list[DataSample]) -> list[DataSample]:
-        """Write the masks of all frames into the data samples.
+        """Write the masks of all frames of videos (F, C, H, W) into samples.
 
         Args:
-            inputs (list[Tensor]): Videos, each (F, C, H, W).
             data_samples (list[DataSample]): One a video, with ``first_mask``
-                (H', W'), uint8: 0 background, then the objects.
-
-        Returns:
-            list[DataSample]: The same, with ``pred_masks`` (F, H', W'),
-            uint8, on the CPU; the first is ``first_mask``.
+                (H', W'), uint8: 0 background, then the objects. They get
+                ``pred_masks`` (F, H', W'), uint8, on the CPU; the first is
+                ``first_mask``.
         """
         for frames, sample in zip(inputs, data_samples):
             mask = torch.as_tensor(sample.first_mask).cpu()
@@ -82,12 +79,10 @@ class VideoSegmenter(FrozenTeacher):
         return data_samples
 
     def segment(self, frames: Tensor, mask: Tensor, name: str) -> Tensor:
-        """Follow the objects of the first frame's mask.
+        """Follow the objects of the mask (H', W') of the first frame.
 
-        Args:
-            frames (Tensor): Shape (F, C, H, W).
-            mask (Tensor): Shape (H', W'), uint8.
-            name (str): What the lines of progress start with.
+        Through frames (F, C, H, W); ``name`` is what the lines of progress
+        start with.
 
         Returns:
             Tensor: Shape (F, H', W'), uint8, on the CPU.
