@@ -72,16 +72,13 @@ def load_features(path: str | Path) -> Features:
 class FeatureRows(BaseDataset):
     """The rows of a feature file, for :class:`SavedFeatures`.
 
-    An item is a dict with ``inputs`` (D,) float32 and ``data_samples``, which
-    has ``img_path`` and, if the file has labels, ``gt_label``.
+    An item has ``inputs`` (D,) float32 and ``data_samples``, which has
+    ``img_path`` and, if the file has labels, ``gt_label``.
 
     Args:
-        path (str): A file that :func:`save_features` wrote.
+        path (str): A file of :func:`save_features`; errors are those of
+            :func:`load_features`.
         **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, or a damaged one.
     """
 
     def __init__(self, path: str, **kwargs) -> None:

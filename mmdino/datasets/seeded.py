@@ -36,7 +36,6 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict:
-        """The sample, drawn by the key."""
         with seeded(key.seed, key.epoch, key.index):
             return self.dataset[key.index]
 
@@ -63,7 +62,6 @@ class SeededSampler(Sampler):
         self.start = 0
 
     def __len__(self) -> int:
-        """The number of samples of a whole epoch on this rank."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[SampleKey]:

@@ -30,9 +30,8 @@ class ShapeScenes(BaseDataset):
     Picture ``i`` depends on ``seed``, ``split`` and ``i`` alone, its class is
     ``i`` modulo ten, and it is drawn when asked for: nothing is stored.
 
-    An item is a dict with ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int),
-    ``gt_mask`` (H, W; uint8, 1 on the object), ``img_shape``, ``ori_shape``
-    and ``sample_idx``.
+    An item has ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int), ``gt_mask``
+    (H, W; uint8, 1 on the object), ``img_shape`` and ``ori_shape``.
 
     Args:
         num_images (int): Number of pictures.
@@ -82,31 +81,23 @@ class ShapeScenes(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """List what is known before drawing: the labels."""
-        return [
-            dict(gt_label=i % len(CLASSES)) for i in range(self.num_images)
-        ]
+        labels = range(self.num_images)
+        return [dict(gt_label=i % len(CLASSES)) for i in labels]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""
         info = super().get_data_info(idx)
         rng = np.random.default_rng((*self.key, info['sample_idx']))
         img, mask = draw_scene(rng, info['gt_label'], self.img_size, self.area)
+        shape = img.shape[:2]
         return dict(
-            info,
-            img=img,
-            gt_mask=mask,
-            img_shape=img.shape[:2],
-            ori_shape=img.shape[:2])
+            info, img=img, gt_mask=mask, img_shape=shape, ori_shape=shape)
 
 
 def draw_scene(rng: np.random.Generator, label: int, size: int,
                area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one picture of class ``label``.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: The picture (size, size, 3; uint8, BGR)
-        and the object's mask (size, size; uint8, 0 or 1).
-    """
+    """Draw a picture (size, size, 3; uint8, BGR) of class ``label``, and the
+    object's mask (size, size; uint8, 0 or 1)."""
     img = _background(rng, size)
     _draw_distractors(rng, img)
     outline, pattern, scale = CLASSES[label]

@@ -48,16 +48,10 @@ class Centering(BaseModule):
     def discard(self) -> None:
         """Forget what was collected: the step is skipped."""
 
-    def extra_repr(self) -> str:
-        return f'out_dim={self.out_dim}'
-
 
 @MODELS.register_module()
 class MeanCentering(Centering):
-    """Teacher logits to targets with a running mean as the centre (Eq. 4).
-
-    ``forward`` uses the centre as it stands and collects the batch's logits;
-    :meth:`update` moves the centre.
+    """Logits less a running mean, the centre (Eq. 4), then a softmax.
 
     Args:
         momentum (float): m of Eq. 4, in [0, 1).

@@ -26,26 +26,25 @@ class DINO(BaseSelfSupervisor):
     """A student that learns to predict its own moving average.
 
     ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
-    the same three. The teacher sees the global views only: the leading views
-    that have the size of the first. Hooks move the teacher
-    (:class:`TeacherEMAHook`) and the centre (:class:`CenteringHook`). All
-    parts are looked for in mmdino's registry first, in any default scope.
+    the same three and sees the global views only: the leading views that have
+    the size of the first. Hooks move it (:class:`TeacherEMAHook`) and the
+    centre (:class:`CenteringHook`). All parts are looked for in mmdino's
+    registry first, in any default scope.
 
     Args:
         backbone (dict): Config of the backbone. Its width is inferred.
         head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
-        centering (dict): Config of the :class:`Centering`, which turns the
-            teacher's logits into targets, without ``out_dim``.
+        centering (dict): Config of the :class:`Centering`, without
+            ``out_dim``.
         loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
         neck (dict, optional): Config of the pooling of a backbone that yields
             maps, such as mmpretrain's ``GlobalAveragePooling``.
         predictor (dict, optional): Config of a :class:`Predictor`, without
             ``channels``, between the student's bottleneck and its prototypes
             (Tab. 7). The teacher has none.
-        images_per_chunk (int, optional): Let the last layer and the loss take
-            so many images at a time: the student's logits (V, B, K) and their
-            gradient then never exist at once. Loss and gradients are the
-            same.
+        images_per_chunk (int, optional): Images that the last layer and the
+            loss take at a time: the student's logits (V, B, K) and their
+            gradient then never exist at once, the result is the same.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
         data_preprocessor (dict, optional): Config of the preprocessor.
@@ -197,9 +196,8 @@ class DINO(BaseSelfSupervisor):
         """Switch the mode.
 
         The teacher has no stochastic depth or dropout: of its layers only
-        BatchNorm is ever in train mode, and only where the student's is, whose
-        backbone may keep some in eval mode (``norm_eval``,
-        ``frozen_stages``).
+        BatchNorm is ever in train mode, and only where the student's is, too
+        (``norm_eval``, ``frozen_stages``).
         """
         super().train(mode)
         self.teacher.eval()
@@ -281,10 +279,7 @@ class DINO(BaseSelfSupervisor):
 
 
 def count_teacher_views(views: list[Tensor]) -> int:
-    """How many of the leading views have the size of the first.
-
-    Args:
-        views (list[Tensor]): Each (B, C, H, W), by falling size.
+    """How many of the leading views (B, C, H, W) have the size of the first.
 
     Raises:
         ValueError: If a view is larger than the one before it: the teacher

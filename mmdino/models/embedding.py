@@ -41,13 +41,12 @@ def embedding_width(network: Mapping[str, nn.Module],
     needs values, such as ``tensor.item()``.
 
     Args:
-        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+        network (Mapping[str, nn.Module]): As of ``extract``.
         extract (Callable): From the network and images to features (B, D).
         channels (int): Of the images, as the data preprocessor gives them.
 
     Raises:
-        ValueError: If the network fails on such an image, or yields no
-            vector.
+        ValueError: If the network fails on such an image.
     """
     size = to_2tuple(getattr(network['backbone'], 'img_size', 224))
     shape = (1, channels, *size)

@@ -10,13 +10,10 @@ from mmdino.functional.losses import at_least_float32, entropy
 
 
 def target_monitors(targets: Tensor) -> dict[str, Tensor]:
-    """What shows whether the targets differ from image to image.
+    """Whether the targets (T, B, K), distributions, differ between images.
 
     Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
     output, one of 0 a single prototype.
-
-    Args:
-        targets (Tensor): Distributions, shape (T, B, K).
 
     Returns:
         dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the

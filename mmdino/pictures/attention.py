@@ -64,10 +64,9 @@ def overlay(image: np.ndarray,
             kept: np.ndarray,
             color: np.ndarray = RED,
             strength: float = 0.55) -> np.ndarray:
-    """Tint the kept pixels and darken the others.
+    """Tint the kept pixels of an image (H, W, 3; uint8), darken the others.
 
     Args:
-        image: (H, W, 3) uint8.
         kept: (h, w) bool, resized to the image by nearest neighbours.
         color: Of the tint, in the image's channel order.
         strength: Fraction of the tint.
@@ -86,21 +85,12 @@ def _draw_row(axes, image: np.ndarray, attention: Tensor,
         axis.imshow(head, extent=extent, cmap='inferno', vmin=0)
     kept, caption = _choose(attention, mask, mass)
     axes[-1].imshow(overlay(image, kept))
-    axes[-1].text(
-        .03,
-        .04,
-        caption,
-        transform=axes[-1].transAxes,
-        fontsize=7,
-        color='white',
-        clip_on=True,
-        bbox=dict(facecolor='black', alpha=.6, edgecolor='none', pad=1.5))
+    box = dict(facecolor='black', alpha=.6, edgecolor='none', pad=1.5)
+    style = dict(fontsize=7, color='white', clip_on=True, bbox=box)
+    axes[-1].text(.03, .04, caption, transform=axes[-1].transAxes, **style)
     if mask is not None:
-        axes[-1].contour(
-            (mask > 0) & (mask != 255),
-            levels=[.5],
-            colors='white',
-            linewidths=1.2)
+        objects = (mask > 0) & (mask != 255)
+        axes[-1].contour(objects, [.5], colors='white', linewidths=1.2)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)

@@ -70,24 +70,26 @@ class AttentionMaps:
                  attention: Tensor) -> dict[str, np.ndarray]:
         """Pictures as large as the image, BGR, by their names."""
         shape = image.shape[:2]
-        maps = {f'head_{i:02d}': head for i, head in enumerate(attention, 1)}
-        maps['mean'] = attention.mean(dim=0)
         pictures = {
-            name: heat_map(values, shape)
-            for name, values in maps.items()
+            f'head_{i:02d}': heat_map(head, shape)
+            for i, head in enumerate(attention, 1)
         }
         mask = self.mask(attention).astype(np.uint8) * 255
-        pictures['mask'] = cv2.resize(
-            mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
-        pictures['overlay'] = self.overlay(image, attention)
-        return pictures
+        return dict(
+            pictures,
+            mean=heat_map(attention.mean(dim=0), shape),
+            mask=_enlarge(mask, shape),
+            overlay=self.overlay(image, attention))
 
 
 def heat_map(values: Tensor, shape) -> np.ndarray:
     """A map (h, w) as an image of a shape, BGR, black where nothing is."""
     scaled = (255 * values / values.max()).round().byte().numpy()
-    scaled = cv2.resize(scaled, shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)
+    return cv2.applyColorMap(_enlarge(scaled, shape), cv2.COLORMAP_INFERNO)
+
+
+def _enlarge(values: np.ndarray, shape) -> np.ndarray:
+    return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
@@ -110,15 +112,8 @@ def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
     """Write a video as long, as large and as fast, with the mask in red.
 
     The codec knows even sides alone: of an odd one the last row or column of
-    pixels is left out.
-
-    Args:
-        maps: The network.
-        path: A video that OpenCV can read.
-        out: The ``.mp4`` to write; it appears when it is whole.
-
-    Returns:
-        The number of frames.
+    pixels is left out. The ``.mp4`` appears when it is whole; returns the
+    number of frames.
 
     Raises:
         ValueError: If no frame can be read, or OpenCV cannot write.
@@ -127,10 +122,8 @@ def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
     if not count:
         raise ValueError(f'{path} is no video with frames that OpenCV reads.')
     video = cv2.VideoCapture(str(path))
-    size = [
-        int(video.get(key))
-        for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-    ]
+    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
     part = out.with_name(f'{out.stem}.part.mp4')
     writer = cv2.VideoWriter(
         str(part), cv2.VideoWriter_fourcc(*'mp4v'),

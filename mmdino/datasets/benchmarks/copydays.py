@@ -36,8 +36,7 @@ class Copydays(BenchmarkDataset):
         data_root (str): The folder ``copydays``; the optional folders are
             looked for beside it.
         subset (str): 'database' or 'strong'.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset.
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
         FileNotFoundError: If the folder of the originals or the copies is

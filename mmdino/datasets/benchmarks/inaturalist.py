@@ -22,8 +22,7 @@ class INaturalist(BenchmarkDataset):
     Args:
         data_root (str): The folder.
         ann_file (str): The annotation file in it.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
         FileNotFoundError: If the file or an image does not exist. Names the

@@ -8,13 +8,9 @@ from mmdino.registry import DATASETS
 
 
 class _Split(BenchmarkDataset):
-    """What a list in ``ImageSets`` names, in its order.
+    """What the list ``split`` in ``ImageSets`` names, in its order.
 
-    Args:
-        data_root (str): The folder.
-        split (str): Name of the list.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+    Other arguments are those of :class:`BenchmarkDataset`.
     """
 
     def __init__(self,
@@ -26,11 +22,7 @@ class _Split(BenchmarkDataset):
         super().__init__(data_root, pipeline, test_mode=True, **kwargs)
 
     def read_split(self, kind: str, what: str) -> list[str]:
-        """The names in the list.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """The names in the list; an error if it is missing or empty."""
         path = osp.join(self.data_root, 'ImageSets', kind, f'{self.split}.txt')
         self.require([path], f'the list of {what}s')
         with open(path) as file:

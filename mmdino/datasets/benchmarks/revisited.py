@@ -34,8 +34,7 @@ class RevisitedImages(BenchmarkDataset):
     Args:
         data_root (str): The folder.
         subset (str): 'database' or 'queries'.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset.
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
         FileNotFoundError: If the annotation or an image is missing; names
@@ -110,10 +109,11 @@ def _find_error(ground_truth: dict) -> str:
     queries, entries = ground_truth['qimlist'], ground_truth['gnd']
     if len(queries) != len(entries):
         return f'it has {len(queries)} queries and {len(entries)} entries'
-    faults = (
-        _entry_error(entry, len(ground_truth['imlist'])) for entry in entries)
-    return next((f'query {i} ({queries[i]}) {fault}'
-                 for i, fault in enumerate(faults) if fault), '')
+    for i, (query, entry) in enumerate(zip(queries, entries)):
+        fault = _entry_error(entry, len(ground_truth['imlist']))
+        if fault:
+            return f'query {i} ({query}) {fault}'
+    return ''
 
 
 def _entry_error(entry: dict, size: int) -> str:

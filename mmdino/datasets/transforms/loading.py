@@ -113,10 +113,9 @@ class LoadSequence(BaseTransform):
     ``divisor``, as in the authors' code. Bilinear without antialiasing.
 
     Masks become ``gt_masks`` (F, H, W; uint8), 0 for the background, then one
-    number an object; void pixels (255) are background, as in the benchmark's
-    semi-supervised task. ``first_mask`` (H, W) is the one that may be looked
-    at. ``frame_names`` (F) are the files' names without extension,
-    ``ori_shape`` and ``img_shape`` the sizes before and after.
+    number an object; void (255) is background, as in the benchmark's
+    semi-supervised task. ``first_mask`` (H, W) may be looked at.
+    ``frame_names`` (F) are the files' names without extension.
 
     Args:
         short_side (int): In pixels.
@@ -167,8 +166,8 @@ def scaled_size(height: int, width: int, short_side: int,
                 divisor: int) -> tuple[int, int]:
     """Size with the given short side, the long side rounded down.
 
-    Of the sides of a square the height counts as the short one: 480 x 480
-    pixels become 480 x 448, as in the authors' code.
+    The height of a square counts as short: 480 x 480 pixels become 480 x 448,
+    as in the authors' code.
     """
     long_side = max(height, width) * short_side / min(height, width)
     size = short_side, int(long_side // divisor) * divisor

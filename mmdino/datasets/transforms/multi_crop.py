@@ -31,8 +31,8 @@ class MultiCrop(BaseTransform):
 
     Args:
         views (Mapping[str, dict]): For each kind of view ``num_views`` (int,
-            0 leaves it out), ``crop`` (a step) and ``pipeline`` (the steps
-            after it). A step is a transform or its config.
+            0 leaves it out), ``crop`` (a step, that is a transform or its
+            config) and ``pipeline`` (the steps after it).
         before (Sequence[Step]): Steps on the image before it is cropped.
         after (Sequence[Step]): Steps on the results with the list of views.
 

@@ -33,7 +33,6 @@ class ConvStem(BaseModule):
         input_size (int | tuple[int, int], optional): Height and width in
             pixels that ``init_out_size`` is told for.
         norm_cfg (dict): The norm after each 3 x 3 convolution.
-        init_cfg (dict, optional): As in every ``BaseModule``.
 
     Raises:
         ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``

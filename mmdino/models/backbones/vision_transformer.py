@@ -61,9 +61,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     tools fit. What differs: the initialisation (trunc_normal(.02) on every
     linear layer, on the position embeddings and on the class token), position
     embeddings at other sizes (:func:`resize_pos_embed`), images that are no
-    multiple of the patch are refused instead of padded, and the methods
-    :meth:`last_blocks`, :meth:`last_attention`, :meth:`class_attention` and
-    :meth:`recorded_attention`.
+    multiple of the patch are refused instead of padded, and the methods that
+    give tokens and attention.
 
     DINO's ViT-S is ``arch='deit-small'``, its ViT-B ``arch='deit-base'``.
 

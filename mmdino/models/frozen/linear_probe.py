@@ -22,13 +22,10 @@ from mmdino.weights.network import load_strictly, open_weights
 class LinearProbe(BaseModel):
     """Linear classifiers on one frozen backbone, one for a learning rate.
 
-    The losses are independent, hence each head learns as if it were alone
-    while the backbone runs once for all. Pair it with
-    :class:`LinearProbeConstructor`, which gives each head its learning rate,
-    and :class:`LinearProbeAccuracy`, which names the best.
-
-    The network's weights are saved with the heads, so that a probe is tested
-    by its own checkpoint alone.
+    Each head learns as if it were alone while the backbone runs once for all.
+    :class:`LinearProbeConstructor` gives each its learning rate, and
+    :class:`LinearProbeAccuracy` names the best. The network's weights are
+    saved with the heads, so that a probe is tested by its own checkpoint.
 
     Args:
         num_classes: C.

@@ -22,9 +22,9 @@ from mmdino.utils.progress import track
 class VideoSegmenter(FrozenTeacher):
     """A teacher that follows the objects of a video's first frame.
 
-    Its patch tokens, of the last block through the final norm, are
-    compared with those of the first and of the preceding frames, and labels
-    follow the similarity (:func:`propagate_labels`).
+    Patch tokens, of the last block through the final norm, are compared with
+    those of the first and of the preceding frames, and labels follow the
+    similarity (:func:`propagate_labels`).
 
     Args:
         num_context (int): Preceding frames to look at beside the first.
