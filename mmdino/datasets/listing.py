@@ -127,11 +127,9 @@ class ZipBackend(BaseStorageBackend):
     """
 
     def __init__(self) -> None:
-        self._archives: dict[str, ZipFile] = {}
-        self._pid = os.getpid()
+        self._archives: dict[tuple[int, str], ZipFile] = {}
 
     def get(self, filepath: str) -> bytes:
-        """The bytes of a file in an archive."""
         archive, _, name = str(filepath).removeprefix(ZIP_PREFIX).partition(
             ZIP_SEPARATOR)
         entry = self._open(archive).getinfo(name)
@@ -142,19 +140,15 @@ class ZipBackend(BaseStorageBackend):
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
-        """The text of a file in an archive."""
         return self.get(filepath).decode(encoding)
 
     def close(self) -> None:
-        """Close the archives."""
         for archive in self._archives.values():
             archive.close()
         self._archives.clear()
 
     def _open(self, path: str) -> ZipFile:
-        if self._pid != os.getpid():
-            self.close()
-            self._pid = os.getpid()
-        if path not in self._archives:
-            self._archives[path] = ZipFile(path)
-        return self._archives[path]
+        key = os.getpid(), path
+        if key not in self._archives:
+            self._archives[key] = ZipFile(path)
+        return self._archives[key]

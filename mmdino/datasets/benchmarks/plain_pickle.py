@@ -98,11 +98,6 @@ def _bytes(text: bytes | str, encoding: str = 'latin1') -> bytes:
     return text.encode('latin1')
 
 
-def _no_bytes() -> bytes:
-    """How Python 3 writes empty bytes into pickles of protocol 2."""
-    return b''
-
-
 _STAND_INS: dict[str, Any] = {
     'numpy.ndarray': 'numpy.ndarray',
     'numpy.dtype': _Number,
@@ -110,5 +105,6 @@ _STAND_INS: dict[str, Any] = {
     'numpy.core.multiarray.scalar': _scalar,
     'numpy.core.numeric._frombuffer': _from_buffer,
     '_codecs.encode': _bytes,
-    '__builtin__.bytes': _no_bytes,
+    # How Python 3 writes empty bytes into pickles of protocol 2.
+    '__builtin__.bytes': lambda: b'',
 }
