@@ -37,8 +37,7 @@ class Images(BaseDataset):
     Args:
         data_root (str): The folder, archive or list file.
         subset (str): Use the images of this folder in ``data_root`` alone,
-            such as 'train'; for a list file, the folder its paths start from,
-            relative to its own.
+            such as 'train'; for a list file, where in its own its paths start.
         with_label (bool, optional): Whether items have ``gt_label``; by
             default if the list file gives labels, or if all images lie in two
             or more folders.

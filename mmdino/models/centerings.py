@@ -57,8 +57,7 @@ class MeanCentering(Centering):
         momentum (float): m of Eq. 4, in [0, 1).
 
     Attributes:
-        center (Tensor): Shape (1, K), in float32 at least, whatever precision
-            the model is cast to.
+        center (Tensor): Shape (1, K), in float32 at least in any model.
     """
 
     def __init__(self,

@@ -9,15 +9,15 @@ from itertools import chain, groupby, pairwise
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce_dict
+from mmengine.dist import all_reduce, all_reduce_dict
 from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdino.functional.losses import at_least_float32, entropy
 from mmdino.models.embedding import embed, embedding_width
-from mmdino.models.monitors import target_monitors
 from mmdino.registry import MODELS, build_module
 
 
@@ -34,8 +34,7 @@ class DINO(BaseSelfSupervisor):
     Args:
         backbone (dict): Config of the backbone. Its width is inferred.
         head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
-        centering (dict): Config of the :class:`Centering`, without
-            ``out_dim``.
+        centering (dict): Config of a :class:`Centering` without ``out_dim``.
         loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
         neck (dict, optional): Config of the pooling of a backbone that yields
             maps, such as mmpretrain's ``GlobalAveragePooling``.
@@ -176,8 +175,7 @@ class DINO(BaseSelfSupervisor):
     def copy_student(self) -> None:
         """Make the teacher equal to the student, buffers included.
 
-        In place: where weights are spread over ranks, a rank copies its
-        pieces.
+        In place: a rank copies its pieces of weights that are spread.
         """
         pairs, student = defaultdict(list), self._student()
         targets = chain(self.teacher.parameters(), self.teacher.buffers())
@@ -276,6 +274,30 @@ class DINO(BaseSelfSupervisor):
                     f'{option} needs a head with a bottleneck, in two halves '
                     f'project and last_layer, such as DINOHead; '
                     f'{type(self.head).__name__} has no {name}.')
+
+
+def target_monitors(targets: Tensor) -> dict[str, Tensor]:
+    """Whether the targets (T, B, K), distributions, differ between images.
+
+    Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
+    output, one of 0 a single prototype.
+
+    Returns:
+        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
+        mean entropy of this rank's targets in nats; ``largest_prototype``,
+        the mean share of the most used prototype; ``target_information``, the
+        mutual information of image and prototype in nats: the entropy of the
+        mean target, of all ranks, less the teacher entropy. It is 0 if all
+        images have the same target, the logarithm of their number at most.
+    """
+    targets = at_least_float32(targets.detach())
+    teacher_entropy = entropy(targets)
+    mean = targets.mean((0, 1))
+    all_reduce(mean, 'mean')
+    return dict(
+        teacher_entropy=teacher_entropy,
+        largest_prototype=mean.max(),
+        target_information=entropy(mean) - teacher_entropy)
 
 
 def count_teacher_views(views: list[Tensor]) -> int:

@@ -48,8 +48,7 @@ class DINOHead(_WithMLP):
             fills it in from the backbone.
         out_dim (int): Number of prototypes K.
         hidden_channels (int): Width of the MLP's hidden layers.
-        bottleneck_channels (int): Width of the L2-normalised output of the
-            MLP.
+        bottleneck_channels (int): Width of the MLP's L2-normalised output.
         num_layers (int): Linear layers in the MLP, 1 or more.
         use_bn (bool): Batch normalisation after each hidden linear layer.
         act_cfg (dict): Config of the activation after each hidden layer.
@@ -91,8 +90,7 @@ class DINOHead(_WithMLP):
         """Project features (B, D) to logits (B, K).
 
         In the precision of the weights, also under autocast: half precision
-        has too few digits for the temperatures that the logits are divided
-        by.
+        has too few digits for logits that a temperature divides.
         """
         with torch.autocast(features.device.type, enabled=False):
             return self.last_layer(self.project(features))
@@ -158,10 +156,8 @@ class Predictor(_WithMLP):
     After BYOL's (Grill et al. 2020, arXiv 2006.07733, section 3.3).
 
     Args:
-        channels (int): Width of the bottleneck. :class:`DINO` fills it in
-            from the head.
-        hidden_channels, num_layers, use_bn, act_cfg: Of the MLP, as in
-            :class:`DINOHead`.
+        channels (int): Width of the bottleneck, which :class:`DINO` fills in.
+        hidden_channels, num_layers, use_bn, act_cfg: As of :class:`DINOHead`.
 
     Raises:
         ValueError: If ``channels`` is missing or a size is below 1.

@@ -1,7 +1,6 @@
 """The class token's attention to images and videos of any size, and pictures.
 
-H heads, (h, w) the patch grid; images are (H', W', 3) uint8 BGR as OpenCV
-reads them.
+H heads, (h, w) the patch grid; images are (H', W', 3) uint8 BGR.
 """
 from pathlib import Path
 

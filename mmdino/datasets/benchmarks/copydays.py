@@ -29,18 +29,15 @@ class Copydays(BenchmarkDataset):
     ``gt_label`` is the block, the number that the first four digits of an
     original's and its copies' names share. In the database, distractors have
     the label :data:`DISTRACTOR` and the images that only the whitening is
-    learnt on :data:`WHITENING`. The authors took 10000 and 20000 images of
-    YFCC100M.
+    learnt on :data:`WHITENING`. The authors took 10000 and 20000 of YFCC100M.
 
     Args:
-        data_root (str): The folder ``copydays``; the optional folders are
-            looked for beside it.
+        data_root (str): The folder ``copydays``, the optional ones beside it.
         subset (str): 'database' or 'strong'.
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the folder of the originals or the copies is
-            missing.
+        FileNotFoundError: If a folder that is not optional is missing.
         ValueError: If the subset is none of the two, one of these folders
             has no image or a file is not named after its block.
     """

@@ -16,8 +16,7 @@ class INaturalist(BenchmarkDataset):
         train2018.json  val2018.json
         train_val2018/Plantae/7477/3b60c9486db1d2ee875f11a669fbde4a.jpg
 
-    An item has ``img_path`` and ``gt_label``, the category's place in the
-    order of the ids.
+    An item has ``img_path`` and ``gt_label``, the rank of its category's id.
 
     Args:
         data_root (str): The folder.
@@ -25,8 +24,7 @@ class INaturalist(BenchmarkDataset):
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the file or an image does not exist. Names the
-            first one.
+        FileNotFoundError: Names the file or the first image that is missing.
         ValueError: If the file holds no annotated image.
     """
 

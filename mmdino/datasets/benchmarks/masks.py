@@ -46,8 +46,7 @@ class VOCObjects(_Split):
     :class:`LoadMask` read. ``split`` is 'train', 'val' or 'trainval'.
 
     Raises:
-        FileNotFoundError: If the list, an image or a mask does not exist.
-            Names the first one.
+        FileNotFoundError: Names the list, image or mask that is missing.
         ValueError: If the list is empty.
     """
 
@@ -84,8 +83,8 @@ class DAVIS(_Split):
     :class:`LoadSequence` reads. ``split`` is 'val' or 'train'.
 
     Raises:
-        FileNotFoundError: If the list, a sequence's folder, or the image or
-            the mask of a frame does not exist. Names the first one.
+        FileNotFoundError: Names the list, the sequence's folder, or the image
+            or the mask of a frame that is missing.
         ValueError: If the list or a sequence is empty.
     """
 

@@ -37,8 +37,7 @@ class RevisitedImages(BenchmarkDataset):
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the annotation or an image is missing; names
-            the first.
+        FileNotFoundError: Names the annotation or image that is missing.
         ValueError: If the subset is none of the two, or the annotation is not
             of the benchmark's form.
     """

@@ -37,9 +37,8 @@ class CenterView(BaseTransform):
     bicubic, 256 for 224 px; then the square in the middle is cut out.
 
     Args:
-        size (int, optional): Side of the square in pixels. By default that of
-            the images that the checkpoint was trained on, which the tools
-            fill in.
+        size (int, optional): Side of the square in pixels. The tools fill in
+            that of the images that the checkpoint was trained on.
 
     Raises:
         ValueError: If nothing has filled it in, or it is below 1.

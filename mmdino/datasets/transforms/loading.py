@@ -69,8 +69,7 @@ def _check_size(data: bytes) -> None:
 def _check_end(data: bytes) -> None:
     """Refuse a JPEG that is cut off: some decoders fill it up with gray.
 
-    Its end marker stands after its last scan; one before that belongs to a
-    thumbnail.
+    Its end marker stands after its last scan, a thumbnail's before that.
     """
     if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
         if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
@@ -81,9 +80,8 @@ def _check_end(data: bytes) -> None:
 class LoadMask(BaseTransform):
     """Load ``mask_path``, a PNG of numbers with a palette or grey, as it is.
 
-    It becomes ``gt_mask`` (H, W; uint8): 0 for the background, then one
-    number an object, and whatever stands for void. It is not resized with the
-    image.
+    It becomes ``gt_mask`` (H, W; uint8), not resized with the image: 0 for
+    the background, then one number an object, and whatever stands for void.
 
     Raises:
         ValueError: If the file is no image of numbers.
@@ -123,8 +121,7 @@ class LoadSequence(BaseTransform):
 
     Raises:
         ValueError: If ``divisor`` is out of its range; if a mask is no image
-            of numbers or not as large as the frames; if the first has no
-            object.
+            of numbers, of another size, or the first and has no object.
         UnreadableImageError: If a frame cannot be read.
     """
 

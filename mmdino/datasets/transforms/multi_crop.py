@@ -37,8 +37,7 @@ class MultiCrop(BaseTransform):
         after (Sequence[Step]): Steps on the results with the list of views.
 
     Raises:
-        ValueError: If there is no view, a negative number of them, or an
-            unknown key.
+        ValueError: If there is no view, a number below 0 or an unknown key.
     """
 
     def __init__(

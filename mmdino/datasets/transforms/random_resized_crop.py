@@ -45,9 +45,8 @@ def draw_box(height: int, width: int, scale: Sequence[float],
 def resize(img: np.ndarray, size: int) -> np.ndarray:
     """Resize (H, W, 3) to (size, size, 3) uint8, antialiased bicubic.
 
-    PyTorch's kernel for uint8 computes what Pillow's ``Image.resize`` does
-    (0.01 levels apart) in a sixth of the time; OpenCV has no antialiased
-    bicubic.
+    PyTorch's kernel for uint8 computes what Pillow's does (0.01 levels apart)
+    in a sixth of the time; OpenCV has no antialiased bicubic.
     """
     resized = np.empty((1, size, size, 3), np.uint8)
     images, out = (
@@ -74,8 +73,7 @@ class RandomResizedCrop(BaseTransform):
 
     Args:
         size (int): Side of the crop in pixels.
-        scale (Sequence[float]): Bounds of the area of the box, fractions of
-            the image's.
+        scale (Sequence[float]): Bounds of the box's share of the image.
         ratio (Sequence[float]): Bounds of its width / height.
 
     Raises:

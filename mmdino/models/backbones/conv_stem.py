@@ -28,8 +28,7 @@ class ConvStem(BaseModule):
     Args:
         in_channels (int): Channels of the images.
         embed_dims (int): D, the width of a token.
-        patch_size (int): Height and width of a patch in pixels, a power of 2
-            of at least 2.
+        patch_size (int): Side of a patch in pixels: 2, 4, 8, ...
         input_size (int | tuple[int, int], optional): Height and width in
             pixels that ``init_out_size`` is told for.
         norm_cfg (dict): The norm after each 3 x 3 convolution.

@@ -29,8 +29,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         model_name (str): A name of ``timm.list_models()``.
         pretrained (bool): Load timm's weights, which downloads them.
         in_channels (int): Channels of the images.
-        **kwargs: Further arguments of ``timm.create_model``, such as
-            ``drop_path_rate``.
+        **kwargs: Of ``timm.create_model``, such as ``drop_path_rate``.
 
     Attributes:
         embed_dims (int): Width D of the features.

@@ -195,16 +195,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def last_attention(self, x: Tensor) -> Tensor:
         """Attention (B, H, 1 + N, 1 + N) of the last block.
 
-        Of images (B, C, H, W). Rows attend to columns, the class token is the
-        first of both.
+        Of images (B, C, H, W). Rows attend to columns, the class token first.
         """
         return attention(self.layers[-1], self._before_last_block(x)[0])
 
     def class_attention(self, x: Tensor) -> Tensor:
         """Last-block attention (B, H, h, w) of the class token.
 
-        Of images (B, C, H, W). Its attention to itself is left out, so a map
-        sums to less than 1.
+        Of images (B, C, H, W), without that to itself: sums to less than 1.
         """
         return self._class_attention(*self._before_last_block(x))
 

@@ -27,8 +27,7 @@ class WindowedVisionTransformer(VisionTransformer):
 
     Args:
         window_size (int): Largest side of a window in patches.
-        global_blocks (Sequence[int]): Blocks, from 0, that attend to the
-            whole image.
+        global_blocks (Sequence[int]): Blocks, from 0, that see all patches.
         **kwargs: Arguments of ``VisionTransformer``.
 
     Raises:

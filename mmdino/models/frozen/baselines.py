@@ -42,8 +42,7 @@ class SavedFeatures(BaseModel):
 class PixelFeatures(SavedFeatures):
     """Flattened normalised pixels, without any parameter.
 
-    The same loop, pipeline and metric then score raw pixels. All images need
-    one size.
+    To score raw pixels in the place of a network. All images need one size.
 
     Args:
         size (int, optional): Pixels a side to which images are

@@ -35,8 +35,7 @@ class VideoSegmenter(FrozenTeacher):
         **kwargs: As :class:`FrozenTeacher`'s.
 
     Raises:
-        ValueError: If the backbone gives no patch tokens, or a number is out
-            of its range.
+        ValueError: If the backbone gives no tokens, or a number is too small.
     """
 
     def __init__(self,
