@@ -1,5 +1,4 @@
 """Images cut and shrunk as benchmarks ask, and views as tensors."""
-
 import cv2
 import numpy as np
 import torch

@@ -2,7 +2,6 @@
 
 B images, D features, h x w patches.
 """
-
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule

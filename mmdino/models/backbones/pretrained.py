@@ -1,5 +1,4 @@
 """Pretrained weights, all of them or none."""
-
 from mmpretrain.models.backbones import ResNet as _ResNet
 
 from mmdino.registry import MODELS
