@@ -1,4 +1,5 @@
 """Every test starts from one seed, in float32, on one thread, in no scope."""
+import gc
 from typing import Callable, Iterator, List
 
 import pytest
@@ -23,6 +24,12 @@ def pytest_collection_modifyitems(config, items) -> None:
         for item in items:
             if 'slow' in item.keywords:
                 item.add_marker(pytest.mark.skip(reason='long: --slow'))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: MMEngine's data sets, which collect
+    garbage whenever one is built, need not look through it (0.4 s each)."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

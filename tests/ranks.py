@@ -1,4 +1,5 @@
 """Run a function in several processes that form a gloo group."""
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,14 @@ from mmengine.registry import DefaultScope
 
 from mmdino.engine.launch import leave_process_group
 
+# What all of the processes import, the first of a session alone: the others
+# are forked from a server that has it, and has no threads yet.
+multiprocessing.set_forkserver_preload([
+    'mmdino.datasets', 'mmdino.engine.hooks', 'mmdino.engine.longrun',
+    'mmdino.engine.optim', 'mmdino.evaluation', 'mmdino.models',
+    'torch.testing'
+])
+
 
 def run_ranks(function: Callable, folder: Path, *args, ranks: int = 2) -> None:
     """Call ``function(rank, folder, *args)`` in each process, in ``folder``.
@@ -20,8 +29,10 @@ def run_ranks(function: Callable, folder: Path, *args, ranks: int = 2) -> None:
     The function's own objects are gone before the group is left: a DDP model
     that outlives it keeps threads of gloo, which abort at exit.
     """
-    torch.multiprocessing.spawn(
-        _run_rank, (ranks, function, folder, *args), nprocs=ranks)
+    torch.multiprocessing.start_processes(
+        _run_rank, (ranks, function, folder, *args),
+        nprocs=ranks,
+        start_method='forkserver')
 
 
 class Ranks:

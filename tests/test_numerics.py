@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from mmdino.models import DINOHead, DINOLoss
 from mmdino.models.centerings import MeanCentering
-from mmdino.models.monitors import target_monitors
+from mmdino.models.dino import target_monitors
 from tests.tiny import MODELS, model_cfg
 
 HALVES = pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

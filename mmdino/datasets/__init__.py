@@ -7,9 +7,3 @@ from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
 from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
 from mmdino.datasets.transforms import MultiCrop
-
-__all__ = [
-    'Copydays', 'DAVIS', 'FeatureRows', 'INaturalist', 'Images', 'MultiCrop',
-    'RevisitedImages', 'SampleKey', 'SeededDataset', 'SeededSampler',
-    'ShapeScenes', 'ShapeSegmentation', 'VOCObjects', 'ZipBackend'
-]

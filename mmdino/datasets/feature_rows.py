@@ -2,9 +2,8 @@
 
 N images, D features.
 """
-import os
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Union
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.registry import DATASETS
+from mmdino.weights.io import replaced
 
 
 class Features(NamedTuple):
@@ -26,27 +26,23 @@ class Features(NamedTuple):
         classes: Names of the labels, if the data set has such.
     """
     features: Tensor
-    labels: Optional[Tensor]
-    paths: List[str]
-    classes: Optional[List[str]] = None
+    labels: Tensor | None
+    paths: list[str]
+    classes: list[str] | None = None
 
 
-def save_features(path: Union[str, Path], data: Features) -> None:
+def save_features(path: str | Path, data: Features) -> None:
     """Write an uncompressed ``.npz``, as a whole or not at all."""
     arrays = dict(features=data.features.numpy(), paths=np.array(data.paths))
     if data.labels is not None:
         arrays['labels'] = data.labels.numpy()
     if data.classes is not None:
         arrays['classes'] = np.array(data.classes)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    with part.open('wb') as file:
+    with replaced(str(path)) as part, open(part, 'wb') as file:
         np.savez(file, **arrays)
-    os.replace(part, path)
 
 
-def load_features(path: Union[str, Path]) -> Features:
+def load_features(path: str | Path) -> Features:
     """Read what :func:`save_features` wrote; nothing is unpickled.
 
     Raises:
@@ -76,16 +72,13 @@ def load_features(path: Union[str, Path]) -> Features:
 class FeatureRows(BaseDataset):
     """The rows of a feature file, for :class:`SavedFeatures`.
 
-    An item is a dict with ``inputs`` (D,) float32 and ``data_samples``, which
-    has ``img_path`` and, if the file has labels, ``gt_label``.
+    An item has ``inputs`` (D,) float32 and ``data_samples``, which has
+    ``img_path`` and, if the file has labels, ``gt_label``.
 
     Args:
-        path (str): A file that :func:`save_features` wrote.
+        path (str): A file of :func:`save_features`; errors are those of
+            :func:`load_features`.
         **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, or a damaged one.
     """
 
     def __init__(self, path: str, **kwargs) -> None:
@@ -98,13 +91,10 @@ class FeatureRows(BaseDataset):
         self.features = data.features
         if data.classes is not None:
             self._metainfo['classes'] = tuple(data.classes)
-        items = [
-            dict(img_path=path, row=row) for row, path in enumerate(data.paths)
-        ]
+        columns = dict(img_path=data.paths, row=range(len(data.paths)))
         if data.labels is not None:
-            for item, label in zip(items, data.labels.tolist()):
-                item['gt_label'] = label
-        return items
+            columns['gt_label'] = data.labels.tolist()
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
     def __getitem__(self, index: int) -> dict:
         item = self.get_data_info(index)

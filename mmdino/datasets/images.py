@@ -27,10 +27,9 @@ class Images(BaseDataset):
     - a list file: a path a line, relative to the file's own folder, with an
       integer label after it or without (:func:`.listing.read_list`).
 
-    Where no list gives it, the label is the top folder's place among all of
-    them, sorted by name. Data sets that are compared, such as the gallery
-    and the queries of k-NN, need the same classes: where one may lack some,
-    give ``classes``.
+    Else the label is the top folder's place among all of them, sorted by
+    name. Data sets that are compared, such as the gallery and the queries of
+    k-NN, need the same classes: where one may lack some, give ``classes``.
 
     An image that cannot be read is replaced by the next one, with a warning
     that counts them over all workers of this process.
@@ -38,19 +37,15 @@ class Images(BaseDataset):
     Args:
         data_root (str): The folder, archive or list file.
         subset (str): Use the images of this folder in ``data_root`` alone,
-            such as 'train'; for a list file, the folder its paths start from,
-            relative to its own.
-        with_label (bool, optional): Whether items have ``gt_label``. By
-            default they do if the list file gives labels, or if all images
-            lie in two or more folders.
+            such as 'train'; for a list file, where in its own its paths start.
+        with_label (bool, optional): Whether items have ``gt_label``; by
+            default if the list file gives labels, or if all images lie in two
+            or more folders.
         classes (str | Sequence[str], optional): Class names in their order,
             or a file that has one a line.
-        images_per_class (int, optional): Keep the first so many of each
-            class.
-        pipeline (Sequence | dict): Transforms, or the one that does it all,
-            such as MultiCrop.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``,
-            ``metainfo``, ``lazy_init``, ...
+        images_per_class (int, optional): Keep the first so many of a class.
+        pipeline (Sequence | dict): Transforms, or a single one.
+        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
 
     Raises:
         FileNotFoundError: If ``data_root`` or ``subset`` does not exist.
@@ -91,27 +86,20 @@ class Images(BaseDataset):
         return subset
 
     def load_data_list(self) -> list[dict]:
-        """List the images, as MMEngine's BaseDataset asks for."""
         root, names, labels = self._list()
         if not names:
             raise ValueError(
                 f'no image in {self._source}; accepted extensions, in any '
                 f'case: {", ".join(IMAGE_EXTENSIONS)}')
-        if root.startswith(
-                ZIP_PREFIX):  # an absolute name, too, is in the archive
-            paths = [f'{root.rstrip("/")}/{name}' for name in names]
+        if root.startswith(ZIP_PREFIX):  # an absolute name, too, is in it
+            items = [dict(img_path=f'{root.rstrip("/")}/{n}') for n in names]
         else:
-            paths = [osp.join(root, name) for name in names]
-        if self.with_label is False:
-            labels = None
-        elif labels is None:
-            labels = self._folder_labels(names)
-        if labels is None:
-            return [dict(img_path=path) for path in paths]
-        return [
-            dict(img_path=path, gt_label=label)
-            for path, label in zip(paths, labels)
-        ]
+            items = [dict(img_path=osp.join(root, n)) for n in names]
+        if self.with_label is not False:
+            for item, label in zip(items, labels
+                                   or self._folder_labels(names)):
+                item['gt_label'] = label
+        return items
 
     def filter_data(self) -> list[dict]:
         """Keep the first ``images_per_class`` of each class."""
@@ -172,15 +160,15 @@ class Images(BaseDataset):
             return folder, list_archive(root, self.subset), None
         return osp.join(osp.dirname(root), self.subset), *read_list(root)
 
-    def _folder_labels(self, names: list[str]) -> list[int] | None:
-        """Labels by top folder, or None if the folders are no classes."""
+    def _folder_labels(self, names: list[str]) -> list[int]:
+        """Labels by top folder, none if the folders are no classes."""
         folders = class_folders(names)
         if self.with_label and not folders:
             raise ValueError(
                 f'with_label=True, but {self._source} gives none: put every '
                 "image into its class's folder, or label every line")
         if len(folders) < 2 and not self.with_label:
-            return None
+            return []
         classes = self.CLASSES or folders
         unknown = sorted(set(folders) - set(classes))
         if unknown:

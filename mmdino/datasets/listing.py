@@ -26,9 +26,13 @@ def is_image(path: str) -> bool:
 
 def list_folder(root: str) -> list[str]:
     """Images in ``root`` and its subfolders; links are followed once."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
     paths, seen = [], set()
     for folder, subfolders, names in os.walk(
-            root, onerror=_raise, followlinks=True):
+            root, onerror=fail, followlinks=True):
         if osp.realpath(folder) in seen:  # a loop of links
             subfolders.clear()
             continue
@@ -60,15 +64,15 @@ def list_archive(path: str, subset: str = '') -> list[str]:
 
 
 def read_list(path: str) -> tuple[list[str], list[int] | None]:
-    """Images that a list file names, one a line, in its order.
+    """Images and labels that a list file gives, one a line, in its order.
 
     A line is a path, which may hold spaces and ends in an image extension,
     then, in every line or in none, a blank, tab or comma and an integer
     label. Empty lines are skipped.
 
     Raises:
-        ValueError: If the file is no UTF-8 text; if a line is no such path;
-            if only some have a label. Names the line.
+        ValueError: If the file is no UTF-8 text; names the line that is no
+            such path or lacks a label that others have.
     """
     try:
         with open(path, encoding='utf-8-sig') as file:
@@ -76,16 +80,25 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is neither a zip archive nor a list file '
                          f'(UTF-8 text): {error}') from error
-    entries = [
-        _parse(line, f'{path}, line {i}') for i, line in enumerate(lines, 1)
-        if line.strip()
-    ]
-    labels = [label for _, label in entries if label is not None]
-    if labels and len(labels) < len(entries):
-        first = next(p for p, label in entries if label is None)
-        raise ValueError(f'{path}: {len(labels)} of {len(entries)} lines have '
+    paths, labels, first = [], [], None
+    for i, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if not match:
+            raise ValueError(
+                f'{path}, line {i}: {line!r} is not a path that ends in one '
+                f'of {", ".join(IMAGE_EXTENSIONS)}, with an integer label or '
+                'without')
+        paths.append(match['path'])
+        if match['label'] is not None:
+            labels.append(int(match['label']))
+        elif first is None:
+            first = match['path']
+    if labels and first is not None:
+        raise ValueError(f'{path}: {len(labels)} of {len(paths)} lines have '
                          f'a label; the first without one is {first!r}')
-    return [p for p, _ in entries], labels or None
+    return paths, labels or None
 
 
 def class_folders(paths: Iterable[str]) -> list[str]:
@@ -97,20 +110,6 @@ def class_folders(paths: Iterable[str]) -> list[str]:
 _EXTENSION = '|'.join(re.escape(e) for e in IMAGE_EXTENSIONS)
 _LINE = re.compile(rf'(?P<path>.*(?:{_EXTENSION}))(?:[\s,]\s*(?P<label>\d+))?',
                    re.IGNORECASE)
-
-
-def _parse(line: str, place: str) -> tuple[str, int | None]:
-    match = _LINE.fullmatch(line.strip())
-    if not match:
-        raise ValueError(
-            f'{place}: {line!r} is not a path that ends in one of '
-            f'{", ".join(IMAGE_EXTENSIONS)}, with an integer label or without')
-    label = match['label']
-    return match['path'], None if label is None else int(label)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def join_zip_path(archive: str, name: str) -> str:
@@ -128,11 +127,9 @@ class ZipBackend(BaseStorageBackend):
     """
 
     def __init__(self) -> None:
-        self._archives: dict[str, ZipFile] = {}
-        self._pid = os.getpid()
+        self._archives: dict[tuple[int, str], ZipFile] = {}
 
     def get(self, filepath: str) -> bytes:
-        """The bytes of a file in an archive."""
         archive, _, name = str(filepath).removeprefix(ZIP_PREFIX).partition(
             ZIP_SEPARATOR)
         entry = self._open(archive).getinfo(name)
@@ -143,19 +140,15 @@ class ZipBackend(BaseStorageBackend):
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
-        """The text of a file in an archive."""
         return self.get(filepath).decode(encoding)
 
     def close(self) -> None:
-        """Close the archives."""
         for archive in self._archives.values():
             archive.close()
         self._archives.clear()
 
     def _open(self, path: str) -> ZipFile:
-        if self._pid != os.getpid():
-            self.close()
-            self._pid = os.getpid()
-        if path not in self._archives:
-            self._archives[path] = ZipFile(path)
-        return self._archives[path]
+        key = os.getpid(), path
+        if key not in self._archives:
+            self._archives[key] = ZipFile(path)
+        return self._archives[key]

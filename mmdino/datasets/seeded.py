@@ -1,6 +1,7 @@
 """Augmentations that depend on seed, epoch and index alone."""
+from collections.abc import Iterator
 from itertools import islice
-from typing import Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 from torch.utils.data import Dataset, Sampler
 
@@ -35,7 +36,6 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> dict:
-        """The sample, drawn by the key."""
         with seeded(key.seed, key.epoch, key.index):
             return self.dataset[key.index]
 
@@ -54,7 +54,7 @@ class SeededSampler(Sampler):
     """
 
     def __init__(self, dataset: Dataset, sampler: dict,
-                 seed: Optional[int]) -> None:
+                 seed: int | None) -> None:
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=seed))
         self.seed = seed
@@ -62,7 +62,6 @@ class SeededSampler(Sampler):
         self.start = 0
 
     def __len__(self) -> int:
-        """The number of samples of a whole epoch on this rank."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[SampleKey]:

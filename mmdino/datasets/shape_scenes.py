@@ -6,7 +6,7 @@ from one distribution, colours carry no class and are left to the
 augmentation to erase, and every class has, beside its outline, a pattern that
 even a small crop of the large object shows.
 """
-from typing import Callable, List, Sequence, Tuple, Union
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -30,9 +30,8 @@ class ShapeScenes(BaseDataset):
     Picture ``i`` depends on ``seed``, ``split`` and ``i`` alone, its class is
     ``i`` modulo ten, and it is drawn when asked for: nothing is stored.
 
-    An item is a dict with ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int),
-    ``gt_mask`` (H, W; uint8, 1 on the object), ``img_shape``, ``ori_shape``
-    and ``sample_idx``.
+    An item has ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int), ``gt_mask``
+    (H, W; uint8, 1 on the object), ``img_shape`` and ``ori_shape``.
 
     Args:
         num_images (int): Number of pictures.
@@ -56,8 +55,8 @@ class ShapeScenes(BaseDataset):
                  split: str = 'train',
                  img_size: int = 48,
                  seed: int = 0,
-                 area: Tuple[float, float] = (.3, .45),
-                 pipeline: Union[Sequence, dict] = ()):
+                 area: tuple[float, float] = (.3, .45),
+                 pipeline: Sequence | dict = ()):
         if num_images < 1:
             raise ValueError(f'num_images is {num_images}: ask for at least '
                              'one picture')
@@ -80,32 +79,25 @@ class ShapeScenes(BaseDataset):
         super().__init__(serialize_data=False)
         self.pipeline = build_steps(pipeline)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """List what is known before drawing: the labels."""
-        num_classes = len(self.METAINFO['classes'])
-        return [dict(gt_label=i % num_classes) for i in range(self.num_images)]
+        labels = range(self.num_images)
+        return [dict(gt_label=i % len(CLASSES)) for i in labels]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""
         info = super().get_data_info(idx)
         rng = np.random.default_rng((*self.key, info['sample_idx']))
         img, mask = draw_scene(rng, info['gt_label'], self.img_size, self.area)
+        shape = img.shape[:2]
         return dict(
-            info,
-            img=img,
-            gt_mask=mask,
-            img_shape=img.shape[:2],
-            ori_shape=img.shape[:2])
+            info, img=img, gt_mask=mask, img_shape=shape, ori_shape=shape)
 
 
 def draw_scene(rng: np.random.Generator, label: int, size: int,
-               area: Tuple[float, float]) -> Tuple[np.ndarray, np.ndarray]:
-    """Draw one picture of class ``label``.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: The picture (size, size, 3; uint8, BGR)
-        and the object's mask (size, size; uint8, 0 or 1).
-    """
+               area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a picture (size, size, 3; uint8, BGR) of class ``label``, and the
+    object's mask (size, size; uint8, 0 or 1)."""
     img = _background(rng, size)
     _draw_distractors(rng, img)
     outline, pattern, scale = CLASSES[label]
@@ -200,11 +192,6 @@ class ShapeSegmentation(ShapeScenes):
     """
 
     METAINFO = dict(classes=('background', *ShapeScenes.METAINFO['classes']))
-
-    def load_data_list(self) -> list[dict]:
-        """List what is known before drawing: the labels."""
-        num_shapes = len(self.METAINFO['classes']) - 1
-        return [dict(gt_label=i % num_shapes) for i in range(self.num_images)]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""

@@ -38,19 +38,12 @@ def _heart() -> np.ndarray:
 def _cross(arm: float) -> np.ndarray:
     corner = np.array([[arm, 1], [arm, arm], [1, arm]])
     turn = np.array([[0, -1], [1, 0]])
-    parts = [corner]
-    for _ in range(3):
-        parts.append(parts[-1] @ turn)
-    return np.concatenate(parts)
+    return np.concatenate(
+        [corner @ np.linalg.matrix_power(turn, n) for n in range(4)])
 
 
 # Patterns: height over a plane whose unit is the period; the sign chooses the
 # colour, the slope is about 1, so that edges can be drawn one pixel wide.
-
-
-def _wave(t: np.ndarray) -> np.ndarray:
-    """A triangle wave of period 1 and slope 1."""
-    return np.abs(t - np.floor(t) - .5) - .25
 
 
 def _cell(t: np.ndarray) -> np.ndarray:
@@ -58,34 +51,15 @@ def _cell(t: np.ndarray) -> np.ndarray:
     return np.abs(t - np.floor(t) - .5)
 
 
-def _rings(x, y):
-    return _wave(np.hypot(x, y))
-
-
-def _checks(x, y):
-    return 8 * _wave(.5 * x) * _wave(.5 * y)
-
-
-def _stripes(x, y):
-    return _wave(x)
-
-
-def _dots(x, y):
-    return .32 - np.hypot(_cell(x), _cell(y))
-
-
-def _zigzag(x, y):
-    return _wave(x + 2 * _wave(.5 * y))
+def _wave(t: np.ndarray) -> np.ndarray:
+    """A triangle wave of period 1 and slope 1."""
+    return _cell(t) - .25
 
 
 def _bricks(x, y):
     y = 1.2 * y
     x = .55 * x + .5 * np.mod(np.floor(y), 2)
     return .36 - np.maximum(_cell(y), 1.8 * _cell(x) - .4)
-
-
-def _hatch(x, y):
-    return np.maximum(_cell(x), _cell(y)) - .36
 
 
 def _triangles(x, y):
@@ -95,26 +69,35 @@ def _triangles(x, y):
         np.sin(np.pi * (x - y * .57735)))
 
 
-def _spokes(x, y):
-    return .2 * np.sin(6 * np.arctan2(y, x)) * np.hypot(x, y)
-
-
 def _plusses(x, y):
     x, y = _cell(.8 * x), _cell(.8 * y)
     return np.minimum(.13 - np.minimum(x, y), .4 - np.maximum(x, y))
 
 
+PATTERNS = dict(
+    rings=lambda x, y: _wave(np.hypot(x, y)),
+    checks=lambda x, y: 8 * _wave(.5 * x) * _wave(.5 * y),
+    stripes=lambda x, y: _wave(x),
+    dots=lambda x, y: .32 - np.hypot(_cell(x), _cell(y)),
+    zigzag=lambda x, y: _wave(x + 2 * _wave(.5 * y)),
+    bricks=_bricks,
+    hatch=lambda x, y: np.maximum(_cell(x), _cell(y)) - .36,
+    triangles=_triangles,
+    spokes=lambda x, y: .2 * np.sin(6 * np.arctan2(y, x)) * np.hypot(x, y),
+    plusses=_plusses)
+
 # Outline, pattern, mean period of the pattern as a share of the picture.
-CLASSES = (
-    (_unit(_regular(60)), _rings, 0.22),
-    (_unit(_regular(4) @ (np.array([[1, 1], [-1, 1]]) * .5**.5)), _checks,
-     0.2),
-    (_unit(_regular(60) * (1, .6)), _stripes, 0.13),
-    (_unit(_heart()), _dots, 0.19),
-    (_unit(_star(5, .5)[:, ::-1] * (1, -1)), _zigzag, 0.17),
-    (_unit(np.array([[2, 1], [-2, 1], [-2, -1], [2, -1]])), _bricks, 0.21),
-    (_unit(_cross(.38)), _hatch, 0.15),
-    (_unit(_regular(3)[:, ::-1] * (1, -1)), _triangles, 0.26),
-    (_unit(_polar(lambda a: 1 + .25 * np.cos(6 * a))), _spokes, 0.2),
-    (_unit(_regular(6)), _plusses, 0.24),
-)
+CLASSES = tuple(
+    (_unit(outline), PATTERNS[pattern], period)
+    for outline, pattern, period in (
+        (_regular(60), 'rings', 0.22),
+        (_regular(4) @ (np.array([[1, 1], [-1, 1]]) * .5**.5), 'checks', 0.2),
+        (_regular(60) * (1, .6), 'stripes', 0.13),
+        (_heart(), 'dots', 0.19),
+        (_star(5, .5)[:, ::-1] * (1, -1), 'zigzag', 0.17),
+        (np.array([[2, 1], [-2, 1], [-2, -1], [2, -1]]), 'bricks', 0.21),
+        (_cross(.38), 'hatch', 0.15),
+        (_regular(3)[:, ::-1] * (1, -1), 'triangles', 0.26),
+        (_polar(lambda a: 1 + .25 * np.cos(6 * a)), 'spokes', 0.2),
+        (_regular(6), 'plusses', 0.24),
+    ))

@@ -10,12 +10,3 @@ from mmdino.models.frozen import (FrozenTeacher, LinearProbe, PixelFeatures,
                                   VideoSegmenter)
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
-
-__all__ = [
-    'Centering', 'ConvStem', 'DINO', 'DINOHead', 'DINOLoss', 'FrozenTeacher',
-    'InfoNCELoss', 'LinearProbe', 'MLPHead', 'MSELoss', 'MeanCentering',
-    'MultiViewDataPreprocessor', 'NoCentering', 'PixelFeatures', 'Predictor',
-    'PretrainedClassifier', 'ResNet', 'SavedFeatures', 'SinkhornKnopp',
-    'TimmBackbone', 'TimmFeatureMaps', 'VideoSegmenter', 'VisionTransformer',
-    'WindowedVisionTransformer'
-]

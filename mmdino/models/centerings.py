@@ -3,7 +3,7 @@
 T teacher views, B images, K prototypes.
 """
 from abc import abstractmethod
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 from mmengine.dist import all_reduce
@@ -30,7 +30,7 @@ class Centering(BaseModule):
         temperature (float): Teacher temperature.
     """
 
-    def __init__(self, out_dim: int, init_cfg: Optional[dict] = None) -> None:
+    def __init__(self, out_dim: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.out_dim = out_dim
         self.temperature = 0.04
@@ -48,40 +48,31 @@ class Centering(BaseModule):
     def discard(self) -> None:
         """Forget what was collected: the step is skipped."""
 
-    def extra_repr(self) -> str:
-        return f'out_dim={self.out_dim}'
-
 
 @MODELS.register_module()
 class MeanCentering(Centering):
-    """Teacher logits to targets with a running mean as the centre (Eq. 4).
-
-    ``forward`` uses the centre as it stands and collects the batch's logits;
-    :meth:`update` moves the centre.
+    """Logits less a running mean, the centre (Eq. 4), then a softmax.
 
     Args:
-        out_dim (int): Number of prototypes K.
         momentum (float): m of Eq. 4, in [0, 1).
 
     Attributes:
-        center (Tensor): Shape (1, K), in float32 at least, whatever precision
-            the model is cast to.
+        center (Tensor): Shape (1, K), in float32 at least in any model.
     """
 
     def __init__(self,
                  out_dim: int,
                  momentum: float = 0.9,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(out_dim, init_cfg)
         if not 0 <= momentum < 1:
             raise ValueError(
                 f'MeanCentering: momentum must be in [0, 1), got {momentum}')
         self.momentum = momentum
         self.register_buffer('center', torch.zeros(1, out_dim))
-        self._reset()
+        self.discard()
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
         logits = logits.to(self.center.dtype)
         if self.training:
             self._sum = self._sum + logits.sum((0, 1))
@@ -90,23 +81,16 @@ class MeanCentering(Centering):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the centre by the logits of all ranks since the last update.
-
-        Does nothing when none were collected.
-        """
+        """Move the centre by the logits of all ranks since the last update,
+        if there are any."""
         if not self._count:
             return
         total = torch.cat([self._sum, self._sum.new_tensor([self._count])])
         all_reduce(total)
-        mean = total[:-1] / total[-1]
-        self.center.lerp_(mean, 1 - self.momentum)
-        self._reset()
+        self.center.lerp_(total[:-1] / total[-1], 1 - self.momentum)
+        self.discard()
 
     def discard(self) -> None:
-        """Forget what was collected: the step is skipped."""
-        self._reset()
-
-    def _reset(self) -> None:
         self._sum = self.center.new_zeros(self.center.shape[-1])
         self._count = 0
 
@@ -117,7 +101,7 @@ class MeanCentering(Centering):
         wide = torch.promote_types(self.center.dtype, torch.float32)
         if wide != self.center.dtype:
             self.center = before.to(self.center.device, wide)
-        self._reset()
+        self.discard()
         return self
 
 
@@ -130,7 +114,6 @@ class SinkhornKnopp(Centering):
     of 1.
 
     Args:
-        out_dim (int): Number of prototypes K.
         num_iters (int): Iterations, 1 or more.
 
     Raises:
@@ -140,7 +123,7 @@ class SinkhornKnopp(Centering):
     def __init__(self,
                  out_dim: int,
                  num_iters: int = 3,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(out_dim, init_cfg)
         if num_iters < 1:
             raise ValueError('SinkhornKnopp: num_iters must be >= 1, got '
@@ -149,20 +132,14 @@ class SinkhornKnopp(Centering):
 
     @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:
-        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
         return sinkhorn_knopp(
             at_least_float32(logits), self.temperature, self.num_iters)
 
 
 @MODELS.register_module()
 class NoCentering(Centering):
-    """softmax(logits / temperature): nothing keeps all images apart.
-
-    Args:
-        out_dim (int): Number of prototypes K.
-    """
+    """softmax(logits / temperature): nothing keeps all images apart."""
 
     @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:
-        """Turn teacher logits (T, B, K) into targets (T, B, K)."""
         return (at_least_float32(logits) / self.temperature).softmax(-1)

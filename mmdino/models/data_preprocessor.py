@@ -1,5 +1,5 @@
 """Uint8 crops to normalised float tensors, on the device."""
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
@@ -25,8 +25,8 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     """
 
     def __init__(self,
-                 mean: Optional[Sequence[float]] = None,
-                 std: Optional[Sequence[float]] = None,
+                 mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None,
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if mean is None and std is None:
@@ -55,10 +55,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         Raises:
             ValueError: If the number of channels is not that of ``mean``.
         """
-        self._check_channels(data['inputs'])
-        return super().forward(data, training)
-
-    def _check_channels(self, inputs: Union[list, tuple]) -> None:
+        inputs = data['inputs']
         expected = len(self.mean) if self._enable_normalize else None
         for view in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             if expected not in (None, view.shape[-3]):
@@ -67,3 +64,4 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
                     f'got images of shape {tuple(view.shape)}. Load the '
                     f'images with {expected} channels or give mean and std '
                     f'for {view.shape[-3]}.')
+        return super().forward(data, training)

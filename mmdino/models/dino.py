@@ -4,20 +4,20 @@ V student views, T teacher views, B images, K prototypes, D features.
 """
 import copy
 from collections import defaultdict
-from itertools import chain, groupby
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from collections.abc import Mapping
+from itertools import chain, groupby, pairwise
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce_dict
+from mmengine.dist import all_reduce, all_reduce_dict
 from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdino.functional.losses import at_least_float32, entropy
 from mmdino.models.embedding import embed, embedding_width
-from mmdino.models.monitors import target_monitors
 from mmdino.registry import MODELS, build_module
 
 
@@ -26,26 +26,24 @@ class DINO(BaseSelfSupervisor):
     """A student that learns to predict its own moving average.
 
     ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
-    the same three. The teacher sees the global views only: the leading views
-    that have the size of the first. Hooks move the teacher
-    (:class:`TeacherEMAHook`) and the centre (:class:`CenteringHook`). All
-    parts are looked for in mmdino's registry first, in any default scope.
+    the same three and sees the global views only: the leading views that have
+    the size of the first. Hooks move it (:class:`TeacherEMAHook`) and the
+    centre (:class:`CenteringHook`). All parts are looked for in mmdino's
+    registry first, in any default scope.
 
     Args:
         backbone (dict): Config of the backbone. Its width is inferred.
         head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
-        centering (dict): Config of the :class:`Centering`, which turns the
-            teacher's logits into targets, without ``out_dim``.
+        centering (dict): Config of a :class:`Centering` without ``out_dim``.
         loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
         neck (dict, optional): Config of the pooling of a backbone that yields
             maps, such as mmpretrain's ``GlobalAveragePooling``.
         predictor (dict, optional): Config of a :class:`Predictor`, without
             ``channels``, between the student's bottleneck and its prototypes
             (Tab. 7). The teacher has none.
-        images_per_chunk (int, optional): Let the last layer and the loss take
-            so many images at a time: the student's logits (V, B, K) and their
-            gradient then never exist at once. Loss and gradients are the
-            same.
+        images_per_chunk (int, optional): Images that the last layer and the
+            loss take at a time: the student's logits (V, B, K) and their
+            gradient then never exist at once, the result is the same.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
         data_preprocessor (dict, optional): Config of the preprocessor.
@@ -61,12 +59,12 @@ class DINO(BaseSelfSupervisor):
                  head: dict,
                  centering: dict,
                  loss: dict,
-                 neck: Optional[dict] = None,
-                 predictor: Optional[dict] = None,
-                 images_per_chunk: Optional[int] = None,
+                 neck: dict | None = None,
+                 predictor: dict | None = None,
+                 images_per_chunk: int | None = None,
                  predict_attention: bool = False,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None) -> None:
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         preprocessor = dict(
             dict(type='MultiViewDataPreprocessor'), **data_preprocessor or {})
         super().__init__(
@@ -74,14 +72,19 @@ class DINO(BaseSelfSupervisor):
             neck=neck and build_module(neck),
             data_preprocessor=build_module(preprocessor),
             init_cfg=init_cfg)
-        width = embedding_width(self._parts(), channels=self._channels())
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        width = embedding_width(
+            self._student(), channels=3 if mean is None else len(mean))
         self.head = build_module(dict(head, in_channels=width))
-        self.teacher = nn.ModuleDict(copy.deepcopy(self._parts()))
-        self.teacher.requires_grad_(False)
+        self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
         self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
         self.loss_module = build_module(loss)
-        self.predictor = predictor and self._build_predictor(predictor)
+        self.predictor = None
+        if predictor:
+            self._check_bottleneck('predictor')
+            self.predictor = build_module(
+                dict(predictor, channels=self.head.last_layer.in_features))
         self.images_per_chunk = images_per_chunk
         if images_per_chunk is not None:
             self._check_chunks()
@@ -94,11 +97,11 @@ class DINO(BaseSelfSupervisor):
         self._views_are_logged = False
 
     def forward(
-        self,
-        inputs: Union[Tensor, List[Tensor]],
-        data_samples: Optional[List[DataSample]] = None,
-        mode: str = 'tensor'
-    ) -> Union[Tensor, Dict[str, Tensor], List[DataSample]]:
+            self,
+            inputs: Tensor | list[Tensor],
+            data_samples: list[DataSample] | None = None,
+            mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
         """Run the mode ``tensor``, ``loss`` or ``predict``.
 
         See :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
@@ -109,9 +112,8 @@ class DINO(BaseSelfSupervisor):
 
     def loss(
             self,
-            inputs: List[Tensor],
-            data_samples: Optional[List[DataSample]] = None
-    ) -> Dict[str, Tensor]:
+            inputs: list[Tensor],
+            data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
         """Compare every student view with the teacher's other views.
 
         Args:
@@ -140,15 +142,11 @@ class DINO(BaseSelfSupervisor):
 
     @torch.no_grad()
     def predict(self, inputs: Tensor,
-                data_samples: List[DataSample]) -> List[DataSample]:
-        """Write the teacher's features into the data samples.
-
-        Args:
-            inputs (Tensor): Images, shape (B, C, H, W).
-            data_samples (list[DataSample]): One an image.
+                data_samples: list[DataSample]) -> list[DataSample]:
+        """Write the teacher's features of images (B, C, H, W) into samples.
 
         Returns:
-            list[DataSample]: The same, with ``feature`` (D, ) and, with
+            list[DataSample]: The samples with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (heads, h, w).
         """
         outputs = {}
@@ -170,22 +168,22 @@ class DINO(BaseSelfSupervisor):
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
         as a BatchNorm's running statistics, stay the teacher's own.
         """
-        student = chain.from_iterable(
-            getattr(self, name).parameters() for name in self.teacher)
-        torch._foreach_lerp_([*self.teacher.parameters()], [*student],
-                             1 - momentum)
+        torch._foreach_lerp_([*self.teacher.parameters()],
+                             [*self._student().parameters()], 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
         """Make the teacher equal to the student, buffers included.
 
-        In place: where weights are spread over ranks, a rank copies its
-        pieces.
+        In place: a rank copies its pieces of weights that are spread.
         """
-        for name, teacher in self.teacher.items():
-            student = getattr(self, name)
-            _copy_tensors(student.parameters(), teacher.parameters())
-            _copy_tensors(student.buffers(), teacher.buffers())
+        pairs, student = defaultdict(list), self._student()
+        targets = chain(self.teacher.parameters(), self.teacher.buffers())
+        sources = chain(student.parameters(), student.buffers())
+        for target, source in zip(targets, sources):
+            pairs[target.dtype].append((target, source))
+        for same_type in pairs.values():
+            torch._foreach_copy_(*map(list, zip(*same_type)))
 
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
@@ -196,34 +194,29 @@ class DINO(BaseSelfSupervisor):
         """Switch the mode.
 
         The teacher has no stochastic depth or dropout: of its layers only
-        BatchNorm is ever in train mode, and only where the student's is, whose
-        backbone may keep some in eval mode (``norm_eval``,
-        ``frozen_stages``).
+        BatchNorm is ever in train mode, and only where the student's is, too
+        (``norm_eval``, ``frozen_stages``).
         """
         super().train(mode)
         self.teacher.eval()
-        for name, teacher in self.teacher.items():
-            student = getattr(self, name)
-            for norm, students in zip(
-                    _batch_norms(teacher), _batch_norms(student)):
-                norm.train(students.training)
+        for norm, students in zip(
+                _batch_norms(self.teacher), _batch_norms(self._student())):
+            norm.train(students.training)
         return self
 
-    def parse_losses(
-            self, losses: Dict[str,
-                               Tensor]) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses; the figures to log are means over all ranks."""
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
         all_reduce_dict(log_vars, op='mean')
         return loss, log_vars
 
-    def _student_outputs(self, views: List[Tensor]) -> Tensor:
+    def _student_outputs(self, views: list[Tensor]) -> Tensor:
         """Logits (V, B, K) of all views; with chunks, what the last layer
         turns into them, (V, B, D)."""
         if self.predictor is None and self.images_per_chunk is None:
-            return _logits(self._parts(), views)
-        features = vectors_of_views(self._parts(), views)
+            return _logits(self._student(), views)
+        features = vectors_of_views(self._student(), views)
         with torch.autocast(features.device.type, enabled=False):
             outputs = self.head.project(features)
             if self.predictor is not None:
@@ -233,7 +226,7 @@ class DINO(BaseSelfSupervisor):
         return outputs.unflatten(0, (len(views), -1))
 
     @torch.no_grad()
-    def _teacher_logits(self, views: List[Tensor]) -> Tensor:
+    def _teacher_logits(self, views: list[Tensor]) -> Tensor:
         """Logits (T, B, K) of the leading views as large as the first."""
         num_views = count_teacher_views(views)
         if not self._views_are_logged:
@@ -251,20 +244,10 @@ class DINO(BaseSelfSupervisor):
                                              self.head.last_layer.weight,
                                              targets, self.images_per_chunk)
 
-    def _parts(self) -> Dict[str, nn.Module]:
+    def _student(self) -> nn.ModuleDict:
         """The student's backbone, neck and head, as far as they exist."""
         parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
-        return {name: part for name, part in parts.items() if part is not None}
-
-    def _channels(self) -> int:
-        """Of the images, by what normalises them."""
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        return 3 if mean is None else len(mean)
-
-    def _build_predictor(self, predictor: dict) -> nn.Module:
-        self._check_bottleneck('predictor')
-        return build_module(
-            dict(predictor, channels=self.head.last_layer.in_features))
+        return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
     def _check_chunks(self) -> None:
         """Refuse a number, a head or a loss that makes no chunks."""
@@ -281,9 +264,8 @@ class DINO(BaseSelfSupervisor):
         if getattr(self.loss_module, 'from_vectors', None) is None:
             raise ValueError(
                 'images_per_chunk needs a loss with a method from_vectors of '
-                'its own, as DINOLoss has; '
-                f'{type(self.loss_module).__name__} has none. Write it, or '
-                'leave images_per_chunk out.')
+                f'its own, as DINOLoss has; {type(self.loss_module).__name__} '
+                'has none. Write it, or leave images_per_chunk out.')
 
     def _check_bottleneck(self, option: str) -> None:
         for name in ('project', 'last_layer'):
@@ -294,25 +276,45 @@ class DINO(BaseSelfSupervisor):
                     f'{type(self.head).__name__} has no {name}.')
 
 
-def count_teacher_views(views: List[Tensor]) -> int:
-    """How many of the leading views have the size of the first.
+def target_monitors(targets: Tensor) -> dict[str, Tensor]:
+    """Whether the targets (T, B, K), distributions, differ between images.
 
-    Args:
-        views (list[Tensor]): Each (B, C, H, W), by falling size.
+    Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
+    output, one of 0 a single prototype.
+
+    Returns:
+        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
+        mean entropy of this rank's targets in nats; ``largest_prototype``,
+        the mean share of the most used prototype; ``target_information``, the
+        mutual information of image and prototype in nats: the entropy of the
+        mean target, of all ranks, less the teacher entropy. It is 0 if all
+        images have the same target, the logarithm of their number at most.
+    """
+    targets = at_least_float32(targets.detach())
+    teacher_entropy = entropy(targets)
+    mean = targets.mean((0, 1))
+    all_reduce(mean, 'mean')
+    return dict(
+        teacher_entropy=teacher_entropy,
+        largest_prototype=mean.max(),
+        target_information=entropy(mean) - teacher_entropy)
+
+
+def count_teacher_views(views: list[Tensor]) -> int:
+    """How many of the leading views (B, C, H, W) have the size of the first.
 
     Raises:
         ValueError: If a view is larger than the one before it: the teacher
             would see local views.
     """
-    areas = [view.shape[-2] * view.shape[-1] for view in views]
-    for i in range(1, len(views)):
-        if areas[i] > areas[i - 1]:
+    for i, (before, view) in enumerate(pairwise(views), 1):
+        if view.shape[-2:].numel() > before.shape[-2:].numel():
             raise ValueError(
-                f'View {i + 1} of {_size(views[i])} px is larger than view '
-                f'{i} of {_size(views[i - 1])} px, but the global views, which'
-                ' the teacher sees, come first. MultiCrop sorts the views by '
-                "their names: name the larger ones so that they come first, "
-                "such as 'global', before 'local'.")
+                f'View {i + 1} of {_size(view)} px is larger than view {i} of '
+                f'{_size(before)} px, but the global views, which the teacher '
+                'sees, come first. MultiCrop sorts the views by their names: '
+                'name the larger ones so that they come first, such as '
+                "'global', before 'local'.")
     return next(
         (i for i, view in enumerate(views) if view.shape != views[0].shape),
         len(views))
@@ -323,28 +325,18 @@ def _size(view: Tensor) -> str:
     return f'{height}' if height == width else f'{height} x {width}'
 
 
-def _batch_norms(network: nn.Module) -> List[nn.Module]:
+def _batch_norms(network: nn.Module) -> list[nn.Module]:
     return [m for m in network.modules() if isinstance(m, _BatchNorm)]
 
 
-def _copy_tensors(sources: Iterable[Tensor],
-                  targets: Iterable[Tensor]) -> None:
-    """Copy in place, all tensors of a type at once."""
-    groups = defaultdict(list)
-    for target, source in zip(targets, sources):
-        groups[target.dtype].append((target, source))
-    for pairs in groups.values():
-        torch._foreach_copy_(*map(list, zip(*pairs)))
-
-
-def _logits(network: Mapping[str, nn.Module], views: List[Tensor]) -> Tensor:
+def _logits(network: Mapping[str, nn.Module], views: list[Tensor]) -> Tensor:
     """Logits (V, B, K): one backbone pass a size, one head pass over all."""
     vectors = vectors_of_views(network, views)
     return network['head'](vectors).unflatten(0, (len(views), -1))
 
 
 def vectors_of_views(network: Mapping[str, nn.Module],
-                     views: List[Tensor]) -> Tensor:
+                     views: list[Tensor]) -> Tensor:
     """Features (V B, D) of V views, one backbone pass a size."""
     by_size = [
         torch.cat(list(group))

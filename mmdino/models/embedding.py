@@ -1,6 +1,6 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
-from typing import Callable, Mapping, Tuple
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn as nn
@@ -9,14 +9,11 @@ from torch import Tensor
 
 
 def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
-    """Run a backbone and, if there is one, a neck.
+    """The last output (B, D) of a backbone and, if there is one, a neck.
 
     Args:
         network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
         images (Tensor): Shape (B, C, H, W).
-
-    Returns:
-        Tensor: The last output, shape (B, D).
 
     Raises:
         ValueError: If the result is not one vector an image.
@@ -44,36 +41,26 @@ def embedding_width(network: Mapping[str, nn.Module],
     needs values, such as ``tensor.item()``.
 
     Args:
-        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+        network (Mapping[str, nn.Module]): As of ``extract``.
         extract (Callable): From the network and images to features (B, D).
         channels (int): Of the images, as the data preprocessor gives them.
 
     Raises:
-        ValueError: If the network fails on such an image, or yields no
-            vector.
+        ValueError: If the network fails on such an image.
     """
     size = to_2tuple(getattr(network['backbone'], 'img_size', 224))
     shape = (1, channels, *size)
-    failures = (RuntimeError, TypeError, ValueError)
-    try:
-        return _width(network, extract, shape, 'meta')
-    except failures:
-        pass
-    try:
-        return _width(network, extract, shape, 'cpu')
-    except failures as error:
-        names = ' and '.join(type(part).__name__ for part in network.values())
-        raise ValueError(
-            f'{names} failed on images of shape {shape}: {error} Check that '
-            'in_channels of the backbone is the number of channels that the '
-            'data preprocessor gives, and that a neck is there for maps '
-            'only.') from error
-
-
-def _width(network: Mapping[str, nn.Module], extract: Callable,
-           shape: Tuple[int, ...], device: str) -> int:
-    """D of a copy of the network on ``device``."""
-    network = nn.ModuleDict(copy.deepcopy(dict(network))).to(device)
-    network.eval()
-    with torch.no_grad():
-        return extract(network, torch.zeros(shape, device=device)).shape[1]
+    for device in ('meta', 'cpu'):
+        try:
+            copied = nn.ModuleDict(copy.deepcopy(dict(network))).to(device)
+            with torch.no_grad():
+                images = torch.zeros(shape, device=device)
+                return extract(copied.eval(), images).shape[1]
+        except (RuntimeError, TypeError, ValueError) as error:
+            cause = error
+    names = ' and '.join(type(part).__name__ for part in network.values())
+    raise ValueError(
+        f'{names} failed on images of shape {shape}: {cause} Check that '
+        'in_channels of the backbone is the number of channels that the '
+        'data preprocessor gives, and that a neck is there for maps '
+        'only.') from cause

@@ -2,8 +2,6 @@
 
 B images, D features, K prototypes.
 """
-from typing import List, Optional, Sequence
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -16,8 +14,29 @@ from torch.nn.utils.parametrizations import weight_norm
 from mmdino.registry import MODELS
 
 
+class _WithMLP(BaseModule):
+    """Base of what follows: ``mlp``, and the authors' initialisation of it."""
+
+    def init_weights(self) -> None:
+        """Normal weights of deviation .02, cut off, and biases of 0.
+
+        A ``last_layer`` keeps ``nn.Linear``'s own.
+        """
+        super().init_weights()
+        for layer in self.mlp.modules():
+            if isinstance(layer, nn.Linear):
+                trunc_normal_(layer.weight, std=.02)
+                nn.init.zeros_(layer.bias)
+
+    def _check_sizes(self, **sizes: int | None) -> None:
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f'{type(self).__name__}: {name} must be a '
+                                 f'positive integer, got {size}')
+
+
 @MODELS.register_module()
-class DINOHead(BaseModule):
+class DINOHead(_WithMLP):
     """MLP, L2 normalisation, then a weight-normalised linear layer.
 
     The student and the teacher own one each; the head holds neither the loss
@@ -29,8 +48,7 @@ class DINOHead(BaseModule):
             fills it in from the backbone.
         out_dim (int): Number of prototypes K.
         hidden_channels (int): Width of the MLP's hidden layers.
-        bottleneck_channels (int): Width of the L2-normalised output of the
-            MLP.
+        bottleneck_channels (int): Width of the MLP's L2-normalised output.
         num_layers (int): Linear layers in the MLP, 1 or more.
         use_bn (bool): Batch normalisation after each hidden linear layer.
         act_cfg (dict): Config of the activation after each hidden layer.
@@ -42,7 +60,7 @@ class DINOHead(BaseModule):
     """
 
     def __init__(self,
-                 in_channels: Optional[int] = None,
+                 in_channels: int | None = None,
                  out_dim: int = 65536,
                  hidden_channels: int = 2048,
                  bottleneck_channels: int = 256,
@@ -50,10 +68,9 @@ class DINOHead(BaseModule):
                  use_bn: bool = False,
                  act_cfg: dict = dict(type='GELU'),
                  norm_last_layer: bool = True,
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        check_sizes(
-            'DINOHead',
+        self._check_sizes(
             in_channels=in_channels,
             out_dim=out_dim,
             hidden_channels=hidden_channels,
@@ -61,26 +78,19 @@ class DINOHead(BaseModule):
             num_layers=num_layers)
         self.in_channels = in_channels
         self.out_dim = out_dim
-        widths = [in_channels] + [hidden_channels] * (num_layers - 1)
-        self.mlp = nn.Sequential(*hidden_layers(widths, use_bn, act_cfg),
-                                 nn.Linear(widths[-1], bottleneck_channels))
+        self.mlp = build_mlp(in_channels, hidden_channels, num_layers - 1,
+                             use_bn, act_cfg, bottleneck_channels)
         self.last_layer = weight_norm(
             nn.Linear(bottleneck_channels, out_dim, bias=False))
         gain = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(gain)
         gain.requires_grad = not norm_last_layer
 
-    def init_weights(self) -> None:
-        """Initialise the MLP; the last layer keeps ``nn.Linear``'s own."""
-        super().init_weights()
-        init_linear_layers(self.mlp)
-
     def forward(self, features: Tensor) -> Tensor:
         """Project features (B, D) to logits (B, K).
 
         In the precision of the weights, also under autocast: half precision
-        has too few digits for the temperatures that the logits are divided
-        by.
+        has too few digits for logits that a temperature divides.
         """
         with torch.autocast(features.device.type, enabled=False):
             return self.last_layer(self.project(features))
@@ -93,51 +103,43 @@ class DINOHead(BaseModule):
 
 
 @MODELS.register_module()
-class MLPHead(BaseModule):
+class MLPHead(_WithMLP):
     """MLP up to the prototypes: no bottleneck, no L2 normalisation.
 
-    :class:`DINOHead` is stable at any depth, this one is not.
+    :class:`DINOHead` is stable at any depth, this one is not. Arguments are
+    that one's, but for
 
     Args:
-        in_channels (int): Width of the backbone's features. :class:`DINO`
-            fills it in from the backbone.
-        out_dim (int): Number of prototypes K.
-        hidden_channels (int): Width of the hidden layers.
         num_layers (int): Linear layers: ``num_layers - 1`` hidden ones, then
             the prototypes. A :class:`DINOHead` has the prototypes beside its
             ``num_layers``.
-        use_bn (bool): Batch normalisation after each hidden linear layer.
-        act_cfg (dict): Config of the activation after each hidden layer.
 
     Raises:
         ValueError: If ``in_channels`` is missing or a size is below 1.
     """
 
     def __init__(self,
-                 in_channels: Optional[int] = None,
+                 in_channels: int | None = None,
                  out_dim: int = 65536,
                  hidden_channels: int = 2048,
                  num_layers: int = 3,
                  use_bn: bool = False,
                  act_cfg: dict = dict(type='GELU'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        check_sizes(
-            'MLPHead',
+        self._check_sizes(
             in_channels=in_channels,
             out_dim=out_dim,
             hidden_channels=hidden_channels,
             num_layers=num_layers)
         self.in_channels = in_channels
         self.out_dim = out_dim
-        widths = [in_channels] + [hidden_channels] * (num_layers - 1)
-        self.mlp = nn.Sequential(*hidden_layers(widths, use_bn, act_cfg))
-        self.last_layer = nn.Linear(widths[-1], out_dim, bias=False)
-
-    def init_weights(self) -> None:
-        """Initialise the MLP; the last layer keeps ``nn.Linear``'s own."""
-        super().init_weights()
-        init_linear_layers(self.mlp)
+        self.mlp = build_mlp(in_channels, hidden_channels, num_layers - 1,
+                             use_bn, act_cfg)
+        self.last_layer = nn.Linear(
+            hidden_channels if num_layers > 1 else in_channels,
+            out_dim,
+            bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Project features (B, D) to logits (B, K), also under autocast in
@@ -148,84 +150,56 @@ class MLPHead(BaseModule):
 
 
 @MODELS.register_module()
-class Predictor(BaseModule):
+class Predictor(_WithMLP):
     """MLP from the bottleneck's unit vectors to unit vectors.
 
     After BYOL's (Grill et al. 2020, arXiv 2006.07733, section 3.3).
 
     Args:
-        channels (int): Width of the bottleneck. :class:`DINO` fills it in
-            from the head.
-        hidden_channels (int): Width of the hidden layers.
-        num_layers (int): Linear layers, 1 or more.
-        use_bn (bool): Batch normalisation after each hidden linear layer.
-        act_cfg (dict): Config of the activation after each hidden layer.
+        channels (int): Width of the bottleneck, which :class:`DINO` fills in.
+        hidden_channels, num_layers, use_bn, act_cfg: As of :class:`DINOHead`.
 
     Raises:
         ValueError: If ``channels`` is missing or a size is below 1.
     """
 
     def __init__(self,
-                 channels: Optional[int] = None,
+                 channels: int | None = None,
                  hidden_channels: int = 2048,
                  num_layers: int = 2,
                  use_bn: bool = False,
                  act_cfg: dict = dict(type='GELU'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        check_sizes(
-            'Predictor',
+        self._check_sizes(
             channels=channels,
             hidden_channels=hidden_channels,
             num_layers=num_layers)
-        widths = [channels] + [hidden_channels] * (num_layers - 1)
-        self.mlp = nn.Sequential(*hidden_layers(widths, use_bn, act_cfg),
-                                 nn.Linear(widths[-1], channels))
-
-    def init_weights(self) -> None:
-        """Initialise as the head's MLP."""
-        super().init_weights()
-        init_linear_layers(self.mlp)
+        self.mlp = build_mlp(channels, hidden_channels, num_layers - 1, use_bn,
+                             act_cfg, channels)
 
     def forward(self, projection: Tensor) -> Tensor:
         """Predict from (B, channels) a unit vector (B, channels)."""
         return F.normalize(self.mlp(projection), dim=-1)
 
 
-def hidden_layers(widths: Sequence[int], use_bn: bool,
-                  act_cfg: dict) -> List[nn.Module]:
-    """Linear layers of the given widths, each with (BN and) an activation.
+def build_mlp(in_channels: int,
+              hidden_channels: int,
+              num_hidden: int,
+              use_bn: bool,
+              act_cfg: dict,
+              out_channels: int | None = None) -> nn.Sequential:
+    """Hidden linear layers, each with (BN and) an activation, and a last one.
 
-    Args:
-        widths (Sequence[int]): Of the input and of each layer's output.
-        use_bn (bool): Batch normalisation before the activation.
-        act_cfg (dict): Config of the activation, such as
-            ``dict(type='GELU')``.
+    The last one, of ``out_channels``, is linear alone; None leaves it out.
     """
-    layers = []
-    for in_channels, out_channels in zip(widths[:-1], widths[1:]):
-        layers.append(nn.Linear(in_channels, out_channels))
+    layers, width = [], in_channels
+    for _ in range(num_hidden):
+        layers.append(nn.Linear(width, hidden_channels))
         if use_bn:
-            layers.append(nn.BatchNorm1d(out_channels))
+            layers.append(nn.BatchNorm1d(hidden_channels))
         layers.append(build_activation_layer(act_cfg))
-    return layers
-
-
-def init_linear_layers(module: nn.Module) -> None:
-    """Normal weights of deviation .02, cut off, and biases of 0."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            trunc_normal_(layer.weight, std=.02)
-            nn.init.zeros_(layer.bias)
-
-
-def check_sizes(owner: str, **sizes: int) -> None:
-    """Refuse what is no positive integer.
-
-    Raises:
-        ValueError: Naming the owner, the argument and its value.
-    """
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(
-                f'{owner}: {name} must be a positive integer, got {size}')
+        width = hidden_channels
+    if out_channels is not None:
+        layers.append(nn.Linear(width, out_channels))
+    return nn.Sequential(*layers)

@@ -27,31 +27,24 @@ from mmdino.functional.losses import (at_least_float32, chunked_cross_entropy,
 from mmdino.registry import MODELS
 
 
-@MODELS.register_module()
-class DINOLoss(nn.Module):
-    """Cross-entropy between the teacher's targets and the student.
-
-    Computed in float32 at least, also under autocast. A subclass with a
-    ``forward`` of its own computes something else: it has neither
-    ``is_cross_entropy`` nor ``from_vectors`` unless it gives them, too.
+class _Loss(nn.Module):
+    """Base of the three: in float32 at least, also under autocast.
 
     Args:
         student_temp (float): Temperature of the student's softmax.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ValueError: If the temperature is not positive; in forward, if there
+            are fewer than two student views, or more teacher than student
+            views.
     """
-    is_cross_entropy = True
-
-    def __init_subclass__(cls, **kwargs) -> None:
-        super().__init_subclass__(**kwargs)
-        if 'forward' in vars(cls):
-            for name in {'is_cross_entropy', 'from_vectors'} - {*vars(cls)}:
-                setattr(cls, name, None)
 
     def __init__(self, student_temp: float = 0.1) -> None:
         super().__init__()
-        self.student_temp = check_temperature(self, student_temp)
+        if not 0 < student_temp < math.inf:
+            raise ValueError(f'{type(self).__name__}: student_temp must be '
+                             f'> 0, got {student_temp}')
+        self.student_temp = student_temp
 
     def forward(self, student: Tensor, targets: Tensor) -> Tensor:
         """Compare every student view with the teacher's other views.
@@ -61,17 +54,32 @@ class DINOLoss(nn.Module):
             targets (Tensor): The teacher's distributions, shape (T, B, K).
 
         Returns:
-            Tensor: Scalar, in nats.
-
-        Raises:
-            ValueError: If there are fewer than two student views, or more
-                teacher than student views.
+            Tensor: Scalar; of cross-entropies in nats.
         """
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
-            return dino_cross_entropy(
-                at_least_float32(student), at_least_float32(targets),
-                self.student_temp)
+            return self._compare(
+                at_least_float32(student), at_least_float32(targets))
+
+
+@MODELS.register_module()
+class DINOLoss(_Loss):
+    """Cross-entropy between the teacher's targets and the student.
+
+    A subclass with a ``forward`` of its own computes something else: it has
+    neither ``is_cross_entropy`` nor ``from_vectors`` unless it gives them,
+    too.
+    """
+    is_cross_entropy = True
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'forward' in vars(cls):
+            for name in {'is_cross_entropy', 'from_vectors'} - {*vars(cls)}:
+                setattr(cls, name, None)
+
+    def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        return dino_cross_entropy(student, targets, self.student_temp)
 
     def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Tensor,
                      images_per_chunk: int) -> Tensor:
@@ -95,66 +103,30 @@ class DINOLoss(nn.Module):
 
 
 @MODELS.register_module()
-class MSELoss(nn.Module):
+class MSELoss(_Loss):
     """Squared distance between the teacher's targets and the student.
 
     The distributions are those that cross-entropy compares. Its gradient is
-    p times as large, hence faint as long as the student is uniform. Computed
-    in float32 at least, also under autocast.
-
-    Args:
-        student_temp (float): Temperature of the student's softmax.
-
-    Raises:
-        ValueError: If the temperature is not positive.
+    p times as large, hence faint as long as the student is uniform.
     """
 
-    def __init__(self, student_temp: float = 0.1) -> None:
-        super().__init__()
-        self.student_temp = check_temperature(self, student_temp)
-
-    def forward(self, student: Tensor, targets: Tensor) -> Tensor:
-        """Compare softmax(student / student_temp) with the targets."""
-        check_views(student, targets)
-        with torch.autocast(student.device.type, enabled=False):
-            probs = (at_least_float32(student) / self.student_temp).softmax(-1)
-            return mean_squared_error(probs, at_least_float32(targets))
+    def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        return mean_squared_error((student / self.student_temp).softmax(-1),
+                                  targets)
 
 
 @MODELS.register_module()
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(_Loss):
     """Tells an image's target from those of the other images on all ranks.
 
-    Every rank needs the same number of images. Computed in float32 at least,
-    also under autocast.
-
-    Args:
-        student_temp (float): Temperature of the similarities.
-
-    Raises:
-        ValueError: If the temperature is not positive.
+    Every rank needs the same number of images. ``student_temp`` is the
+    temperature of the similarities.
     """
 
-    def __init__(self, student_temp: float = 0.1) -> None:
-        super().__init__()
-        self.student_temp = check_temperature(self, student_temp)
-
-    def forward(self, student: Tensor, targets: Tensor) -> Tensor:
-        """Compare with the targets of all ranks."""
-        check_views(student, targets)
-        with torch.autocast(student.device.type, enabled=False):
-            everyone = torch.cat(all_gather(at_least_float32(targets)), dim=1)
-            return info_nce(
-                at_least_float32(student) / self.student_temp, everyone,
-                get_rank() * student.shape[1])
-
-
-def check_temperature(loss: nn.Module, student_temp: float) -> float:
-    """Refuse a temperature that is not positive, in the loss's name."""
-    if not 0 < student_temp < math.inf:
-        raise ValueError(f'{type(loss).__name__}: student_temp must be > 0, '
-                         f'got {student_temp}')
-    return student_temp
+    def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
+        everyone = torch.cat(all_gather(targets), dim=1)
+        return info_nce(student / self.student_temp, everyone,
+                        get_rank() * student.shape[1])
 
 
 def check_views(student: Tensor, targets: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Progress of long steps as a few log lines with the time left."""
 import datetime
 import time
-from typing import Iterable, Iterator, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from mmengine.logging import print_log
 
@@ -13,14 +14,10 @@ def track(items: Iterable[Item],
           interval: float = 10.) -> Iterator[Item]:
     """Yield the items and log how many are done and the time left.
 
-    Lines go to the current MMEngine logger, hence to rank 0 alone, and come
-    at fixed times instead of fixed counts: a step of seconds leaves one line,
-    a step of hours does not flood the log file.
-
-    Args:
-        items: What to iterate over; it needs a length.
-        name: What the lines start with.
-        interval: Seconds between two lines.
+    Lines start with ``name``, go to the current MMEngine logger, hence to
+    rank 0 alone, and come every ``interval`` seconds instead of at fixed
+    counts: a step of seconds leaves one line, a step of hours does not flood
+    the log file. The items need a length.
     """
     total, start = len(items), time.monotonic()
     due = start + interval

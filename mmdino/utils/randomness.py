@@ -5,8 +5,8 @@ no state to save: neither the worker that loads a sample nor what was drawn
 before it, nor a validation in between, changes what comes.
 """
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 import numpy as np
 import torch
@@ -17,22 +17,18 @@ ITERATION = 0x17E2
 
 
 def seed_all(*key: int) -> None:
-    """Seed Python, NumPy and torch on all devices for an iteration.
+    """Seed Python, NumPy and torch on all devices for (seed, rank, iteration).
 
-    The numbers differ from those of :func:`seeded` for the same key.
-
-    Args:
-        *key (int): The seed, the rank and the iteration, each at least 0.
+    All at least 0. The numbers differ from those of :func:`seeded`.
     """
     torch.manual_seed(_seed_cpu(*key, ITERATION))
 
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Seed the CPU's generators for a sample; then restore their states.
+    """Seed the CPU's generators for the sample (seed, epoch, index).
 
-    Args:
-        *key (int): The seed, the epoch and the index, each at least 0.
+    All at least 0. Afterwards their states are restored.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     torch.default_generator.manual_seed(_seed_cpu(*key))

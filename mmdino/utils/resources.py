@@ -48,11 +48,11 @@ def find_config(name: str) -> str:
         p.relative_to(root).with_suffix('').as_posix(): p
         for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts
     }
-    found = [
-        key for key in configs if key == wanted or key.endswith(f'/{wanted}')
+    found = [wanted] if wanted in configs else [
+        key for key in configs if key.endswith(f'/{wanted}')
     ]
-    if wanted in found or len(found) == 1:
-        return str(configs[wanted if wanted in found else found[0]])
+    if len(found) == 1:
+        return str(configs[found[0]])
     if found:
         raise ValueError(f'{name!r} may be one of {found}: give its folder.')
     near = difflib.get_close_matches(wanted, configs, 3, cutoff=.4)

@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
 from mmdino.models import DINO
-from mmdino.models.monitors import target_monitors
+from mmdino.models.dino import target_monitors
 from mmdino.registry import MODELS
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg

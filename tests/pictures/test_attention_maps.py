@@ -9,8 +9,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmdino.apis import get_model
-from mmdino.pictures.attention_maps import (AttentionMaps, count_frames,
-                                            draw_video, heat_map)
+from mmdino.pictures.attention import (AttentionMaps, count_frames, draw_video,
+                                       heat_map)
 from mmdino.registry import MODELS
 from tests.tiny import model_cfg
 from tests.tools.test_features_and_splits import run  # noqa: F401

@@ -17,9 +17,8 @@ from mmdino.apis import get_model
 from mmdino.datasets import Images
 from mmdino.datasets.listing import is_image
 from mmdino.datasets.transforms import LoadImage
-from mmdino.pictures.attention import draw_attention
-from mmdino.pictures.attention_maps import (AttentionMaps, draw_video,
-                                            write_pictures)
+from mmdino.pictures.attention import (AttentionMaps, draw_attention,
+                                       draw_video, write_pictures)
 from mmdino.utils.progress import track
 
 SHOWN = 12  # images in the overview

@@ -1,8 +1,5 @@
 """Benchmarks in the layouts in which they are distributed."""
 from mmdino.datasets.benchmarks.copydays import Copydays
-from mmdino.datasets.benchmarks.davis import DAVIS
 from mmdino.datasets.benchmarks.inaturalist import INaturalist
+from mmdino.datasets.benchmarks.masks import DAVIS, VOCObjects
 from mmdino.datasets.benchmarks.revisited import RevisitedImages
-from mmdino.datasets.benchmarks.voc_objects import VOCObjects
-
-__all__ = ['Copydays', 'DAVIS', 'INaturalist', 'RevisitedImages', 'VOCObjects']

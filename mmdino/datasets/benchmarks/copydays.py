@@ -4,10 +4,9 @@ import os.path as osp
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from mmpretrain.datasets import BaseDataset
 
+from mmdino.datasets.benchmarks.base import BenchmarkDataset
 from mmdino.datasets.listing import list_folder
-from mmdino.datasets.transforms import build_steps
 from mmdino.registry import DATASETS
 
 # labels of images that are no original
@@ -16,7 +15,7 @@ SUBSETS = ('database', 'strong')
 
 
 @DATASETS.register_module()
-class Copydays(BaseDataset):
+class Copydays(BenchmarkDataset):
     """The database, or the strong copies, which are the queries.
 
     The layout is that of the archives' folders, with any images beside::
@@ -30,19 +29,15 @@ class Copydays(BaseDataset):
     ``gt_label`` is the block, the number that the first four digits of an
     original's and its copies' names share. In the database, distractors have
     the label :data:`DISTRACTOR` and the images that only the whitening is
-    learnt on :data:`WHITENING`. The authors took 10000 and 20000 images of
-    YFCC100M.
+    learnt on :data:`WHITENING`. The authors took 10000 and 20000 of YFCC100M.
 
     Args:
-        data_root (str): The folder ``copydays``; the optional folders are
-            looked for beside it.
+        data_root (str): The folder ``copydays``, the optional ones beside it.
         subset (str): 'database' or 'strong'.
-        pipeline (Sequence): Transforms.
-        **kwargs: The rest of mmpretrain's BaseDataset.
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the folder of the originals or the copies is
-            missing.
+        FileNotFoundError: If a folder that is not optional is missing.
         ValueError: If the subset is none of the two, one of these folders
             has no image or a file is not named after its block.
     """
@@ -50,20 +45,15 @@ class Copydays(BaseDataset):
     def __init__(self,
                  data_root: str,
                  subset: str,
-                 pipeline: Sequence = (),
+                 pipeline: Sequence | dict = (),
                  **kwargs) -> None:
         if subset not in SUBSETS:
             raise ValueError(f'subset must be one of {SUBSETS}, got '
                              f'{subset!r}.')
         self.subset = subset
-        super().__init__(
-            ann_file='',
-            data_root=osp.normpath(osp.expanduser(data_root)),
-            pipeline=build_steps(pipeline).transforms,
-            **kwargs)
+        super().__init__(data_root, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images, as MMEngine's BaseDataset asks for."""
         if self.subset == 'strong':
             return self._blocks('strong')
         return [

@@ -1,18 +1,14 @@
 """iNaturalist 2018 and 2019."""
 import json
-import os
 import os.path as osp
-from collections import defaultdict
 from collections.abc import Sequence
 
-from mmengine.dataset import BaseDataset
-
-from mmdino.datasets.transforms import build_steps
+from mmdino.datasets.benchmarks.base import BenchmarkDataset
 from mmdino.registry import DATASETS
 
 
 @DATASETS.register_module()
-class INaturalist(BaseDataset):
+class INaturalist(BenchmarkDataset):
     """The images that an annotation file of the challenge names.
 
     ``data_root`` holds the files of one year as they are distributed::
@@ -20,38 +16,31 @@ class INaturalist(BaseDataset):
         train2018.json  val2018.json
         train_val2018/Plantae/7477/3b60c9486db1d2ee875f11a669fbde4a.jpg
 
-    An item has ``img_path`` and ``gt_label``, the category's place in the
-    order of the ids.
+    An item has ``img_path`` and ``gt_label``, the rank of its category's id.
 
     Args:
         data_root (str): The folder.
         ann_file (str): The annotation file in it.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the file or an image does not exist. Names the
-            first one.
+        FileNotFoundError: Names the file or the first image that is missing.
         ValueError: If the file holds no annotated image.
     """
+
+    layout = ('the annotations and the images of the challenge, unpacked '
+              'into data_root.')
 
     def __init__(self,
                  data_root: str,
                  ann_file: str,
                  pipeline: Sequence | dict = (),
                  **kwargs) -> None:
-        super().__init__(
-            data_root=osp.expanduser(data_root),
-            ann_file=ann_file,
-            pipeline=build_steps(pipeline).transforms,
-            **kwargs)
+        super().__init__(data_root, pipeline, ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Join images, annotations and categories."""
-        if not osp.isfile(self.ann_file):
-            raise FileNotFoundError(
-                f'{self.ann_file} does not exist: unpack the annotations and '
-                f'the images of the challenge into {self.data_root}.')
+        self.require([self.ann_file], 'the annotations')
         with open(self.ann_file, encoding='utf-8') as file:
             content = json.load(file)
         categories = sorted(content['categories'], key=lambda c: c['id'])
@@ -66,19 +55,7 @@ class INaturalist(BaseDataset):
         ]
         if not items:
             raise ValueError(f'{self.ann_file} annotates no image')
-        _check_exist([item['img_path'] for item in items])
+        self.require((item['img_path'] for item in items),
+                     f'one of the {len(items)} images that the annotations '
+                     'name')
         return items
-
-
-def _check_exist(paths: list[str]) -> None:
-    """Raise for the first missing file; lists each folder once, for speed."""
-    folders = defaultdict(list)
-    for path in paths:
-        folders[osp.dirname(path)].append(osp.basename(path))
-    for folder, names in folders.items():
-        there = set(os.listdir(folder)) if osp.isdir(folder) else set()
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise FileNotFoundError(
-                f'{osp.join(folder, missing[0])} does not exist: one of the '
-                f'{len(paths)} images that the annotations name.')

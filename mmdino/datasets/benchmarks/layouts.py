@@ -4,7 +4,7 @@ Each is the layout in which its benchmark is distributed, so that unpacking
 the archives side by side is all there is to do.
 """
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 
 class Layout(NamedTuple):
@@ -21,10 +21,10 @@ class Layout(NamedTuple):
     source: str
     config: str
     tree: str
-    files: Tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def first_missing(layout: Layout, folder: Path) -> Optional[str]:
+def first_missing(layout: Layout, folder: Path) -> str | None:
     """Name the first of the layout's files that the folder lacks."""
     for name in layout.files:
         if not (folder / name).exists():
@@ -35,63 +35,55 @@ def first_missing(layout: Layout, folder: Path) -> Optional[str]:
 CIFAR10 = 'cifar10/cifar-10-batches-py'
 CIFAR100 = 'cifar100/cifar-100-python'
 
-LAYOUTS: Dict[str, Layout] = {
-    'imagenet':
-    Layout(
+LAYOUTS: dict[str, Layout] = dict(
+    imagenet=Layout(
         'ImageNet (ILSVRC 2012)', 'https://image-net.org', 'benchmarks/knn.py',
         """\
 imagenet/train/n01440764/n01440764_18.JPEG    one folder a class
 imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG"""),
-    'roxford5k':
-    Layout(
+    roxford5k=Layout(
         'Revisited Oxford', 'http://cmp.felk.cvut.cz/revisitop',
         'benchmarks/retrieval-roxford.py', """\
 revisitop/roxford5k/gnd_roxford5k.pkl
 revisitop/roxford5k/jpg/all_souls_000000.jpg"""),
-    'rparis6k':
-    Layout(
+    rparis6k=Layout(
         'Revisited Paris', 'http://cmp.felk.cvut.cz/revisitop',
         'benchmarks/retrieval-rparis.py', """\
 revisitop/rparis6k/gnd_rparis6k.pkl
 revisitop/rparis6k/jpg/paris_defense_000000.jpg"""),
-    'copydays':
-    Layout(
+    copydays=Layout(
         'INRIA Copydays', 'https://lear.inrialpes.fr/~jegou/data.php',
         'benchmarks/copydays.py', """\
 copydays/original/200000.jpg
 copydays/strong/200001.jpg
 copydays_distractors/...                      any images, optional
 copydays_whitening/...                        any other images, optional"""),
-    'davis2017':
-    Layout(
+    davis2017=Layout(
         'DAVIS 2017, trainval, 480p', 'https://davischallenge.org',
         'benchmarks/davis.py', """\
 DAVIS/ImageSets/2017/val.txt
 DAVIS/JPEGImages/480p/bike-packing/00000.jpg
 DAVIS/Annotations/480p/bike-packing/00000.png"""),
-    'voc2012':
-    Layout(
+    voc2012=Layout(
         'PASCAL VOC 2012, trainval', 'http://host.robots.ox.ac.uk/pascal/VOC',
         'benchmarks/attention-voc12.py', """\
 VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt
 VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg
 VOCdevkit/VOC2012/SegmentationObject/2007_000033.png"""),
-    'cifar10':
-    Layout('CIFAR-10, Python version',
-           'https://www.cs.toronto.edu/~kriz/cifar.html',
-           'transfer/mmpretrain/finetune_vit-s16_cifar10.py', """\
+    cifar10=Layout('CIFAR-10, Python version',
+                   'https://www.cs.toronto.edu/~kriz/cifar.html',
+                   'transfer/mmpretrain/finetune_vit-s16_cifar10.py', """\
 cifar10/cifar-10-batches-py/data_batch_1""",
-           (f'{CIFAR10}/batches.meta', *(f'{CIFAR10}/data_batch_{i}'
-                                         for i in range(1, 6)),
-            f'{CIFAR10}/test_batch')),
-    'cifar100':
-    Layout('CIFAR-100, Python version',
-           'https://www.cs.toronto.edu/~kriz/cifar.html',
-           'transfer/mmpretrain/finetune_vit-s16_cifar100.py', """\
+                   (f'{CIFAR10}/batches.meta', *(f'{CIFAR10}/data_batch_{i}'
+                                                 for i in range(1, 6)),
+                    f'{CIFAR10}/test_batch')),
+    cifar100=Layout(
+        'CIFAR-100, Python version',
+        'https://www.cs.toronto.edu/~kriz/cifar.html',
+        'transfer/mmpretrain/finetune_vit-s16_cifar100.py', """\
 cifar100/cifar-100-python/train""",
-           tuple(f'{CIFAR100}/{name}' for name in ('meta', 'train', 'test'))),
-    'flowers102':
-    Layout(
+        tuple(f'{CIFAR100}/{name}' for name in ('meta', 'train', 'test'))),
+    flowers102=Layout(
         'Oxford Flowers-102',
         'https://www.robots.ox.ac.uk/~vgg/data/flowers/102',
         'transfer/mmpretrain/finetune_vit-s16_flowers102.py', """\
@@ -99,8 +91,7 @@ flowers102/imagelabels.mat
 flowers102/setid.mat
 flowers102/jpg/image_00001.jpg""", ('flowers102/imagelabels.mat',
                                     'flowers102/setid.mat', 'flowers102/jpg')),
-    'cars':
-    Layout(
+    cars=Layout(
         'Stanford Cars',
         'https://ai.stanford.edu/~jkrause/cars/car_dataset.html',
         'transfer/mmpretrain/finetune_vit-s16_cars.py', """\
@@ -111,18 +102,16 @@ stanford_cars/cars_test/00001.jpg""",
         ('stanford_cars/devkit/cars_train_annos.mat',
          'stanford_cars/devkit/cars_test_annos_withlabels.mat',
          'stanford_cars/cars_train', 'stanford_cars/cars_test')),
-    'inat18':
-    Layout(
+    inat18=Layout(
         'iNaturalist 2018', 'https://github.com/visipedia/inat_comp',
         'transfer/mmpretrain/finetune_vit-s16_inat18.py', """\
 inaturalist2018/train2018.json
 inaturalist2018/val2018.json
 inaturalist2018/train_val2018/Plantae/7477/3b60c948.jpg"""),
-    'inat19':
-    Layout(
+    inat19=Layout(
         'iNaturalist 2019', 'https://github.com/visipedia/inat_comp',
         'transfer/mmpretrain/finetune_vit-s16_inat19.py', """\
 inaturalist2019/train2019.json
 inaturalist2019/val2019.json
 inaturalist2019/train_val2019/Plants/400/d1322d13.jpg"""),
-}
+)

@@ -1,7 +1,7 @@
 """Pickles of plain data, read without running anything they name."""
 import functools
 import pickle
-from typing import Any, Dict, Union
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +85,11 @@ def _from_buffer(raw: bytes, number: _Number, shape: tuple,
     return np.frombuffer(raw, number.dtype()).reshape(shape, order=order)
 
 
-def _scalar(number: _Number, raw: Union[bytes, str]) -> np.generic:
+def _scalar(number: _Number, raw: bytes | str) -> np.generic:
     return np.frombuffer(_bytes(raw), number.dtype(), count=1)[0]
 
 
-def _bytes(text: Union[bytes, str], encoding: str = 'latin1') -> bytes:
+def _bytes(text: bytes | str, encoding: str = 'latin1') -> bytes:
     """Pickles of Python 2, and those of protocol 2, write bytes as text."""
     if isinstance(text, bytes):
         return text
@@ -98,17 +98,13 @@ def _bytes(text: Union[bytes, str], encoding: str = 'latin1') -> bytes:
     return text.encode('latin1')
 
 
-def _no_bytes() -> bytes:
-    """How Python 3 writes empty bytes into pickles of protocol 2."""
-    return b''
-
-
-_STAND_INS: Dict[str, Any] = {
+_STAND_INS: dict[str, Any] = {
     'numpy.ndarray': 'numpy.ndarray',
     'numpy.dtype': _Number,
     'numpy.core.multiarray._reconstruct': _empty_array,
     'numpy.core.multiarray.scalar': _scalar,
     'numpy.core.numeric._frombuffer': _from_buffer,
     '_codecs.encode': _bytes,
-    '__builtin__.bytes': _no_bytes,
+    # How Python 3 writes empty bytes into pickles of protocol 2.
+    '__builtin__.bytes': lambda: b'',
 }

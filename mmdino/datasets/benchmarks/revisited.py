@@ -1,13 +1,11 @@
 """Revisited Oxford and Paris (Radenovic et al. 2018, arXiv 1803.11285)."""
-import os
 import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
-from mmpretrain.datasets import BaseDataset
 
+from mmdino.datasets.benchmarks.base import BenchmarkDataset, list_files
 from mmdino.datasets.benchmarks.plain_pickle import load_plain_pickle
-from mmdino.datasets.transforms import build_steps
 from mmdino.registry import DATASETS
 
 SUBSETS = ('database', 'queries')
@@ -15,7 +13,7 @@ KINDS = ('easy', 'hard', 'junk')
 
 
 @DATASETS.register_module()
-class RevisitedImages(BaseDataset):
+class RevisitedImages(BenchmarkDataset):
     """The database or the queries of ``roxford5k`` or ``rparis6k``.
 
     The layout is that of the benchmark's own package::
@@ -36,12 +34,10 @@ class RevisitedImages(BaseDataset):
     Args:
         data_root (str): The folder.
         subset (str): 'database' or 'queries'.
-        pipeline (Sequence): Transforms.
-        **kwargs: The rest of mmpretrain's BaseDataset.
+        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If the annotation or an image is missing; names
-            the first.
+        FileNotFoundError: Names the annotation or image that is missing.
         ValueError: If the subset is none of the two, or the annotation is not
             of the benchmark's form.
     """
@@ -49,20 +45,15 @@ class RevisitedImages(BaseDataset):
     def __init__(self,
                  data_root: str,
                  subset: str,
-                 pipeline: Sequence = (),
+                 pipeline: Sequence | dict = (),
                  **kwargs) -> None:
         if subset not in SUBSETS:
             raise ValueError(f'subset must be one of {SUBSETS}, got '
                              f'{subset!r}.')
         self.subset = subset
-        super().__init__(
-            ann_file='',
-            data_root=osp.normpath(osp.expanduser(data_root)),
-            pipeline=build_steps(pipeline).transforms,
-            **kwargs)
+        super().__init__(data_root, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images, as MMEngine's BaseDataset asks for."""
         ground_truth = read_ground_truth(self.data_root)
         queries = self.subset == 'queries'
         names = ground_truth['qimlist' if queries else 'imlist']
@@ -75,7 +66,7 @@ class RevisitedImages(BaseDataset):
 
     def _paths(self, names: Sequence[str]) -> list[str]:
         folder = osp.join(self.data_root, 'jpg')
-        present = set(os.listdir(folder)) if osp.isdir(folder) else set()
+        present = list_files(folder)
         missing = [name for name in names if f'{name}.jpg' not in present]
         if missing:
             raise FileNotFoundError(
@@ -117,10 +108,11 @@ def _find_error(ground_truth: dict) -> str:
     queries, entries = ground_truth['qimlist'], ground_truth['gnd']
     if len(queries) != len(entries):
         return f'it has {len(queries)} queries and {len(entries)} entries'
-    faults = (
-        _entry_error(entry, len(ground_truth['imlist'])) for entry in entries)
-    return next((f'query {i} ({queries[i]}) {fault}'
-                 for i, fault in enumerate(faults) if fault), '')
+    for i, (query, entry) in enumerate(zip(queries, entries)):
+        fault = _entry_error(entry, len(ground_truth['imlist']))
+        if fault:
+            return f'query {i} ({query}) {fault}'
+    return ''
 
 
 def _entry_error(entry: dict, size: int) -> str:

@@ -1,7 +1,7 @@
 """Multi-crop and its augmentations, on (H, W, 3) uint8 BGR images."""
-from mmdino.datasets.transforms.augment import (GaussianBlur, HorizontalFlip,
+from mmdino.datasets.transforms.augment import (ColorJitter, GaussianBlur,
+                                                HorizontalFlip,
                                                 RandomGrayscale, Solarize)
-from mmdino.datasets.transforms.color_jitter import ColorJitter
 from mmdino.datasets.transforms.formatting import (CenterView, CropToBox,
                                                    PackViews, Thumbnail)
 from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
@@ -9,10 +9,3 @@ from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
                                                 UnreadableImageError)
 from mmdino.datasets.transforms.multi_crop import MultiCrop, build_steps
 from mmdino.datasets.transforms.random_resized_crop import RandomResizedCrop
-
-__all__ = [
-    'CenterView', 'ColorJitter', 'CropToBox', 'GaussianBlur', 'HorizontalFlip',
-    'LoadImage', 'LoadMask', 'LoadSequence', 'MultiCrop', 'PackViews',
-    'RandomGrayscale', 'RandomResizedCrop', 'Solarize', 'Thumbnail',
-    'UnreadableImageError', 'build_steps'
-]

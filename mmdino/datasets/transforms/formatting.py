@@ -1,6 +1,4 @@
 """Images cut and shrunk as benchmarks ask, and views as tensors."""
-from typing import Optional
-
 import cv2
 import numpy as np
 import torch
@@ -27,9 +25,7 @@ class CropToBox(BaseTransform):
         if box[0] >= box[2] or box[1] >= box[3]:
             raise ValueError(f'{results.get("img_path", "The image")} has an '
                              f'empty box (x1, y1, x2, y2): {box}')
-        results['img'] = np.array(Image.fromarray(results['img']).crop(box))
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return with_image(results, Image.fromarray(results['img']).crop(box))
 
 
 @TRANSFORMS.register_module()
@@ -40,15 +36,14 @@ class CenterView(BaseTransform):
     bicubic, 256 for 224 px; then the square in the middle is cut out.
 
     Args:
-        size (int, optional): Side of the square in pixels. By default that of
-            the images that the checkpoint was trained on, which the tools
-            fill in.
+        size (int, optional): Side of the square in pixels. The tools fill in
+            that of the images that the checkpoint was trained on.
 
     Raises:
         ValueError: If nothing has filled it in, or it is below 1.
     """
 
-    def __init__(self, size: Optional[int] = None) -> None:
+    def __init__(self, size: int | None = None) -> None:
         if size is None or size < 1:
             raise ValueError(
                 f'CenterView has size={size}: give pixels, or a checkpoint '
@@ -83,9 +78,13 @@ class Thumbnail(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = Image.fromarray(results['img'])
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        results['img'] = np.array(image)
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return with_image(results, image)
+
+
+def with_image(results: dict, image: Image.Image) -> dict:
+    """The results with a Pillow image as ``img``."""
+    img = np.array(image)
+    return dict(results, img=img, img_shape=img.shape[:2])
 
 
 def to_planes(img: np.ndarray) -> torch.Tensor:

@@ -22,11 +22,10 @@ class LoadImage(LoadImageFromFile):
 
     Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
     which it replaces, from a mistake in the pipeline, which must stop the
-    run. Gray, palette, alpha, CMYK and
-    16-bit images come out as (H, W, 3) uint8 BGR, turned as their EXIF tag
-    says; of animated ones the first picture. Larger ones than Pillow takes,
-    179 million pixels, are refused before they fill the memory; its
-    ``PIL.Image.MAX_IMAGE_PIXELS`` moves that bound.
+    run. Gray, palette, alpha, CMYK and 16-bit images come out as (H, W, 3)
+    uint8 BGR, turned as their EXIF tag says; of animated ones the first
+    picture. Larger ones than ``PIL.Image.MAX_IMAGE_PIXELS`` allows, 179
+    million pixels, are refused before they fill the memory.
 
     Raises:
         UnreadableImageError: Names the file and the cause.
@@ -70,8 +69,7 @@ def _check_size(data: bytes) -> None:
 def _check_end(data: bytes) -> None:
     """Refuse a JPEG that is cut off: some decoders fill it up with gray.
 
-    Its end marker stands after its last scan; one before that belongs to a
-    thumbnail.
+    Its end marker stands after its last scan, a thumbnail's before that.
     """
     if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
         if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
@@ -80,18 +78,16 @@ def _check_end(data: bytes) -> None:
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Load a mask, a PNG of numbers with a palette or grey, as it is.
+    """Load ``mask_path``, a PNG of numbers with a palette or grey, as it is.
 
-    It becomes ``gt_mask`` (H, W; uint8): 0 for the background, then one
-    number an object, and whatever stands for void. It is not resized with the
-    image.
+    It becomes ``gt_mask`` (H, W; uint8), not resized with the image: 0 for
+    the background, then one number an object, and whatever stands for void.
 
     Raises:
         ValueError: If the file is no image of numbers.
     """
 
     def transform(self, results: dict) -> dict:
-        """Read the file of ``mask_path``."""
         results['gt_mask'] = _read_numbers(results['mask_path'])
         return results
 
@@ -106,9 +102,6 @@ def _read_numbers(path: str) -> np.ndarray:
         return np.array(image)
 
 
-VOID = 255
-
-
 @TRANSFORMS.register_module()
 class LoadSequence(BaseTransform):
     """Load a video's frames, scaled, and its masks, as they are.
@@ -118,10 +111,9 @@ class LoadSequence(BaseTransform):
     ``divisor``, as in the authors' code. Bilinear without antialiasing.
 
     Masks become ``gt_masks`` (F, H, W; uint8), 0 for the background, then one
-    number an object; void pixels (255) are background, as in the benchmark's
-    semi-supervised task. ``first_mask`` (H, W) is the one that may be looked
-    at. ``frame_names`` (F) are the files' names without extension,
-    ``ori_shape`` and ``img_shape`` the sizes before and after.
+    number an object; void (255) is background, as in the benchmark's
+    semi-supervised task. ``first_mask`` (H, W) may be looked at.
+    ``frame_names`` (F) are the files' names without extension.
 
     Args:
         short_side (int): In pixels.
@@ -129,8 +121,7 @@ class LoadSequence(BaseTransform):
 
     Raises:
         ValueError: If ``divisor`` is out of its range; if a mask is no image
-            of numbers or not as large as the frames; if the first has no
-            object.
+            of numbers, of another size, or the first and has no object.
         UnreadableImageError: If a frame cannot be read.
     """
 
@@ -144,8 +135,7 @@ class LoadSequence(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Read the files of ``frame_paths`` and ``mask_paths``."""
-        first = self._load_frame(results['frame_paths'][0])
-        shape = first.shape[:2]
+        shape = self._load_frame(results['frame_paths'][0]).shape[:2]
         height, width = scaled_size(*shape, self.short_side, self.divisor)
         frames = np.stack([
             mmcv.imresize(self._load_frame(path), (width, height))
@@ -173,24 +163,19 @@ def scaled_size(height: int, width: int, short_side: int,
                 divisor: int) -> tuple[int, int]:
     """Size with the given short side, the long side rounded down.
 
-    Of the sides of a square the height counts as the short one: 480 x 480
-    pixels become 480 x 448, as in the authors' code.
+    The height of a square counts as short: 480 x 480 pixels become 480 x 448,
+    as in the authors' code.
     """
     long_side = max(height, width) * short_side / min(height, width)
-    long_side = int(long_side // divisor) * divisor
-    return ((long_side, short_side) if height > width else
-            (short_side, long_side))
+    size = short_side, int(long_side // divisor) * divisor
+    return size[::-1] if height > width else size
 
 
 def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Numbers (H, W; uint8) of a palette or grey PNG, void as background.
-
-    Raises:
-        ValueError: If it is neither, or not of the given (H, W).
-    """
+    """A mask (H, W; uint8) of the given shape, void (255) as background."""
     mask = _read_numbers(path)
     if mask.shape != shape:
         raise ValueError(f'{path} has the size {mask.shape}, the frames of '
                          f'its sequence have {shape} (height, width)')
-    mask[mask == VOID] = 0
+    mask[mask == 255] = 0
     return mask

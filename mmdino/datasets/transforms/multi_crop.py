@@ -12,11 +12,11 @@ Step = dict | Callable
 class MultiCrop(BaseTransform):
     """Turn ``img`` into the list of its views; augments nothing itself.
 
-    Views are keyed by name, and each view's crop stands apart from the list
-    of what follows, because MMEngine's config inheritance merges dicts but
-    replaces lists: a config that inherits changes the number or the scale of
-    the crops by naming these alone. ``before`` and ``after`` let it be the
-    whole pipeline, so that no list stands above ``views`` either::
+    Views have names, and their crops stand apart from what follows, because
+    MMEngine's config inheritance merges dicts but replaces lists: a config
+    that inherits changes the number or the scale of the crops by naming these
+    alone. With ``before`` and ``after`` it is the whole pipeline, so that no
+    list stands above ``views`` either::
 
         pipeline=dict(
             type='MultiCrop',
@@ -31,14 +31,13 @@ class MultiCrop(BaseTransform):
 
     Args:
         views (Mapping[str, dict]): For each kind of view ``num_views`` (int,
-            0 leaves it out), ``crop`` (a step) and ``pipeline`` (the steps
-            after it). A step is a transform or its config.
+            0 leaves it out), ``crop`` (a step, that is a transform or its
+            config) and ``pipeline`` (the steps after it).
         before (Sequence[Step]): Steps on the image before it is cropped.
         after (Sequence[Step]): Steps on the results with the list of views.
 
     Raises:
-        ValueError: If there is no view, a negative number of them, or an
-            unknown key.
+        ValueError: If there is no view, a number below 0 or an unknown key.
     """
 
     def __init__(

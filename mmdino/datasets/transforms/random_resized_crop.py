@@ -22,8 +22,7 @@ def draw_box(height: int, width: int, scale: Sequence[float],
     centred box whose shape is within ``ratio``: torchvision's rule.
 
     Args:
-        height (int): Height of the image in pixels.
-        width (int): Width of the image in pixels.
+        height, width (int): Size of the image in pixels.
         scale (Sequence[float]): Bounds of the area, fractions of the image's.
         ratio (Sequence[float]): Bounds of width / height.
 
@@ -44,22 +43,15 @@ def draw_box(height: int, width: int, scale: Sequence[float],
 
 
 def resize(img: np.ndarray, size: int) -> np.ndarray:
-    """Resize to a square with antialiased bicubic.
+    """Resize (H, W, 3) to (size, size, 3) uint8, antialiased bicubic.
 
-    PyTorch's kernel for uint8 computes what Pillow's ``Image.resize`` does
-    (0.01 levels apart) in a sixth of the time; OpenCV has no antialiased
-    bicubic.
-
-    Args:
-        img (np.ndarray): Image of shape (H, W, 3), uint8.
-        size (int): Side of the result in pixels.
-
-    Returns:
-        np.ndarray: Image of shape (size, size, 3), uint8.
+    PyTorch's kernel for uint8 computes what Pillow's does (0.01 levels apart)
+    in a sixth of the time; OpenCV has no antialiased bicubic.
     """
-    images = _channels_last(np.ascontiguousarray(img)[None])
     resized = np.empty((1, size, size, 3), np.uint8)
-    out = _channels_last(resized)
+    images, out = (
+        torch.from_numpy(array).permute(0, 3, 1, 2)
+        for array in (np.ascontiguousarray(img)[None], resized))
     try:
         kernel = torch.ops.aten._upsample_bicubic2d_aa.out
     except AttributeError:  # private, so a PyTorch may lack it
@@ -73,11 +65,6 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
     return resized[0]
 
 
-def _channels_last(images: np.ndarray) -> torch.Tensor:
-    """A tensor (B, C, H, W) on the memory of an array (B, H, W, C)."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
-
-
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
     """Cut a random box out of ``img`` and resize it to a square.
@@ -86,8 +73,7 @@ class RandomResizedCrop(BaseTransform):
 
     Args:
         size (int): Side of the crop in pixels.
-        scale (Sequence[float]): Bounds of the area of the box, fractions of
-            the image's.
+        scale (Sequence[float]): Bounds of the box's share of the image.
         ratio (Sequence[float]): Bounds of its width / height.
 
     Raises:

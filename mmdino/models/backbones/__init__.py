@@ -4,8 +4,3 @@ from mmdino.models.backbones.timm_backbone import TimmBackbone, TimmFeatureMaps
 from mmdino.models.backbones.vision_transformer import VisionTransformer
 from mmdino.models.backbones.windowed_vision_transformer import \
     WindowedVisionTransformer
-
-__all__ = [
-    'ConvStem', 'ResNet', 'TimmBackbone', 'TimmFeatureMaps',
-    'VisionTransformer', 'WindowedVisionTransformer'
-]

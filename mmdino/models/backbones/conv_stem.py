@@ -2,8 +2,6 @@
 
 B images, D features, h x w patches.
 """
-from typing import Optional, Tuple
-
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
@@ -29,12 +27,10 @@ class ConvStem(BaseModule):
     Args:
         in_channels (int): Channels of the images.
         embed_dims (int): D, the width of a token.
-        patch_size (int): Height and width of a patch in pixels, a power of 2
-            of at least 2.
+        patch_size (int): Side of a patch in pixels: 2, 4, 8, ...
         input_size (int | tuple[int, int], optional): Height and width in
             pixels that ``init_out_size`` is told for.
         norm_cfg (dict): The norm after each 3 x 3 convolution.
-        init_cfg (dict, optional): As in every ``BaseModule``.
 
     Raises:
         ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``
@@ -45,9 +41,9 @@ class ConvStem(BaseModule):
                  in_channels: int = 3,
                  embed_dims: int = 768,
                  patch_size: int = 16,
-                 input_size: Optional[int] = None,
+                 input_size: int | None = None,
                  norm_cfg: dict = dict(type='BN'),
-                 init_cfg: Optional[dict] = None) -> None:
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         steps = patch_size.bit_length() - 1
         if steps < 1 or patch_size != 2**steps:
@@ -75,7 +71,7 @@ class ConvStem(BaseModule):
             self.init_out_size = tuple(-(-side // patch_size)
                                        for side in self.init_input_size)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images into tokens.
 
         Args:

@@ -1,6 +1,4 @@
 """Pretrained weights, all of them or none."""
-from typing import Optional, Union
-
 from mmpretrain.models.backbones import ResNet as _ResNet
 
 from mmdino.registry import MODELS
@@ -30,7 +28,7 @@ class StrictPretrained:
         self._is_init = True
 
 
-def pretrained_cfg(init_cfg: Union[dict, list, None]) -> Optional[dict]:
+def pretrained_cfg(init_cfg: dict | list | None) -> dict | None:
     """Give the ``Pretrained`` one of an ``init_cfg``, or None."""
     cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]
     return next((cfg for cfg in cfgs if cfg.get('type') == 'Pretrained'), None)

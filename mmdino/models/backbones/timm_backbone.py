@@ -2,12 +2,11 @@
 
 B images, C channels, D features.
 """
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Callable, Optional, Sequence, Tuple
 
 import timm
 import torch
-import torch.nn as nn
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
@@ -30,8 +29,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         model_name (str): A name of ``timm.list_models()``.
         pretrained (bool): Load timm's weights, which downloads them.
         in_channels (int): Channels of the images.
-        **kwargs: Further arguments of ``timm.create_model``, such as
-            ``drop_path_rate``.
+        **kwargs: Of ``timm.create_model``, such as ``drop_path_rate``.
 
     Attributes:
         embed_dims (int): Width D of the features.
@@ -47,19 +45,26 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                  model_name: str,
                  pretrained: bool = False,
                  in_channels: int = 3,
-                 init_cfg: Optional[dict] = None,
+                 init_cfg: dict | None = None,
                  **kwargs) -> None:
         super().__init__(init_cfg)
         if not timm.is_model(model_name):
             raise ValueError(
                 f'timm {timm.__version__} has no model {model_name!r}; see '
                 "timm.list_models('*name*').")
-        self.model = _create_model(
+        create = partial(
+            timm.create_model,
             model_name,
             pretrained=pretrained,
             in_chans=in_channels,
             num_classes=0,
             **kwargs)
+        try:
+            self.model = create(dynamic_img_size=True)
+        except TypeError as error:  # some take any size by nature
+            if 'dynamic_img_size' not in str(error):
+                raise
+            self.model = create()
         self.in_channels = in_channels
         # Not num_features: some widen the pooled features once more.
         self.embed_dims = self.model.head_hidden_size
@@ -71,11 +76,11 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         # timm initialises in its constructors.
         self._is_init = init_cfg is None
 
-    def forward(self, x: Tensor) -> Tuple[Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor]:
         """Turn images (B, C, H, W) into pooled features ((B, D), )."""
         return self._run(lambda x: (self.model(x), ), x)
 
-    def _run(self, function: Callable, x: Tensor) -> Tuple[Tensor, ...]:
+    def _run(self, function: Callable, x: Tensor) -> tuple[Tensor, ...]:
         """Call the function; say so if the size of the images is at fault."""
         size = tuple(x.shape[-2:])
         try:
@@ -90,16 +95,6 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                 f'{self.img_size} (height, width), failed on {size}: {error}. '
                 'Crop all views to a size that it takes, or choose a model '
                 'that takes several.') from error
-
-
-def _create_model(model_name: str, **kwargs) -> nn.Module:
-    """Create the model for any image size, if it is not so by nature."""
-    try:
-        return timm.create_model(model_name, dynamic_img_size=True, **kwargs)
-    except TypeError as error:
-        if 'dynamic_img_size' not in str(error):
-            raise
-        return timm.create_model(model_name, **kwargs)
 
 
 @MODELS.register_module()
@@ -122,25 +117,22 @@ class TimmFeatureMaps(TimmBackbone):
 
     def __init__(self,
                  model_name: str,
-                 out_indices: Optional[Sequence[int]] = None,
+                 out_indices: Sequence[int] | None = None,
                  **kwargs) -> None:
         super().__init__(model_name, **kwargs)
         if not hasattr(self.model, 'forward_intermediates'):
             raise ValueError(f"timm's {model_name} yields no maps: it has no "
                              'forward_intermediates.')
-        if out_indices is not None:
-            self._check_indices(model_name, out_indices)
-        self.out_indices = None if out_indices is None else list(out_indices)
+        self.out_indices = out_indices and list(out_indices)
+        if out_indices:
+            blocks = getattr(self.model, 'blocks', None)
+            num_blocks = len(blocks or self.model.feature_info)
+            if not set(out_indices) <= set(range(num_blocks)):
+                raise ValueError(
+                    f'out_indices={tuple(out_indices)}: the blocks '
+                    f'of {model_name} are 0 to {num_blocks - 1}.')
 
-    def _check_indices(self, model_name: str,
-                       out_indices: Sequence[int]) -> None:
-        blocks = getattr(self.model, 'blocks', None)
-        num_blocks = len(blocks or self.model.feature_info)
-        if not set(out_indices) <= set(range(num_blocks)):
-            raise ValueError(f'out_indices={tuple(out_indices)}: the blocks '
-                             f'of {model_name} are 0 to {num_blocks - 1}.')
-
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i)."""
         extract = partial(
             self.model.forward_intermediates,

@@ -3,8 +3,8 @@
 B images, N patch tokens, D features, H heads; h x w patches, h w = N.
 """
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -23,25 +23,22 @@ POS_EMBED_MODES = ('offset', 'size', 'antialias')
 
 
 def resize_pos_embed(pos_embed: Tensor,
-                     grid: Tuple[int, int],
-                     new_grid: Tuple[int, int],
+                     grid: tuple[int, int],
+                     new_grid: tuple[int, int],
                      mode: str = 'offset') -> Tensor:
-    """Resize position embeddings, by default as the authors' code does.
+    """Resize position embeddings to (1, 1 + h w, D), bicubic.
 
-    Bicubic with ``scale_factor = (n + 0.1) / N`` in height and in width, not
-    with ``size=``: the two give different numbers, and the published weights
-    were trained with this one. The class token's embedding is kept.
+    The class token's embedding is kept.
 
     Args:
         pos_embed (Tensor): Shape (1, 1 + H W, D), the class token first.
         grid (tuple[int, int]): (H, W) of ``pos_embed``, in patches.
         new_grid (tuple[int, int]): (h, w) of the image, in patches.
-        mode (str): 'offset' for the authors' way; 'size' as mmpretrain and
-            transformers do; 'antialias' with ``size=`` as well, antialiased,
-            as timm does.
-
-    Returns:
-        Tensor: Shape (1, 1 + h w, D).
+        mode (str): 'offset' as the authors' code, with ``scale_factor =
+            (n + 0.1) / N`` in height and in width, which the published
+            weights were trained with; 'size' with ``size=``, which gives
+            other numbers, as mmpretrain and transformers do; 'antialias' with
+            ``size=``, antialiased, as timm does.
     """
     if tuple(grid) == tuple(new_grid):
         return pos_embed
@@ -64,9 +61,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     tools fit. What differs: the initialisation (trunc_normal(.02) on every
     linear layer, on the position embeddings and on the class token), position
     embeddings at other sizes (:func:`resize_pos_embed`), images that are no
-    multiple of the patch are refused instead of padded, and the methods
-    :meth:`last_blocks`, :meth:`last_attention`, :meth:`class_attention` and
-    :meth:`recorded_attention`.
+    multiple of the patch are refused instead of padded, and the methods that
+    give tokens and attention.
 
     DINO's ViT-S is ``arch='deit-small'``, its ViT-B ``arch='deit-base'``.
 
@@ -90,12 +86,12 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     """
 
     def __init__(self,
-                 arch: Union[str, dict] = 'base',
-                 img_size: Union[int, Tuple[int, int]] = 224,
+                 arch: str | dict = 'base',
+                 img_size: int | tuple[int, int] = 224,
                  patch_size: int = 16,
                  in_channels: int = 3,
                  pos_embed_mode: str = 'offset',
-                 stem: Optional[dict] = None,
+                 stem: dict | None = None,
                  **kwargs) -> None:
         img_size = tuple(to_2tuple(img_size))
         for side in img_size:
@@ -152,11 +148,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             self._freeze_stages()
         return self
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Run the blocks and return one output for each of ``out_indices``.
-
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run images (B, C, H, W); an output for each of ``out_indices``.
 
         Returns:
             tuple[Tensor]: By ``out_type``: class tokens (B, D), maps
@@ -172,7 +165,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 outs.append(self._format_output(x, patch_resolution))
         return tuple(outs)
 
-    def embed(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Images (B, C, H, W) to tokens (B, 1 + N, D) and their grid."""
         self._check_images(x)
         x, patch_resolution = self.patch_embed(x)
@@ -181,21 +174,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                                  patch_resolution, self.pos_embed_mode)
         return self.pre_norm(self.drop_after_pos(x)), patch_resolution
 
-    def run_block(self, i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Run block ``i`` on tokens (B, 1 + N, D) of a grid (h, w)."""
         return self.layers[i](x)
 
-    def last_blocks(self, x: Tensor, n: int = 1) -> List[Tensor]:
-        """Tokens of the last ``n`` blocks, each through the final norm.
+    def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
+        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
 
-        With ``final_norm=False`` they are as the blocks yield them.
-
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-            n (int): Number of blocks, the last one last.
-
-        Returns:
-            list[Tensor]: ``n`` tensors of shape (B, 1 + N, D).
+        Of images (B, C, H, W); each through the final norm, or with
+        ``final_norm=False`` as the blocks yield them.
         """
         x, grid = self.embed(x)
         outs = []
@@ -206,43 +193,29 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return outs
 
     def last_attention(self, x: Tensor) -> Tensor:
-        """Attention probabilities of the last block.
+        """Attention (B, H, 1 + N, 1 + N) of the last block.
 
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-
-        Returns:
-            Tensor: Shape (B, H, 1 + N, 1 + N): rows attend to columns, the
-            class token is the first of both.
+        Of images (B, C, H, W). Rows attend to columns, the class token first.
         """
-        x, _ = self._before_last_block(x)
-        return attention(self.layers[-1], x)
+        return attention(self.layers[-1], self._before_last_block(x)[0])
 
     def class_attention(self, x: Tensor) -> Tensor:
-        """Last-block attention of the class token over the patches.
+        """Last-block attention (B, H, h, w) of the class token.
 
-        Args:
-            x (Tensor): Images, shape (B, C, H, W).
-
-        Returns:
-            Tensor: Shape (B, H, h, w). The class token's attention to itself
-            is left out, so a map sums to less than 1.
+        Of images (B, C, H, W), without that to itself: sums to less than 1.
         """
         return self._class_attention(*self._before_last_block(x))
 
     @contextmanager
-    def recorded_attention(self) -> Iterator[List[Tensor]]:
-        """Collect the attention of the forward passes made meanwhile.
+    def recorded_attention(self) -> Iterator[list[Tensor]]:
+        """Collect the :meth:`class_attention` of the passes made meanwhile.
 
-        Saves a second pass where the features are wanted as well.
-
-        Yields:
-            list[Tensor]: Grows by what :meth:`class_attention` gives for the
-            images of each pass.
+        Saves a second pass where the features are wanted as well. The list
+        grows by the maps (B, H, h, w) of each pass.
         """
         maps, run_block = [], self.run_block
 
-        def record(i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+        def record(i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
             if i == len(self.layers) - 1:
                 maps.append(self._class_attention(x, grid))
             return run_block(i, x, grid)
@@ -253,14 +226,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         finally:
             del self.run_block
 
-    def _before_last_block(self, x: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
+    def _before_last_block(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """What the last block gets, tokens (B, 1 + N, D), and their grid."""
         x, grid = self.embed(x)
         for i in range(len(self.layers) - 1):
             x = self.run_block(i, x, grid)
         return x, grid
 
-    def _class_attention(self, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """The class token's attention (B, H, h, w) in the last block."""
         row = attention(self.layers[-1], x, rows=1)[:, :, 0]
         return row[..., 1:].unflatten(-1, grid)
@@ -307,34 +280,23 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             _check_multiple(name, size, self.patch_size)
 
 
-def attention(block: nn.Module,
-              x: Tensor,
-              rows: Optional[int] = None) -> Tensor:
-    """Attention probabilities of a transformer block.
+def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
+    """Attention probabilities (B, H, R, 1 + N): rows attend to columns.
 
     Args:
         block (nn.Module): mmpretrain's, with ``ln1`` and ``attn``.
         x (Tensor): Tokens that the block gets, shape (B, 1 + N, D).
         rows (int, optional): Of so many tokens, the first R; by default all.
-
-    Returns:
-        Tensor: Shape (B, H, R, 1 + N): rows attend to columns.
     """
     attn = block.attn
     qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))
     q, k, _ = qkv.unbind(2)
-    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * _scale(attn)
-    return scores.softmax(dim=-1)
-
-
-def _scale(attn: nn.Module) -> float:
-    """What mmpretrain's layer multiplies q k by.
-
-    Given a ``qk_scale`` it keeps a divisor with its attention function.
-    """
+    # Given a qk_scale, mmpretrain keeps a divisor with its attention function.
     function = attn.scaled_dot_product_attention
     divisor = getattr(function, 'keywords', {}).get('scale')
-    return 1 / divisor if divisor else attn.head_dims**-0.5
+    scale = 1 / divisor if divisor else attn.head_dims**-0.5
+    scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * scale
+    return scores.softmax(dim=-1)
 
 
 def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,

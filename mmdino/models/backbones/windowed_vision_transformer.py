@@ -3,7 +3,8 @@
 B images, D features; h x w patches, N = h w.
 """
 import math
-from typing import Callable, List, Sequence, Tuple
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +27,7 @@ class WindowedVisionTransformer(VisionTransformer):
 
     Args:
         window_size (int): Largest side of a window in patches.
-        global_blocks (Sequence[int]): Blocks, from 0, that attend to the
-            whole image.
+        global_blocks (Sequence[int]): Blocks, from 0, that see all patches.
         **kwargs: Arguments of ``VisionTransformer``.
 
     Raises:
@@ -48,16 +48,14 @@ class WindowedVisionTransformer(VisionTransformer):
         self.window_size = window_size
         self.global_blocks = frozenset(global_blocks)
 
-    def run_block(self, i: int, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Run block ``i`` on tokens (B, 1 + N, D)."""
         if i in self.global_blocks:
             return super().run_block(i, x, grid)
         return run_in_windows(self.layers[i], x, grid, self.window_size)
 
     def last_attention(self, x: Tensor) -> Tensor:
-        """Attention of the last block, if it attends to the whole image.
-
-        See :meth:`VisionTransformer.last_attention`.
+        """See :meth:`VisionTransformer.last_attention`.
 
         Raises:
             ValueError: If the last block attends within several windows.
@@ -75,7 +73,7 @@ class WindowedVisionTransformer(VisionTransformer):
     def _last_is_global(self) -> bool:
         return self.num_layers - 1 in self.global_blocks
 
-    def _class_attention(self, x: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """The class token's attention (B, H, h, w) in the last block.
 
         Within windows it is an average, as the token itself: each window's
@@ -88,12 +86,12 @@ class WindowedVisionTransformer(VisionTransformer):
             return attention(self.layers[-1], tokens, rows=1)[:, :, 0].mT
 
         maps = run_in_windows(probabilities, x, grid, self.window_size)
-        maps = maps[:, 1:] / num_windows(grid, self.window_size)
-        return maps.mT.unflatten(-1, grid)
+        windows = math.prod(-(-side // self.window_size) for side in grid)
+        return (maps[:, 1:] / windows).mT.unflatten(-1, grid)
 
 
 def run_in_windows(block: Callable[[Tensor], Tensor], x: Tensor,
-                   grid: Tuple[int, int], window_size: int) -> Tensor:
+                   grid: tuple[int, int], window_size: int) -> Tensor:
     """Run a transformer block within windows of the grid.
 
     Args:
@@ -106,59 +104,27 @@ def run_in_windows(block: Callable[[Tensor], Tensor], x: Tensor,
         Tensor: Shape (B, 1 + h w, D').
     """
     cls_token, maps = x[:, :1], x[:, 1:].unflatten(1, grid)
-    heights, widths = (_bands(side, window_size) for side in grid)
-    cls_sum, rows = 0, []
-    for row, height in zip(maps.split([h for h, _ in heights], 1), heights):
-        parts = []
-        for part, width in zip(row.split([w for w, _ in widths], 2), widths):
-            part, cls_tokens = _run(block, part, cls_token,
-                                    (height[1], width[1]))
-            parts.append(part)
-            cls_sum = cls_sum + cls_tokens.sum(1, keepdim=True)
-        rows.append(torch.cat(parts, 2))
-    patches = torch.cat(rows, 1).flatten(1, 2)
-    return torch.cat([cls_sum / num_windows(grid, window_size), patches], 1)
-
-
-def num_windows(grid: Tuple[int, int], window_size: int) -> int:
-    """The least number of windows that cover a grid (h, w) of patches."""
-    return math.prod(-(-side // window_size) for side in grid)
-
-
-def _bands(side: int, window_size: int) -> List[Tuple[int, int]]:
-    """Cut a side into windows of at most two lengths, the longer ones first.
-
-    Returns:
-        list[tuple[int, int]]: Patches covered and the length of a window, in
-        patches, for each length.
-    """
-    windows = -(-side // window_size)
-    length, longer = divmod(side, windows)
-    bands = [(longer * (length + 1), length + 1),
-             ((windows - longer) * length, length)]
-    return [band for band in bands if band[0]]
-
-
-def _run(block: Callable[[Tensor], Tensor], maps: Tensor, cls_token: Tensor,
-         window: Tuple[int, int]) -> Tuple[Tensor, Tensor]:
-    """Run the block on a part of the grid that is whole windows.
-
-    Args:
-        maps (Tensor): Shape (B, h', w', D).
-        cls_token (Tensor): Shape (B, 1, D).
-        window (tuple[int, int]): Sides of a window in patches.
-
-    Returns:
-        tuple[Tensor, Tensor]: Patches (B, h', w', D'), class tokens of the
-        windows (B, windows, D').
-    """
-    x = maps.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
-    x = x.transpose(2, 3)  # (B, rows, columns, height, width, D)
-    windows = x.shape[1] * x.shape[2]
-    tokens = torch.cat([
-        cls_token.repeat_interleave(windows, 0),
-        x.flatten(3, 4).flatten(0, 2)
-    ], 1)
-    tokens = block(tokens).unflatten(0, (-1, windows))
-    x = tokens[:, :, 1:].reshape(*x.shape[:-1], -1).transpose(2, 3)
-    return x.flatten(3, 4).flatten(1, 2), tokens[:, :, 0]
+    rows, columns = (-(-side // window_size) for side in grid)
+    windows = [
+        window for row in maps.tensor_split(rows, 1)
+        for window in row.tensor_split(columns, 2)
+    ]
+    by_shape = defaultdict(list)  # at most four shapes, each a batch
+    for i, window in enumerate(windows):
+        by_shape[window.shape[1:3]].append(i)
+    cls_sum = 0
+    for shape, places in by_shape.items():
+        patches = torch.stack([windows[i] for i in places], 1).flatten(2, 3)
+        tokens = torch.cat(
+            [cls_token[:, None].expand(-1, len(places), -1, -1), patches], 2)
+        tokens = block(tokens.flatten(0, 1)).unflatten(0, (-1, len(places)))
+        cls_sum = cls_sum + tokens[:, :, 0].sum(1, keepdim=True)
+        patches = tokens[:, :, 1:].unflatten(2, shape)
+        for i, window in zip(places, patches.unbind(1)):
+            windows[i] = window
+    bands = [
+        torch.cat(windows[i:i + columns], 2)
+        for i in range(0, rows * columns, columns)
+    ]
+    patches = torch.cat(bands, 1).flatten(1, 2)
+    return torch.cat([cls_sum / (rows * columns), patches], 1)

@@ -7,9 +7,3 @@ from mmdino.models.frozen.features import (ClassAndGeMFeatures,
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.models.frozen.linear_probe import LinearProbe
 from mmdino.models.frozen.video_segmentation import VideoSegmenter
-
-__all__ = [
-    'ClassAndGeMFeatures', 'ClassAndPatchFeatures', 'FrozenTeacher',
-    'LastBlocks', 'LinearProbe', 'MultiScaleFeatures', 'PixelFeatures',
-    'PooledFeatures', 'PretrainedClassifier', 'SavedFeatures', 'VideoSegmenter'
-]

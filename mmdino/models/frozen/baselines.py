@@ -1,6 +1,4 @@
 """What stands where a network does: raw pixels and saved features."""
-from typing import List, Optional, Union
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -11,47 +9,29 @@ from mmdino.registry import MODELS
 
 
 @MODELS.register_module()
-class PixelFeatures(BaseModel):
-    """Flattened normalised pixels, without any parameter.
-
-    It stands where a network does, so that the same loop, pipeline and metric
-    score raw pixels. All images need one size.
-
-    Args:
-        size: Pixels a side to which images are average-pooled first; None
-            keeps every pixel.
-        data_preprocessor: As for any model.
-    """
+class SavedFeatures(BaseModel):
+    """Passes on the rows (B, D) of :class:`FeatureRows`."""
 
     is_frozen = True
 
-    def __init__(self,
-                 size: Optional[int] = None,
-                 data_preprocessor: Optional[dict] = None) -> None:
-        super().__init__(data_preprocessor=data_preprocessor)
-        self.size = size
+    def features(self, inputs: Tensor) -> Tensor:
+        """Features (B, D) of the inputs."""
+        return inputs
 
     def forward(self,
-                inputs: Union[Tensor, List[Tensor]],
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor') -> Union[Tensor, List[DataSample]]:
-        """Features (B, D), or the samples with them.
+                inputs: Tensor | list[Tensor],
+                data_samples: list[DataSample] | None = None,
+                mode: str = 'tensor') -> Tensor | list[DataSample]:
+        """Run the mode ``tensor``, :meth:`features`, or ``predict``.
 
-        Args:
-            inputs: (B, C, h, w) images, or a list of views of which the first
-                is taken.
-            data_samples: The samples to which 'predict' adds ``feature``.
-            mode: 'tensor' or 'predict'.
+        The latter adds ``feature`` (D, ) to the data samples.
         """
-        images = inputs if isinstance(inputs, Tensor) else inputs[0]
-        if self.size is not None:
-            images = F.adaptive_avg_pool2d(images, self.size)
-        features = images.flatten(1)
+        features = self.features(inputs)
         if mode == 'tensor':
             return features
         if mode != 'predict':
-            raise ValueError(f'PixelFeatures has no mode {mode!r}: it cannot '
-                             'be trained, only scored.')
+            raise ValueError(f'{type(self).__name__} has no mode {mode!r}: it '
+                             'cannot be trained, only scored.')
         samples = data_samples or [DataSample() for _ in features]
         for sample, feature in zip(samples, features):
             sample.set_field(feature, 'feature', dtype=torch.Tensor)
@@ -59,27 +39,26 @@ class PixelFeatures(BaseModel):
 
 
 @MODELS.register_module()
-class SavedFeatures(BaseModel):
-    """Passes on the rows of :class:`FeatureRows`."""
+class PixelFeatures(SavedFeatures):
+    """Flattened normalised pixels, without any parameter.
 
-    is_frozen = True
+    To score raw pixels in the place of a network. All images need one size.
 
-    def forward(self,
-                inputs: Tensor,
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor') -> Union[Tensor, List[DataSample]]:
-        """The features (B, D) themselves, or the samples with them.
+    Args:
+        size (int, optional): Pixels a side to which images are
+            average-pooled first; None keeps every pixel.
+        data_preprocessor (dict, optional): As for any model.
+    """
 
-        Args:
-            inputs: (B, D) features.
-            data_samples: The samples to which 'predict' adds ``feature``.
-            mode: 'tensor' or 'predict'.
-        """
-        if mode == 'tensor':
-            return inputs
-        if mode != 'predict':
-            raise ValueError(f'SavedFeatures has no mode {mode!r}: it cannot '
-                             'be trained, only scored.')
-        for sample, feature in zip(data_samples, inputs):
-            sample.set_field(feature, 'feature', dtype=torch.Tensor)
-        return data_samples
+    def __init__(self,
+                 size: int | None = None,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.size = size
+
+    def features(self, inputs: Tensor | list[Tensor]) -> Tensor:
+        """Of images (B, C, h, w), or of the first of a list of views."""
+        images = inputs if isinstance(inputs, Tensor) else inputs[0]
+        if self.size is not None:
+            images = F.adaptive_avg_pool2d(images, self.size)
+        return images.flatten(1)

@@ -2,7 +2,7 @@
 
 B images, D features, C classes, R top classes.
 """
-from typing import Dict, List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -22,13 +22,10 @@ from mmdino.weights.network import load_strictly, open_weights
 class LinearProbe(BaseModel):
     """Linear classifiers on one frozen backbone, one for a learning rate.
 
-    The losses are independent, hence each head learns as if it were alone
-    while the backbone runs once for all. Pair it with
-    :class:`LinearProbeConstructor`, which gives each head its learning rate,
-    and :class:`LinearProbeAccuracy`, which names the best.
-
-    The network's weights are saved with the heads, so that a probe is tested
-    by its own checkpoint alone.
+    Each head learns as if it were alone while the backbone runs once for all.
+    :class:`LinearProbeConstructor` gives each its learning rate, and
+    :class:`LinearProbeAccuracy` names the best. The network's weights are
+    saved with the heads, so that a probe is tested by its own checkpoint.
 
     Args:
         num_classes: C.
@@ -50,12 +47,18 @@ class LinearProbe(BaseModel):
     def __init__(self,
                  num_classes: int,
                  learning_rates: Sequence[float],
-                 features: Optional[dict] = None,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None) -> None:
-        _check_settings(num_classes, learning_rates)
+                 features: dict | None = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 neck: dict | None = None,
+                 data_preprocessor: dict | None = None) -> None:
+        if num_classes < 1:
+            raise ValueError(
+                f'num_classes must be positive, got {num_classes}.')
+        rates = list(learning_rates)
+        if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+            raise ValueError('learning_rates must be one or more different '
+                             f'positive numbers, got {rates}.')
         network = FrozenTeacher(checkpoint, backbone, neck, data_preprocessor,
                                 features or dict(type='PooledFeatures'))
         if features is None:
@@ -88,22 +91,18 @@ class LinearProbe(BaseModel):
             nn.init.zeros_(head.bias)
 
     def forward(
-        self,
-        inputs: Tensor,
-        data_samples: Optional[List[DataSample]] = None,
-        mode: str = 'tensor'
-    ) -> Union[Tensor, Dict[str, Tensor], List[DataSample]]:
-        """Run one mode.
-
-        Args:
-            inputs: Images (B, C, H, W).
-            data_samples: One an image, with ``gt_label`` in the mode 'loss'.
-            mode: 'tensor' for features, 'loss' or 'predict'.
+            self,
+            inputs: Tensor,
+            data_samples: list[DataSample] | None = None,
+            mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
+        """Run one mode on images (B, C, H, W).
 
         Returns:
-            The frozen features (B, D); the loss of each head, named by its
-            learning rate; or the samples with ``top_classes``, a dict from
-            the learning rate to (R,) classes, best first.
+            In the mode 'tensor' the frozen features (B, D); in 'loss', where
+            the samples need ``gt_label``, the loss of each head, named by its
+            learning rate; in 'predict' the samples with ``top_classes``, a
+            dict from the learning rate to (R,) classes, best first.
         """
         features = self.network.features(inputs)
         if mode == 'loss':
@@ -113,7 +112,7 @@ class LinearProbe(BaseModel):
         return features
 
     def _loss(self, features: Tensor,
-              data_samples: List[DataSample]) -> Dict[str, Tensor]:
+              data_samples: list[DataSample]) -> dict[str, Tensor]:
         labels = torch.cat([sample.gt_label for sample in data_samples])
         low, high = torch.stack(labels.aminmax()).tolist()
         if not 0 <= low <= high < self.num_classes:
@@ -128,16 +127,13 @@ class LinearProbe(BaseModel):
         }
 
     def _predict(self, features: Tensor,
-                 data_samples: List[DataSample]) -> List[DataSample]:
+                 data_samples: list[DataSample]) -> list[DataSample]:
         top = {
             lr: head(features).topk(min(5, self.num_classes)).indices
             for lr, head in zip(self.learning_rates, self.heads)
         }
-        for i, sample in enumerate(data_samples):
-            sample.set_field({
-                lr: classes[i]
-                for lr, classes in top.items()
-            }, 'top_classes')
+        for sample, *classes in zip(data_samples, *top.values()):
+            sample.set_field(dict(zip(top, classes)), 'top_classes')
         return data_samples
 
 
@@ -153,12 +149,3 @@ def official_features(backbone: nn.Module) -> dict:
     if backbone.embed_dims >= 768:
         return dict(type='ClassAndPatchFeatures')
     return dict(type='LastBlocks', n=min(4, backbone.num_layers))
-
-
-def _check_settings(num_classes: int, learning_rates: Sequence[float]) -> None:
-    if num_classes < 1:
-        raise ValueError(f'num_classes must be positive, got {num_classes}.')
-    rates = list(learning_rates)
-    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
-        raise ValueError('learning_rates must be one or more different '
-                         f'positive numbers, got {rates}.')

@@ -4,7 +4,6 @@ Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5. F frames of
 (H, W) pixels, C channels, D features; (h, w) the patch grid.
 """
 from collections import deque
-from typing import List
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +22,9 @@ from mmdino.utils.progress import track
 class VideoSegmenter(FrozenTeacher):
     """A teacher that follows the objects of a video's first frame.
 
-    Its patch tokens, of the last block through the final norm, are
-    compared with those of the first and of the preceding frames, and labels
-    follow the similarity (:func:`propagate_labels`).
+    Patch tokens, of the last block through the final norm, are compared with
+    those of the first and of the preceding frames, and labels follow the
+    similarity (:func:`propagate_labels`).
 
     Args:
         num_context (int): Preceding frames to look at beside the first.
@@ -36,8 +35,7 @@ class VideoSegmenter(FrozenTeacher):
         **kwargs: As :class:`FrozenTeacher`'s.
 
     Raises:
-        ValueError: If the backbone gives no patch tokens, or a number is out
-            of its range.
+        ValueError: If the backbone gives no tokens, or a number is too small.
     """
 
     def __init__(self,
@@ -62,18 +60,15 @@ class VideoSegmenter(FrozenTeacher):
         self.temperature = temperature
 
     @torch.no_grad()
-    def predict(self, inputs: List[Tensor],
-                data_samples: List[DataSample]) -> List[DataSample]:
-        """Write the masks of all frames into the data samples.
+    def predict(self, inputs: list[Tensor],
+                data_samples: list[DataSample]) -> list[DataSample]:
+        """Write the masks of all frames of videos (F, C, H, W) into samples.
 
         Args:
-            inputs (list[Tensor]): Videos, each (F, C, H, W).
             data_samples (list[DataSample]): One a video, with ``first_mask``
-                (H', W'), uint8: 0 background, then the objects.
-
-        Returns:
-            list[DataSample]: The same, with ``pred_masks`` (F, H', W'),
-            uint8, on the CPU; the first is ``first_mask``.
+                (H', W'), uint8: 0 background, then the objects. They get
+                ``pred_masks`` (F, H', W'), uint8, on the CPU; the first is
+                ``first_mask``.
         """
         for frames, sample in zip(inputs, data_samples):
             mask = torch.as_tensor(sample.first_mask).cpu()
@@ -83,12 +78,10 @@ class VideoSegmenter(FrozenTeacher):
         return data_samples
 
     def segment(self, frames: Tensor, mask: Tensor, name: str) -> Tensor:
-        """Follow the objects of the first frame's mask.
+        """Follow the objects of the mask (H', W') of the first frame.
 
-        Args:
-            frames (Tensor): Shape (F, C, H, W).
-            mask (Tensor): Shape (H', W'), uint8.
-            name (str): What the lines of progress start with.
+        Through frames (F, C, H, W); ``name`` is what the lines of progress
+        start with.
 
         Returns:
             Tensor: Shape (F, H', W'), uint8, on the CPU.
