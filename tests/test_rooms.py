@@ -12,7 +12,7 @@ BELOW = 'every room above in this table'
 # Ground floor first. A file belongs to the longest name that fits, and may
 # import its own room besides.
 ROOMS = {
-    '__init__': (),
+    '__init__': ('utils', ),  # lets configs inherit by name
     'functional': (),
     'utils': (),
     'registry': BELOW,
