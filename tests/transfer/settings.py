@@ -9,7 +9,7 @@ SIZES = ('RandomCrop', 'mmpretrain.RandomResizedCrop')
 
 
 def settings(cfg: Config) -> dict:
-    """Model, optimizer, schedule and data; in lists and dicts alone.
+    """Model, optimizer, schedule and data, in lists and dicts alone.
 
     Of a detector the backbone and the neck; the rest is mmdet's.
     """
@@ -19,17 +19,20 @@ def settings(cfg: Config) -> dict:
     loop = cfg.train_cfg
     length = loop.get('max_iters') or loop.max_epochs
     # What MMEngine's Runner adds to a schedule without an end.
-    schedule = [dict(dict(end=length), **step) for step in cfg.param_scheduler]
+    schedule = [
+        dict(dict(begin=0, end=length), **step) for step in cfg.param_scheduler
+    ]
+    scale = cfg.get('auto_scale_lr') or {}
     loader = cfg.train_dataloader
     data = loader.dataset.get('dataset', loader.dataset)
-    return _plain(
+    return plain(
         dict(
             model=model,
             optim_wrapper=cfg.optim_wrapper,
             schedule=schedule,
             length=length,
-            base_batch_size=cfg.get('auto_scale_lr',
-                                    {}).get('base_batch_size'),
+            base_batch_size=(scale.get('base_batch_size')
+                             if scale.get('enable') else None),
             data=data.type,
             crops=[
                 step.get('crop_size', step.get('scale'))
@@ -37,12 +40,14 @@ def settings(cfg: Config) -> dict:
             ]))
 
 
-def _plain(node):
+def plain(node):
+    """A config in lists and dicts, without scopes and what is None."""
     if isinstance(node, dict):
         return {
-            k: _plain(v)
-            for k, v in sorted(node.items()) if k not in ('_scope_', )
+            k: plain(v)
+            for k, v in sorted(node.items())
+            if k != '_scope_' and v is not None
         }
     if isinstance(node, (list, tuple)):
-        return [_plain(child) for child in node]
+        return [plain(child) for child in node]
     return node
