@@ -52,9 +52,13 @@ def checkpoint(tmp_path_factory):
 def tiny(name, folder, checkpoint):
     """The config on the tree, of few classes, with small images."""
     cfg = Config.fromfile(ROOT / f'finetune_{name}.py')
-    cfg = with_data(cfg, folder)
-    cfg.model.checkpoint = str(checkpoint)
     cfg.model.head.num_classes = IN_THE_TREE.get(name, CLASSES[name])
+    return shrink(with_data(cfg, folder), folder, checkpoint)
+
+
+def shrink(cfg, folder, checkpoint):
+    """Small images and batches, in one process."""
+    cfg.model.checkpoint = str(checkpoint)
     for loader in (cfg.train_dataloader, cfg.val_dataloader,
                    cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False, batch_size=4)
@@ -63,10 +67,11 @@ def tiny(name, folder, checkpoint):
                 if key in step:
                     step[key] = value
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, )
-    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.train_cfg.max_epochs = min(cfg.train_cfg.max_epochs, 10)
+    cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
     cfg.param_scheduler = []
     cfg.work_dir = str(folder / 'work')
-    cfg.experiment_name = f'{name}_{folder.name}'
+    cfg.experiment_name = folder.name
     return cfg
 
 

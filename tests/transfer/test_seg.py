@@ -19,7 +19,7 @@ from mmdino.transfer.segmentation import LinearSegHead
 from mmdino.utils.resources import find_toolboxes
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
-from tests.transfer.seg_trees import NUM, write_ade20k, write_own
+from tests.transfer.seg_trees import NUM, write_ade20k
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer/mmseg'
 EXAMPLES = sorted(path.stem for path in ROOT.glob('*_ade20k.py'))
@@ -58,17 +58,20 @@ def checkpoints(tmp_path_factory):
     return folder
 
 
-def tiny(name, folder, checkpoints, **settings):
+def tiny(name, folder, checkpoints):
     """The config on small crops of the tree, with the tiny ViT."""
-    head, arch, data = name.split('_')
-    write = write_ade20k if data == 'ade20k' else write_own
-    if not (folder / data).exists():
-        write(folder / data)
-    cfg = Config.fromfile(ROOT / f'{name}.py')
-    if arch == 'resnet50':
-        checkpoint = checkpoints / 'resnet.pth'
-    else:
-        checkpoint = checkpoints / 'vit.pth'
+    if not (folder / 'data').exists():
+        write_ade20k(folder / 'data')
+    head, arch, _ = name.split('_')
+    kind = 'resnet' if arch == 'resnet50' else 'vit'
+    return shrink(
+        Config.fromfile(ROOT / f'{name}.py'), head, folder,
+        checkpoints / f'{kind}.pth')
+
+
+def shrink(cfg, head, folder, checkpoint):
+    """Small networks, crops and batches; the data are in folder/data."""
+    if checkpoint.stem == 'vit':
         shrink_vit(cfg, head)
     cfg.model.backbone.init_cfg.checkpoint = str(checkpoint)
     shrink_heads(cfg.model)
@@ -77,20 +80,20 @@ def tiny(name, folder, checkpoints, **settings):
     for loader in (cfg.train_dataloader, cfg.val_dataloader,
                    cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset.data_root = str(folder / data)
+        loader.dataset.data_root = str(folder / 'data')
         for step in loader.dataset.pipeline:
             if 'scale' in step:
                 step['scale'] = (128, 64)
             if 'crop_size' in step:
                 step['crop_size'] = (64, 64)
     cfg.train_dataloader.batch_size = NUM
-    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    if cfg.train_cfg.max_iters > 100:
+        cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.param_scheduler = []
     cfg.auto_scale_lr = None
     cfg.default_hooks.logger.interval = 1
-    cfg.work_dir = str(folder / 'work' / name)
-    cfg.experiment_name = f'{name}_{folder.name}'
-    cfg.merge_from_dict(settings)
+    cfg.work_dir = str(folder / 'work')
+    cfg.experiment_name = f'{head}_{folder.name}'
     return cfg
 
 
@@ -214,7 +217,7 @@ def test_any_image_size(size, tmp_path, checkpoints):
 
 def test_layer_decay(tmp_path, checkpoints):
     """Depth 4: embedding, four blocks, what follows them."""
-    cfg = tiny('upernet_vit-s16_own-classes', tmp_path, checkpoints)
+    cfg = tiny('upernet_vit-s8_ade20k', tmp_path, checkpoints)
     cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = .5
     runner = Runner.from_cfg(cfg)
     groups = runner.build_optim_wrapper(
@@ -305,9 +308,9 @@ def test_full_size_networks(name):
 
 
 def test_the_schedule_ends_with_the_training(tmp_path, checkpoints):
-    cfg = tiny('upernet_vit-s16_own-classes', tmp_path, checkpoints)
-    name = 'upernet_vit-s16_own-classes.py'
-    cfg.param_scheduler = Config.fromfile(ROOT / name).param_scheduler
+    cfg = tiny('upernet_vit-s8_ade20k', tmp_path, checkpoints)
+    cfg.param_scheduler = Config.fromfile(
+        ROOT / 'upernet_vit-s8_ade20k.py').param_scheduler
     cfg.train_cfg.max_iters = 5000
     runner = Runner.from_cfg(cfg)
     runner.build_train_loop(cfg.train_cfg)
@@ -332,5 +335,5 @@ def _train_on_a_rank(rank, folder, checkpoints):
 
 
 def test_two_processes_without_gpus(tmp_path, checkpoints):
-    write_ade20k(tmp_path / 'ade20k')
+    write_ade20k(tmp_path / 'data')
     run_ranks(_train_on_a_rank, tmp_path, checkpoints)
