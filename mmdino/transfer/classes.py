@@ -7,11 +7,13 @@ whose category has another name than the config's.
 import re
 from typing import Iterator, Optional, Sequence, Tuple
 
+import torch
 import torch.nn as nn
 from mmengine import load
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -52,21 +54,21 @@ class NumClassesHook(Hook):
                           batch_idx: int,
                           data_batch: Optional[dict] = None) -> None:
         """Check the labels of a batch."""
-        check_labels(data_batch, _classes(runner.train_dataloader.dataset))
+        _check_batch(data_batch, runner.train_dataloader.dataset)
 
     def before_val_iter(self,
                         runner: Runner,
                         batch_idx: int,
                         data_batch: Optional[dict] = None) -> None:
         """Check the labels of a batch."""
-        check_labels(data_batch, _classes(runner.val_dataloader.dataset))
+        _check_batch(data_batch, runner.val_dataloader.dataset)
 
     def before_test_iter(self,
                          runner: Runner,
                          batch_idx: int,
                          data_batch: Optional[dict] = None) -> None:
         """Check the labels of a batch."""
-        check_labels(data_batch, _classes(runner.test_dataloader.dataset))
+        _check_batch(data_batch, runner.test_dataloader.dataset)
 
 
 def _check(phase: str, loader: DataLoader, runner: Runner) -> None:
@@ -78,6 +80,12 @@ def _check(phase: str, loader: DataLoader, runner: Runner) -> None:
         check_heads(model, classes, phase)
     for dataset in _parts(loader.dataset):
         check_categories(dataset)
+
+
+def _check_batch(batch: dict, dataset: Dataset) -> None:
+    classes = _classes(dataset)
+    if classes is not None:
+        check_labels(batch, classes, getattr(dataset, 'ignore_index', 255))
 
 
 def _classes(dataset: Dataset) -> Optional[Sequence[str]]:
@@ -169,19 +177,21 @@ def check_categories(dataset: Dataset) -> None:
             f'write classes={tuple(order)}.')
 
 
-def check_labels(batch: dict, classes: Optional[Sequence[str]]) -> None:
+def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
     """Refuse labels that are none of the classes.
 
     Args:
-        batch: Of a loader, with ``data_samples``.
-        classes: Of the data set; None if it does not tell.
+        batch: Of a loader, with ``data_samples``; those without labels pass.
+        classes: Of the data set.
+        ignored: What pixels have as label that are no class's.
 
     Raises:
         ValueError: Names the value and, where it is known, the file.
     """
-    for sample in batch['data_samples'] if classes is not None else ():
+    for sample in batch['data_samples']:
         labels, path = _labels(sample)
-        labels = labels[labels != 255] if 'gt_sem_seg' in sample else labels
+        if 'gt_sem_seg' in sample:
+            labels = labels[labels != ignored]
         if labels.numel(
         ) and not 0 <= labels.min() <= labels.max() < len(classes):
             wrong = sorted({*labels.tolist()} - {*range(len(classes))})
@@ -189,20 +199,20 @@ def check_labels(batch: dict, classes: Optional[Sequence[str]]) -> None:
                 f'{path} has the labels {wrong[:10]}, but the data set has '
                 f'the {len(classes)} classes 0 to {len(classes) - 1}: add '
                 'them to its classes, or correct the labels. A pixel without '
-                'a label has the value 255.')
+                f'a label has the value {ignored}.')
 
 
-def _labels(sample) -> Tuple[Tensor, str]:
+def _labels(sample: BaseDataElement) -> Tuple[Tensor, str]:
     """The labels of a sample of any toolbox, and the file they are from."""
+    path = sample.get('img_path', 'An image')
     if 'gt_sem_seg' in sample:
+        path = sample.get('seg_map_path', path)
         labels = sample.gt_sem_seg.data
-        path = sample.get('seg_map_path')
         if labels.ndim != 3 or len(labels) != 1:
             raise ValueError(
                 f'{path} has the shape {tuple(labels.shape)}: a mask is an '
                 'image of one channel, or with a palette, not of colours.')
-    elif 'gt_instances' in sample:
-        labels, path = sample.gt_instances.labels, sample.get('img_path')
     else:
-        labels, path = sample.gt_label, sample.get('img_path')
-    return labels, path or 'An image'
+        labels = sample.get('gt_instances', {}).get('labels')
+        labels = sample.get('gt_label', labels)
+    return torch.empty(0) if labels is None else labels, path

@@ -17,7 +17,8 @@ def copy_config(name, folder, **lines):
     """
     path = FOLDER / f'{name}.py'
     text = path.read_text()
-    assert len(lines) == 3 == len(re.findall(r'^_(?!base_)\w+ = ', text, re.M))
+    top = text.partition('_base_ = ')[0]
+    assert len(lines) == 3 == len(re.findall(r'^_\w+ = ', top, re.M))
     for key, value in lines.items():
         text, number = re.subn(rf'^{key} = [^=]*?(?=^_|\n\n)',
                                f'{key} = {value!r}\n', text, 1, re.M)

@@ -84,13 +84,13 @@ def masks(*values, channels=1):
 
 
 def test_masks():
-    check_labels(masks(0, 2, 255), CLASSES)
-    check_labels(masks(255, 255), CLASSES)
-    check_labels(masks(0, 7), None)
+    check_labels(masks(0, 2, 255), CLASSES, 255)
+    check_labels(masks(255, 255), CLASSES, 255)
+    check_labels(masks(0, 9), CLASSES, 9)
     with pytest.raises(ValueError, match=r'a.png has the labels \[3, 7\]'):
-        check_labels(masks(0, 7, 3), CLASSES)
+        check_labels(masks(0, 7, 3), CLASSES, 255)
     with pytest.raises(ValueError, match=r'a.png has the shape \(3, 2, 2\)'):
-        check_labels(masks(0, 1, channels=3), CLASSES)
+        check_labels(masks(0, 1, channels=3), CLASSES, 255)
 
 
 def test_labels_of_images_and_objects():
@@ -101,12 +101,9 @@ def test_labels_of_images_and_objects():
                        gt_instances=BaseDataElement(
                            labels=torch.tensor([0, -1])))):
         with pytest.raises(ValueError, match='a.jpg has the labels'):
-            check_labels(dict(data_samples=[sample]), CLASSES)
-    check_labels(
-        dict(data_samples=[
-            BaseDataElement(
-                gt_instances=BaseDataElement(labels=torch.tensor([])))
-        ]), CLASSES)
+            check_labels(dict(data_samples=[sample]), CLASSES, 255)
+    none = BaseDataElement(gt_instances=BaseDataElement())
+    check_labels(dict(data_samples=[none, BaseDataElement()]), CLASSES, 255)
 
 
 @pytest.fixture

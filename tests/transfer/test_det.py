@@ -189,7 +189,7 @@ def test_trains_and_scores(name, tmp_path, checkpoints):
 
 def test_own_classes_are_learnt_by_heart(tmp_path, checkpoints):
     """The config as copied: the same six images, then scored on them."""
-    epochs = 120
+    epochs = 30
     cfg = own(tmp_path, checkpoints, epochs)
     cfg.optim_wrapper.optimizer.lr = 2e-3
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
@@ -219,15 +219,10 @@ def own(folder, checkpoints, epochs=1, classes=('bottle', 'box')):
 @pytest.mark.parametrize('classes, message', [
     (('bottle', 'can'), r"train.json has no category \['can'\]"),
     (('box', 'bottle'), r"another order .* classes=\('bottle', 'box'\)"),
-    (('bottle', ), 'none'),
 ])
 def test_classes_that_do_not_fit(classes, message, tmp_path, checkpoints):
-    cfg = own(tmp_path, checkpoints, classes=classes)
-    if message == 'none':  # one of the categories alone
-        train(cfg)
-        return
     with pytest.raises(ValueError, match=message):
-        train(cfg)
+        train(own(tmp_path, checkpoints, classes=classes))
 
 
 def test_another_number_of_classes_is_refused(tmp_path, checkpoints):

@@ -53,6 +53,8 @@ def tiny(name, folder, checkpoint):
     """The config on the tree, of few classes, with small images."""
     cfg = Config.fromfile(ROOT / f'finetune_{name}.py')
     cfg.model.head.num_classes = IN_THE_TREE.get(name, CLASSES[name])
+    cfg.param_scheduler = []
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
     return shrink(with_data(cfg, folder), folder, checkpoint)
 
 
@@ -67,9 +69,7 @@ def shrink(cfg, folder, checkpoint):
                 if key in step:
                     step[key] = value
     cfg.val_evaluator.topk = cfg.test_evaluator.topk = (1, )
-    cfg.train_cfg.max_epochs = min(cfg.train_cfg.max_epochs, 10)
     cfg.train_cfg.val_interval = cfg.train_cfg.max_epochs
-    cfg.param_scheduler = []
     cfg.work_dir = str(folder / 'work')
     cfg.experiment_name = folder.name
     return cfg

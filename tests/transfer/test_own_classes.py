@@ -84,7 +84,7 @@ def classifier(tmp_path, checkpoint):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new('RGB', (36, 36), color).save(path)
 
-    def build(num_classes=3, epochs=1):
+    def build(num_classes=3, epochs=2):
         cfg = copy_config(
             'mmpretrain/finetune_own-classes',
             tmp_path,
@@ -97,9 +97,8 @@ def classifier(tmp_path, checkpoint):
 
 
 def test_folders_are_learnt(classifier):
-    cfg = classifier(epochs=10)
-    cfg.optim_wrapper.optimizer.lr = .1  # of 768 images
-    cfg.train_cfg.val_interval = 10
+    cfg = classifier(epochs=20)
+    cfg.optim_wrapper.optimizer.lr = 1.  # of 768 images
     runner = Runner.from_cfg(cfg)
     runner.train()
     score = runner.message_hub.get_scalar('val/accuracy/top1').current()
@@ -117,10 +116,3 @@ def test_another_number_of_folders_is_refused(classifier, tmp_path):
     (tmp_path / 'data/val/green').rmdir()
     with pytest.raises(ValueError, match='do not mean the same|val set has 2'):
         Runner.from_cfg(classifier()).train()
-
-
-def test_fewer_images_than_a_batch_are_refused(classifier):
-    cfg = classifier()
-    cfg.train_dataloader.batch_size = 96
-    with pytest.raises(ValueError, match='its 24 images are fewer than batch'):
-        Runner.from_cfg(cfg).train()

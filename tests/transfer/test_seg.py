@@ -64,9 +64,10 @@ def tiny(name, folder, checkpoints):
         write_ade20k(folder / 'data')
     head, arch, _ = name.split('_')
     kind = 'resnet' if arch == 'resnet50' else 'vit'
-    return shrink(
-        Config.fromfile(ROOT / f'{name}.py'), head, folder,
-        checkpoints / f'{kind}.pth')
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    cfg.param_scheduler = []
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    return shrink(cfg, head, folder, checkpoints / f'{kind}.pth')
 
 
 def shrink(cfg, head, folder, checkpoint):
@@ -87,9 +88,6 @@ def shrink(cfg, head, folder, checkpoint):
             if 'crop_size' in step:
                 step['crop_size'] = (64, 64)
     cfg.train_dataloader.batch_size = NUM
-    if cfg.train_cfg.max_iters > 100:
-        cfg.train_cfg.update(max_iters=2, val_interval=2)
-    cfg.param_scheduler = []
     cfg.auto_scale_lr = None
     cfg.default_hooks.logger.interval = 1
     cfg.work_dir = str(folder / 'work')

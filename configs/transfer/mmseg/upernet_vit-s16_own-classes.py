@@ -11,7 +11,7 @@ _classes = {
     'road': (128, 64, 128),
     'car': (0, 0, 142)
 }
-_iterations = 20000  # of 16 images
+_iterations = 20000  # of 16 images, 10 or more
 
 _base_ = '_base_/upernet_vit-s16.py'
 
@@ -63,6 +63,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
+_warm_up = min(1500, _iterations // 10)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=_warm_up),
+    dict(
+        type='PolyLR', power=1.0, eta_min=0.0, begin=_warm_up, by_epoch=False)
+]
 train_cfg = dict(max_iters=_iterations, val_interval=_iterations // 10)
 default_hooks = dict(
     checkpoint=dict(interval=_iterations // 10, save_best='mIoU'))
