@@ -88,19 +88,9 @@ def test_trains_and_scores(name, tmp_path, checkpoint, monkeypatch):
     assert 0 <= logged['val/accuracy/top1'].current() <= 100
     assert logged['train/loss'].current() > 0
     assert list((tmp_path / 'work').glob('best_accuracy_top1_epoch_1.pth'))
-
-
-def test_the_data_sets_have_images_and_labels(tmp_path, monkeypatch):
-    for name, (folder, write) in WRITERS.items():
-        write(tmp_path / folder, monkeypatch)
-        cfg = tiny(name, tmp_path, '')
-        for loader in (cfg.train_dataloader, cfg.val_dataloader):
-            dataset = DATASETS.build(loader.dataset)
-            assert len(dataset) >= 6, name
-            item = dataset[1]
-            assert item['inputs'].shape == (3, 32, 32)
-            label = int(item['data_samples'].gt_label)
-            assert 0 <= label < cfg.model.head.num_classes
+    for loader in (runner.train_dataloader, runner.val_dataloader):
+        assert len(loader.dataset) >= 6
+        assert loader.dataset[1]['inputs'].shape == (3, 32, 32)
 
 
 def test_the_teacher_is_what_is_tuned(tmp_path, checkpoint):

@@ -230,7 +230,7 @@ def test_layer_decay(tmp_path, checkpoints):
                                   ('backbone.layers.3.attn.qkv.bias', 1,
                                    0.), ('backbone.ln1.weight', 0, 0.),
                                   ('decode_head.conv_seg.weight', 0, .05),
-                                  ('neck.upsample_4x.0.weight', 0, .05)):
+                                  ('neck.upsample_2x.0.weight', 0, .05)):
         lr, weight_decay = found[name]
         assert lr == pytest.approx(1e-4 * .5**exponent), name
         assert weight_decay == decay, name
