@@ -99,7 +99,7 @@ def fine_tune(name: str) -> Callable[[Job], Config]:
     """A fine-tuning config with the job's ViT."""
 
     def prepare(job: Job) -> Config:
-        cfg = Config.fromfile(FINE_TUNING / f'finetune_vit-s16_{name}.py')
+        cfg = Config.fromfile(FINE_TUNING / f'finetune_{name}.py')
         network = resolve_network(
             open_weights(job.checkpoint, given=job.config.model),
             job.config.model)
@@ -108,7 +108,6 @@ def fine_tune(name: str) -> Callable[[Job], Config]:
             raise ValueError('the fine-tuning configs are for a ViT, not for '
                              f'a {type(backbone).__name__}')
         cfg.model.backbone = network['backbone']
-        cfg.model.head.in_channels = backbone.embed_dims
         cfg.model.checkpoint = job.checkpoint
         return with_data(cfg, job.data)
 

@@ -8,9 +8,9 @@ CLASSES = ('person', 'bicycle')  # COCO's first two
 SIDE = 128
 
 
-def write_coco(root, num_images=6):
+def write_coco(root, num_images=6, categories=CLASSES):
     """Bright discs and squares on noise, the same images in both splits."""
-    for split in ('train2017', 'val2017'):
+    for split in ('train', 'val'):
         (root / split).mkdir(parents=True)
         images, annotations = [], []
         for i in range(num_images):
@@ -21,7 +21,7 @@ def write_coco(root, num_images=6):
             for mask, label in objects:
                 annotations.append(annotation(mask, label, len(annotations)))
                 annotations[-1]['image_id'] = i
-        path = root / f'annotations/instances_{split}.json'
+        path = root / f'annotations/{split}.json'
         path.parent.mkdir(exist_ok=True)
         path.write_text(
             json.dumps(
@@ -30,7 +30,7 @@ def write_coco(root, num_images=6):
                     annotations=annotations,
                     categories=[
                         dict(id=i + 1, name=name)
-                        for i, name in enumerate(CLASSES)
+                        for i, name in enumerate(categories)
                     ])))
 
 

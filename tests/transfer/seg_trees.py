@@ -22,47 +22,22 @@ def save(path, pixels):
     Image.fromarray(pixels).save(path)
 
 
-def write_voc12(root, size=(64, 96)):
-    """Classes 0 to 2 of 21, the border between them void."""
-    lists = root / 'ImageSets/Segmentation'
-    lists.mkdir(parents=True)
-    for split in ('train', 'val'):
-        names = [f'2007_{split}{i}' for i in range(NUM)]
-        (lists / f'{split}.txt').write_text('\n'.join(names) + '\n')
-        for i, name in enumerate(names):
-            colors, classes = scene(i, size)
-            edges = np.diff(classes.astype(int), axis=1, prepend=0) != 0
-            save(root / f'JPEGImages/{name}.jpg', colors)
-            save(root / f'SegmentationClass/{name}.png',
-                 np.where(edges, 255, classes).astype(np.uint8))
-
-
-def write_ade20k(root, size=(64, 96)):
+def write_ade20k(root):
     """Classes 1 to 3 of 150; 0 is void there."""
     for split in ('training', 'validation'):
         for i in range(NUM):
-            colors, classes = scene(i, size)
+            colors, classes = scene(i)
             name = f'ADE_{split[:5]}_{i:08d}'
             save(root / f'images/{split}/{name}.jpg', colors)
             save(root / f'annotations/{split}/{name}.png', classes + 1)
 
 
-def write_cityscapes(root, size=(64, 128)):
-    """Training ids 0 to 2 of 19, a folder a city."""
+def write_own(root):
+    """Classes 0 to 2, the same scenes in both splits; the border is void."""
     for split in ('train', 'val'):
         for i in range(NUM):
-            colors, classes = scene(i, size)
-            city = f'city{i % 2}'
-            name = f'{city}_{i:06d}_000019'
-            save(root / f'leftImg8bit/{split}/{city}/{name}_leftImg8bit.png',
-                 colors)
-            save(
-                root /
-                f'gtFine/{split}/{city}/{name}_gtFine_labelTrainIds.png',
-                classes)
-
-
-WRITERS = dict(
-    voc12=('VOCdevkit/VOC2012', write_voc12),
-    ade20k=('ade/ADEChallengeData2016', write_ade20k),
-    cityscapes=('cityscapes', write_cityscapes))
+            colors, classes = scene(i)
+            edges = np.diff(classes.astype(int), axis=1, prepend=0) != 0
+            save(root / f'images/{split}/{i}.jpg', colors)
+            save(root / f'masks/{split}/{i}.png',
+                 np.where(edges, 255, classes).astype(np.uint8))

@@ -1,4 +1,2 @@
 # Semantic FPN on a fine-tuned ViT-S/16, ADE20K.
-_base_ = [
-    '_base_/fpn_vit-s16.py', '_base_/ade20k.py', '_base_/finetune_160k.py'
-]
+_base_ = ['_base_/fpn_vit-s16.py', 'mmseg::_base_/datasets/ade20k.py']

@@ -1,4 +1,18 @@
-# Linear layer on a frozen ResNet-50, ADE20K.
-_base_ = [
-    '_base_/linear_resnet50.py', '_base_/ade20k.py', '_base_/linear_40k.py'
-]
+# Linear layer on a frozen ResNet-50, ADE20K: on the last map, at an 8th of
+# the image's sides; the last two stages are dilated, which changes no weight.
+_base_ = ['_base_/linear_vit-s16.py', 'mmseg::_base_/datasets/ade20k.py']
+
+model = dict(
+    data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
+    backbone=dict(
+        _delete_=True,
+        type='mmdino.ResNet',
+        depth=50,
+        out_indices=(3, ),
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        frozen_stages=4,
+        norm_eval=True,
+        init_cfg=dict(
+            type='Pretrained', checkpoint=None, prefix='teacher.backbone.')),
+    decode_head=dict(in_channels=2048, channels=2048))

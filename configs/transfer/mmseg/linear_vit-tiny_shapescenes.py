@@ -5,10 +5,7 @@
 #       work_dirs/quickstart/epoch_60.pth 1
 # For the untrained network: python tools/train.py THIS --cfg-options
 #   model.backbone.init_cfg=None
-_base_ = [
-    '_base_/linear_vit-s16.py', 'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_20k.py'
-]
+_base_ = '_base_/linear_vit-s16.py'
 
 model = dict(
     data_preprocessor=dict(size=(64, 64), test_cfg=dict(size_divisor=8)),
@@ -60,6 +57,7 @@ val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_iters=1500, val_interval=500)
+auto_scale_lr = dict(enable=False)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

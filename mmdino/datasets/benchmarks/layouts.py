@@ -72,7 +72,7 @@ VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg
 VOCdevkit/VOC2012/SegmentationObject/2007_000033.png"""),
     cifar10=Layout('CIFAR-10, Python version',
                    'https://www.cs.toronto.edu/~kriz/cifar.html',
-                   'transfer/mmpretrain/finetune_vit-s16_cifar10.py', """\
+                   'transfer/mmpretrain/finetune_cifar10.py', """\
 cifar10/cifar-10-batches-py/data_batch_1""",
                    (f'{CIFAR10}/batches.meta', *(f'{CIFAR10}/data_batch_{i}'
                                                  for i in range(1, 6)),
@@ -80,13 +80,13 @@ cifar10/cifar-10-batches-py/data_batch_1""",
     cifar100=Layout(
         'CIFAR-100, Python version',
         'https://www.cs.toronto.edu/~kriz/cifar.html',
-        'transfer/mmpretrain/finetune_vit-s16_cifar100.py', """\
+        'transfer/mmpretrain/finetune_cifar100.py', """\
 cifar100/cifar-100-python/train""",
         tuple(f'{CIFAR100}/{name}' for name in ('meta', 'train', 'test'))),
     flowers102=Layout(
         'Oxford Flowers-102',
         'https://www.robots.ox.ac.uk/~vgg/data/flowers/102',
-        'transfer/mmpretrain/finetune_vit-s16_flowers102.py', """\
+        'transfer/mmpretrain/finetune_flowers102.py', """\
 flowers102/imagelabels.mat
 flowers102/setid.mat
 flowers102/jpg/image_00001.jpg""", ('flowers102/imagelabels.mat',
@@ -94,7 +94,7 @@ flowers102/jpg/image_00001.jpg""", ('flowers102/imagelabels.mat',
     cars=Layout(
         'Stanford Cars',
         'https://ai.stanford.edu/~jkrause/cars/car_dataset.html',
-        'transfer/mmpretrain/finetune_vit-s16_cars.py', """\
+        'transfer/mmpretrain/finetune_cars.py', """\
 stanford_cars/devkit/cars_train_annos.mat
 stanford_cars/devkit/cars_test_annos_withlabels.mat
 stanford_cars/cars_train/00001.jpg
@@ -104,13 +104,13 @@ stanford_cars/cars_test/00001.jpg""",
          'stanford_cars/cars_train', 'stanford_cars/cars_test')),
     inat18=Layout(
         'iNaturalist 2018', 'https://github.com/visipedia/inat_comp',
-        'transfer/mmpretrain/finetune_vit-s16_inat18.py', """\
+        'transfer/mmpretrain/finetune_inat18.py', """\
 inaturalist2018/train2018.json
 inaturalist2018/val2018.json
 inaturalist2018/train_val2018/Plantae/7477/3b60c948.jpg"""),
     inat19=Layout(
         'iNaturalist 2019', 'https://github.com/visipedia/inat_comp',
-        'transfer/mmpretrain/finetune_vit-s16_inat19.py', """\
+        'transfer/mmpretrain/finetune_inat19.py', """\
 inaturalist2019/train2019.json
 inaturalist2019/val2019.json
 inaturalist2019/train_val2019/Plants/400/d1322d13.jpg"""),

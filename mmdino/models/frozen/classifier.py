@@ -3,6 +3,7 @@ from typing import Any, Mapping, Optional
 
 from mmpretrain.models import ImageClassifier
 
+from mmdino.models.embedding import embedding_width
 from mmdino.registry import MODELS, build_module
 from mmdino.weights.keys import CheckpointError
 from mmdino.weights.network import (load_pretrained, load_strictly,
@@ -17,11 +18,14 @@ class PretrainedClassifier(ImageClassifier):
     that the checkpoint tells of; a config that is given must agree.
 
     Args:
-        head (dict): Config of the head, with ``num_classes``.
+        head (dict): Config of the head, with ``num_classes``; by default
+            ``in_channels`` is the width of the backbone.
         checkpoint (str, optional): Of the pretraining to start from, or of a
             fine-tuned classifier to test.
-        backbone (dict, optional): Config of the backbone, where its drop path
-            or the size of the images is to be another.
+        backbone (dict, optional): Config of the backbone; by default the
+            checkpoint tells.
+        drop_path_rate (float, optional): Of the backbone in fine-tuning; by
+            default that of its config.
         data_preprocessor (dict, optional): Config of the preprocessor,
             ``mean`` and ``std`` by default those of the checkpoint.
         **kwargs: As mmpretrain's.
@@ -39,6 +43,7 @@ class PretrainedClassifier(ImageClassifier):
                  head: dict,
                  checkpoint: Optional[str] = None,
                  backbone: Optional[dict] = None,
+                 drop_path_rate: Optional[float] = None,
                  data_preprocessor: Optional[dict] = None,
                  **kwargs) -> None:
         weights = open_weights(
@@ -51,14 +56,18 @@ class PretrainedClassifier(ImageClassifier):
             _fill_normalisation(preprocessor, self.network_cfg, checkpoint)
         if not backbone:
             raise ValueError('PretrainedClassifier needs a checkpoint, which '
-                             'tells its backbone, or a backbone.')
+                             'tells its backbone: --cfg-options '
+                             'model.checkpoint=FILE')
+        if drop_path_rate is not None:
+            backbone = dict(backbone, drop_path_rate=drop_path_rate)
+        backbone = build_module(backbone)
+        head = dict(head)
+        if 'in_channels' not in head:
+            head['in_channels'] = embedding_width(dict(backbone=backbone))
         # Mixup needs the number of classes, which the head's config says.
         preprocessor['num_classes'] = head['num_classes']
         super().__init__(
-            build_module(backbone),
-            head=head,
-            data_preprocessor=preprocessor,
-            **kwargs)
+            backbone, head=head, data_preprocessor=preprocessor, **kwargs)
         self.checkpoint = checkpoint
         if weights and weights.tensors.keys() == self.state_dict().keys():
             load_strictly(self, weights.tensors, f'{checkpoint}')

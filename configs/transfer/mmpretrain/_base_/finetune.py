@@ -1,29 +1,25 @@
 # Fine-tuning as DeiT does it, which DINO follows: AdamW, cosine, RandAugment,
 # mixup, cutmix, label smoothing, repeated augmentation; the new layer starts
-# near zero. Leaves give data, learning rate and epochs.
-#   python tools/train.py \
-#       configs/transfer/mmpretrain/finetune_vit-s16_cifar10.py \
+# near zero. The checkpoint tells the network, a ViT of any size. Files beside
+# this folder give data, learning rate and epochs.
+#   python tools/train.py configs/transfer/mmpretrain/finetune_cifar10.py \
 #       --cfg-options model.checkpoint=CHECKPOINT
 # The authors decay no learning rates over the layers; to do so:
 #   optim_wrapper.paramwise_cfg.layer_decay_rate=0.75
 _base_ = '../../../_base_/default_runtime.py'
+custom_imports = dict(
+    imports=['mmdino.transfer.classes'], allow_failed_imports=False)
 
 model = dict(
     type='PretrainedClassifier',
     checkpoint=None,
+    drop_path_rate=0.1,  # DeiT's, of ViT-S as of ViT-B
     data_preprocessor=dict(
         # mean and std are the checkpoint's
         type='mmpretrain.ClsDataPreprocessor',
         to_rgb=True),
-    backbone=dict(
-        type='mmdino.VisionTransformer',
-        arch='deit-small',
-        patch_size=16,
-        img_size=224,
-        drop_path_rate=0.1),
     head=dict(
         type='mmpretrain.VisionTransformerClsHead',
-        in_channels=384,
         loss=dict(
             type='mmpretrain.LabelSmoothLoss',
             label_smooth_val=0.1,
@@ -36,7 +32,7 @@ model = dict(
     ]))
 
 # After loading; mmpretrain's random erasing and policies know BGR uint8.
-train_steps = [
+_train_steps = [
     dict(
         type='mmpretrain.RandomResizedCrop',
         scale=224,
@@ -63,7 +59,7 @@ train_steps = [
         fill_std=[57.375, 57.12, 58.395]),
     dict(type='mmpretrain.PackInputs'),
 ]
-test_steps = [
+_test_steps = [
     dict(
         type='mmpretrain.ResizeEdge',
         scale=256,
@@ -138,6 +134,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    network=dict(type='NetworkHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(
         type='CheckpointHook',
@@ -145,3 +142,4 @@ default_hooks = dict(
         max_keep_ckpts=1,
         save_best='accuracy/top1',
         rule='greater'))
+custom_hooks = [dict(type='ClassesHook'), dict(type='NumClassesHook')]

@@ -14,3 +14,10 @@ model = dict(
         dropout_ratio=0,
         num_classes=150,
         loss_decode=dict(type='CrossEntropyLoss')))
+
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4))
+train_cfg = dict(max_iters=40000, val_interval=4000)
+default_hooks = dict(checkpoint=dict(interval=4000))

@@ -1,9 +1,14 @@
-# A segmentor on a DINO ViT-S/16: the teacher's weights, all or an error. The
-# head is the including config's.
+# A segmentor on a DINO ViT-S/16, the teacher's weights, all or an error; and
+# its schedule, to fine-tune as BEiT and MAE do: AdamW, each block with a
+# learning rate below the next one's. Files beside this one add the head.
+_base_ = [
+    'mmseg::_base_/schedules/schedule_160k.py',
+    'mmseg::_base_/default_runtime.py'
+]
 custom_imports = dict(
     imports=[
         'mmdino.models', 'mmdino.datasets', 'mmdino.engine',
-        'mmdino.transfer.segmentation'
+        'mmdino.transfer.classes', 'mmdino.transfer.segmentation'
     ],
     allow_failed_imports=False)
 
@@ -29,3 +34,28 @@ model = dict(
             type='Pretrained', checkpoint=None, prefix='teacher.backbone.')),
     train_cfg=dict(),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))
+
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    constructor='mmdino.BackboneLayerDecayConstructor',
+    optimizer=dict(
+        type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    paramwise_cfg=dict(
+        layer_decay_rate=0.65,
+        bias_decay_mult=0.,
+        flat_decay_mult=0.,
+        custom_keys={
+            '.cls_token': dict(decay_mult=0.),
+            '.pos_embed': dict(decay_mult=0.)
+        }))
+# The second one ends with the training: train_cfg.max_iters.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=1500),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, by_epoch=False)
+]
+# 16 images, whatever the number of GPUs and images on each
+auto_scale_lr = dict(enable=True, base_batch_size=16)
+
+custom_hooks = [dict(type='mmdino.NumClassesHook')]
+randomness = dict(seed=0)

@@ -1,0 +1,43 @@
+# Mask R-CNN on a ViT-S/16, for classes of your own in COCO's format. Copy this
+# file and change the three lines below; the data are
+#   DATA/{train,val}/NAME.jpg
+#   DATA/annotations/{train,val}.json    with these categories in this order
+# Boxes alone: inherit RetinaNet, whose model.bbox_head has the num_classes.
+_data_root = 'data/my_coco/'
+_classes = ('cat', 'dog')
+_epochs = 25  # each sees every image four times
+
+_base_ = 'mask-rcnn_vit-s16_coco.py'
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(num_classes=len(_classes)),
+        mask_head=dict(num_classes=len(_classes))))
+
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            data_root=_data_root,
+            ann_file='annotations/train.json',
+            data_prefix=dict(img='train/'),
+            metainfo=dict(classes=_classes))))
+val_dataloader = dict(
+    dataset=dict(
+        data_root=_data_root,
+        ann_file='annotations/val.json',
+        data_prefix=dict(img='val/'),
+        metainfo=dict(classes=_classes)))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=f'{_data_root}/annotations/val.json')
+test_evaluator = val_evaluator
+
+train_cfg = dict(max_epochs=_epochs)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=0.067, by_epoch=False, begin=0, end=500),
+    dict(
+        type='MultiStepLR',
+        by_epoch=True,
+        milestones=[_epochs * 22 // 25, _epochs * 24 // 25],
+        gamma=0.1)
+]

@@ -1,4 +1,0 @@
-# RetinaNet on a ViT-B/16, COCO: most attend within windows.
-_base_ = 'retinanet_vit-s16_coco.py'
-
-model = dict(backbone=dict(arch='deit-base'), neck=dict(embed_dim=768))

@@ -1,0 +1,19 @@
+# Fine-tune a ViT on Stanford Cars. The authors do not say how; this is
+# their CIFAR-10.
+_base_ = '_base_/finetune.py'
+
+model = dict(head=dict(num_classes=196))
+
+train_dataloader = dict(
+    dataset=dict(
+        type='mmpretrain.StanfordCars',
+        data_root='data/stanford_cars',
+        split='train',
+        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+val_dataloader = dict(
+    dataset=dict(
+        type='mmpretrain.StanfordCars',
+        data_root='data/stanford_cars',
+        split='test',
+        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+test_dataloader = dict(dataset=val_dataloader['dataset'])

@@ -1,0 +1,25 @@
+# Fine-tune a ViT on ImageNet. The authors' learning rate, for 512
+# images, and DeiT's epochs.
+_base_ = '_base_/finetune.py'
+
+model = dict(head=dict(num_classes=1000))
+
+train_dataloader = dict(
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='train',
+        with_label=True,
+        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+val_dataloader = dict(
+    dataset=dict(
+        type='Images',
+        data_root='data/imagenet',
+        subset='val',
+        with_label=True,
+        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+test_dataloader = dict(dataset=val_dataloader['dataset'])
+
+train_cfg = dict(max_epochs=300)
+auto_scale_lr = dict(base_batch_size=512)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))

@@ -1,0 +1,24 @@
+# Fine-tune a ViT on iNaturalist 2019. Learning rate, for 512 images,
+# and epochs are the authors' own: 8 GPUs x 128 images.
+_base_ = '_base_/finetune.py'
+
+model = dict(head=dict(num_classes=1010))
+
+train_dataloader = dict(
+    batch_size=128,
+    dataset=dict(
+        type='INaturalist',
+        data_root='data/inaturalist2019',
+        ann_file='train2019.json',
+        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+val_dataloader = dict(
+    dataset=dict(
+        type='INaturalist',
+        data_root='data/inaturalist2019',
+        ann_file='val2019.json',
+        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+test_dataloader = dict(dataset=val_dataloader['dataset'])
+
+train_cfg = dict(max_epochs=300)
+auto_scale_lr = dict(base_batch_size=512)
+optim_wrapper = dict(optimizer=dict(lr=5e-5))

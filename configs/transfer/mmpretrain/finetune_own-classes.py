@@ -1,0 +1,47 @@
+# Fine-tune a ViT on classes of your own. Copy this file and change the three
+# lines below; the data are
+#   DATA/{train,val}/CLASS/NAME.jpg    any number of classes, the same in both
+# The learning rate is that of 768 images and scaled to the batch.
+_data_root = 'data/my_folders'
+_num_classes = 3
+_epochs = 1000  # 2 or more; the authors' for CIFAR-10
+
+_base_ = '_base_/finetune.py'
+
+model = dict(head=dict(num_classes=_num_classes))
+
+train_dataloader = dict(
+    drop_last=False,  # a small set may be less than a batch
+    dataset=dict(
+        type='Images',
+        data_root=_data_root,
+        subset='train',
+        with_label=True,
+        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+val_dataloader = dict(
+    dataset=dict(
+        type='Images',
+        data_root=_data_root,
+        subset='val',
+        with_label=True,
+        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+test_dataloader = dict(dataset=val_dataloader['dataset'])
+val_evaluator = dict(topk=(1, ))
+test_evaluator = val_evaluator
+
+train_cfg = dict(max_epochs=_epochs)
+_warm_up = min(5, max(1, _epochs // 10))
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.01,
+        end=_warm_up,
+        by_epoch=True,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.01,
+        begin=_warm_up,
+        by_epoch=True,
+        convert_to_iter_based=True)
+]

@@ -1,5 +1,0 @@
-_base_ = [
-    'mmseg::_base_/datasets/ade20k.py', 'mmseg::_base_/default_runtime.py'
-]
-
-randomness = dict(seed=0)

@@ -1,4 +1,0 @@
-# Linear layer on a frozen ViT-B/16, ADE20K.
-_base_ = [
-    '_base_/linear_vit-b16.py', '_base_/ade20k.py', '_base_/linear_40k.py'
-]

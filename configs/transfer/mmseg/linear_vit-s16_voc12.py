@@ -1,6 +1,0 @@
-# Linear layer on a frozen ViT-S/16, VOC 2012.
-_base_ = [
-    '_base_/linear_vit-s16.py', '_base_/voc12.py', '_base_/linear_40k.py'
-]
-
-model = dict(decode_head=dict(num_classes=21))

@@ -1,4 +1,0 @@
-# Linear layer on a frozen ViT-S/8, ADE20K.
-_base_ = [
-    '_base_/linear_vit-s8.py', '_base_/ade20k.py', '_base_/linear_40k.py'
-]

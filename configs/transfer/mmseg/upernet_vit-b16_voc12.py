@@ -1,7 +1,0 @@
-# UPerNet on a fine-tuned ViT-B/16, VOC 2012.
-_base_ = [
-    '_base_/upernet_vit-b16.py', '_base_/voc12.py', '_base_/finetune_40k.py'
-]
-
-model = dict(
-    decode_head=dict(num_classes=21), auxiliary_head=dict(num_classes=21))

@@ -1,0 +1,74 @@
+# UPerNet on a fine-tuned ViT-S/16, for classes of your own. Copy this file and
+# change the three lines below; the data are
+#   DATA/images/{train,val}/NAME.jpg    images of any size
+#   DATA/masks/{train,val}/NAME.png     of the same size, one channel or a
+#       palette: a pixel's value is the place of its class, from 0 on; 255 is
+#       not labelled
+# Another head: another file of _base_/ (only UPerNet has an auxiliary_head).
+_data_root = 'data/my_masks'
+_classes = {
+    'background': (0, 0, 0),
+    'road': (128, 64, 128),
+    'car': (0, 0, 142)
+}
+_iterations = 20000  # of 16 images, 10 or more
+
+_base_ = '_base_/upernet_vit-s16.py'
+
+model = dict(
+    decode_head=dict(num_classes=len(_classes)),
+    auxiliary_head=dict(num_classes=len(_classes)))
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root=_data_root,
+        data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+        metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(
+                type='RandomResize',
+                scale=(2048, 512),
+                ratio_range=(0.5, 2.0),
+                keep_ratio=True),
+            dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PhotoMetricDistortion'),
+            dict(type='PackSegInputs')
+        ]))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root=_data_root,
+        data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
+        metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(2048, 512), keep_ratio=True),
+            # after Resize: it is scored at its own size
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs')
+        ]))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+
+_warm_up = min(1500, _iterations // 10)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=_warm_up),
+    dict(
+        type='PolyLR', power=1.0, eta_min=0.0, begin=_warm_up, by_epoch=False)
+]
+train_cfg = dict(max_iters=_iterations, val_interval=_iterations // 10)
+default_hooks = dict(
+    checkpoint=dict(interval=_iterations // 10, save_best='mIoU'))

@@ -1,0 +1,218 @@
+"""Do heads, data sets and labels agree on the classes?
+
+The toolboxes go on silently where they do not: to mmseg's IoU a pixel of a
+class that the data set does not know is no pixel, and mmdet drops objects
+whose category has another name than the config's.
+"""
+import re
+from typing import Iterator, Optional, Sequence, Tuple
+
+import torch
+import torch.nn as nn
+from mmengine import load
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmdino.registry import HOOKS
+
+HEAD = re.compile(r'(?<!rpn_)head(\.\d+)?$')  # names of modules
+
+
+@HOOKS.register_module()
+class NumClassesHook(Hook):
+    """Refuse heads, data and labels of different numbers of classes.
+
+    For the training and the tests of classifiers, segmentors and detectors
+    on data whose ``metainfo`` has ``classes``.
+
+    Raises:
+        ValueError: If a data set is empty or gives no whole batch, a head has
+            another number of classes than it, its annotations in COCO's
+            format have other categories, or a label is none of its classes.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check data and heads, before the first iteration."""
+        _check('train', runner.train_dataloader, runner)
+        if runner.val_loop is not None:
+            _check('val', runner.val_dataloader, runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Check data and heads."""
+        _check('val', runner.val_dataloader, runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check data and heads."""
+        _check('test', runner.test_dataloader, runner)
+
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: Optional[dict] = None) -> None:
+        """Check the labels of a batch."""
+        _check_batch(data_batch, runner.train_dataloader.dataset)
+
+    def before_val_iter(self,
+                        runner: Runner,
+                        batch_idx: int,
+                        data_batch: Optional[dict] = None) -> None:
+        """Check the labels of a batch."""
+        _check_batch(data_batch, runner.val_dataloader.dataset)
+
+    def before_test_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None) -> None:
+        """Check the labels of a batch."""
+        _check_batch(data_batch, runner.test_dataloader.dataset)
+
+
+def _check(phase: str, loader: DataLoader, runner: Runner) -> None:
+    check_size(phase, loader)
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    classes = _classes(loader.dataset)
+    if classes is not None:
+        check_heads(model, classes, phase)
+    for dataset in _parts(loader.dataset):
+        check_categories(dataset)
+
+
+def _check_batch(batch: dict, dataset: Dataset) -> None:
+    classes = _classes(dataset)
+    if classes is not None:
+        check_labels(batch, classes, getattr(dataset, 'ignore_index', 255))
+
+
+def _classes(dataset: Dataset) -> Optional[Sequence[str]]:
+    return getattr(dataset, 'metainfo', {}).get('classes')
+
+
+def _parts(dataset: Dataset) -> Iterator[Dataset]:
+    """A data set and those that it repeats or concatenates."""
+    yield dataset
+    inner = [getattr(dataset, 'dataset', None)]
+    for part in (*inner, *getattr(dataset, 'datasets', ())):
+        if isinstance(part, Dataset):
+            yield from _parts(part)
+
+
+def check_size(phase: str, loader: DataLoader) -> None:
+    """Refuse a data set from which no batch comes.
+
+    Args:
+        phase: 'train', 'val' or 'test'.
+        loader: Of that phase.
+
+    Raises:
+        ValueError: If it has no image, or fewer than one batch and the rest
+            is dropped.
+    """
+    data = [*_parts(loader.dataset)][-1]
+    if not len(data):
+        raise ValueError(
+            f'The {type(data).__name__} of {phase}_dataloader has no image: '
+            'are the folder, the suffixes of its files and the names of the '
+            'classes right?')
+    if not len(loader):
+        raise ValueError(
+            f'{phase}_dataloader gives no batch: its {len(data)} images are '
+            f'fewer than batch_size={loader.batch_size} a process, and a rest '
+            'is dropped. Make batch_size less.')
+
+
+def check_heads(model: nn.Module, classes: Sequence[str], phase: str) -> None:
+    """Compare every head's number of classes with the data set's.
+
+    Args:
+        model: Of which the modules named ``*head`` are looked at; a
+            proposal's head (``rpn_head``) knows objects alone.
+        classes: Of the data set.
+        phase: 'train', 'val' or 'test'.
+
+    Raises:
+        ValueError: If they differ, or the classes are one string.
+    """
+    if isinstance(classes, str):
+        raise ValueError(f'The classes of the {phase} set are the string '
+                         f'{classes!r}: write ({classes!r}, ).')
+    for name, head in model.named_modules():
+        number = getattr(head, 'num_classes', None)
+        if HEAD.search(name) and number not in (None, len(classes)):
+            raise ValueError(
+                f'model.{name} has num_classes={number}, the {phase} set has '
+                f'{len(classes)} classes, {list(classes)[:5]} ...: set '
+                f'model.{name}.num_classes={len(classes)}.')
+
+
+def check_categories(dataset: Dataset) -> None:
+    """Compare classes of one's own with the categories of a COCO file.
+
+    mmdet takes the categories of these names in the order of the file.
+
+    Args:
+        dataset: Others than COCO's, and COCO's own classes, pass.
+
+    Raises:
+        ValueError: If one is missing there, or the order is another.
+    """
+    classes = _classes(dataset)
+    if not hasattr(dataset, 'cat_ids') or tuple(classes) == tuple(
+            type(dataset).METAINFO.get('classes', ())):
+        return
+    names = [c['name'] for c in load(dataset.ann_file)['categories']]
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise ValueError(f'{dataset.ann_file} has no category {missing}, only '
+                         f'{names[:10]}: correct metainfo.classes.')
+    order = [name for name in names if name in classes]
+    if order != list(classes):
+        raise ValueError(
+            f'{dataset.ann_file} has its categories in another order than '
+            f'metainfo.classes, {list(classes)}, and labels go by the file: '
+            f'write classes={tuple(order)}.')
+
+
+def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
+    """Refuse labels that are none of the classes.
+
+    Args:
+        batch: Of a loader, with ``data_samples``; those without labels pass.
+        classes: Of the data set.
+        ignored: What pixels have as label that are no class's.
+
+    Raises:
+        ValueError: Names the value and, where it is known, the file.
+    """
+    for sample in batch['data_samples']:
+        labels, path = _labels(sample)
+        if 'gt_sem_seg' in sample:
+            labels = labels[labels != ignored]
+        if labels.numel(
+        ) and not 0 <= labels.min() <= labels.max() < len(classes):
+            wrong = sorted({*labels.tolist()} - {*range(len(classes))})
+            raise ValueError(
+                f'{path} has the labels {wrong[:10]}, but the data set has '
+                f'the {len(classes)} classes 0 to {len(classes) - 1}: add '
+                'them to its classes, or correct the labels. A pixel without '
+                f'a label has the value {ignored}.')
+
+
+def _labels(sample: BaseDataElement) -> Tuple[Tensor, str]:
+    """The labels of a sample of any toolbox, and the file they are from."""
+    path = sample.get('img_path', 'An image')
+    if 'gt_sem_seg' in sample:
+        path = sample.get('seg_map_path', path)
+        labels = sample.gt_sem_seg.data
+        if labels.ndim != 3 or len(labels) != 1:
+            raise ValueError(
+                f'{path} has the shape {tuple(labels.shape)}: a mask is an '
+                'image of one channel, or with a palette, not of colours.')
+    else:
+        labels = sample.get('gt_instances', {}).get('labels')
+        labels = sample.get('gt_label', labels)
+    return torch.empty(0) if labels is None else labels, path

@@ -1,0 +1,147 @@
+"""Heads, data and labels of different numbers of classes are refused."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn as nn
+from mmengine.structures import BaseDataElement, PixelData
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from mmdino.transfer.classes import (NumClassesHook, check_categories,
+                                     check_heads, check_labels, check_size)
+
+CLASSES = ('background', 'disc', 'square')
+
+
+class Numbers(Dataset):
+    METAINFO = dict(classes=('person', ))
+
+    def __init__(self, length=4, classes=CLASSES):
+        self.length = length
+        self.metainfo = dict(classes=classes)
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return index
+
+
+def model(**heads):
+    parts = {'backbone': nn.Linear(1, 1), **heads}
+    return nn.ModuleDict({k: v for k, v in parts.items()})
+
+
+def head(num_classes):
+    module = nn.Linear(1, 1)
+    module.num_classes = num_classes
+    return module
+
+
+def test_heads_that_fit_pass():
+    backbone = head(0)  # timm's
+    check_heads(
+        model(
+            body=backbone,
+            decode_head=head(3),
+            rpn_head=head(1),
+            roi_head=nn.ModuleDict(dict(bbox_head=head(3)))), CLASSES, 'train')
+
+
+@pytest.mark.parametrize('heads, name', [
+    (dict(decode_head=head(2)), 'decode_head'),
+    (dict(decode_head=head(3), auxiliary_head=head(150)), 'auxiliary_head'),
+    (dict(decode_head=nn.ModuleList([head(3), head(4)])), 'decode_head.1'),
+    (dict(roi_head=nn.ModuleDict(dict(mask_head=head(80)))),
+     'roi_head.mask_head'),
+])
+def test_a_head_of_another_number_is_refused(heads, name):
+    message = (rf'model\.{name} has num_classes=\d+, the val set has 3 '
+               rf'classes.*set model\.{name}\.num_classes=3')
+    with pytest.raises(ValueError, match=message):
+        check_heads(model(**heads), CLASSES, 'val')
+
+
+def test_one_class_is_no_string():
+    with pytest.raises(ValueError, match=r"string 'cat': write \('cat', \)"):
+        check_heads(model(), 'cat', 'train')
+
+
+def test_a_loader_without_a_batch_is_refused():
+    check_size('train', DataLoader(Numbers(), 2))
+    empty = ConcatDataset([Numbers(0), Numbers(0)])
+    with pytest.raises(ValueError, match='Numbers of train_dataloader has no'):
+        check_size('train', DataLoader(empty, 2))
+    with pytest.raises(ValueError, match='its 4 images .* batch_size=8'):
+        check_size('train', DataLoader(Numbers(), 8, drop_last=True))
+
+
+def masks(*values, channels=1):
+    mask = torch.tensor(values).repeat(channels, 2, 1)
+    sample = BaseDataElement(
+        metainfo=dict(seg_map_path='a.png'), gt_sem_seg=PixelData(data=mask))
+    return dict(data_samples=[sample])
+
+
+def test_masks():
+    check_labels(masks(0, 2, 255), CLASSES, 255)
+    check_labels(masks(255, 255), CLASSES, 255)
+    check_labels(masks(0, 9), CLASSES, 9)
+    with pytest.raises(ValueError, match=r'a.png has the labels \[3, 7\]'):
+        check_labels(masks(0, 7, 3), CLASSES, 255)
+    with pytest.raises(ValueError, match=r'a.png has the shape \(3, 2, 2\)'):
+        check_labels(masks(0, 1, channels=3), CLASSES, 255)
+
+
+def test_labels_of_images_and_objects():
+    for sample in (BaseDataElement(
+            metainfo=dict(img_path='a.jpg'), gt_label=torch.tensor([3])),
+                   BaseDataElement(
+                       metainfo=dict(img_path='a.jpg'),
+                       gt_instances=BaseDataElement(
+                           labels=torch.tensor([0, -1])))):
+        with pytest.raises(ValueError, match='a.jpg has the labels'):
+            check_labels(dict(data_samples=[sample]), CLASSES, 255)
+    none = BaseDataElement(gt_instances=BaseDataElement())
+    check_labels(dict(data_samples=[none, BaseDataElement()]), CLASSES, 255)
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A data set as mmdet's, of a file with two categories and two more."""
+    path = tmp_path / 'train.json'
+    path.write_text('{"categories": [{"name": "cat"}, {"name": "bird"}, '
+                    '{"name": "dog"}]}')
+
+    def build(*classes):
+        data = Numbers(classes=classes)
+        data.ann_file, data.cat_ids = str(path), [1, 3]
+        return data
+
+    return build
+
+
+def test_categories(coco):
+    check_categories(Numbers())
+    check_categories(coco('cat', 'dog'))
+    check_categories(coco('person'))  # the class's own
+    with pytest.raises(ValueError, match=r"no category \['cow'\], only .*cat"):
+        check_categories(coco('cat', 'cow'))
+    with pytest.raises(
+            ValueError, match=r"another order .* classes=\('cat', 'dog'\)"):
+        check_categories(coco('dog', 'cat'))
+
+
+@pytest.mark.parametrize('phase', ['train', 'val', 'test'])
+def test_every_phase_is_checked(phase):
+    """Data sets that are repeated too, before it starts and each batch."""
+    hook = NumClassesHook()
+    loader = DataLoader(Numbers(classes=('a', 'b')), 2)
+    runner = SimpleNamespace(
+        model=model(head=head(3)),
+        val_loop=None,
+        **{f'{phase}_dataloader': loader})
+    with pytest.raises(ValueError, match=f'the {phase} set has 2 classes'):
+        getattr(hook, f'before_{phase}')(runner)
+    with pytest.raises(ValueError, match='a.png has the labels'):
+        getattr(hook, f'before_{phase}_iter')(runner, 0, masks(2))
