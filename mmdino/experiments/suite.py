@@ -20,7 +20,8 @@ from mmdino.datasets.feature_rows import load_features
 from mmdino.engine.configs import read_config, read_run
 from mmdino.engine.testing import frozen
 from mmdino.experiments.extraction import PARTS, feature_settings, test_only
-from mmdino.experiments.jobs import Attempt, Job, attempt, call_tool
+from mmdino.experiments.jobs import (Attempt, Job, attempt, call_tool,
+                                    take_folder)
 from mmdino.experiments.settings import (MissingData, Settings, cap_workers,
                                          data_sets, describe, forget_listings,
                                          list_data, missing_data, set_options,
@@ -253,17 +254,13 @@ class Suite:
 
     def extract(self, name: str) -> None:
         """Save features, once."""
-        cfg = self.embedding(name)
-
-        def run(folder: Path) -> dict:
+        folder, cfg = self.folder / name, self.embedding(name)
+        take_folder(folder, feature_settings(cfg, self.checkpoint))
+        if not all((folder / f'{part}.npz').exists() for part in PARTS):
             dump(cfg, folder / 'config.py')
             call_tool('extract_features',
                       [folder / 'config.py', self.checkpoint, '--out', folder],
                       folder, self.processes)
-            return {}
-
-        settings = feature_settings(cfg, self.checkpoint)
-        Job(self.folder / name, settings, run).carry_out()
 
     def _use_features(self, cfg: Config) -> None:
         """Name the files to a config, and the rows whose labels it sees."""
