@@ -27,7 +27,7 @@ from mmdino.experiments.ablations import (BASES, TABLES, Ablation, Figures,
                                           Row, TableRow, find_rows,
                                           write_table)
 from mmdino.experiments.jobs import attempt, table
-from mmdino.experiments.settings import MissingData, split_options
+from mmdino.experiments.settings import MissingData
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,16 +77,8 @@ def main() -> None:
                      [args.print_config] if args.print_config else args.rows)
     base = Path(args.base).stem if args.base else 'paper'
     root = args.work_dir or Path('work_dirs/ablations') / base
-    options = split_options(args.cfg_options,
-                            ['linear', *(row.name for row in rows)], True)
     ablation = Ablation(args.base, root, args.data, args.epochs,
-                        args.processes, options)
-    for row in rows:  # a wrong option stops all at once
-        if row.name in options:
-            ablation.config(row)
-    if options.get('linear') and ablation.classifier:
-        sys.exit('--cfg-options linear.*: the base is scored by logistic '
-                 'regression, no linear classifier is trained.')
+                        args.processes, args.cfg_options, rows)
     if args.print_config:
         print(ablation.config(rows[0], args.seeds[0]).pretty_text)
     elif args.dry_run:

@@ -100,8 +100,8 @@ def main() -> None:
 
 def plan(suite: Suite) -> str:
     """What would be run."""
-    rows = [('row', 'evaluation', 'data', 'state')]
-    rows += [(row.key, row.title, suite.data_title(row), suite.state(row))
+    rows = [('row', 'evaluation', 'data', 'from', 'state')]
+    rows += [(row.key, row.title, suite.data_title(row), *suite.state(row))
              for row in suite.rows]
     return table(rows)
 

@@ -2,7 +2,6 @@
 
 N images, D features.
 """
-import os
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Union
 from zipfile import BadZipFile
@@ -14,6 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.registry import DATASETS
+from mmdino.weights.io import replaced
 
 
 class Features(NamedTuple):
@@ -38,12 +38,8 @@ def save_features(path: Union[str, Path], data: Features) -> None:
         arrays['labels'] = data.labels.numpy()
     if data.classes is not None:
         arrays['classes'] = np.array(data.classes)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    with part.open('wb') as file:
+    with replaced(str(path)) as part, open(part, 'wb') as file:
         np.savez(file, **arrays)
-    os.replace(part, path)
 
 
 def load_features(path: Union[str, Path]) -> Features:

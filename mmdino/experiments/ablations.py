@@ -22,7 +22,7 @@ from mmdino.experiments.jobs import (Job, call_tool, read_json, table,
                                      write_json, write_text)
 from mmdino.experiments.settings import (Settings, cap_workers, describe,
                                          forget_listings, set_options,
-                                         with_data)
+                                         split_options, with_data)
 from mmdino.experiments.suite import Suite, dump
 from mmdino.pictures.ablations import draw_ablation, draw_collapse
 from mmdino.pictures.curves import read_scalars
@@ -143,8 +143,9 @@ class Ablation:
         data: Folder that ``data/`` stands for in configs.
         epochs: Instead of the base's.
         processes: GPUs, or CPU processes.
-        options: By the row's name, '' for all rows, and 'linear' for the
-            linear classifiers: settings by ``key.key``.
+        options: Settings of the base by ``key.key``, of one row by
+            ``ROW.key.key``, and ``linear.key.key`` of linear classifiers.
+        rows: Those that options may name.
 
     Raises:
         ValueError: If an option names no setting, or the base's test has no
@@ -157,21 +158,28 @@ class Ablation:
                  data: Path = Path('data'),
                  epochs: Optional[int] = None,
                  processes: int = 1,
-                 options: Dict[str, Settings] = {}) -> None:
+                 options: Settings = {},
+                 rows: Sequence[Row] = ()) -> None:
         forget_listings()
         self.base = read_config(str(BASES.get(base, base or PAPER)))
         if epochs is not None:
             self.base.train_cfg.max_epochs = epochs
         self.root, self.data, self.processes = root, data, processes
-        self.options = options
-        set_options(self.base, options.get('', {}),
-                    "no row's name begins it, so it is for the base")
-        # A wrong one is not to be found after the training.
-        set_options(
-            read_config('benchmarks/linear'), options.get('linear', {}),
-            'linear')
-        self.classifier = _classifier(self.base)
+        self.options = split_options(options,
+                                     ['linear', *(row.name for row in rows)],
+                                     list(self.base))
+        set_options(self.base, self.options.get('', {}))
         _require_knn(self.base)
+        self.classifier = _classifier(self.base)
+        for row in rows:  # a wrong option stops all at once
+            if row.name in self.options:
+                self.config(row)
+        linear = self.options.get('linear', {})
+        if linear and self.classifier:
+            raise ValueError('--cfg-options linear.*: the base is scored by '
+                             'logistic regression, no linear classifier is '
+                             'trained.')
+        set_options(read_config('benchmarks/linear'), linear, 'linear')
 
     def config(self, row: Row, seed: int = 0) -> Config:
         """The complete config of a row, as tools/train.py runs it.
@@ -288,7 +296,7 @@ def _require_knn(cfg: Config) -> None:
 
 
 def _metrics(cfg: Config) -> List[dict]:
-    metrics = cfg.test_evaluator
+    metrics = cfg.get('test_evaluator') or []
     return metrics if isinstance(metrics, list) else [metrics]
 
 

@@ -285,16 +285,16 @@ def cap_workers(cfg: Config) -> None:
             loader.get('num_workers', 0), os.cpu_count())
 
 
-def split_options(options: Settings,
-                  rows: Sequence[str],
-                  shared: bool = False) -> Dict[str, Settings]:
+def split_options(
+    options: Settings, rows: Sequence[str],
+    shared: Sequence[str] = ()) -> Dict[str, Settings]:
     """Options 'ROW.key=value' by their rows.
 
     Args:
         options: Of the command line.
         rows: Names, which may have dots.
-        shared: Whether an option that begins with no row's name is for all
-            rows; it then stands under ''.
+        shared: Settings of all rows, if an option may be for all; such
+            options stand under ''.
 
     Raises:
         ValueError: If there is no such row.
@@ -303,8 +303,10 @@ def split_options(options: Settings,
     for key, value in options.items():
         fitting = [row for row in rows if key.startswith(f'{row}.')]
         row = max(fitting, key=len, default='')
-        if not row and not shared:
-            near = difflib.get_close_matches(key.partition('.')[0], rows, 1)
+        first = key.partition('.')[0]
+        near = difflib.get_close_matches(first, rows, 1)
+        meant = not shared or (near and first not in shared)
+        if not row and meant:
             hint = f' Did you mean {near[0]!r}?' if near else ''
             raise ValueError(
                 f'--cfg-options {key}={value}: an option is ROW.key=value, '

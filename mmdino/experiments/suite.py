@@ -21,7 +21,7 @@ from mmdino.engine.configs import read_config, read_run
 from mmdino.engine.testing import frozen
 from mmdino.experiments.extraction import PARTS, feature_settings, test_only
 from mmdino.experiments.jobs import (Attempt, Job, attempt, call_tool,
-                                    take_folder)
+                                     take_folder)
 from mmdino.experiments.settings import (MissingData, Settings, cap_workers,
                                          data_sets, describe, forget_listings,
                                          list_data, missing_data, set_options,
@@ -178,14 +178,17 @@ class Suite:
         """Carry a row out, or say what is lacking or failed."""
         return attempt(lambda: self.job(row))
 
-    def state(self, row: Row) -> str:
-        """What is to be done for a row, or what it lacks."""
+    def state(self, row: Row) -> Tuple[str, str]:
+        """A row's config or tool, and what is to be done or is lacking."""
+        source = f'tools/{row.tool}.py'
         try:
-            return self.job(row).state
+            name = self.prepare(row).filename
+            source = os.path.relpath(name) if name else source
+            return source, self.job(row).state
         except MissingData as error:
-            return f'skipped: {error}'
+            return source, f'skipped: {error}'
         except Exception as error:  # a bug in a row is not to hide the others
-            return f'fails: {type(error).__name__}: {error}'
+            return source, f'fails: {type(error).__name__}: {error}'
 
     def run(self, row: Row, cfg: Config, folder: Path) -> dict:
         """Run a row's tool in its folder; its figures, or pictures."""
@@ -212,10 +215,10 @@ class Suite:
             figures = json.loads(out.read_text())
         values = dict(row.values)
         if row.key == 'linear' and not saved:
-            values.update(self._authors_rate())
+            values.update(self.authors_rate())
         return dict(values=name_figures(figures, values))
 
-    def _authors_rate(self) -> Dict[str, str]:
+    def authors_rate(self) -> Dict[str, str]:
         """ViTs and XCiTs have one rate, ResNets another."""
         rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
         return {

@@ -128,7 +128,13 @@ def test_errors():
         find_rows('gard')
     with pytest.raises(ValueError, match="'sinkhorn'.*sinkhorn-knopp"):
         find_rows('guard', ['centering', 'sinkhorn'])
-    with pytest.raises(ValueError, match="for the base.*no 'centring'"):
-        Ablation(options={'': {'centring.train_cfg.max_epochs': 3}})
-    with pytest.raises(ValueError, match="linear.*'train_cgf'.*'train_cfg'"):
-        Ablation(options=dict(linear={'train_cgf.max_epochs': 3}))
+    for option, message in {
+            'centring.train_cfg.max_epochs': "Did you mean 'centering'",
+            'centering.train_cgf.max_epochs': "centering: .*'train_cfg'",
+            'train_cgf.max_epochs': "Did you mean 'train_cfg'",
+            'linear.train_cgf.max_epochs': "linear: .*'train_cfg'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Ablation(options={option: 3}, rows=find_rows('guard'))
+    with pytest.raises(ValueError, match='scored by logistic regression'):
+        Ablation('cifar10', options={'linear.train_cfg.max_epochs': 3})

@@ -206,7 +206,7 @@ def test_options_of_rows():
             'momentum-0.99.a.b': 1,
             'momentum-0.9.a': 2,
             'c.d': 3
-        }, rows, True) == {
+        }, rows, ['c']) == {
             'momentum-0.99': {
                 'a.b': 1
             },
@@ -217,5 +217,6 @@ def test_options_of_rows():
                 'c.d': 3
             }
         }
-    with pytest.raises(ValueError, match="Did you mean 'run'"):
-        split_options({'runn.a': 1}, rows)
+    for shared in ((), ['c']):
+        with pytest.raises(ValueError, match="Did you mean 'run'"):
+            split_options({'runn.a': 1}, rows, shared)

@@ -73,6 +73,8 @@ def test_what_is_unchanged_is_not_run_again(suite, run, capsys):  # noqa: F811
             for k in ('knn', 'linear', 'low-shot-10', 'nearest')
             } == {'finished'}
     assert states['davis'].startswith('skipped: ')
+    suite('--dry-run')
+    assert ' | configs/benchmarks/davis.py | ' in capsys.readouterr().out
     seconds = [row['seconds'] for row in suite()]
     assert seconds == [row['seconds'] for row in suite()]
 
@@ -250,3 +252,12 @@ def test_missing_files(tmp_path):
         in_process('eval_suite', 'nowhere.py', 'x.pth', '--work-dir', tmp_path)
     with pytest.raises(NotADirectoryError, match='no folder.*nowhere'):
         in_process('check_data', 'nowhere')
+
+
+@pytest.mark.parametrize('kind,rate', [('mmdino.VisionTransformer', '0.001'),
+                                       ('mmpretrain.XCiT', '0.001'),
+                                       ('mmpretrain.ResNet', '0.3')])
+def test_the_authors_rate_on_imagenet(trained, kind, rate):
+    trained.network = dict(backbone=dict(type=kind))
+    (key, name), = trained.authors_rate().items()
+    assert key == f'linear/lr{rate}_top1' and rate in name
