@@ -161,14 +161,14 @@ class Ablation:
                  options: Settings = {},
                  rows: Sequence[Row] = ()) -> None:
         forget_listings()
-        self.base = read_config(str(BASES.get(base, base or PAPER)))
+        name = str(BASES.get(base, base or PAPER))
+        self.options = split_options(options,
+                                     ['linear', *(row.name for row in rows)],
+                                     list(read_config(name)))
+        self.base = read_config(name, self.options.get(''))
         if epochs is not None:
             self.base.train_cfg.max_epochs = epochs
         self.root, self.data, self.processes = root, data, processes
-        self.options = split_options(options,
-                                     ['linear', *(row.name for row in rows)],
-                                     list(self.base))
-        set_options(self.base, self.options.get('', {}))
         _require_knn(self.base)
         self.classifier = _classifier(self.base)
         for row in rows:  # a wrong option stops all at once

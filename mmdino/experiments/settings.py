@@ -123,7 +123,7 @@ def _weights(node: dict) -> Iterator[Tuple[str, str]]:
 
 
 def hash_file(path: str) -> str:
-    """The file's SHA-256, read once while size and time stay the same."""
+    """A file's SHA-256, read once while its size and time stay the same."""
     stat = os.stat(path)
     return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
 
@@ -134,7 +134,7 @@ def _hash_file(path: str, size: int, modified: int) -> str:
     with open(path, 'rb') as file:
         while block := file.read(2**20):
             found.update(block)
-    return found.hexdigest()
+    return found.hexdigest()[:16]
 
 
 def data_sets(cfg: Config,
@@ -166,20 +166,24 @@ def list_data(dataset: dict) -> Listing:
     Raises:
         MissingData: If its files are not there.
     """
-    dataset = copy.deepcopy(dict(dataset))
-    if 'pipeline' in dataset:
-        dataset['pipeline'] = []
-    return _list_data(json.dumps(dataset, sort_keys=True, default=str))
+    cfg = copy.deepcopy(dict(dataset))
+    if 'pipeline' in cfg:
+        cfg['pipeline'] = []
+    key = json.dumps(cfg, sort_keys=True, default=str)
+    if key not in LISTINGS:
+        LISTINGS[key] = _list(cfg)
+    return LISTINGS[key]
+
+
+LISTINGS: Dict[str, Listing] = {}
 
 
 def forget_listings() -> None:
     """List data sets anew from now on: files may have changed."""
-    _list_data.cache_clear()
+    LISTINGS.clear()
 
 
-@lru_cache(maxsize=None)
-def _list_data(text: str) -> Listing:
-    cfg = json.loads(text)
+def _list(cfg: dict) -> Listing:
     try:
         dataset = DATASETS.build(cfg)
     except (OSError, RuntimeError, ValueError) as error:
@@ -190,7 +194,7 @@ def _list_data(text: str) -> Listing:
     step = max(1, len(dataset) // SAMPLED)
     for count, item in enumerate(_items(dataset), 1):
         found.update(json.dumps(item, default=_as_text).encode())
-        paths = list(_texts(item))
+        paths = [text for text in _texts(item) if os.sep in text]
         for path in paths:
             found.update(_size(path, archives))
         if count % step == 0:  # others of the same size
@@ -286,8 +290,10 @@ def cap_workers(cfg: Config) -> None:
 
 
 def split_options(
-    options: Settings, rows: Sequence[str],
-    shared: Sequence[str] = ()) -> Dict[str, Settings]:
+        options: Settings,
+        rows: Sequence[str],
+        shared: Sequence[str] = (),
+) -> Dict[str, dict]:
     """Options 'ROW.key=value' by their rows.
 
     Args:

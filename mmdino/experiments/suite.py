@@ -105,8 +105,8 @@ class Suite:
         self.data, self.folder, self.processes = data, folder, processes
         names = ['run', *(row.key for row in self.rows)]
         self.options = split_options(options, names)
-        self.config = with_data(read_run(config, self.checkpoint), data)
-        set_options(self.config, self.options.get('run', {}), 'run')
+        self.config = with_data(
+            read_run(config, self.checkpoint, self.options.get('run')), data)
         cap_workers(self.config)
         for row in self.rows:  # a wrong option stops all at once
             if row.key in self.options:

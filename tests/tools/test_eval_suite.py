@@ -122,7 +122,7 @@ def test_an_option_is_followed(suite, run):  # noqa: F811
 @pytest.mark.parametrize('option,message', [
     ('liner.train_cfg.max_epochs=3', "Did you mean 'linear'"),
     ('linear.train_cgf.max_epochs=3', "linear: .*Did you mean 'train_cfg'"),
-    ('run.test_dataloder.batch_size=3', "run: .*'test_dataloader'"),
+    ('run.test_dataloder.batch_size=3', "Did you mean 'test_dataloader'"),
     ('nearest.neighbours=3', "no option 'neighbours', only queries, k"),
     ('davis.model.topk=3 knn.model.x=1', 'no row of this run begins it'),
 ])
