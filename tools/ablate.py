@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Dict, List, Tuple
+from typing import Dict, List
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
@@ -92,13 +92,15 @@ def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
     lines = [('row', 'seed', 'what it changes', 'state')]
     print(f'Upon {ablation.base.filename}:')
     for row in rows:
+        folder = ablation.root / row.table
         for seed in seeds:
             try:
-                job = ablation.job(row, seed)
-                found = ablation.shared(job)
-                state = found.state
-                if found.folder != job.folder:
-                    state += f' in {found.folder}'
+                train, test = ablation.jobs(row, seed)
+                state = train.state
+                if state == 'finished' != test.state:
+                    state = f'trained, test {test.state}'
+                if train.folder != folder / row.name / f'seed_{seed}/train':
+                    state += f' in {train.folder.parent}'
                 if ablation.equals_base(row):
                     state += '; the base itself, one run for all tables'
             except (MissingData, ValueError) as error:
@@ -121,8 +123,19 @@ def run_table(ablation: Ablation, rows: List[Row],
             f'\n[{number + 1}/{len(cases)}] {args.table}/{rows[place].name}, '
             f'seed {seed}{time_left(seconds, len(cases) - number)}',
             flush=True)
-        start = time.monotonic()
-        found[place], ran = carry_out(ablation, found[place], seed)
+        start, row, ran = time.monotonic(), found[place], []
+
+        def run() -> dict:
+            jobs = ablation.jobs(row.row, seed)
+            ran.extend(job for job in jobs if job.result is None)
+            return ablation.figures(row.row, seed)
+
+        result, lacking, error = attempt(run)
+        if result is None:
+            found[place] = row._replace(error=lacking or error)
+        else:
+            figures = {**row.figures, seed: Figures(**result)}
+            found[place] = row._replace(figures=figures)
         if ran:
             seconds.append(time.monotonic() - start)
         files = write_table(found, head, folder)
@@ -131,28 +144,6 @@ def run_table(ablation: Ablation, rows: List[Row],
     failed = [row.row.name for row in found if row.error]
     if failed:
         sys.exit(f'Failed: {", ".join(failed)}.')
-
-
-def carry_out(ablation: Ablation, row: TableRow,
-              seed: int) -> Tuple[TableRow, bool]:
-    """Run it unless it was finished; a failure does not stop the others.
-
-    Returns:
-        The row with its figures or error, and whether anything was run.
-    """
-    jobs = []
-
-    def build():
-        job = ablation.shared(ablation.job(row.row, seed))
-        jobs.append((job, job.result is None))
-        return job
-
-    result, lacking, error = attempt(build)
-    job, ran = jobs[0] if jobs else (None, False)
-    if result is None:
-        return row._replace(error=lacking or error), ran
-    figures = Figures(**result, folder=str(job.folder / 'train'))
-    return row._replace(figures={**row.figures, seed: figures}), ran
 
 
 def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:

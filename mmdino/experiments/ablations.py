@@ -18,8 +18,8 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmdino.engine.configs import read_config
 from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
-from mmdino.experiments.jobs import (Job, call_tool, read_json, table,
-                                     write_json, write_text)
+from mmdino.experiments.jobs import (Job, call_tool, table, write_json,
+                                     write_text)
 from mmdino.experiments.settings import (Settings, cap_workers, describe,
                                          forget_listings, set_options,
                                          split_options, with_data)
@@ -121,7 +121,7 @@ class Figures(NamedTuple):
         information: What the targets tell about the image at the end, in
             nats; 0 is a collapse.
         collapse: What the monitor says of the end, or ''.
-        seconds: Wall time of the last, perhaps only, try.
+        seconds: Wall time of training and test, of their last tries.
         folder: With the logs of the training, wherever it was moved.
     """
     knn: float
@@ -199,8 +199,11 @@ class Ablation:
         return describe(self.config(row),
                         ()) == describe(self.config(plain), ())
 
-    def job(self, row: Row, seed: int) -> Job:
-        """A row with a seed, as a job.
+    def jobs(self, row: Row, seed: int) -> List[Job]:
+        """Training and test of a row with a seed.
+
+        They are in the row's own folder, or in that of another row, perhaps
+        of another table, whose training was the same.
 
         Raises:
             MissingData: If the data are not there.
@@ -209,73 +212,90 @@ class Ablation:
         cfg = with_data(self.config(row, seed), self.data)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
         others = dict(processes=self.processes)  # each has its own batch
-        if self.classifier is None:
-            others['linear'] = self.options.get('linear', {})
-        settings = describe(cfg, ('train', 'test'), **others)
+        trained = describe(_training(cfg), ('train', ), **others)
+        tested = describe(cfg, ('train', 'test'), **others)
         cap_workers(cfg)
-        return Job(self.root / row.table / row.name / f'seed_{seed}', settings,
-                   lambda folder: self.run(cfg, folder))
+        folder = self._folder(row, seed, trained)
+        return [
+            Job(folder / 'train', trained,
+                lambda path: self._train(cfg, path)),
+            Job(folder / 'test', tested, lambda path: self._test(cfg, path))
+        ]
 
-    def shared(self, job: Job) -> Job:
-        """The job, or a finished one of another table with its settings."""
-        if job.result is None:
-            for file in sorted(self.root.glob('*/*/*/result.json')):
-                if read_json(file.with_name('job.json')) == job.settings:
-                    return job._replace(folder=file.parent)
-        return job
+    def _folder(self, row: Row, seed: int, trained: Settings) -> Path:
+        own = self.root / row.table / row.name / f'seed_{seed}'
+        others = sorted(self.root.glob('*/*/*/train/result.json'))
+        for folder in (own, *(file.parents[1] for file in others)):
+            if Job(folder / 'train', trained, dict).result:
+                return folder
+        return own
 
-    def run(self, cfg: Config, folder: Path) -> dict:
-        """Train, from where an earlier try was stopped, and evaluate."""
-        config, train = folder / 'config.py', folder / 'train'
-        dump(cfg, config)
-        call_tool('train',
-                  [config, '--work-dir', train, '--resume', '--no-validate'],
-                  train, self.processes)
-        checkpoint = find_latest_checkpoint(train)
-        ends = {k: points[-1][1] for k, points in read_scalars(train).items()}
-        scores = self._test(config, checkpoint, folder / 'test')
+    def figures(self, row: Row, seed: int) -> dict:
+        """Run what is not finished of a row; its :class:`Figures`."""
+        train, test = self.jobs(row, seed)
+        ends, scores = train.carry_out(), test.carry_out()
         if self.classifier:
             classifier = max(value for key, value in scores.items()
                              if key.startswith(f'{self.classifier}/')
                              and key.endswith('_top1'))
         else:
-            classifier = self._probe(config, checkpoint, folder / 'linear')
+            classifier = self._probe(train.folder)
+        return dict(
+            ends,
+            knn=scores[KNN],
+            classifier=classifier,
+            seconds=ends['seconds'] + scores['seconds'],
+            folder=str(train.folder))
+
+    def _train(self, cfg: Config, folder: Path) -> dict:
+        """Train, from where an earlier try was stopped; the last figures."""
+        config = folder / 'config.py'
+        dump(cfg, config)
+        call_tool('train',
+                  [config, '--work-dir', folder, '--resume', '--no-validate'],
+                  folder, self.processes)
+        ends = {k: p[-1][1] for k, p in read_scalars(folder).items()}
         verdict = diagnose(cfg.model.head.out_dim,
                            **{key: ends[key]
                               for key in MONITORS})
         return dict(
-            knn=scores[KNN],
-            classifier=classifier,
             entropy=ends['teacher_entropy'],
             kl=ends.get('kl'),
             information=ends['target_information'],
             collapse=summarize(verdict))
 
-    def _test(self, config: Path, checkpoint: str,
-              folder: Path) -> Dict[str, float]:
+    def _test(self, cfg: Config, folder: Path) -> Dict[str, float]:
         """What the config's test says of the checkpoint, not of the model in
         training: it may hold an average of its weights."""
-        out = folder / 'metrics.json'
+        config, out = folder / 'config.py', folder / 'metrics.json'
+        dump(cfg, config)
+        checkpoint = find_latest_checkpoint(folder.with_name('train'))
         call_tool('test',
                   [config, checkpoint, '--work-dir', folder, '--out', out],
                   folder, self.processes)
         return json.loads(out.read_text())
 
-    def _probe(self, config: Path, checkpoint: str, folder: Path) -> float:
+    def _probe(self, train: Path) -> float:
         """Accuracy of the suite's linear classifiers."""
         options = {
             f'linear.{key}': value
             for key, value in self.options.get('linear', {}).items()
         }
         suite = Suite(
-            str(config), checkpoint, self.data, folder, self.processes,
-            options, ['linear'])
+            str(train / 'config.py'), find_latest_checkpoint(train), self.data,
+            train.with_name('linear'), self.processes, options, ['linear'])
         return suite.job(suite.rows[0]).carry_out()['values']['top-1, %']
 
     @property
     def classifier_title(self) -> str:
         """What scores the features beside k-NN."""
         return 'logistic regression' if self.classifier else 'linear'
+
+
+def _training(cfg: Config) -> Config:
+    """What the training depends on: it does not validate."""
+    unused = ('val_', 'test_')
+    return Config({k: v for k, v in cfg.items() if not k.startswith(unused)})
 
 
 def _classifier(cfg: Config) -> Optional[str]:

@@ -87,10 +87,10 @@ class Attempt(NamedTuple):
     error: Optional[str] = None
 
 
-def attempt(build: Callable[[], Job]) -> Attempt:
-    """Carry a job out; a failure is told and does not stop the next one."""
+def attempt(run: Callable[[], dict]) -> Attempt:
+    """Run; a failure is told and does not stop the next one."""
     try:
-        return Attempt(build().carry_out())
+        return Attempt(run())
     except MissingData as error:
         return Attempt(lacking=str(error))
     except subprocess.CalledProcessError as error:

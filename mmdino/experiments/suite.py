@@ -176,7 +176,7 @@ class Suite:
 
     def attempt(self, row: Row) -> Attempt:
         """Carry a row out, or say what is lacking or failed."""
-        return attempt(lambda: self.job(row))
+        return attempt(lambda: self.job(row).carry_out())
 
     def state(self, row: Row) -> Tuple[str, str]:
         """A row's config or tool, and what is to be done or is lacking."""

@@ -86,7 +86,7 @@ def test_an_average_is_scored_as_it_is_saved(base, tmp_path):
     ablate(base, tmp_path / 'out', 'averaging', '--rows', 'polyak')
     row, = rows(tmp_path / 'out/averaging')
     folder = tmp_path / 'out/averaging/polyak/seed_0'
-    cfg = Config.fromfile(folder / 'config.py')
+    cfg = Config.fromfile(folder / 'train/config.py')
     cfg.custom_hooks = []
     cfg.dump(tmp_path / 'plain.py')
     in_process('test', tmp_path / 'plain.py',
@@ -126,29 +126,38 @@ def test_the_plan(root, base, capfd):
 def test_progress_and_resuming(root, base, capfd):
     """A run that was stopped goes on from its last checkpoint."""
     folder = root / 'guard/centering/seed_0'
-    (folder / 'result.json').rename(folder / 'kept.json')
+    (folder / 'train/result.json').rename(folder / 'train/kept.json')
+    (folder / 'test/result.json').rename(folder / 'test/kept.json')
     ablate(base, root, 'guard', '--rows', 'centering', 'none')
     out = capfd.readouterr().out
     assert '[1/2] guard/centering, seed 0' in out
     assert '[2/2] guard/none, seed 0, 0:0' in out and 'left at most' in out
     logs = sorted(folder.glob('train/*/*.log'))
     assert len(logs) == 2 and 'resumed epoch: 2' in logs[1].read_text()
-    ours, kept = [
-        json.loads((folder / f'{name}.json').read_text())
-        for name in ('result', 'kept')
-    ]
-    assert ours['knn'] == kept['knn'] and ours['kl'] == kept['kl']
+    for part, key in (('train', 'kl'), ('test', 'knn/k20_top1')):
+        ours, kept = [
+            json.loads((folder / part / f'{name}.json').read_text())[key]
+            for name in ('result', 'kept')
+        ]
+        assert ours == kept
 
 
 def test_another_setting_is_another_run(root, base):
     row, = find_rows('guard', ['centering'])
-    two = Ablation(str(base), root, epochs=2).job(row, 0)
-    three = Ablation(str(base), root, epochs=3).job(row, 0)
-    assert two.state == 'finished'
-    assert three.state == (
-        'to run again (config train_cfg.max_epochs: 2 there, 3 here)')
-    assert Ablation(
-        str(base), root, epochs=2, processes=2).job(row, 0).result is None
+
+    def states(epochs=2, options={}, **others):
+        ablation = Ablation(
+            str(base), root, epochs=epochs, options=options, **others)
+        return [job.state for job in ablation.jobs(row, 0)]
+
+    assert states() == ['finished', 'finished']
+    assert states(epochs=3) == 2 * [
+        'to run again (config train_cfg.max_epochs: 2 there, 3 here)'
+    ]
+    assert states(processes=2)[0].startswith('to run again')
+    train, test = states(options={'test_dataloader.dataset.num_images': 30})
+    assert train == 'finished'
+    assert 'num_images: 40 there, 30 here; data test_dataloader: ' in test
     cfg = Config.fromfile(base)
     cfg.test_evaluator[0].k = (5, )
     cfg.dump(root / 'no_20.py')
@@ -159,9 +168,10 @@ def test_another_setting_is_another_run(root, base):
 def test_a_work_dir_can_be_moved(root, base, tmp_path):
     shutil.copytree(root / 'guard', tmp_path / 'moved/guard')
     row, = find_rows('guard', ['centering'])
-    job = Ablation(str(base), tmp_path / 'moved', epochs=2).job(row, 0)
-    assert job.folder == tmp_path / 'moved/guard/centering/seed_0'
-    assert job.state == 'finished'
+    jobs = Ablation(str(base), tmp_path / 'moved', epochs=2).jobs(row, 0)
+    for name, job in zip(('train', 'test'), jobs):
+        assert job.folder == tmp_path / 'moved/guard/centering/seed_0' / name
+        assert job.state == 'finished'
 
 
 def test_prints_a_config_that_trains(base, tmp_path, capfd):
