@@ -98,8 +98,7 @@ def test_only(cfg: Config, loader: dict) -> Config:
              test_dataloader=copy.deepcopy(loader),
              test_cfg=dict(
                  type='mmengine.TestLoop',
-                 fp16=(cfg.get('test_cfg') or {}).get('fp16', False))),
-        filename=cfg.filename)
+                 fp16=(cfg.get('test_cfg') or {}).get('fp16', False))))
 
 
 @MODELS.register_module()
