@@ -38,6 +38,7 @@ def test(args: argparse.Namespace) -> None:
     from mmdino.engine.launch import build_runner, leave_process_group
     from mmdino.engine.testing import use_checkpoint
     from mmdino.weights import find_checkpoint
+    from mmdino.weights.io import replaced
     if args.checkpoint:
         args.checkpoint = find_checkpoint(args.checkpoint)
     cfg = load_config(args)
@@ -50,7 +51,8 @@ def test(args: argparse.Namespace) -> None:
                          'checkpoint after the config.')
     metrics = runner.test()
     if args.out and is_main_process():
-        dump(metrics, args.out)
+        with replaced(args.out) as part:
+            dump(metrics, part)
     leave_process_group()
 
 

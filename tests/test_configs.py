@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1] / 'configs'
 # The others are tested beside what they configure.
 CONFIGS = sorted(
     p for p in ROOT.rglob('*.py')
-    if not {'_base_', 'benchmarks', 'transfer'} & {*p.relative_to(ROOT).parts})
+    if not {'_base_', 'ablations', 'benchmarks', 'transfer'}
+    & {*p.relative_to(ROOT).parts})
 TEACHERS = {'TeacherEMAHook', 'TeacherCopyHook'}
 
 # facts of the published recipes: K, views, lr, images a GPU, epochs

@@ -3,40 +3,43 @@
     python tools/ablate.py guard --base shapescenes
     python tools/ablate.py teacher --base cifar10 --data DIR --seeds 0 1
     python tools/ablate.py loss --data data --processes 8    # ImageNet
+    python tools/ablate.py guard --print-config none > none.py
 
-Each row is trained and then evaluated by k-NN and a linear classifier. Runs
-that were finished are kept when the command is given again, in other tables
-too, and those that were stopped go on. The work dir gets table.md, table.csv,
+Each row is trained and then evaluated by k-NN and a classifier: logistic
+regression where the base's test has it, else linear classifiers. Runs that
+were finished are kept when the command is given again, in other tables too,
+and those that were stopped go on. The work dir gets table.md, table.csv,
 table.json, table.png and collapse.png, the targets' entropy, divergence and
 information in the first seed's training. The exit status is 1 if a row failed.
 """
 import argparse
 import datetime
-import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Dict, List
 
-from mmengine.config import Config
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmdino.experiments.ablation_report import TableRow, write_table
-from mmdino.experiments.ablations import (BASES, PAPER, AblationRun,
-                                          find_variants, list_tables)
+from mmdino.experiments.ablations import (BASES, TABLES, Ablation, Figures,
+                                          Row, TableRow, find_rows,
+                                          write_table)
+from mmdino.experiments.jobs import attempt, table
+from mmdino.experiments.settings import MissingData
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', choices=list_tables())
+    parser.add_argument('table', choices=TABLES)
     parser.add_argument('--rows', nargs='+', help='some of them, by name')
     parser.add_argument(
         '--base',
-        help=f'what the rows are put upon: {", ".join(BASES)} or a config '
-        'file; by default the paper\'s setting')
+        help=f'what the rows are put upon: {", ".join(BASES)}, or a config, '
+        "by its file or name; by default the paper's setting")
     parser.add_argument(
         '--data',
         type=Path,
@@ -44,56 +47,115 @@ def parse_args() -> argparse.Namespace:
         help='folder that holds the data sets')
     parser.add_argument('--epochs', type=int, help="instead of the base's")
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='[ROW.]key=value',
+        help='settings that override the base, or those of one row, such as '
+        'momentum-0.99.train_cfg.max_epochs=20; linear.key=value those of '
+        'the linear classifiers')
     parser.add_argument('--work-dir', type=Path)
     parser.add_argument(
         '--processes', type=int, default=1, help='GPUs, or CPU processes')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say which runs are finished, to run, or lack data; run none')
+    parser.add_argument(
+        '--print-config',
+        metavar='ROW',
+        help='print the complete config of a row, for tools/train.py')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     init_default_scope('mmdino')
-    variants = find_variants(args.table, args.rows)
-    base = BASES.get(args.base, args.base and Path(args.base))
-    root = args.work_dir or Path('work_dirs/ablations') / (
-        base.stem if base else 'paper')
-    rows = [TableRow(v.name, v.title, {}) for v in variants]
-    head = describe(args, base)
+    rows = find_rows(args.table,
+                     [args.print_config] if args.print_config else args.rows)
+    base = Path(args.base).stem if args.base else 'paper'
+    root = args.work_dir or Path('work_dirs/ablations') / base
+    ablation = Ablation(args.base, root, args.data, args.epochs,
+                        args.processes, args.cfg_options, rows)
+    if args.print_config:
+        print(ablation.config(rows[0], args.seeds[0]).pretty_text)
+    elif args.dry_run:
+        print(plan(ablation, rows, args.seeds))
+    else:
+        run_table(ablation, rows, args)
+
+
+def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
+    """What would be run."""
+    lines = [('row', 'seed', 'what it changes', 'state')]
+    print(f'Upon {ablation.base.filename}:')
+    for row in rows:
+        folder = ablation.root / row.table
+        for seed in seeds:
+            try:
+                train, test = ablation.jobs(row, seed)
+                state = train.state
+                if state == 'finished' != test.state:
+                    state = f'trained, test {test.state}'
+                if train.folder != folder / row.name / f'seed_{seed}/train':
+                    state += f' in {train.folder.parent}'
+                if ablation.equals_base(row):
+                    state += '; the base itself, one run for all tables'
+            except (MissingData, ValueError) as error:
+                state = f'cannot be run: {error}'
+            lines.append((row.name, str(seed), row.title, state))
+    return table(lines)
+
+
+def run_table(ablation: Ablation, rows: List[Row],
+              args: argparse.Namespace) -> None:
+    """Run what is not finished; write the table after each run."""
+    head = describe(args, ablation)
+    folder = ablation.root / args.table
+    found = [TableRow(row, {}) for row in rows]
     cases = [(place, seed) for seed in args.seeds
-             for place in range(len(variants))]
-    seconds = []
+             for place in range(len(rows))]
+    seconds: List[float] = []
     for number, (place, seed) in enumerate(cases):
-        variant = variants[place]
         print(
-            f'\n[{number + 1}/{len(cases)}] {args.table}/{variant.name}, seed '
-            f'{seed}{time_left(seconds, len(cases) - number)}',
+            f'\n[{number + 1}/{len(cases)}] {args.table}/{rows[place].name}, '
+            f'seed {seed}{time_left(seconds, len(cases) - number)}',
             flush=True)
-        folder = root / args.table / variant.name / f'seed_{seed}'
-        start = time.monotonic()
-        rows[place], ran = carry_out(
-            lambda: AblationRun(variant.path, folder, base, args.data, args.
-                                epochs, seed, args.processes), rows[place],
-            seed)
+        start, row, ran = time.monotonic(), found[place], []
+
+        def run() -> dict:
+            jobs = ablation.jobs(row.row, seed)
+            ran.extend(job for job in jobs if job.result is None)
+            return ablation.figures(row.row, seed)
+
+        result, lacking, error = attempt(run)
+        if result is None:
+            found[place] = row._replace(error=lacking or error)
+        else:
+            figures = {**row.figures, seed: Figures(**result)}
+            found[place] = row._replace(figures=figures)
         if ran:
             seconds.append(time.monotonic() - start)
-        files = write_table(rows, head, root / args.table)
-    print(f'\n{files[0].read_text()}\nIn {root / args.table}: ' +
+        files = write_table(found, head, folder)
+    print(f'\n{files[0].read_text()}\nIn {folder}: ' +
           ', '.join(file.name for file in files))
-    failed = [row.name for row in rows if row.error]
+    failed = [row.row.name for row in found if row.error]
     if failed:
         sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def describe(args: argparse.Namespace, base: Optional[Path]) -> Dict[str, str]:
+def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:
     """What all rows have in common, for the head of the table."""
-    epochs = args.epochs or Config.fromfile(base or PAPER).train_cfg.max_epochs
     return dict(
         table=args.table,
-        base=base.stem if base else "the paper's",
+        base=Path(ablation.base.filename).stem if args.base else "the paper's",
         data=str(args.data),
-        epochs=str(epochs),
+        epochs=str(ablation.base.train_cfg.max_epochs),
         seeds=' '.join(map(str, args.seeds)),
-        processes=str(args.processes))
+        processes=str(args.processes),
+        classifier=ablation.classifier_title)
 
 
 def time_left(seconds: List[float], cases: int) -> str:
@@ -102,28 +164,6 @@ def time_left(seconds: List[float], cases: int) -> str:
         return ''
     left = datetime.timedelta(seconds=round(fmean(seconds) * cases))
     return f', {left} left at most'
-
-
-def carry_out(build: Callable[[], AblationRun], row: TableRow,
-              seed: int) -> Tuple[TableRow, bool]:
-    """Run it unless it was finished; a failure does not stop the others.
-
-    Returns:
-        The row with its figures or error, and whether anything was run.
-    """
-    ran = False
-    try:
-        run = build()
-        figures = run.finished()
-        if figures is None:
-            ran = True
-            figures = run.run()
-    except (subprocess.CalledProcessError, OSError, RuntimeError,
-            ValueError) as error:
-        message = getattr(error, 'output', None) or str(error)
-        print(f'failed: {message}', flush=True)
-        return row._replace(error=message), ran
-    return row._replace(figures={**row.figures, seed: figures}), ran
 
 
 if __name__ == '__main__':

@@ -1,27 +1,32 @@
 """Run every evaluation that the data at hand allows and write one table:
 
     python tools/eval_suite.py --checkpoint FILE_OR_NAME --data data
+    python tools/eval_suite.py --checkpoint FILE_OR_NAME --dry-run
+    python tools/eval_suite.py --checkpoint FILE_OR_NAME --cfg-options \\
+        linear.train_cfg.max_epochs=20 run.test_dataloader.dataset.subset=test
 
 The run's own data are those of its config, which MMEngine keeps in the
 checkpoint; --config gives another. The work dir gets report.md and
 report.json, and a folder with the config, the log and the figures of each
-evaluation; those that were finished are kept when the command is given again.
+row. Given again, the command runs the rows that are not finished, and those
+whose settings, weights or data have changed. The exit status is 1 if a row
+failed; one whose data are not there is skipped.
 """
 import argparse
 import os.path as osp
+import sys
 from pathlib import Path
 from typing import List
 
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmdino.engine.arguments import add_network_arguments, parse_network
-from mmdino.experiments.report import Outcome, table, write_report
-from mmdino.experiments.suite import EVALUATIONS
-from mmdino.experiments.suite_runner import SuiteRunner
+from mmdino.experiments.jobs import table
+from mmdino.experiments.report import Outcome, as_table, write_report
+from mmdino.experiments.suite import ROWS, Suite
 
-PICTURES = dict(tsne='t-SNE', nearest='nearest neighbours')
-KEYS = [*(e.key for e in EVALUATIONS), *PICTURES]
-LONG = [e.key for e in EVALUATIONS if e.long]
+KEYS = [row.key for row in ROWS]
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,9 +44,22 @@ def parse_args() -> argparse.Namespace:
         '--only',
         nargs='+',
         choices=KEYS,
-        default=[key for key in KEYS if key not in LONG],
-        metavar='KEY',
+        metavar='ROW',
         help=f'some of: {" ".join(KEYS)}; by default all but fine-tuning')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='ROW.key=value',
+        help="settings that override a row's config, such as "
+        'linear.train_cfg.max_epochs=20, knn.test_evaluator.k=(5,20), '
+        'low-shot-1.label_share=.05, tsne.seed=1, nearest.queries=4; '
+        "run.key=value overrides the run's own, on whose data rows measure")
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say which rows are finished, to run, or lack data; run none')
     parser.add_argument(
         '--processes', type=int, default=1, help='GPUs, or CPU processes')
     return parse_network(parser)
@@ -55,33 +73,37 @@ def main() -> None:
         for path in (args.config, args.checkpoint) if path
     ]
     folder = args.work_dir or Path('work_dirs') / 'eval' / '_'.join(names)
-    runner = SuiteRunner(args.config, args.checkpoint, args.data, folder,
-                         args.processes)
+    suite = Suite(args.config, args.checkpoint, args.data, folder,
+                  args.processes, args.cfg_options, args.only)
+    if args.dry_run:
+        print(plan(suite))
+        return
     head = dict(
         config=args.config or 'in the checkpoint',
         checkpoint=args.checkpoint,
         data=str(args.data))
     outcomes: List[Outcome] = []
-    for number, key in enumerate(args.only, 1):
-        print(f'\n[{number}/{len(args.only)}] {key}', flush=True)
-        outcomes.append(run(key, runner))
+    for number, row in enumerate(suite.rows, 1):
+        print(f'\n[{number}/{len(suite.rows)}] {row.key}', flush=True)
+        outcomes.append(
+            Outcome(row.title, suite.data_title(row), suite.attempt(row),
+                    row.layout))
         write_report(outcomes, head, folder)
-    print(f'\n{table(outcomes)}\n\nIn {folder}: report.md, report.json')
+    print(f'\n{as_table(outcomes)}\n\nIn {folder}: report.md, report.json')
+    failed = [
+        row.key for row, outcome in zip(suite.rows, outcomes)
+        if outcome.attempt.error
+    ]
+    if failed:
+        sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def run(key: str, runner: SuiteRunner) -> Outcome:
-    if key == 'tsne':
-        features = runner.job.features / 'queries.npz'
-        options = ['--features', features, '--out', runner.folder / key]
-    elif key == 'nearest':
-        options = [
-            '--features', runner.job.features, runner.config,
-            runner.job.checkpoint, '--out', runner.folder / key / 'nearest.png'
-        ]
-    else:
-        evaluation = next(e for e in EVALUATIONS if e.key == key)
-        return runner.evaluate(evaluation)
-    return runner.draw(key, PICTURES[key], options)
+def plan(suite: Suite) -> str:
+    """What would be run."""
+    rows = [('row', 'evaluation', 'data', 'from', 'state')]
+    rows += [(row.key, row.title, suite.data_title(row), *suite.state(row))
+             for row in suite.rows]
+    return table(rows)
 
 
 if __name__ == '__main__':

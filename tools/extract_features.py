@@ -4,7 +4,9 @@
 
 DIR gets gallery.npz and queries.npz, which knn_features.py and
 low-shot_features.py in configs/benchmarks and the tools in
-tools/visualization read.
+tools/visualization read, and job.json, which tells from which settings,
+weights and data they come. Given again, the command keeps what is there; files
+of other settings are refused.
 """
 import argparse
 

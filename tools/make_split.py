@@ -6,12 +6,12 @@ writes data/imagenet/low-shot_0.01_seed0.txt. --names FILE takes a published
 split instead, a file name a line, such as SimCLR's 1percent.txt.
 """
 import argparse
-import os
 from pathlib import Path
 from typing import List
 
 from mmdino.datasets import Images
 from mmdino.functional.low_shot import balanced_split
+from mmdino.weights.io import replaced
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,9 +43,8 @@ def main() -> None:
         f'{items[i]["gt_label"]}\n' for i in chosen
     ]
     out = args.out or args.root / name
-    part = out.with_name(f'{out.name}.part')
-    part.write_text(''.join(lines))
-    os.replace(part, out)
+    with replaced(str(out)) as part:
+        Path(part).write_text(''.join(lines))
     print(f'{out}: {len(lines)} of {len(items)} images')
 
 

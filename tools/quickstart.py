@@ -5,7 +5,6 @@ with a table and, in the work dir, summary.json, attention.png and curves.png.
 """
 import argparse
 import copy
-import json
 import os
 import os.path as osp
 import time
@@ -21,6 +20,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmdino.datasets import Images
 from mmdino.engine.configs import override, read_config
 from mmdino.engine.testing import use_checkpoint
+from mmdino.experiments.jobs import write_json
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
@@ -206,8 +206,7 @@ def draw_pictures(model: DINO, cfg: Config) -> None:
 
 def report(work_dir: str, summary: dict) -> None:
     """Write summary.json and print the table."""
-    with open(osp.join(work_dir, 'summary.json'), 'w') as file:
-        json.dump(summary, file, indent=2)
+    write_json(Path(work_dir, 'summary.json'), summary)
     print()
     for title, key in ROWS:
         value = summary[key]

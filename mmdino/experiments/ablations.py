@@ -1,128 +1,112 @@
-"""The tables of configs/ablations/, and one run of a row of them.
+"""The tables of configs/ablations/, and the runs of their rows.
 
-A table is a folder, a row a config in it that holds one switch. It inherits
-from the paper's setting, or from the config that the environment variable
-``MMDINO_BASE`` names: the same rows serve any size of network and data.
+A table is a file with named rows; a row changes one setting of a base: the
+paper's ViT-S/16 of 100 epochs, or any other config.
 """
-import hashlib
+import copy
+import csv
+import difflib
+import io
 import json
-import os
-import re
-import time
-from contextlib import contextmanager
+import runpy
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
+from statistics import fmean
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
-from mmdino.experiments.suite import EVALUATIONS, cap_workers, with_data
-from mmdino.experiments.suite_runner import SuiteRunner, call_tool
+from mmdino.experiments.jobs import (Job, call_tool, table, write_json,
+                                     write_text)
+from mmdino.experiments.settings import (Settings, cap_workers, describe,
+                                         forget_listings, set_options,
+                                         split_options, with_data)
+from mmdino.experiments.suite import Suite, dump
+from mmdino.pictures.ablations import draw_ablation, draw_collapse
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource
 
 ABLATIONS = resource('configs') / 'ablations'
 PAPER = resource('configs') / 'dino_vit-s16.py'
 BASES = {p.stem: p for p in sorted((ABLATIONS / '_base_').glob('*.py'))}
+TABLES = sorted(p.stem for p in ABLATIONS.glob('*.py'))
+KNN = 'knn/k20_top1'
 
 
-class Variant(NamedTuple):
+class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
-        name: File name without its extension.
-        title: The first sentence of the config's comment.
-        path: The config.
+        table: Name of the table.
+        name: Its own.
+        title: What it changes, in words.
+        settings: Merged into the base as a config that inherits from it
+            would, ``_delete_`` included. A function stands for what it gives
+            for the base.
     """
+    table: str
     name: str
     title: str
-    path: Path
+    settings: dict
 
 
-def list_tables() -> List[str]:
-    """Names of the tables."""
-    return sorted(p.name for p in ABLATIONS.iterdir()
-                  if p.is_dir() and not p.name.startswith('_'))
-
-
-def find_variants(table: str,
-                  names: Optional[Sequence[str]] = None) -> List[Variant]:
-    """The rows of a table, by their names, numbers in their order.
+def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
+    """The rows of a table, in its order.
 
     Args:
-        table: One of :func:`list_tables`.
-        names: Some of its rows; all by default.
+        name: One of ``TABLES``.
+        rows: Some of its rows; all by default.
 
     Raises:
         ValueError: If there is no such table or row.
     """
-    if table not in list_tables():
-        raise ValueError(f'There is no table {table!r} in {ABLATIONS}: choose '
-                         f'one of {list_tables()}.')
-    found = {p.stem: p for p in (ABLATIONS / table).glob('*.py')}
-    unknown = [name for name in names or () if name not in found]
-    if unknown:
-        raise ValueError(f'The table {table!r} has no row {unknown[0]!r}: '
-                         f'choose among {sorted(found, key=_natural)}.')
+    _require('table', name, TABLES)
+    found = runpy.run_path(str(ABLATIONS / f'{name}.py'))['rows']
+    for row in rows or ():
+        _require(f'row of the table {name!r}', row, list(found))
+    chosen = {row: dict(found[row]) for row in rows or found}
     return [
-        Variant(name, _title(found[name]), found[name])
-        for name in names or sorted(found, key=_natural)
+        Row(name, row, settings.pop('title'), settings)
+        for row, settings in chosen.items()
     ]
 
 
-def load_variant(path: Path, base: Optional[Path] = None) -> Config:
-    """Read a row's config.
+def _require(what: str, name: str, known: List[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f' Did you mean {near[0]!r}?' if near else ''
+        raise ValueError(
+            f'There is no {what} called {name!r}, only {known}.{hint}')
 
-    Args:
-        path: The config.
-        base: What it inherits from instead of the paper's setting.
+
+def merge_row(row: Row, base: Config) -> Config:
+    """The config of a row upon a base.
 
     Raises:
         ValueError: If the base lacks what the row changes.
     """
-    with _environment('MMDINO_BASE', base and str(base.absolute())):
-        try:
-            return Config.fromfile(path)
-        except (AttributeError, IndexError, KeyError) as error:
-            raise ValueError(
-                f'The row {path} cannot be put upon {base}, which lacks what '
-                f'it changes ({error}): leave it out by --rows.') from error
-
-
-@contextmanager
-def _environment(name: str, value: Optional[str]) -> Iterator[None]:
-    """Set or, without a value, unset a variable for a while."""
-    before = os.environ.pop(name, None)
-    if value is not None:
-        os.environ[name] = value
+    cfg = copy.deepcopy(base)
     try:
-        yield
-    finally:
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
+        cfg.merge_from_dict(_resolve(row.settings, base))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f'The row {row.table}/{row.name} cannot be put upon '
+            f'{base.filename}, which lacks what it changes ({error}): leave '
+            'it out by --rows.') from error
+    return cfg
 
 
-def _title(path: Path) -> str:
-    """The first sentence of the comment that the file begins with."""
-    lines = []
-    for line in path.read_text().splitlines():
-        if not line.startswith('#'):
-            break
-        lines.append(line.lstrip('# '))
-    return re.split(r'\.(?:\s|$)|: vanilla', ' '.join(lines))[0]
-
-
-def _natural(name: str) -> list:
-    """A key that sorts 'k-4096' before 'k-16384'."""
-    return [
-        float(part) if index % 2 else part
-        for index, part in enumerate(re.split(r'(\d+(?:\.\d+)?)', name))
-    ]
-
-
-KNN = 'knn/k20_top1'
+def _resolve(node: Any, base: Config) -> Any:
+    """A copy with the values for this base."""
+    if callable(node):
+        return copy.deepcopy(node(base))
+    if isinstance(node, dict):
+        return {key: _resolve(value, base) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_resolve(value, base) for value in node]
+    return node
 
 
 class Figures(NamedTuple):
@@ -130,18 +114,18 @@ class Figures(NamedTuple):
 
     Attributes:
         knn: Top-1 accuracy of k-NN with k = 20, in percent.
-        linear: Of the best linear classifier, in percent.
+        classifier: Of the best classifier on the features, in percent.
         entropy: Of the teacher's targets at the end, in nats.
         kl: KL(teacher || student) at the end, in nats; None where the loss
             is no cross-entropy.
         information: What the targets tell about the image at the end, in
             nats; 0 is a collapse.
         collapse: What the monitor says of the end, or ''.
-        seconds: Wall time of the last, perhaps only, try.
+        seconds: Wall time of training and test, of their last tries.
         folder: With the logs of the training, wherever it was moved.
     """
     knn: float
-    linear: float
+    classifier: float
     entropy: float
     kl: Optional[float]
     information: float
@@ -150,169 +134,288 @@ class Figures(NamedTuple):
     folder: str
 
 
-class AblationRun:
-    """A row with a seed, in a folder of its own.
+class Ablation:
+    """The runs of a table's rows upon one base.
 
     Args:
-        path: The row's config.
-        folder: Where it is run.
-        base: What the row is put upon; None for the paper's setting.
+        base: Name of a config; None for the paper's setting.
+        root: Work dir of all tables upon this base.
         data: Folder that ``data/`` stands for in configs.
-        epochs: Instead of the config's.
-        seed: Of all random numbers.
+        epochs: Instead of the base's.
         processes: GPUs, or CPU processes.
+        options: Settings of the base by ``key.key``, of one row by
+            ``ROW.key.key``, and ``linear.key.key`` of linear classifiers.
+        rows: Those that options may name.
 
     Raises:
-        ValueError: If the base lacks what the row changes or k-NN with k of
-            20, or the epochs leave nothing after a warm-up.
+        ValueError: If an option names no setting, or the base's test has no
+            k-NN with k = 20.
     """
 
     def __init__(self,
-                 path: Path,
-                 folder: Path,
-                 base: Optional[Path] = None,
+                 base: Optional[str] = None,
+                 root: Path = Path('work_dirs/ablations'),
                  data: Path = Path('data'),
                  epochs: Optional[int] = None,
-                 seed: int = 0,
-                 processes: int = 1) -> None:
-        cfg = with_data(load_variant(path, base), data)
+                 processes: int = 1,
+                 options: Settings = {},
+                 rows: Sequence[Row] = ()) -> None:
+        forget_listings()
+        name = str(BASES.get(base, base or PAPER))
+        self.options = split_options(options,
+                                     ['linear', *(row.name for row in rows)],
+                                     list(read_config(name)))
+        self.base = read_config(name, self.options.get(''))
         if epochs is not None:
-            cfg.train_cfg.max_epochs = epochs
-        _check_epochs(cfg)
-        _check_knn(cfg)
-        cfg.randomness.seed = seed
+            self.base.train_cfg.max_epochs = epochs
+        self.root, self.data, self.processes = root, data, processes
+        _require_knn(self.base)
+        self.classifier = _classifier(self.base)
+        for row in rows:  # a wrong option stops all at once
+            if row.name in self.options:
+                self.config(row)
+        linear = self.options.get('linear', {})
+        if linear and self.classifier:
+            raise ValueError('--cfg-options linear.*: the base is scored by '
+                             'logistic regression, no linear classifier is '
+                             'trained.')
+        set_options(read_config('benchmarks/linear'), linear, 'linear')
+
+    def config(self, row: Row, seed: int = 0) -> Config:
+        """The complete config of a row, as tools/train.py runs it.
+
+        Raises:
+            ValueError: If the base lacks what the row changes.
+        """
+        cfg = merge_row(row, self.base)
+        set_options(cfg, self.options.get(row.name, {}), row.name)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+        cfg.work_dir = str(self.root / row.table / row.name)
+        return cfg
+
+    def equals_base(self, row: Row) -> bool:
+        """Whether a row is the base itself under another name."""
+        plain = Row(row.table, row.name, row.title, {})
+        return describe(self.config(row),
+                        ()) == describe(self.config(plain), ())
+
+    def jobs(self, row: Row, seed: int) -> List[Job]:
+        """Training and test of a row with a seed.
+
+        They are in the row's own folder, or in that of another row, perhaps
+        of another table, whose training was the same.
+
+        Raises:
+            MissingData: If the data are not there.
+            ValueError: If the base lacks what the row changes.
+        """
+        cfg = with_data(self.config(row, seed), self.data)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
-        self.digest = digest(cfg, processes)
+        others = dict(processes=self.processes)  # each has its own batch
+        trained = describe(_training(cfg), ('train', ), **others)
+        tested = describe(cfg, ('train', 'test'), **others)
         cap_workers(cfg)
-        self.config = cfg
-        self.folder = folder
-        self.data = data
-        self.processes = processes
+        folder = self._folder(row, seed, trained)
+        return [
+            Job(folder / 'train', trained,
+                lambda path: self._train(cfg, path)),
+            Job(folder / 'test', tested, lambda path: self._test(cfg, path))
+        ]
 
-    def finished(self) -> Optional[Figures]:
-        """Figures of an earlier run with the same config, of any table.
+    def _folder(self, row: Row, seed: int, trained: Settings) -> Path:
+        own = self.root / row.table / row.name / f'seed_{seed}'
+        others = sorted(self.root.glob('*/*/*/train/result.json'))
+        for folder in (own, *(file.parents[1] for file in others)):
+            if Job(folder / 'train', trained, dict).result:
+                return folder
+        return own
 
-        Raises:
-            ValueError: If the folder holds a run with another config.
-        """
-        own = self.folder / 'result.json'
-        others = self.folder.parents[2].glob('*/*/*/result.json')
-        for file in [own, *sorted(others)] if own.exists() else others:
-            result = json.loads(file.read_text())
-            if result.pop('digest') == self.digest:
-                return Figures(**result, folder=str(file.parent / 'train'))
-            if file == own:
-                raise ValueError(
-                    f'{own} is of another setting (epochs, base, data or '
-                    'config): give another --work-dir, or delete it.')
-        return None
-
-    def run(self) -> Figures:
-        """Train, from where an earlier try was stopped, and evaluate.
-
-        Raises:
-            subprocess.CalledProcessError: If a tool fails.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / 'config.py'
-        self._own_folder()
-        self.config.dump(config)
-        start = time.time()
-        train = self.folder / 'train'
-        train.mkdir(exist_ok=True)
-        arguments = [config, '--work-dir', train, '--resume', '--no-validate']
-        call_tool('train', arguments, train, self.processes)
-        checkpoint = find_latest_checkpoint(train)
-        ends = {k: points[-1][1] for k, points in read_scalars(train).items()}
-        scores = self._test(config, checkpoint)
-        linear = _best_linear(scores)
-        if linear is None:
-            linear = self._probe(config, checkpoint)
-        figures = dict(
+    def figures(self, row: Row, seed: int) -> dict:
+        """Run what is not finished of a row; its :class:`Figures`."""
+        train, test = self.jobs(row, seed)
+        ends, scores = train.carry_out(), test.carry_out()
+        if self.classifier:
+            classifier = max(value for key, value in scores.items()
+                             if key.startswith(f'{self.classifier}/')
+                             and key.endswith('_top1'))
+        else:
+            classifier = self._probe(train.folder)
+        return dict(
+            ends,
             knn=scores[KNN],
-            linear=linear,
+            classifier=classifier,
+            seconds=ends['seconds'] + scores['seconds'],
+            folder=str(train.folder))
+
+    def _train(self, cfg: Config, folder: Path) -> dict:
+        """Train, from where an earlier try was stopped; the last figures."""
+        config = folder / 'config.py'
+        dump(cfg, config)
+        call_tool('train',
+                  [config, '--work-dir', folder, '--resume', '--no-validate'],
+                  folder, self.processes)
+        ends = {k: p[-1][1] for k, p in read_scalars(folder).items()}
+        verdict = diagnose(cfg.model.head.out_dim,
+                           **{key: ends[key]
+                              for key in MONITORS})
+        return dict(
             entropy=ends['teacher_entropy'],
             kl=ends.get('kl'),
             information=ends['target_information'],
-            collapse=summarize(
-                diagnose(self.config.model.head.out_dim,
-                         **{key: ends[key]
-                            for key in MONITORS})),
-            seconds=time.time() - start)
-        part = self.folder / 'result.json.part'
-        part.write_text(json.dumps(dict(figures, digest=self.digest)))
-        os.replace(part, self.folder / 'result.json')
-        return Figures(**figures, folder=str(train))
+            collapse=summarize(verdict))
 
-    def _test(self, config: Path, checkpoint: str) -> Dict[str, float]:
+    def _test(self, cfg: Config, folder: Path) -> Dict[str, float]:
         """What the config's test says of the checkpoint, not of the model in
         training: it may hold an average of its weights."""
-        folder = self.folder / 'test'
-        folder.mkdir(exist_ok=True)
-        out = folder / 'metrics.json'
+        config, out = folder / 'config.py', folder / 'metrics.json'
+        dump(cfg, config)
+        checkpoint = find_latest_checkpoint(folder.with_name('train'))
         call_tool('test',
                   [config, checkpoint, '--work-dir', folder, '--out', out],
                   folder, self.processes)
         return json.loads(out.read_text())
 
-    def _own_folder(self) -> None:
-        """Refuse to resume what another config has begun."""
-        file = self.folder / 'digest.txt'
-        if file.exists() and file.read_text() != self.digest:
-            raise ValueError(
-                f'{self.folder} holds a run that another setting (epochs, '
-                'base, data or config) has begun: give another --work-dir, or '
-                'delete it.')
-        file.write_text(self.digest)
-
-    def _probe(self, config: Path, checkpoint: str) -> float:
+    def _probe(self, train: Path) -> float:
         """Accuracy of the suite's linear classifiers."""
-        suite = SuiteRunner(
-            str(config), checkpoint, self.data, self.folder / 'linear',
-            self.processes)
-        evaluation = next(e for e in EVALUATIONS if e.key == 'linear')
-        outcome = suite.evaluate(evaluation)
-        if outcome.lacking or outcome.error:
-            raise RuntimeError(outcome.lacking or outcome.error)
-        return outcome.values['top-1, %']
+        options = {
+            f'linear.{key}': value
+            for key, value in self.options.get('linear', {}).items()
+        }
+        suite = Suite(
+            str(train / 'config.py'), find_latest_checkpoint(train), self.data,
+            train.with_name('linear'), self.processes, options, ['linear'])
+        return suite.job(suite.rows[0]).carry_out()['values']['top-1, %']
+
+    @property
+    def classifier_title(self) -> str:
+        """What scores the features beside k-NN."""
+        return 'logistic regression' if self.classifier else 'linear'
 
 
-def digest(cfg: Config, processes: int) -> str:
-    """Equal for equal settings, wherever they were written.
-
-    Processes count: each has a batch of its own.
-    """
-    settings = {
-        key: value
-        for key, value in cfg.to_dict().items() if not key.startswith('_')
-    }
-    settings['processes'] = processes
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _training(cfg: Config) -> Config:
+    """What the training depends on: it does not validate."""
+    unused = ('val_', 'test_')
+    return Config({k: v for k, v in cfg.items() if not k.startswith(unused)})
 
 
-def _check_epochs(cfg: Config) -> None:
-    warmup = max((s.end for s in cfg.param_scheduler if s.type == 'LinearLR'),
-                 default=0)
-    if cfg.train_cfg.max_epochs <= warmup:
-        raise ValueError(
-            f'{cfg.train_cfg.max_epochs} epochs leave nothing after the '
-            f'{warmup} of warm-up: give at least {warmup + 1}.')
+def _classifier(cfg: Config) -> Optional[str]:
+    """Prefix of the test's logistic regression, if it has one."""
+    for metric in _metrics(cfg):
+        if metric.type.endswith('LowShotAccuracy'):
+            return metric.get('prefix', 'low_shot')
+    return None
 
 
-def _check_knn(cfg: Config) -> None:
-    metrics = cfg.test_evaluator
-    metrics = metrics if isinstance(metrics, list) else [metrics]
+def _require_knn(cfg: Config) -> None:
     if not any(
             metric.type.endswith('KNNAccuracy')
-            and 20 in metric.get('k', (20, )) for metric in metrics):
+            and 20 in metric.get('k', (20, )) for metric in _metrics(cfg)):
         raise ValueError('A table is scored by k-NN with k = 20: add '
                          "dict(type='KNNAccuracy', k=(20, )) to the base's "
                          'test_evaluator.')
 
 
-def _best_linear(ends: Dict[str, float]) -> Optional[float]:
-    """Accuracy of the config's own linear classifiers, if it has any."""
-    return max((value for key, value in ends.items()
-                if key.startswith('linear/') and key.endswith('_top1')),
-               default=None)
+def _metrics(cfg: Config) -> List[dict]:
+    metrics = cfg.get('test_evaluator') or []
+    return metrics if isinstance(metrics, list) else [metrics]
+
+
+class TableRow(NamedTuple):
+    """A row of a measured table.
+
+    Attributes:
+        row: The row.
+        figures: By the seed, those of the runs that have ended.
+        error: Why a run failed, or what it lacks.
+    """
+    row: Row
+    figures: Dict[int, Figures]
+    error: Optional[str] = None
+
+
+def write_table(rows: Sequence[TableRow], head: Dict[str, str],
+                folder: Path) -> List[Path]:
+    """Write table.md, .csv, .json and .png, and the curves in collapse.png.
+
+    Args:
+        rows: In the order of the table.
+        head: What is common to all: table, base, data, epochs, seeds,
+            processes and classifier.
+        folder: Where to.
+
+    Returns:
+        The files.
+    """
+    write_text(folder / 'table.md', markdown(rows, head))
+    write_text(folder / 'table.csv', as_csv(rows))
+    write_json(folder / 'table.json', dict(head, rows=as_dicts(rows)))
+    names = ['table.md', 'table.csv', 'table.json']
+    done = {r.row.name: [*r.figures.values()] for r in rows if r.figures}
+    if done:
+        scores = {
+            name: [(f.knn, f.classifier) for f in figures]
+            for name, figures in done.items()
+        }
+        draw_ablation(scores, head['table'], folder / 'table.png',
+                      head['classifier'])
+        draw_collapse(
+            {
+                name: figures[0].folder
+                for name, figures in done.items()
+            }, folder / 'collapse.png')
+        names += ['table.png', 'collapse.png']
+    return [folder / name for name in names]
+
+
+def markdown(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
+    """The table: means over the seeds, and from least to most if several."""
+    columns: Tuple[Tuple[str, str, int],
+                   ...] = (('knn', 'k-NN top-1, %', 1),
+                           ('classifier', f'{head["classifier"]} top-1, %',
+                            1), ('entropy', 'teacher entropy, nats',
+                                 2), ('kl', 'KL, nats', 2),
+                           ('information', 'target information, nats', 2))
+    cells = [['', 'row', *(title for _, title, _ in columns), 'collapse']]
+    for row, figures, error in rows:
+        verdicts = dict.fromkeys(f.collapse for f in figures.values())
+        cells.append([
+            row.title, row.name,
+            *(_cell([getattr(f, key) for f in figures.values()], digits)
+              for key, _, digits in columns),
+            '; '.join(v for v in (*verdicts, error) if v)
+        ])
+    lines = [f'{name}: `{value}`' for name, value in head.items()]
+    return '  \n'.join(lines) + f'\n\n{table(cells)}\n'
+
+
+def as_csv(rows: Sequence[TableRow]) -> str:
+    """A line a run."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(['row', 'seed', *Figures._fields])
+    for row, figures, _ in rows:
+        writer.writerows([row.name, seed, *f] for seed, f in figures.items())
+    return file.getvalue()
+
+
+def as_dicts(rows: Sequence[TableRow]) -> List[dict]:
+    """All that is known."""
+    return [
+        dict(
+            name=row.name,
+            title=row.title,
+            figures={
+                seed: f._asdict()
+                for seed, f in figures.items()
+            },
+            error=error) for row, figures, error in rows
+    ]
+
+
+def _cell(values: List[Optional[float]], digits: int) -> str:
+    values = [value for value in values if value is not None]
+    if not values:
+        return '-'
+    mean, low, high = (f'{v:.{digits}f}'
+                       for v in (fmean(values), min(values), max(values)))
+    return mean if len(values) == 1 else f'{mean} ({low} - {high})'

@@ -1,15 +1,21 @@
-"""Extract the features of a gallery and of queries into files."""
+"""Features of a gallery and of queries, saved once, and a probe on them."""
 import copy
-import json
-import os
 from pathlib import Path
-from typing import Dict, Optional, Union
+from typing import Dict, Sequence, Union
 
+import torch
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.model import BaseDataPreprocessor
 
 from mmdino.datasets.feature_rows import Features, load_features
 from mmdino.engine.launch import build_runner
 from mmdino.engine.testing import use_checkpoint
+from mmdino.experiments.jobs import check_folder, write_json
+from mmdino.experiments.settings import Settings, describe, forget_listings
+from mmdino.models.frozen.linear_probe import LinearProbe
+from mmdino.registry import MODELS
+from mmdino.weights import find_checkpoint
 
 PARTS = ('gallery', 'queries')
 
@@ -18,8 +24,8 @@ def extract_features(cfg: Config, checkpoint: str,
                      folder: Union[str, Path]) -> Dict[str, Features]:
     """Embed the gallery and the queries of a config's test loop.
 
-    Files that are there already are read instead; the folder is then this
-    checkpoint's own (:func:`lock_folder`).
+    Files that are there already are read instead, if they come from the same
+    settings, weights and data; ``job.json`` in the folder tells.
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
@@ -31,78 +37,79 @@ def extract_features(cfg: Config, checkpoint: str,
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the config has no gallery, or the folder holds the
-            features of another checkpoint or config.
+        MissingData: If the images are not there.
+        ValueError: If the config has no gallery, or the folder holds what
+            other settings gave: names what differs.
     """
+    folder, checkpoint = Path(folder), find_checkpoint(checkpoint)
+    forget_listings()
+    settings = feature_settings(cfg, checkpoint)
+    files = {part: folder / f'{part}.npz' for part in PARTS}
+    check_folder(folder, settings, '*.npz')
+    # Before rank 0 can have written anything: all ranks decide alike.
+    lacking = [part for part in PARTS if not files[part].exists()]
+    if is_main_process():
+        write_json(folder / 'job.json', settings)
+    for part in lacking:
+        cfg_part = _testing(cfg, checkpoint, part)
+        cfg_part.setdefault('launcher', 'none')
+        cfg_part.work_dir = str(folder)
+        cfg_part.experiment_name = f'{part}_{folder.name}'
+        cfg_part.test_evaluator = dict(
+            type='SaveFeatures', out=str(files[part]))
+        build_runner(cfg_part, testing=True).test()
+    barrier()  # rank 0 writes, all read
+    return {part: load_features(path) for part, path in files.items()}
+
+
+def feature_settings(cfg: Config,
+                     checkpoint: str,
+                     parts: Sequence[str] = PARTS) -> Settings:
+    """What the features of each part depend on."""
+    return {
+        f'{part}, {key}': value
+        for part in parts
+        for key, value in describe(_testing(cfg, checkpoint, part)).items()
+    }
+
+
+def _testing(cfg: Config, checkpoint: str, part: str) -> Config:
+    """The config of a test that embeds a part, and of nothing else."""
     if 'gallery_dataloader' not in (cfg.get('test_cfg') or {}):
         raise ValueError(
             f'{cfg.filename} has no test_cfg.gallery_dataloader: it takes '
             "test_cfg=dict(type='GalleryTestLoop', gallery_dataloader=...).")
-    lock_folder(folder, cfg.filename, checkpoint)
     loaders = dict(
         gallery=cfg.test_cfg.gallery_dataloader, queries=cfg.test_dataloader)
-    files = {part: Path(folder) / f'{part}.npz' for part in PARTS}
-    for part, path in files.items():
-        if not path.exists():
-            _embed(cfg, checkpoint, part, loaders[part], path)
-    return {part: load_features(path) for part, path in files.items()}
+    testing = test_only(cfg, loaders[part])
+    use_checkpoint(testing, checkpoint)
+    testing.model.pop('predict_attention', None)
+    return testing
 
 
-def _embed(cfg: Config, checkpoint: str, part: str, loader: dict,
-           path: Path) -> None:
-    unused = dict.fromkeys(f'{phase}_{what}' for phase in ('train', 'val')
-                           for what in ('cfg', 'dataloader', 'evaluator'))
-    settings = dict(
-        unused,
-        optim_wrapper=None,
-        param_scheduler=None,
-        auto_scale_lr=None,
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=50)),
-        launcher=cfg.get('launcher', 'none'),
-        work_dir=str(path.parent),
-        experiment_name=f'{part}_{path.parent.name}',
-        test_dataloader=loader,
-        test_cfg=dict(
-            type='mmengine.TestLoop', fp16=cfg.test_cfg.get('fp16', False)),
-        test_evaluator=dict(type='SaveFeatures', out=str(path)))
-    cfg = copy.deepcopy(cfg)
-    for key, value in settings.items():
-        cfg[key] = value
-    use_checkpoint(cfg, checkpoint)
-    cfg.model.pop('predict_attention', None)
-    build_runner(cfg, testing=True).test()
+def test_only(cfg: Config, loader: dict) -> Config:
+    """Of a run's config what a test of one loader needs."""
+    kept = ('model', 'custom_imports', 'default_scope', 'env_cfg',
+            'randomness', 'launcher')
+    return Config(
+        dict({key: copy.deepcopy(cfg[key])
+              for key in kept if key in cfg},
+             default_hooks=dict(logger=dict(type='LoggerHook', interval=50)),
+             test_dataloader=copy.deepcopy(loader),
+             test_cfg=dict(
+                 type='mmengine.TestLoop',
+                 fp16=(cfg.get('test_cfg') or {}).get('fp16', False))))
 
 
-def lock_folder(folder: Union[str, Path], config: Optional[str],
-                checkpoint: str) -> None:
-    """Make a folder, which keeps results, one checkpoint's and config's own.
+@MODELS.register_module()
+class SavedFeaturesProbe(LinearProbe):
+    """A linear probe whose images were embedded before.
 
-    ``owner.json`` in it names both. A folder without one belongs to whoever
-    comes first.
-
-    Args:
-        folder: The folder, made if it does not exist.
-        config: Config file; None for the one in the checkpoint.
-        checkpoint: Checkpoint file; one that was written anew is another.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the folder belongs to others.
+    Without augmentation each epoch sees the same features. The network is
+    built and saved with the heads, as ever, and does not run.
     """
-    stat = os.stat(checkpoint)
-    owner = dict(
-        config=config and os.path.abspath(config),
-        checkpoint=os.path.abspath(checkpoint),
-        size=stat.st_size,
-        modified=stat.st_mtime)
-    file = Path(folder) / 'owner.json'
-    if file.exists():
-        if json.loads(file.read_text()) != owner:
-            raise ValueError(
-                f'{folder} holds the figures of another checkpoint or '
-                f'config, see {file}: give another folder, or delete it.')
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f'{file.name}.{os.getpid()}')  # a rank each
-    part.write_text(json.dumps(owner, indent=2))
-    part.replace(file)
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.data_preprocessor = BaseDataPreprocessor()
+        self.network.features = torch.as_tensor

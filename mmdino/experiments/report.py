@@ -1,88 +1,86 @@
-"""One table of what was measured and of what was left out, and why."""
-import json
-import os
+"""The suite's figures as a table, with what was left out, and why."""
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Dict, List, NamedTuple, Optional, Union
 
-from mmdino.datasets.benchmarks.layouts import LAYOUTS
+from mmdino.datasets.benchmarks.layouts import LAYOUTS, Layout
+from mmdino.experiments.jobs import Attempt, table, write_json, write_text
 
 
 class Outcome(NamedTuple):
-    """What came of one evaluation.
+    """What came of a row.
 
     Attributes:
         title: What was measured, for instance 'retrieval'.
         data: The data set's name.
-        values: The figures by their names; percent unless the name says
-            otherwise.
-        seconds: Wall time.
-        pictures: Files, relative to the report.
-        lacking: Why it could not be run, naming the first missing file.
+        attempt: Its result, or why there is none.
         layout: Key of :data:`LAYOUTS`: how to lay out what is lacking.
-        error: Why it failed.
     """
     title: str
     data: str
-    values: Dict[str, float] = {}
-    seconds: float = 0.
-    pictures: Sequence[str] = ()
-    lacking: Optional[str] = None
+    attempt: Attempt
     layout: Optional[str] = None
-    error: Optional[str] = None
+
+    @property
+    def result(self) -> dict:
+        """``values`` or ``pictures``, and ``seconds``."""
+        return self.attempt.result or {}
 
 
 def write_report(outcomes: List[Outcome], head: Dict[str, str],
                  folder: Union[str, Path]) -> None:
-    """Write ``report.md`` and ``report.json``, each as a whole or not at all.
+    """Write ``report.md`` and ``report.json``.
 
     Args:
         outcomes: In the order of the table.
         head: What was evaluated: config, checkpoint, data folder.
         folder: Where to.
     """
-    rows = [outcome._asdict() for outcome in outcomes]
-    text = json.dumps(dict(head, evaluations=rows), indent=2)
-    for name, content in (('report.json', text), ('report.md',
-                                                  markdown(outcomes, head))):
-        path = Path(folder) / name
-        part = path.with_name(f'{name}.part')
-        part.write_text(content + '\n')
-        os.replace(part, path)
+    rows = [
+        dict(
+            title=o.title,
+            data=o.data,
+            values={},
+            seconds=0.,
+            pictures=[],
+            lacking=o.attempt.lacking,
+            layout=o.layout,
+            error=o.attempt.error) | o.result for o in outcomes
+    ]
+    write_json(Path(folder) / 'report.json', dict(head, evaluations=rows))
+    write_text(Path(folder) / 'report.md', markdown(outcomes, head) + '\n')
 
 
 def markdown(outcomes: List[Outcome], head: Dict[str, str]) -> str:
     """The report as Markdown: head, table, pictures, missing layouts."""
-    parts = [
+    pictures = [(o.title, p) for o in outcomes
+                for p in o.result.get('pictures', ())]
+    wanted = dict.fromkeys(o.layout for o in outcomes if o.attempt.lacking)
+    return '\n\n'.join([
         '# Evaluation',
         '\n'.join(f'- {name}: `{value}`' for name, value in head.items()),
-        table(outcomes)
-    ]
-    parts += [
-        f'![{outcome.title}]({picture})' for outcome in outcomes
-        for picture in outcome.pictures
-    ]
-    wanted = dict.fromkeys(o.layout for o in outcomes if o.lacking)
-    parts += [describe(LAYOUTS[name]) for name in wanted if name]
-    return '\n\n'.join(parts)
+        as_table(outcomes), *(f'![{title}]({picture})'
+                              for title, picture in pictures),
+        *(describe_layout(LAYOUTS[name]) for name in wanted if name)
+    ])
 
 
-def table(outcomes: List[Outcome]) -> str:
+def as_table(outcomes: List[Outcome]) -> str:
     """A line for each figure, or for what was left out."""
-    lines = ['| evaluation | data | measure | value |', '|---|---|---|---|']
-    for outcome in outcomes:
-        start = f'| {outcome.title} | {outcome.data} |'
-        if outcome.lacking:
-            lines.append(f'{start} skipped | {_cell(outcome.lacking)} |')
-        elif outcome.error:
-            lines.append(f'{start} failed | {_cell(outcome.error)} |')
-        for name, value in outcome.values.items():
-            lines.append(f'{start} {name} | {_number(value)} |')
-        for picture in outcome.pictures:
-            lines.append(f'{start} picture | [{picture}]({picture}) |')
-    return '\n'.join(lines)
+    rows = [('evaluation', 'data', 'measure', 'value')]
+    for o in outcomes:
+        cells = [(name, _number(value))
+                 for name, value in o.result.get('values', {}).items()]
+        cells += [('picture', f'[{p}]({p})')
+                  for p in o.result.get('pictures', ())]
+        if o.attempt.lacking:
+            cells.append(('skipped', o.attempt.lacking))
+        elif o.attempt.error:
+            cells.append(('failed', o.attempt.error))
+        rows += [(o.title, o.data, *cell) for cell in cells]
+    return table(rows)
 
 
-def describe(layout) -> str:
+def describe_layout(layout: Layout) -> str:
     """How to lay a data set out below the data folder."""
     return (f'{layout.title}, from <{layout.source}>, below the data folder:'
             f'\n\n```\n{layout.tree}\n```')
@@ -90,7 +88,3 @@ def describe(layout) -> str:
 
 def _number(value: float) -> str:
     return f'{value:.3f}' if abs(value) <= 1 else f'{value:.1f}'
-
-
-def _cell(text: str) -> str:
-    return ' '.join(text.replace('|', r'\|').split())

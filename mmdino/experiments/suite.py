@@ -1,272 +1,516 @@
-"""The paper's evaluations and their configs, for any network and folder.
+"""The paper's evaluations for one checkpoint: a table of rows.
 
-An evaluation on a benchmark takes data, loop and measure from a config of
-``configs/`` and the network from the config of a pretraining run. The others
-are measured on that run's own test set against its own gallery.
+A row takes protocol and measure from a config of ``configs/`` and the network
+from the checkpoint. Those without a benchmark of their own measure on the
+test set of the pretraining run against its gallery.
 """
 import copy
+import json
 import os
+import re
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
+from torch import nn
 
+from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
 from mmdino.datasets.feature_rows import load_features
-from mmdino.engine.testing import frozen, loaders
+from mmdino.engine.configs import read_config, read_run
+from mmdino.engine.testing import frozen
+from mmdino.experiments.extraction import PARTS, feature_settings, test_only
+from mmdino.experiments.jobs import (Attempt, Job, attempt, call_tool,
+                                     take_folder)
+from mmdino.experiments.settings import (MissingData, Settings, cap_workers,
+                                         data_sets, describe, forget_listings,
+                                         list_data, missing_data, set_options,
+                                         split_options, with_data)
 from mmdino.functional.low_shot import balanced_split
-from mmdino.registry import DATASETS
+from mmdino.models.frozen.linear_probe import official_features
+from mmdino.pictures.curves import read_scalars
 from mmdino.utils.resources import resource
-from mmdino.weights import open_weights, resolve_network
+from mmdino.weights import find_checkpoint, open_weights, resolve_network
 from mmdino.weights.infer import build_empty
+from mmdino.weights.io import replaced
 
-CONFIGS = resource('configs') / 'benchmarks'
-FINE_TUNING = resource('configs') / 'transfer' / 'mmpretrain'
+__all__ = ['ROWS', 'Suite', 'missing_data', 'with_data']
+
+CONFIGS = resource('configs')
 # Learning rates of linear classifiers on other data than ImageNet: fewer
 # images, thus fewer steps.
 OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
+WORDNET = re.compile(r'n\d{8}')
 
 
-class Job(NamedTuple):
-    """What an evaluation is made from.
+class Row(NamedTuple):
+    """A row of the suite.
 
     Attributes:
-        config: Of the pretraining run.
-        checkpoint: Of the network.
-        data: Folder of the benchmarks.
-        features: Folder with the features of the run's own data.
+        key: Its name on the command line and that of its folder.
+        title: What is measured.
+        tool: Which script of tools/ runs it.
+        prepare: Makes the config to run; the options of a picture.
+        values: Names of the figures, by patterns of the metrics' keys.
+        layout: Its data, a key of ``LAYOUTS``; None for the run's own.
+        parts: Of the saved features, those that it reads, if any.
+        long: Whether it takes a day and is run only when asked for.
     """
-    config: Config
-    checkpoint: str
-    data: Path
-    features: Path
+    key: str
+    title: str
+    tool: str
+    prepare: Callable[['Suite'], Config]
+    values: Dict[str, str] = {}
+    layout: Optional[str] = None
+    parts: Tuple[str, ...] = PARTS
+    long: bool = False
 
 
-def benchmark(name: str) -> Callable[[Job], Config]:
-    """A config below ``configs/benchmarks`` with the job's data."""
+class Suite:
+    """One checkpoint's evaluations in one work dir.
 
-    def prepare(job: Job) -> Config:
-        cfg = Config.fromfile(CONFIGS / name)
-        put_network(cfg, job)
-        return with_data(cfg, job.data)
+    Args:
+        config: Config file of the pretraining run; None for the one that the
+            checkpoint keeps.
+        checkpoint: Its checkpoint.
+        data: Folder of the data sets.
+        folder: The work dir; what was finished there before is kept.
+        processes: GPUs, or CPU processes.
+        options: ``ROW.key=value`` for a row's config, ``run.key=value`` for
+            that of the run, on whose own data rows measure.
+        keys: Of the rows to run; all but the long ones by default.
 
-    return prepare
+    Raises:
+        FileNotFoundError: If config or checkpoint does not exist.
+        ValueError: If an option names no row of these, or no setting.
+    """
 
+    def __init__(self,
+                 config: Optional[str],
+                 checkpoint: str,
+                 data: Path,
+                 folder: Path,
+                 processes: int = 1,
+                 options: Settings = {},
+                 keys: Optional[List[str]] = None) -> None:
+        forget_listings()
+        self.rows = [
+            row for row in ROWS if (row.key in keys if keys else not row.long)
+        ]
+        if keys:
+            self.rows.sort(key=lambda row: keys.index(row.key))
+        self.checkpoint = find_checkpoint(checkpoint)
+        if '://' not in self.checkpoint:
+            self.checkpoint = os.path.abspath(self.checkpoint)
+        self.data, self.folder, self.processes = data, folder, processes
+        names = ['run', *(row.key for row in self.rows)]
+        self.options = split_options(options, names)
+        self.config = with_data(
+            read_run(config, self.checkpoint, self.options.get('run')), data)
+        cap_workers(self.config)
+        for row in self.rows:  # a wrong option stops all at once
+            if row.key in self.options:
+                try:
+                    self.prepare(row)
+                except MissingData:
+                    pass
 
-def knn(job: Job) -> Config:
-    """k-NN of the saved features."""
-    cfg = Config.fromfile(CONFIGS / 'knn_features.py')
-    return _use_features(cfg, job.features)
+    @property
+    def own_data(self) -> str:
+        """What the run's own test set is called."""
+        dataset = self.queries
+        return Path(dataset.get('data_root') or dataset.type).name
 
+    @property
+    def queries(self) -> dict:
+        """The run's own test set."""
+        return self.config.test_dataloader.dataset
 
-def low_shot(fraction: float) -> Callable[[Job], Config]:
-    """Logistic regression on a share of the saved gallery's labels."""
+    @property
+    def gallery(self) -> dict:
+        """The labelled images of the run's own test."""
+        loop = self.config.get('test_cfg') or {}
+        if 'gallery_dataloader' not in loop:
+            raise ValueError('The config of the run has no '
+                             'test_cfg.gallery_dataloader to compare with.')
+        return loop.gallery_dataloader.dataset
 
-    def prepare(job: Job) -> Config:
-        cfg = Config.fromfile(CONFIGS / 'low-shot_features.py')
-        _use_features(cfg, job.features)
-        gallery = cfg.test_cfg.gallery_dataloader.dataset
-        labels = load_features(gallery.path).labels
-        if labels is None:
-            raise ValueError(f'{gallery.path} has no labels.')
-        gallery.indices = balanced_split(labels.tolist(), fraction, seed=0)
+    def data_title(self, row: Row) -> str:
+        """What a row's data are called."""
+        return LAYOUTS[row.layout].title if row.layout else self.own_data
+
+    def prepare(self, row: Row) -> Config:
+        """The config of a row, with its options."""
+        cfg = row.prepare(self)
+        set_options(cfg, self.options.get(row.key, {}), row.key)
+        cap_workers(cfg)
         return cfg
 
-    return prepare
+    def job(self, row: Row) -> Job:
+        """The row as a job.
+
+        Raises:
+            MissingData: If its data are not there.
+        """
+        if row.layout:
+            cause = first_missing(LAYOUTS[row.layout], self.data)
+            if cause:
+                raise MissingData(cause)
+        cfg = self.prepare(row)
+        settings = dict(row=row.key)
+        if row.tool == 'train':
+            settings['processes'] = self.processes  # a batch each
+        if 'saved' in cfg:
+            settings.update(describe(cfg, phases=()))
+            settings.update(
+                feature_settings(
+                    self.embedding(cfg.saved), self.checkpoint, row.parts))
+        else:
+            settings.update(
+                describe(
+                    cfg,
+                    checkpoint=self.checkpoint
+                    if row.tool == 'test' else None))
+        return Job(self.folder / row.key, settings,
+                   lambda folder: self.run(row, cfg, folder))
+
+    def attempt(self, row: Row) -> Attempt:
+        """Carry a row out, or say what is lacking or failed."""
+        return attempt(lambda: self.job(row).carry_out())
+
+    def state(self, row: Row) -> Tuple[str, str]:
+        """A row's config or tool, and what is to be done or is lacking."""
+        source = f'tools/{row.tool}.py'
+        try:
+            name = self.prepare(row).filename
+            source = os.path.relpath(name) if name else source
+            return source, self.job(row).state
+        except MissingData as error:
+            return source, f'skipped: {error}'
+        except Exception as error:  # a bug in a row is not to hide the others
+            return source, f'fails: {type(error).__name__}: {error}'
+
+    def run(self, row: Row, cfg: Config, folder: Path) -> dict:
+        """Run a row's tool in its folder; its figures, or pictures."""
+        saved = cfg.get('saved')
+        if saved:
+            self.extract(saved)
+        if 'model' not in cfg:
+            return self._draw(row, cfg, folder)
+        if saved:
+            self._use_features(cfg)
+        config = folder / 'config.py'
+        dump(cfg, config)
+        arguments = [config, '--work-dir', folder]
+        if row.tool == 'train':
+            call_tool('train', [*arguments, '--resume'], folder,
+                      self.processes)
+            figures = last_figures(folder)
+        else:
+            out = folder / 'metrics.json'
+            if not saved:
+                arguments.insert(1, self.checkpoint)
+            call_tool('test', [*arguments, '--out', out], folder,
+                      1 if saved else self.processes)
+            figures = json.loads(out.read_text())
+        values = dict(row.values)
+        if row.key == 'linear' and not saved:
+            values.update(self.authors_rate())
+        return dict(values=name_figures(figures, values))
+
+    def authors_rate(self) -> Dict[str, str]:
+        """ViTs and XCiTs have one rate, ResNets another."""
+        rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
+        return {
+            f'linear/lr{rate:g}_top1':
+            "top-1 at the authors' rate of "
+            f'{rate:g}, %'
+        }
+
+    def _draw(self, row: Row, cfg: Config, folder: Path) -> dict:
+        features = self.folder / cfg.pop('saved')
+        options = [
+            text for key, value in cfg.items()
+            for text in (f'--{key}', str(value))
+        ]
+        if row.key == 'tsne':
+            options += [
+                '--features', features / 'queries.npz', '--out', folder
+            ]
+        else:
+            options += [
+                '--features', features, features / 'config.py',
+                self.checkpoint, '--out', folder / f'{row.key}.png'
+            ]
+        call_tool(row.tool, options, folder)
+        pictures = sorted(folder.glob('*.png'))
+        return dict(
+            pictures=[str(p.relative_to(self.folder)) for p in pictures])
+
+    def embedding(self, name: str) -> Config:
+        """The run's config with the model that gives these features."""
+        run = copy.deepcopy(self.config)
+        if name == 'linear_features':
+            run.model = dict(
+                frozen(run.model), features=official_features(self.backbone))
+        return run
+
+    def extract(self, name: str) -> None:
+        """Save features, once."""
+        folder, cfg = self.folder / name, self.embedding(name)
+        take_folder(folder, feature_settings(cfg, self.checkpoint))
+        if not all((folder / f'{part}.npz').exists() for part in PARTS):
+            dump(cfg, folder / 'config.py')
+            call_tool('extract_features',
+                      [folder / 'config.py', self.checkpoint, '--out', folder],
+                      folder, self.processes)
+
+    def _use_features(self, cfg: Config) -> None:
+        """Name the files to a config, and the rows whose labels it sees."""
+        folder = self.folder / cfg.pop('saved')
+        share = cfg.pop('label_share', None)
+        for _, dataset in data_sets(cfg):
+            part, dataset.path = dataset.path, str(folder /
+                                                   f'{dataset.path}.npz')
+            if share and part == 'gallery':
+                labels = load_features(dataset.path).labels
+                if labels is None:
+                    raise MissingData(f'{self.own_data} has no labels.')
+                dataset.indices = balanced_split(
+                    labels.tolist(), share, seed=0)
+
+    @cached_property
+    def network(self) -> dict:
+        """Config of the network."""
+        model = self.config.model
+        return resolve_network(
+            open_weights(self.checkpoint, given=model), model)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network's backbone, without weights."""
+        return build_empty(self.network['backbone'])
 
 
-def linear(job: Job) -> Config:
-    """The linear probe, on ImageNet with the authors' augmentation.
+def dump(cfg: Config, path: Path) -> None:
+    """Write a config, as a whole or not at all."""
+    with replaced(str(path)) as part:
+        cfg.dump(part)
 
-    On other data it sees the pictures as k-NN does, and has OWN_RATES.
+
+def name_figures(figures: Dict[str, float],
+                 values: Dict[str, str]) -> Dict[str, float]:
+    """The figures that a row reports, by their names.
+
+    Raises:
+        RuntimeError: If there is none of them.
     """
-    cfg = Config.fromfile(CONFIGS / 'linear.py')
-    put_network(cfg, job)
-    cfg.model.checkpoint = job.checkpoint
-    cfg = with_data(cfg, job.data)
-    queries = job.config.test_dataloader.dataset
-    if queries.get('data_root') != cfg.val_dataloader.dataset.data_root:
-        gallery = job.config.test_cfg.gallery_dataloader.dataset
-        cfg.train_dataloader.dataset = gallery
-        cfg.val_dataloader.dataset = cfg.test_dataloader.dataset = queries
-        cfg.model.num_classes = len(
-            DATASETS.build(gallery).metainfo['classes'])
-        cfg.model.learning_rates = OWN_RATES
-        cfg.train_cfg.update(val_interval=10)
-    return cfg
+    named = {}
+    for pattern, name in values.items():
+        for key, value in figures.items():
+            match = re.fullmatch(pattern, key)
+            if match:
+                named[match.expand(name)] = value
+    if not named:
+        raise RuntimeError(f'None of the figures {sorted(values)} is among '
+                           f'those that were measured: {sorted(figures)}.')
+    return named
 
 
-def fine_tune(name: str) -> Callable[[Job], Config]:
-    """A fine-tuning config with the job's ViT."""
+def last_figures(folder: Path) -> Dict[str, float]:
+    """The last of a training's figures; of linear classifiers the best.
 
-    def prepare(job: Job) -> Config:
-        cfg = Config.fromfile(FINE_TUNING / f'finetune_{name}.py')
-        network = resolve_network(
-            open_weights(job.checkpoint, given=job.config.model),
-            job.config.model)
-        backbone = build_empty(network['backbone'])
-        if not hasattr(backbone, 'last_blocks'):
-            raise ValueError('the fine-tuning configs are for a ViT, not for '
-                             f'a {type(backbone).__name__}')
-        cfg.model.backbone = network['backbone']
-        cfg.model.checkpoint = job.checkpoint
-        return with_data(cfg, job.data)
-
-    return prepare
+    The authors report the best epoch of their linear classifiers.
+    """
+    scalars = read_scalars(folder)
+    figures = {key: points[-1][1] for key, points in scalars.items()}
+    for key, points in scalars.items():
+        if key.startswith('linear/') and key.endswith('_top1'):
+            figures[key] = max(value for _, value in points)
+    if 'linear/best_lr' in figures:
+        tops = [value for _, value in scalars['linear/best_top1']]
+        rates = [value for _, value in scalars['linear/best_lr']]
+        figures['linear/best_lr'] = rates[tops.index(max(tops))]
+    return figures
 
 
-def own_attention(job: Job) -> Config:
-    """Attention against the masks of the run's own test set."""
-    cfg = copy.deepcopy(job.config)
-    evaluators = cfg.test_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
-    if not wanted:
-        raise ValueError('the config tests no AttentionJaccard: its data have '
-                         'no masks')
-    cfg.test_evaluator = wanted
-    cfg.test_cfg = dict(type='mmengine.TestLoop')
-    return cfg
+def is_imagenet(classes: Optional[Tuple[str, ...]]) -> bool:
+    """Whether classes are ImageNet's 1,000, folders with WordNet's ids."""
+    return bool(classes) and len(classes) == 1000 and all(
+        WORDNET.fullmatch(name) for name in classes)
 
 
-def put_network(cfg: Config, job: Job) -> None:
+def put_network(cfg: Config, suite: Suite) -> None:
     """Name the network where the checkpoint, a foreign one, does not."""
-    if open_weights(job.checkpoint).network is None:
-        network = frozen(job.config.model)
+    if open_weights(suite.checkpoint).network is None:
+        network = frozen(suite.config.model)
         cfg.model.update({
             k: v
             for k, v in network.items() if k not in cfg.model
         })
 
 
-def with_data(cfg: Config, folder: Path) -> Config:
-    """``cfg`` with every path below ``data/`` moved below ``folder``."""
-    moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
-    return Config(moved, filename=cfg.filename)
+def benchmark(name: str) -> Callable[[Suite], Config]:
+    """A config below ``configs/benchmarks`` with the suite's data."""
+
+    def prepare(suite: Suite) -> Config:
+        cfg = read_config(str(CONFIGS / 'benchmarks' / f'{name}.py'))
+        put_network(cfg, suite)
+        return with_data(cfg, suite.data)
+
+    return prepare
 
 
-def cap_workers(cfg: Config) -> None:
-    """Let no loader have more workers than there are cores."""
-    for loader in loaders(cfg):
-        loader['num_workers'] = min(
-            loader.get('num_workers', 0), os.cpu_count())
+def knn(suite: Suite) -> Config:
+    """k-NN of the saved features."""
+    cfg = read_config(str(CONFIGS / 'benchmarks' / 'knn_features.py'))
+    return _read_features(cfg)
 
 
-def missing_data(cfg: Config) -> Optional[str]:
-    """What keeps the data sets of a config from being read, if anything.
+def low_shot(share: float) -> Callable[[Suite], Config]:
+    """Logistic regression on a share of the saved gallery's labels."""
 
-    Every data set is built and lists its files, which is when it names the
-    first one that is missing; no image is opened.
-    """
-    for loader in loaders(cfg):
-        try:
-            DATASETS.build(loader['dataset'])
-        except (OSError, ValueError, RuntimeError) as error:
-            return str(error)
-    return None
+    def prepare(suite: Suite) -> Config:
+        cfg = read_config(str(CONFIGS / 'benchmarks' / 'low-shot_features.py'))
+        cfg.label_share = share
+        return _read_features(cfg)
+
+    return prepare
 
 
-def _use_features(cfg: Config, folder: Path) -> Config:
-    cfg.test_dataloader.dataset.path = str(folder / 'queries.npz')
-    cfg.test_cfg.gallery_dataloader.dataset.path = str(folder / 'gallery.npz')
+def _read_features(cfg: Config, name: str = 'features') -> Config:
+    """Name the parts; the files are named when they are there."""
+    cfg.saved = name
+    cfg.test_dataloader.dataset.path = 'queries'
+    cfg.test_cfg.gallery_dataloader.dataset.path = 'gallery'
     return cfg
 
 
-def _move(node: Any, folder: str) -> Any:
-    if isinstance(node, dict):
-        return {key: _move(value, folder) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_move(value, folder) for value in node)
-    if isinstance(node, str) and node.startswith('data/'):
-        return folder + node.removeprefix('data/')
-    return node
+def linear_imagenet(suite: Suite) -> Config:
+    """The authors' linear protocol, wherever ImageNet lies."""
+    cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear.py'))
+    put_network(cfg, suite)
+    cfg.model.checkpoint = suite.checkpoint
+    for phase, own in (('train', suite.gallery), ('val', suite.queries),
+                       ('test', suite.queries)):
+        loader = cfg[f'{phase}_dataloader']
+        loader.dataset = dict(own, pipeline=loader.dataset.pipeline)
+    return cfg
 
 
-class Evaluation(NamedTuple):
-    """A line of the suite.
+def linear(suite: Suite) -> Config:
+    """The linear probe; on other data than ImageNet of saved features.
 
-    Attributes:
-        key: Its name on the command line and that of its folder.
-        title: What is measured.
-        tool: Which script of tools/ runs it, 'test' or 'train'.
-        prepare: Makes the config to run.
-        values: Names of the figures by the metrics' keys.
-        layout: Its data, a key of ``LAYOUTS`` in
-            :mod:`mmdino.datasets.benchmarks.layouts`; None for the run's own.
-        saved: Whether it reads saved features, in one process.
-        long: Whether it takes a day and is run only when asked for.
+    It then sees the pictures as k-NN does, and has OWN_RATES.
     """
-    key: str
-    title: str
-    tool: str
-    prepare: Callable[[Job], Config]
-    values: Dict[str, str]
-    layout: Optional[str] = None
-    saved: bool = False
-    long: bool = False
+    cfg = linear_imagenet(suite)
+    classes = list_data(suite.gallery).classes
+    if is_imagenet(classes):
+        return cfg
+    if not classes:
+        raise MissingData(f'{suite.own_data} has no classes.')
+    pooled = official_features(suite.backbone)['type'] == 'PooledFeatures'
+    cfg.saved = 'features' if pooled else 'linear_features'
+    cfg.custom_imports = dict(imports=['mmdino.experiments.extraction'])
+    cfg.model.update(
+        type='SavedFeaturesProbe',
+        num_classes=len(classes),
+        learning_rates=OWN_RATES)
+    cfg.train_cfg.update(val_interval=10)
+    for phase, part in (('train', 'gallery'), ('val', 'queries'), ('test',
+                                                                   'queries')):
+        loader = cfg[f'{phase}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset = dict(type='FeatureRows', path=part)
+    return cfg
 
 
-RETRIEVAL = {
-    'retrieval/medium_map': 'mAP, Medium',
-    'retrieval/medium_mp10': 'mP@10, Medium',
-    'retrieval/hard_map': 'mAP, Hard',
-    'retrieval/hard_mp10': 'mP@10, Hard'
-}
-KNN = {f'knn/k{k}_top1': f'{k}-NN top-1, %' for k in (10, 20, 100, 200)}
-LOW_SHOT = {
-    f'low_shot/c{c}_top1': f'top-1, C = {c}, %'
-    for c in (10, 100, 1000, 10000)
-}
+def fine_tune(name: str) -> Callable[[Suite], Config]:
+    """A fine-tuning config with the checkpoint's ViT."""
+
+    def prepare(suite: Suite) -> Config:
+        cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
+        backbone = suite.backbone
+        if not hasattr(backbone, 'last_blocks'):
+            raise ValueError('the fine-tuning configs are for a ViT, not for '
+                             f'a {type(backbone).__name__}')
+        cfg.model.backbone = suite.network['backbone']
+        cfg.model.checkpoint = suite.checkpoint
+        return with_data(cfg, suite.data)
+
+    return prepare
+
+
+def own_attention(suite: Suite) -> Config:
+    """Attention against the masks of the run's own test set."""
+    evaluators = suite.config.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
+    if not wanted:
+        raise MissingData('the config tests no AttentionJaccard: its data '
+                          'have no masks')
+    cfg = test_only(suite.config, suite.config.test_dataloader)
+    cfg.test_evaluator = wanted
+    return cfg
+
+
+def picture(**options) -> Callable[[Suite], Config]:
+    """A picture of saved features, with the options of its tool."""
+    return lambda suite: Config(dict(options, saved='features'))
+
+
+KNN = {r'knn/k(\d+)_top1': r'\1-NN top-1, %'}
+LOW_SHOT = {r'low_shot/c([\d.e+-]+)_top1': r'top-1, C = \1, %'}
 LINEAR = {
     'linear/best_top1': 'top-1, %',
     'linear/best_lr': 'learning rate of 256 images'
 }
-FINE_TUNED = {'accuracy/top1': 'top-1, %'}
 JACCARD = {'attention/jaccard': 'Jaccard index'}
+RETRIEVAL = {
+    r'retrieval/medium_map': 'mAP, Medium',
+    r'retrieval/medium_mp10': 'mP@10, Medium',
+    r'retrieval/hard_map': 'mAP, Hard',
+    r'retrieval/hard_mp10': 'mP@10, Hard'
+}
+DAVIS = {
+    'davis/jf_mean': 'J&F mean',
+    r'davis/j_(mean|recall|decay)': r'J \1',
+    r'davis/f_(mean|recall|decay)': r'F \1'
+}
+HEAD = 'attention of the best head'
 
-EVALUATIONS: Tuple[Evaluation, ...] = (
-    Evaluation('knn', 'k-NN', 'test', knn, KNN, saved=True),
-    Evaluation('linear', 'linear classifier', 'train', linear, LINEAR),
-    Evaluation(
-        'low-shot-1',
-        '1% of the labels',
-        'test',
-        low_shot(.01),
-        LOW_SHOT,
-        saved=True),
-    Evaluation(
-        'low-shot-10',
-        '10% of the labels',
-        'test',
-        low_shot(.1),
-        LOW_SHOT,
-        saved=True),
-    Evaluation('attention', 'attention of the best head', 'test',
-               own_attention, JACCARD),
-    Evaluation('voc12', 'attention of the best head', 'test',
-               benchmark('attention-voc12.py'), JACCARD, 'voc2012'),
-    Evaluation('roxford', 'retrieval', 'test',
-               benchmark('retrieval-roxford.py'), RETRIEVAL, 'roxford5k'),
-    Evaluation('rparis', 'retrieval', 'test', benchmark('retrieval-rparis.py'),
-               RETRIEVAL, 'rparis6k'),
-    Evaluation('copydays', 'copy detection', 'test', benchmark('copydays.py'),
-               {'copydays/map': 'mAP'}, 'copydays'),
-    Evaluation(
-        'davis', 'video segmentation', 'test', benchmark('davis.py'), {
-            'davis/jf_mean': 'J&F mean',
-            'davis/j_mean': 'J mean',
-            'davis/j_recall': 'J recall',
-            'davis/j_decay': 'J decay',
-            'davis/f_mean': 'F mean',
-            'davis/f_recall': 'F recall',
-            'davis/f_decay': 'F decay'
-        }, 'davis2017'),
-    *(Evaluation(
+ROWS: Tuple[Row, ...] = (
+    Row('knn', 'k-NN', 'test', knn, KNN),
+    Row('linear', 'linear classifier, best epoch and rate', 'train', linear,
+        LINEAR),
+    Row('low-shot-1', 'logistic regression, 1% of the labels', 'test',
+        low_shot(.01), LOW_SHOT),
+    Row('low-shot-10', 'logistic regression, 10% of the labels', 'test',
+        low_shot(.1), LOW_SHOT),
+    Row('attention', HEAD, 'test', own_attention, JACCARD),
+    Row('voc12', HEAD, 'test', benchmark('attention-voc12'), JACCARD,
+        'voc2012'),
+    Row('roxford', 'retrieval, 224 px, one scale', 'test',
+        benchmark('retrieval-roxford'), RETRIEVAL, 'roxford5k'),
+    Row('rparis', 'retrieval, 512 px, three scales', 'test',
+        benchmark('retrieval-rparis_multi-scale'), RETRIEVAL, 'rparis6k'),
+    Row('copydays', 'copy detection', 'test', benchmark('copydays'),
+        {'copydays/map': 'mAP'}, 'copydays'),
+    Row('davis', 'video segmentation', 'test', benchmark('davis'), DAVIS,
+        'davis2017'),
+    *(Row(
         f'fine-tune-{name}',
         'fine-tuning',
         'train',
-        fine_tune(name),
-        FINE_TUNED,
+        fine_tune(name), {'accuracy/top1': 'top-1, %'},
         name,
         long=True) for name in ('cifar10', 'cifar100', 'flowers102', 'cars',
                                 'inat18', 'inat19', 'imagenet')),
+    Row('tsne',
+        't-SNE',
+        'visualization/tsne',
+        picture(seed=0),
+        parts=('queries', )),
+    Row('nearest', 'nearest neighbours', 'visualization/nearest',
+        picture(queries=8, k=8)),
 )

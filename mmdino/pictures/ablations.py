@@ -103,19 +103,18 @@ def name_runs(paths: List[Path]) -> List[Tuple[str, Path]]:
     return [('/'.join(p.absolute().parts[-parts:]), p) for p in paths]
 
 
-SERIES = (('k-NN', '#2563ab'), ('linear', '#e08a3c'))
-
-
 def draw_ablation(scores: Dict[str, Sequence[Tuple[float, float]]],
                   title: str,
-                  out: Optional[Union[str, Path]] = None) -> Figure:
+                  out: Optional[Union[str, Path]] = None,
+                  classifier: str = 'linear') -> Figure:
     """Draw two bars a row, with a dot for each seed if there are several.
 
     Args:
-        scores: By the row's name, k-NN and linear top-1 of each seed, in
-            percent.
+        scores: By the row's name, top-1 of k-NN and of a classifier for each
+            seed, in percent.
         title: Heading.
         out: Where to save the picture.
+        classifier: What it is called.
 
     Raises:
         ValueError: If there is no row.
@@ -125,7 +124,8 @@ def draw_ablation(scores: Dict[str, Sequence[Tuple[float, float]]],
     figure = Figure(
         figsize=(7, 1.2 + .55 * len(scores)), layout='constrained', dpi=110)
     axis = figure.add_subplot()
-    for side, (name, color) in enumerate(SERIES):
+    series = (('k-NN', '#2563ab'), (classifier, '#e08a3c'))
+    for side, (name, color) in enumerate(series):
         places = [row + .2 - .4 * (1 - side) for row in range(len(scores))]
         means = [fmean(pair[side] for pair in s) for s in scores.values()]
         bars = axis.barh(places, means, height=.36, color=color, label=name)

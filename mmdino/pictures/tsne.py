@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features
+from mmdino.weights.io import replaced
 
 FEW = 40  # classes up to which single images are drawn, too
 SHOWN = 3000  # images drawn at most
@@ -82,7 +83,8 @@ def embed(features: Tensor, seed: int) -> np.ndarray:
 
 def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
     """Write class, x, y and the number of images, a class a line."""
-    with open(path, 'w', newline='', encoding='utf-8') as file:
+    with replaced(str(path)) as part, open(
+            part, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['class', 'x', 'y', 'images'])
         for name, (x, y), count in zip(found.names, found.classes.tolist(),

@@ -1,97 +1,101 @@
 """The tables' rows, on the paper's setting and on others."""
-import os
+import json
+from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 from torch import nn
 
-from mmdino.experiments.ablations import (BASES, digest, find_variants,
-                                          list_tables, load_variant)
+from mmdino.engine.configs import read_config
+from mmdino.experiments.ablations import (BASES, PAPER, TABLES, Ablation,
+                                          find_rows, merge_row)
+from mmdino.experiments.settings import flatten
 from mmdino.registry import MODELS
 from mmdino.weights import describe_network
 
-LEAVES = [v for table in list_tables() for v in find_variants(table)]
-
-
-def test_tables():
-    assert set(list_tables()) >= {
-        'batch', 'center-momentum', 'collapse', 'crop-scale', 'guard', 'head',
-        'loss', 'multi-crop', 'patch', 'predictor', 'prototypes', 'teacher',
-        'teacher-temp', 'averaging', 'guard-student-copy'
-    }
-    assert [v.name for v in find_variants('prototypes')
-            ][-2:] == ['k-65536', 'k-262144']
-    assert [v.name for v in find_variants('guard', ['none', 'centering'])
-            ] == ['none', 'centering']
-
-
-@pytest.mark.parametrize(
-    'leaf', LEAVES, ids=lambda v: f'{v.path.parent.name}-'
-    f'{v.name}')
-def test_a_row_is_a_switch(leaf):
-    """Short, with a title, and no more than a switch on any base."""
-    lines = leaf.path.read_text().splitlines()
-    settings = [line for line in lines if line and line[0] != '#']
-    assert len(settings) <= 15
-    assert 3 < len(leaf.title) < 120
-    assert '69.3' not in leaf.title
-    paper = Config.fromfile('configs/dino_vit-s16.py')
-    own = load_variant(leaf.path)
-    changed = {k for k in {*paper, *own} if paper.get(k) != own.get(k)}
-    assert not changed & {'param_scheduler', 'train_cfg', 'optim_wrapper'}
-    for base in () if leaf.name == 'patch-5' else BASES.values():
-        cfg, plain = load_variant(leaf.path, base), Config.fromfile(base)
-        assert cfg.model.backbone.arch == plain.model.backbone.arch
-        assert cfg.train_dataloader.dataset.get(
-            'data_root') == plain.train_dataloader.dataset.get('data_root')
-
-
-@pytest.mark.parametrize('table', list_tables())
-def test_no_two_rows_of_a_table_are_alike(table):
-    rows = find_variants(table)
-    digests = {digest(load_variant(row.path), 1) for row in rows}
-    # The paper's own setting may stand under several names.
-    standing = 1 + dict(head=4).get(table, 0)
-    assert len(digests) >= len(rows) - standing + 1
-
-
-VALUES = {
-    'center-momentum':
-    lambda cfg: cfg.model.centering.momentum,
-    'crop-scale':
-    lambda cfg: 100 * cfg.train_dataloader.dataset.pipeline.views.local.crop.
-    scale[1],
-    'batch':
-    lambda cfg: 8 * cfg.train_dataloader.batch_size,
-    'multi-crop':
-    lambda cfg: cfg.train_dataloader.dataset.pipeline.views.local.num_views,
-    'patch':
-    lambda cfg: cfg.model.backbone.patch_size,
-    'prototypes':
-    lambda cfg: cfg.model.head.out_dim,
-    'teacher-temp':
-    lambda cfg: cfg.default_hooks.centering.teacher_temp,
+RECORDED = json.loads(
+    Path(__file__).parents[1].joinpath('data/ablation_rows.json').read_text())
+ROWS = [row for table in TABLES for row in find_rows(table)]
+THE_PAPERS = {
+    'center-momentum/momentum-0.9', 'collapse/both', 'guard/centering',
+    'head/bottleneck_layers-4', 'head/no-bn', 'head/norm-fixed',
+    'loss/cross-entropy', 'multi-crop/local-8', 'patch/patch-16',
+    'prototypes/k-65536', 'teacher/momentum', 'teacher-temp/temp-0.04'
 }
-NAMED = [
-    leaf for leaf in LEAVES
-    if leaf.path.parent.name in VALUES and 'to' not in leaf.name
-]
 
 
-@pytest.mark.parametrize('leaf', NAMED, ids=lambda leaf: leaf.name)
-def test_a_number_in_a_name_is_the_setting(leaf):
-    number = float(leaf.name.split('-')[-1])
-    got = VALUES[leaf.path.parent.name](load_variant(leaf.path))
-    assert got == pytest.approx(number, abs=2e-6)  # a temperature of 0
+@pytest.fixture(scope='module')
+def bases():
+    paths = dict(BASES, paper=PAPER)
+    return {name: read_config(str(path)) for name, path in paths.items()}
 
 
-def test_layers_of_the_heads():
+def content(cfg):
+    """The leaves of what a run reads, no variables of the files."""
+    plain = json.loads(json.dumps(cfg.to_dict()))
+    kept = ('_dataloader', '_cfg', '_evaluator', '_hooks', 'model', 'wrapper',
+            'scheduler', 'randomness')
+    return flatten({
+        key: value
+        for key, value in plain.items()
+        if key.endswith(kept) and not key.startswith('_')
+    })
+
+
+def test_every_row_is_there():
+    assert TABLES == sorted(RECORDED)
+    for table in TABLES:
+        assert [row.name for row in find_rows(table)
+                if len(row.title) < 100] == list(RECORDED[table])
+
+
+@pytest.mark.parametrize('name', ['paper', 'cifar10', 'shapescenes'])
+@pytest.mark.parametrize('table', TABLES)
+def test_a_row_changes_what_it_was_recorded_to_change(table, name, bases):
+    """As the config files did that were its leaves."""
+    base = bases[name]
+    before = content(base)
+    for row in find_rows(table):
+        changes = RECORDED[table][row.name]
+        changes = changes.get('all', changes.get(name))
+        if changes == 'cannot':
+            with pytest.raises(ValueError, match='cannot be put upon'):
+                merge_row(row, base)
+            continue
+        after = content(merge_row(row, base))
+        keys = {*before, *after}
+        assert {
+            key: after.get(key, '<removed>')
+            for key in keys if before.get(key, ...) != after.get(key, ...)
+        } == changes, row.name
+    assert content(base) == before  # merging leaves the base alone
+
+
+def test_the_papers_setting_is_one_run():
+    ablation = Ablation()
+    same = {f'{r.table}/{r.name}' for r in ROWS if ablation.equals_base(r)}
+    assert same == THE_PAPERS
+    for row in ROWS:
+        if f'{row.table}/{row.name}' in same:
+            assert "the paper's" in row.title
+
+
+def test_no_two_rows_of_a_table_are_alike():
+    ablation = Ablation()
+    for table in TABLES:
+        configs = [
+            json.dumps(content(ablation.config(row)))
+            for row in find_rows(table) if not ablation.equals_base(row)
+        ]
+        assert len({*configs}) == len(configs)
+
+
+def test_layers_of_the_heads(bases):
     """Those of the names, the prototypes' included."""
-    for row in find_variants('head'):
+    for row in find_rows('head'):
         kind, *total = row.name.split('_layers-')
         if total:
-            head = dict(load_variant(row.path).model.head, in_channels=8)
-            head.update(out_dim=16, hidden_channels=8)
+            head = dict(merge_row(row, bases['paper']).model.head)
+            head.update(in_channels=8, out_dim=16, hidden_channels=8)
             linear = [
                 module for module in MODELS.build(head).modules()
                 if isinstance(module, nn.Linear)
@@ -100,42 +104,37 @@ def test_layers_of_the_heads():
             assert (head['type'] == 'DINOHead') == (kind == 'bottleneck')
 
 
-@pytest.mark.parametrize('row,side', [('patch-5', 220), ('patch-16', 224)])
-def test_the_probe_crops_whole_patches(row, side):
+@pytest.mark.parametrize('name,side', [('patch-5', 220), ('patch-16', 224)])
+def test_the_probe_crops_whole_patches(name, side, bases):
     """Benchmarks take the size of the images from the checkpoint."""
-    path = find_variants('patch', [row])[0].path
-    network = describe_network(load_variant(path))
+    row, = find_rows('patch', [name])
+    network = describe_network(merge_row(row, bases['paper']))
     assert network['preprocessing']['size'] == side
 
 
-def test_the_environment_is_as_before(monkeypatch):
-    path = find_variants('guard')[0].path
+def test_a_stale_shell_changes_nothing(monkeypatch, bases):
     monkeypatch.setenv('MMDINO_BASE', 'mine')
-    load_variant(path, BASES['shapescenes'])
-    assert os.environ['MMDINO_BASE'] == 'mine'
-    assert load_variant(path).model.head.out_dim == 65536
-    monkeypatch.delenv('MMDINO_BASE')
-    load_variant(path, BASES['shapescenes'])
-    assert 'MMDINO_BASE' not in os.environ
-
-
-def test_equal_settings_have_equal_digests():
-    base = BASES['shapescenes']
-    guard, teacher, copy = [
-        digest(load_variant(find_variants(table, [row])[0].path, base), 1)
-        for table, row in (('guard', 'centering'), ('teacher', 'momentum'),
-                           ('teacher', 'student-copy'))
-    ]
-    assert guard == teacher != copy
-    path = find_variants('guard', ['centering'])[0].path
-    assert digest(load_variant(path, base), 2) != guard
+    row, = find_rows('guard', ['centering'])
+    assert merge_row(row, bases['paper']).model.head.out_dim == 65536
+    folders = {
+        Ablation().config(row).work_dir
+        for row in ROWS if row.name == 'none'
+    }
+    assert len(folders) == 4
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="no table 'gard'.*'guard'"):
-        find_variants('gard')
-    patch = find_variants('patch', ['patch-5'])[0].path
-    with pytest.raises(ValueError, match='patch-5.py cannot be put upon'):
-        load_variant(patch, BASES['shapescenes'])
-    with pytest.raises(ValueError, match="no row 'sinkhorn'.*sinkhorn-knopp"):
-        find_variants('guard', ['centering', 'sinkhorn'])
+    with pytest.raises(ValueError, match="'gard'.*Did you mean 'guard'"):
+        find_rows('gard')
+    with pytest.raises(ValueError, match="'sinkhorn'.*sinkhorn-knopp"):
+        find_rows('guard', ['centering', 'sinkhorn'])
+    for option, message in {
+            'centring.train_cfg.max_epochs': "Did you mean 'centering'",
+            'centering.train_cgf.max_epochs': "centering: .*'train_cfg'",
+            'train_cgf.max_epochs': "Did you mean 'train_cfg'",
+            'linear.train_cgf.max_epochs': "linear: .*'train_cfg'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Ablation(options={option: 3}, rows=find_rows('guard'))
+    with pytest.raises(ValueError, match='scored by logistic regression'):
+        Ablation('cifar10', options={'linear.train_cfg.max_epochs': 3})

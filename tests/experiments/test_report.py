@@ -1,20 +1,21 @@
 import json
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
+from mmdino.experiments.jobs import Attempt
 from mmdino.experiments.report import Outcome, write_report
 
 OUTCOMES = [
-    Outcome('k-NN', 'Images', {
-        '20-NN top-1, %': 61.25,
-        'share': .5
-    }, 3.),
     Outcome(
-        'retrieval',
-        'Revisited Oxford',
-        lacking='no file a|b\nhere',
-        layout='roxford5k'),
-    Outcome('linear', 'Images', error='ValueError: no'),
-    Outcome('t-SNE', 'Images', pictures=('tsne/tsne.png', ))
+        'k-NN', 'Images',
+        Attempt(
+            dict(values={
+                '20-NN top-1, %': 61.25,
+                'share': .5
+            }, seconds=3.))),
+    Outcome('retrieval', 'Revisited Oxford',
+            Attempt(lacking='no file a|b\nhere'), 'roxford5k'),
+    Outcome('linear', 'Images', Attempt(error='ValueError: no')),
+    Outcome('t-SNE', 'Images', Attempt(dict(pictures=['tsne/tsne.png'])))
 ]
 
 
@@ -33,8 +34,11 @@ def test_every_outcome_is_a_row(tmp_path):
 
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['checkpoint'] == 'x.pth'
-    rows = [o._asdict() for o in OUTCOMES]
-    assert report['evaluations'] == json.loads(json.dumps(rows))
+    knn, retrieval, linear, tsne = report['evaluations']
+    assert knn['values']['share'] == .5 and knn['lacking'] is None
+    assert retrieval['lacking'] and retrieval['layout'] == 'roxford5k'
+    assert linear['error'] == 'ValueError: no' and linear['values'] == {}
+    assert tsne['pictures'] == ['tsne/tsne.png']
     assert sorted(p.name
                   for p in tmp_path.iterdir()) == ['report.json', 'report.md']
 

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmdino.experiments.ablations import BASES, AblationRun, find_variants
+from mmdino.experiments.ablations import BASES, Ablation, find_rows
 from tests.tools.test_train_and_test import in_process
 
 
@@ -51,14 +51,16 @@ def rows(folder):
 def test_writes_the_table(root):
     centering, none = rows(root / 'guard')
     figures = centering['figures']['0']
-    assert 0 <= figures['knn'] <= 100 and 0 <= figures['linear'] <= 100
+    assert 0 <= figures['knn'] <= 100
+    assert 0 <= figures['classifier'] <= 100
     assert 0 < figures['entropy'] < 4.2 and figures['seconds'] > 0
     assert none['figures']['0']['entropy'] != figures['entropy']
     text = (root / 'guard/table.md').read_text()
     assert f'| centering | {figures["knn"]:.1f} |' in text
+    assert 'logistic regression top-1, %' in text and 'linear' not in text
     assert 'epochs: `2`' in text and 'seeds: `0`' in text
     header, *lines = (root / 'guard/table.csv').read_text().splitlines()
-    assert header.startswith('row,seed,knn,linear,entropy,kl,information,'
+    assert header.startswith('row,seed,knn,classifier,entropy,kl,information,'
                              'collapse')
     assert [line.split(',')[:2] for line in lines] == [['centering', '0'],
                                                        ['none', '0']]
@@ -75,8 +77,8 @@ def test_figures_are_the_trainings_last(root):
     assert last['teacher_entropy'] == figures['entropy']
     assert last['target_information'] == figures['information']
     assert scores['knn/k20_top1'] == figures['knn']
-    assert max(scores[f'linear/c{c}_top1']
-               for c in (1, 10)) == figures['linear']
+    assert max(scores[f'low_shot/c{c}_top1']
+               for c in (1, 10)) == figures['classifier']
 
 
 def test_an_average_is_scored_as_it_is_saved(base, tmp_path):
@@ -84,7 +86,7 @@ def test_an_average_is_scored_as_it_is_saved(base, tmp_path):
     ablate(base, tmp_path / 'out', 'averaging', '--rows', 'polyak')
     row, = rows(tmp_path / 'out/averaging')
     folder = tmp_path / 'out/averaging/polyak/seed_0'
-    cfg = Config.fromfile(folder / 'config.py')
+    cfg = Config.fromfile(folder / 'train/config.py')
     cfg.custom_hooks = []
     cfg.dump(tmp_path / 'plain.py')
     in_process('test', tmp_path / 'plain.py',
@@ -104,45 +106,87 @@ def test_what_was_finished_is_kept_in_any_table(root, base, capfd):
     assert 'Epoch(train)' not in capfd.readouterr().out
 
 
+def test_the_plan(root, base, capfd):
+    ablate(base, root, 'teacher', '--dry-run', '--rows', 'momentum',
+           'student-copy')
+    out = capfd.readouterr().out
+    assert str(base) in out and 'Epoch(train)' not in out
+    assert (f'finished in {root}/guard/centering/seed_0; the base itself, '
+            'one run for all tables |') in out
+    assert '| The student itself, without gradient | to run |' in out
+    ablate(base, root, 'guard', '--dry-run', '--rows', 'none', 'centering',
+           '--cfg-options', 'none.optim_wrapper.optimizer.lr=1')
+    out = capfd.readouterr().out
+    assert 'to run again (config optim_wrapper.optimizer.lr: 0.004 there, ' \
+        '1 here)' in out
+    ablate(base, root, 'patch', '--dry-run', '--rows', 'patch-5')
+    assert 'cannot be run: The row patch/patch-5' in capfd.readouterr().out
+
+
 def test_progress_and_resuming(root, base, capfd):
     """A run that was stopped goes on from its last checkpoint."""
     folder = root / 'guard/centering/seed_0'
-    (folder / 'result.json').rename(folder / 'kept.json')
+    (folder / 'train/result.json').rename(folder / 'train/kept.json')
+    (folder / 'test/result.json').rename(folder / 'test/kept.json')
     ablate(base, root, 'guard', '--rows', 'centering', 'none')
     out = capfd.readouterr().out
     assert '[1/2] guard/centering, seed 0' in out
     assert '[2/2] guard/none, seed 0, 0:0' in out and 'left at most' in out
     logs = sorted(folder.glob('train/*/*.log'))
     assert len(logs) == 2 and 'resumed epoch: 2' in logs[1].read_text()
-    ours, kept = [
-        json.loads((folder / f'{name}.json').read_text())
-        for name in ('result', 'kept')
+    for part, key in (('train', 'kl'), ('test', 'knn/k20_top1')):
+        ours, kept = [
+            json.loads((folder / part / f'{name}.json').read_text())[key]
+            for name in ('result', 'kept')
+        ]
+        assert ours == kept
+
+
+def test_another_setting_is_another_run(root, base):
+    row, = find_rows('guard', ['centering'])
+
+    def states(epochs=2, options={}, **others):
+        ablation = Ablation(
+            str(base), root, epochs=epochs, options=options, **others)
+        return [job.state for job in ablation.jobs(row, 0)]
+
+    assert states() == ['finished', 'finished']
+    assert states(epochs=3) == 2 * [
+        'to run again (config train_cfg.max_epochs: 2 there, 3 here)'
     ]
-    assert ours['knn'] == kept['knn'] and ours['kl'] == kept['kl']
-
-
-def test_another_setting_in_the_same_folder_is_refused(root, base):
-    path = find_variants('guard', ['centering'])[0].path
-    run = AblationRun(path, root / 'guard/centering/seed_0', base, epochs=3)
-    with pytest.raises(ValueError, match='another setting.*--work-dir'):
-        run.finished()
-    with pytest.raises(ValueError, match='another setting.*--work-dir'):
-        run.run()
-    with pytest.raises(ValueError, match='1 epochs leave nothing after the 1'):
-        AblationRun(path, root / 'x', base, epochs=1)
+    assert states(processes=2)[0].startswith('to run again')
+    train, test = states(options={'test_dataloader.dataset.num_images': 30})
+    assert train == 'finished'
+    assert 'num_images: 40 there, 30 here; data test_dataloader: ' in test
     cfg = Config.fromfile(base)
     cfg.test_evaluator[0].k = (5, )
     cfg.dump(root / 'no_20.py')
     with pytest.raises(ValueError, match='k = 20: add'):
-        AblationRun(path, root / 'x', root / 'no_20.py')
+        Ablation(str(root / 'no_20.py'), root)
 
 
 def test_a_work_dir_can_be_moved(root, base, tmp_path):
     shutil.copytree(root / 'guard', tmp_path / 'moved/guard')
-    path = find_variants('guard', ['centering'])[0].path
-    folder = tmp_path / 'moved/guard/centering/seed_0'
-    figures = AblationRun(path, folder, base, epochs=2).finished()
-    assert figures.folder == str(folder / 'train')
+    row, = find_rows('guard', ['centering'])
+    jobs = Ablation(str(base), tmp_path / 'moved', epochs=2).jobs(row, 0)
+    for name, job in zip(('train', 'test'), jobs):
+        assert job.folder == tmp_path / 'moved/guard/centering/seed_0' / name
+        assert job.state == 'finished'
+
+
+def test_prints_a_config_that_trains(base, tmp_path, capfd):
+    row = 'centering-only'
+    in_process('ablate', 'collapse', '--base', base, '--epochs', 2,
+               '--print-config', row, '--work-dir', tmp_path, '--cfg-options',
+               'model.head.out_dim=32', f'{row}.train_dataloader.batch_size=8')
+    (tmp_path / 'row.py').write_text(capfd.readouterr().out)
+    cfg = Config.fromfile(tmp_path / 'row.py')
+    assert cfg.work_dir == str(tmp_path / 'collapse' / row)
+    assert cfg.default_hooks.centering.teacher_temp == .1
+    assert cfg.model.head.out_dim == 32
+    assert cfg.train_dataloader.batch_size == 8
+    in_process('train', tmp_path / 'row.py', '--no-validate')
+    assert (tmp_path / 'collapse' / row / 'epoch_2.pth').exists()
 
 
 def test_a_failure_does_not_stop_the_others(base, tmp_path):
@@ -172,10 +216,15 @@ def test_the_probe_by_sgd_if_the_base_has_no_linear_classifier(base, tmp_path):
     cfg.test_evaluator = cfg.test_evaluator[:1]
     cfg.dump(tmp_path / 'knn_only.py')
     ablate(tmp_path / 'knn_only.py', tmp_path / 'out', 'guard', '--rows',
-           'centering')
+           'centering', '--cfg-options', 'linear.train_cfg.max_epochs=3',
+           'linear.train_cfg.val_interval=1')
     row, = rows(tmp_path / 'out' / 'guard')
     folder = tmp_path / 'out/guard/centering/seed_0'
     log, = folder.glob('linear/**/vis_data/scalars.json')
     scores = [json.loads(line) for line in log.read_text().splitlines()]
-    assert row['figures']['0']['linear'] == scores[-1]['linear/best_top1']
+    tops = [s['linear/best_top1'] for s in scores if 'linear/best_top1' in s]
+    assert row['figures']['0']['classifier'] == max(tops)
+    assert max(s.get('epoch', 0) for s in scores) == 3
     assert row['error'] is None
+    text = (tmp_path / 'out/guard/table.md').read_text()
+    assert '| linear top-1, % |' in text

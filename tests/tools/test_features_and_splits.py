@@ -1,5 +1,7 @@
 """Features saved and compared again; lists of the images with labels."""
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmdino.datasets.feature_rows import load_features
+from tests.launching import run_job
 from tests.tiny import runner_cfg
 from tests.tools.test_train_and_test import in_process
 
@@ -75,17 +78,113 @@ def test_files_that_are_there_are_not_computed_again(run):
     assert (files / 'gallery.npz').stat().st_mtime_ns == before
     assert (files / 'queries.npz').exists()
 
-    other = run / 'other.pth'
-    other.write_bytes((run / 'model.pth').read_bytes())
-    with pytest.raises(ValueError, match='kept holds the figures of another'):
-        in_process('extract_features', run / 'config.py', other, '--out',
-                   files)
-    with pytest.raises(ValueError, match='owner.json'):
-        in_process('visualization/nearest', run / 'config.py', other,
-                   '--features', files)
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         in_process('extract_features', run / 'config.py', 'nowhere.pth',
                    '--out', run / 'none')
+
+
+def test_files_of_other_settings_are_refused(run):
+    files, other = run / 'own', run / 'other.pth'
+    shutil.copy(run / 'model.pth', other)
+    args = (run / 'config.py', other, '--out', files)
+    in_process('extract_features', *args)
+    in_process('extract_features', *args, '--cfg-options',
+               'train_cfg.max_epochs=3', 'test_dataloader.num_workers=0')
+    with pytest.raises(
+            ValueError,
+            match="own holds what other settings gave. queries, config test_"
+            "dataloader.dataset.split: 'test' there, 'val' here. Give "
+            'another folder'):
+        in_process('extract_features', *args, '--cfg-options',
+                   'test_dataloader.dataset.split=val')
+    checkpoint = torch.load(other)
+    for value in checkpoint['state_dict'].values():
+        value.add_(1)
+    torch.save(checkpoint, other)  # other weights under the same name
+    for tool in (('extract_features', *args),
+                 ('visualization/nearest', *args[:2], '--features', files)):
+        with pytest.raises(ValueError, match='weights model.checkpoint: '):
+            in_process(*tool)
+    shutil.copy(run / 'model.pth', other)
+    in_process('extract_features', *args)
+    (files / 'job.json').unlink()
+    with pytest.raises(ValueError, match='no job.json'):
+        in_process('extract_features', *args)
+
+
+@pytest.fixture
+def pictures(run, tmp_path):
+    """A config of image files."""
+    cfg = Config.fromfile(run / 'config.py')
+    for loader in (cfg.test_dataloader, cfg.test_cfg.gallery_dataloader):
+        loader.dataset = dict(
+            type='Images',
+            data_root=str(tmp_path / 'images'),
+            pipeline=[
+                dict(type='LoadImage'),
+                dict(type='mmpretrain.PackInputs')
+            ])
+    cfg.dump(tmp_path / 'config.py')
+    draw(tmp_path, 0)
+    return tmp_path
+
+
+def draw(root, color):
+    for label in 'ab':
+        for i in range(3):
+            path = root / 'images' / label / f'{i}.bmp'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32, 3), color, np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    'tool',
+    ['extract_features', 'visualization/nearest', 'visualization/tsne'])
+def test_other_data_in_the_same_folder(tool, run, pictures):
+    out = pictures / 'out'
+    args = (tool, pictures / 'config.py', run / 'model.pth', '--out',
+            out / 'x.png' if tool.endswith('nearest') else out)
+    in_process(*args)
+    in_process(*args)
+    draw(pictures, 200)  # the same names and sizes
+    with pytest.raises(ValueError, match='data test_dataloader: .*delete'):
+        in_process(*args)
+
+
+SLOW_DISK = '''
+import time
+from mmengine.dist import get_rank
+from mmdino.evaluation.metrics import save_features
+_save = save_features.save_features
+def save(*args):
+    assert get_rank() == 0
+    time.sleep(3)
+    _save(*args)
+save_features.save_features = save
+'''
+
+
+def test_two_processes(run, tmp_path):
+    """The second one waits for what the first one writes."""
+    (tmp_path / 'slow_disk.py').write_text(SLOW_DISK)
+    cfg = Config.fromfile(run / 'config.py')
+    cfg.custom_imports = dict(imports=['slow_disk'])
+    cfg.dump(tmp_path / 'config.py')
+    out = run_job(sys.executable, '-m', 'torch.distributed.run',
+                  '--standalone',
+                  '--nproc_per_node=2', 'tools/extract_features.py',
+                  str(tmp_path / 'config.py'), str(run / 'model.pth'), '--out',
+                  str(tmp_path / 'two'), '--launcher', 'pytorch')
+    assert out.count('gallery: 40 images, 24 features each') == 2
+    in_process('extract_features', run / 'config.py', run / 'model.pth',
+               '--out', tmp_path / 'one')
+    for part in ('gallery', 'queries'):
+        one, two = [
+            load_features(tmp_path / folder / f'{part}.npz')
+            for folder in ('one', 'two')
+        ]
+        torch.testing.assert_close(one.features, two.features)
+        assert one.labels.tolist() == two.labels.tolist()
 
 
 def test_a_network_needs_its_checkpoint(run):

@@ -3,8 +3,8 @@
     python tools/visualization/nearest.py --checkpoint FILE --out FILE.png
 
 Queries are the test set of the run's config, which the checkpoint keeps, the
-gallery is its test loop's; their
-features are kept in the folder features/ beside FILE.
+gallery is its test loop's; their features are kept in the folder features/
+beside FILE. Features of other settings, weights or data are refused.
 """
 import argparse
 from pathlib import Path
@@ -33,7 +33,8 @@ def main() -> None:
         '--out', type=Path, default=Path('work_dirs/nearest/nearest.png'))
     parser.add_argument('--features', type=Path, help='folder to keep them in')
     parser.add_argument('--queries', type=int, default=8, help='rows')
-    parser.add_argument('-k', type=int, default=8, help='neighbours a row')
+    parser.add_argument(
+        '-k', '--k', type=int, default=8, help='neighbours a row')
     args = parse_network(parser)
     if min(args.queries, args.k) < 1:
         parser.error('--queries and -k must be positive')

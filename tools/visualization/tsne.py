@@ -3,7 +3,8 @@
     python tools/visualization/tsne.py --checkpoint FILE_OR_NAME --out DIR
     python tools/visualization/tsne.py --features FILE.npz --out DIR
 
-DIR gets tsne.png and tsne.csv.
+DIR gets tsne.png, tsne.csv and, in features/, the features. Features of other
+settings, weights or data are refused.
 """
 import argparse
 from pathlib import Path

@@ -1,7 +1,0 @@
-# 512 images a step, 64 on each of 8 GPUs, without local crops; the learning
-# rate follows by itself.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-train_dataloader = dict(
-    batch_size=64,
-    dataset=dict(pipeline=dict(views=dict(local=dict(num_views=0)))))

@@ -1,4 +1,0 @@
-# GELU in the head: vanilla 100 epochs, published k-NN 69.3, linear 74.0.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-model = dict(head=dict(act_cfg=dict(type='GELU')))

@@ -1,5 +1,0 @@
-# 1 linear layer, the prototypes, without the bottleneck and its L2
-# normalisation.
-_base_ = './plain_layers-4.py'
-
-model = dict(head=dict(num_layers=1))

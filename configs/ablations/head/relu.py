@@ -1,4 +1,0 @@
-# ReLU in the head.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-model = dict(head=dict(act_cfg=dict(type='ReLU')))

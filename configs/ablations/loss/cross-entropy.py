@@ -1,5 +1,0 @@
-# Cross-entropy, the paper's choice: vanilla 100 epochs, published k-NN 69.3,
-# linear 74.0.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-model = dict(loss=dict(type='DINOLoss'))

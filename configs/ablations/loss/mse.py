@@ -1,4 +1,0 @@
-# Squared distance between the two distributions.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-model = dict(loss=dict(type='MSELoss'))

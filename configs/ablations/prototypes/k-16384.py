@@ -1,4 +1,0 @@
-# 16,384 prototypes.
-_base_ = '{{$MMDINO_BASE:../../dino_vit-s16.py}}'
-
-model = dict(head=dict(out_dim=16384))

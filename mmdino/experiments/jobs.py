@@ -1,0 +1,256 @@
+"""One job: a folder, what its result depends on, child processes, a result.
+
+The folder holds ``job.json``, the settings, and, once it is finished,
+``result.json``. A job with the same settings goes on in it, or is finished; a
+job with others sets the folder aside as ``NAME.DIGEST`` and begins anew, and
+takes it back when its settings are given again. Nothing is deleted.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Union
+
+from mmdino.experiments.settings import (MissingData, Settings, differences,
+                                         digest)
+from mmdino.utils.resources import resource
+from mmdino.weights.io import replaced
+
+TOOLS = resource('tools')
+PROGRESS = re.compile(r'\[ *\d+/\d+\]')
+WARNING = re.compile(r'\b(WARNING|ERROR|CRITICAL)\b|Warning: ')
+RECORD = re.compile(r'\S*\d\d/\d\d \d\d:\d\d:\d\d - ')  # a line of a logger
+ERROR = re.compile(r'(?:\[rank\d+\]: )?((?:\w+\.)*\w*(?:Error|Exception)\b.*)')
+
+
+class Job(NamedTuple):
+    """Something that is run once.
+
+    Attributes:
+        folder: Its own.
+        settings: What its result depends on, see :func:`.settings.describe`.
+        run: Runs it in the folder and gives the result.
+    """
+    folder: Path
+    settings: Settings
+    run: Callable[[Path], dict]
+
+    @property
+    def result(self) -> Optional[dict]:
+        """Of an earlier run with the same settings, if it was finished."""
+        for folder in (self.folder, aside(self.folder, self.settings)):
+            if read_json(folder / 'job.json') == self.settings:
+                return read_json(folder / 'result.json')
+        return None
+
+    @property
+    def state(self) -> str:
+        """What is to be done, in words."""
+        if self.result is not None:
+            return 'finished'
+        old = read_json(self.folder / 'job.json')
+        if old is None:
+            return 'to run'
+        if old == self.settings:
+            return 'begun, goes on'
+        return f'to run again ({differences(old, self.settings, 2)})'
+
+    def carry_out(self) -> dict:
+        """Run it, unless it was finished; give the result.
+
+        Raises:
+            subprocess.CalledProcessError: If a tool fails.
+        """
+        take_folder(self.folder, self.settings)
+        result = read_json(self.folder / 'result.json')
+        if result is None:
+            start = time.time()
+            result = dict(self.run(self.folder), seconds=time.time() - start)
+            write_json(self.folder / 'result.json', result)
+        return result
+
+
+class Attempt(NamedTuple):
+    """What came of a job.
+
+    Attributes:
+        result: Of the job, if it is finished.
+        lacking: What it needs and is not there.
+        error: Why it failed.
+    """
+    result: Optional[dict] = None
+    lacking: Optional[str] = None
+    error: Optional[str] = None
+
+
+def attempt(run: Callable[[], dict]) -> Attempt:
+    """Run; a failure is told and does not stop the next one."""
+    try:
+        return Attempt(run())
+    except MissingData as error:
+        return Attempt(lacking=str(error))
+    except subprocess.CalledProcessError as error:
+        message = error.output
+    except (OSError, RuntimeError, ValueError) as error:
+        message = str(error)
+    except Exception as error:  # a bug in a row is not to hide the others
+        traceback.print_exc()
+        message = f'{type(error).__name__}: {error}'
+    print(f'failed: {message}', flush=True)
+    return Attempt(error=message)
+
+
+def aside(folder: Path, settings: Settings) -> Path:
+    """Where a folder of these settings is set aside."""
+    return folder.with_name(f'{folder.name}.{digest(settings)[:8]}')
+
+
+def take_folder(folder: Path, settings: Settings) -> None:
+    """Make a folder a job's own; one of another job is set aside.
+
+    Raises:
+        ValueError: If it holds files and nothing tells from which settings.
+    """
+    old = read_json(folder / 'job.json')
+    if old == settings:
+        return
+    if old is not None:
+        print(
+            f'{folder.name} is run again: {differences(old, settings)}. What '
+            f'it held is kept in {aside(folder, old)}.',
+            flush=True)
+        folder.rename(aside(folder, old))
+    if aside(folder, settings).exists():
+        aside(folder, settings).rename(folder)
+    else:
+        check_folder(folder, settings)
+        write_json(folder / 'job.json', settings)
+
+
+def check_folder(folder: Path, settings: Settings, pattern: str = '*') -> None:
+    """Refuse a folder whose files come from other settings.
+
+    Args:
+        folder: The folder.
+        settings: Those wanted.
+        pattern: Of the files that the settings are about.
+
+    Raises:
+        ValueError: Names what differs, with both values.
+    """
+    old = read_json(folder / 'job.json')
+    if old is None:
+        unknown = [path.name for path in folder.glob(pattern)]
+        if unknown:
+            raise ValueError(
+                f'{folder} holds {unknown[:3]}, and no job.json tells from '
+                'which settings: give another folder, or delete this one.')
+    elif old != settings:
+        raise ValueError(
+            f'{folder} holds what other settings gave. '
+            f'{differences(old, settings)}. Give another folder, or delete '
+            'this one.')
+
+
+def read_json(path: Path) -> Optional[dict]:
+    """What a file holds, None if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file, as a whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, as a whole or not at all."""
+    with replaced(str(path)) as part:
+        Path(part).write_text(text, encoding='utf-8')
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first row is its head."""
+    lines = [rows[0], ['---'] * len(rows[0]), *rows[1:]]
+    cells = [[' '.join(str(cell).replace('|', r'\|').split()) for cell in row]
+             for row in lines]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in cells)
+
+
+def call_tool(tool: str,
+              arguments: Sequence[Union[str, Path]],
+              folder: Path,
+              processes: int = 1) -> None:
+    """Run a tool: all it says in log.txt, its progress and warnings here.
+
+    Args:
+        tool: Its path below tools/, without '.py'.
+        arguments: Of its command line.
+        folder: Where log.txt goes.
+        processes: GPUs, or CPU processes.
+
+    Raises:
+        subprocess.CalledProcessError: With the error that it named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    launch, arguments = [sys.executable], list(arguments)
+    if processes > 1:
+        launch += [
+            '-m', 'torch.distributed.run', '--standalone',
+            f'--nproc_per_node={processes}'
+        ]
+        arguments += ['--launcher', 'pytorch']
+    command = [*launch, TOOLS / f'{tool}.py', *arguments]
+    log = folder / 'log.txt'
+    status = _run([str(part) for part in command], log)
+    if status:
+        raise subprocess.CalledProcessError(
+            status, command, f'{cause(log.read_text())}; see {log}')
+
+
+def cause(log: str) -> str:
+    """The last error that a log names, or else its last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [match[1] for match in map(ERROR.match, lines) if match]
+    errors = [e for e in errors if 'ChildFailedError' not in e]
+    return [*lines[-1:], *errors][-1] if lines else 'it said nothing'
+
+
+def _run(command: List[str], log: Path) -> int:
+    # Modules beside the config are found by the child as by this process.
+    paths = [str(TOOLS.parent), *filter(None, sys.path)]
+    with log.open('w') as file, subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths))) as run:
+        screen = Screen()
+        for line in run.stdout:
+            file.write(line)
+            if screen.shows(line):
+                print(line, end='', flush=True)
+    return run.returncode
+
+
+class Screen:
+    """Chooses children's progress, and their warnings, each of them once."""
+    seen: Set[str] = set()
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def shows(self, line: str) -> bool:
+        """Whether a line goes to the screen."""
+        record = RECORD.match(line)
+        if WARNING.search(line):
+            text = line[record.end():] if record else line
+            self.warned = text not in self.seen
+            self.seen.add(text)
+            return self.warned
+        # The other lines of a warning are shown with the first.
+        self.warned &= not record and bool(line.strip())
+        return self.warned or bool(PROGRESS.search(line))

@@ -1,0 +1,339 @@
+"""What a result depends on: settings, weights and data, as one flat dict.
+
+Weights count by their content, a data set by its list of items, the sizes of
+the files that it names and the content of some of them, an archive by its size
+and time. How many workers read it and what is logged do not count.
+"""
+import copy
+import difflib
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import (Any, Dict, Iterable, Iterator, NamedTuple, Optional,
+                    Sequence, Tuple)
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+
+from mmdino.datasets.listing import ZIP_PREFIX, ZIP_SEPARATOR
+from mmdino.engine.configs import loaders, override
+from mmdino.registry import DATASETS
+
+Settings = Dict[str, Any]
+
+# What changes no result.
+TOP = ('work_dir', 'launcher', 'resume', 'experiment_name', 'log_level',
+       'log_processor', 'visualizer')
+LOADING = ('num_workers', 'persistent_workers', 'pin_memory',
+           'prefetch_factor')
+WEIGHTS = ('checkpoint', 'load_from')
+PHASES = ('train', 'val', 'test')
+SAMPLED = 200  # items of a data set whose files are read
+
+
+class MissingData(Exception):
+    """A row's data are not there; the message names what is lacking."""
+
+
+def describe(cfg: Config,
+             phases: Sequence[str] = PHASES,
+             checkpoint: Optional[str] = None,
+             **others: Any) -> Settings:
+    """All that the result of a config depends on.
+
+    Args:
+        cfg: The config, with all options.
+        phases: Those whose data are used.
+        checkpoint: Weights that the config does not name.
+        **others: Whatever else counts, by its name.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        MissingData: If a data set lacks its files.
+    """
+    settings = {
+        f'config {key}': value
+        for key, value in flatten(_plain(cfg.to_dict())).items()
+    }
+    for key, path in [*_weights(cfg.to_dict()), ('checkpoint', checkpoint)]:
+        if path:
+            settings[f'weights {key}'] = hash_file(path)
+    for place, dataset in data_sets(cfg, phases):
+        settings[f'data {place}'] = list_data(dataset).digest
+    settings.update(others)
+    # As it is read from a file.
+    return json.loads(json.dumps(settings, default=str))
+
+
+def digest(settings: Settings) -> str:
+    """Equal for equal settings."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Settings, new: Settings, most: int = 5) -> str:
+    """What differs, with both values, in the words of an error."""
+    keys = [k for k in {**old, **new} if old.get(k, ...) != new.get(k, ...)]
+    told = [
+        f'{key}: {old.get(key, "nothing")!r} there, '
+        f'{new.get(key, "nothing")!r} here' for key in keys[:most]
+    ]
+    if len(keys) > most:
+        told.append(f'and {len(keys) - most} more')
+    return '; '.join(told)
+
+
+def flatten(node: Any, name: str = '') -> Dict[str, Any]:
+    """Leaves by 'key.key', of dicts and of lists that hold dicts."""
+    if isinstance(node, (list, tuple)) and any(
+            isinstance(child, dict) for child in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict) or not node:
+        return {name: node}
+    return {
+        key: leaf
+        for part, child in node.items()
+        for key, leaf in flatten(child, f'{name}.{part}'.lstrip('.')).items()
+    }
+
+
+def _plain(node: Any, top: bool = True) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _plain(value, False)
+            for key, value in node.items()
+            if not (top and (key in TOP or key.startswith('_')))
+            and key not in LOADING and not _is_weights(key, value)
+        }
+    if isinstance(node, (list, tuple)):
+        return [_plain(child, False) for child in node]
+    return node
+
+
+def _is_weights(key: str, value: Any) -> bool:
+    return key in WEIGHTS and isinstance(value, str) and os.path.isfile(value)
+
+
+def _weights(node: dict) -> Iterator[Tuple[str, str]]:
+    return ((key, value) for key, value in flatten(node).items()
+            if _is_weights(key.rpartition('.')[2], value))
+
+
+def hash_file(path: str) -> str:
+    """A file's SHA-256, read once while its size and time stay the same."""
+    stat = os.stat(path)
+    return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _hash_file(path: str, size: int, modified: int) -> str:
+    found = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()[:16]
+
+
+def data_sets(cfg: Config,
+              phases: Sequence[str] = PHASES) -> Iterator[Tuple[str, dict]]:
+    """The data sets of a config by the places of their loaders."""
+    for phase in phases:
+        for place in (f'{phase}_dataloader',
+                      f'{phase}_cfg.gallery_dataloader'):
+            holder, _, key = place.rpartition('.')
+            loader = ((cfg.get(holder) or {}) if holder else cfg).get(key)
+            if loader:
+                yield place, loader['dataset']
+
+
+class Listing(NamedTuple):
+    """What a data set holds.
+
+    Attributes:
+        digest: Of all items and the sizes of their files.
+        classes: Names of the classes, if it has any.
+    """
+    digest: str
+    classes: Optional[Tuple[str, ...]]
+
+
+def list_data(dataset: dict) -> Listing:
+    """List a data set, once; no image is decoded.
+
+    Raises:
+        MissingData: If its files are not there.
+    """
+    cfg = copy.deepcopy(dict(dataset))
+    if 'pipeline' in cfg:
+        cfg['pipeline'] = []
+    key = json.dumps(cfg, sort_keys=True, default=str)
+    if key not in LISTINGS:
+        LISTINGS[key] = _list(cfg)
+    return LISTINGS[key]
+
+
+LISTINGS: Dict[str, Listing] = {}
+
+
+def forget_listings() -> None:
+    """List data sets anew from now on: files may have changed."""
+    LISTINGS.clear()
+
+
+def _list(cfg: dict) -> Listing:
+    try:
+        dataset = DATASETS.build(cfg)
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) or not _holds_files(cfg):
+            raise MissingData(str(error)) from error
+        raise
+    found, archives, count = hashlib.sha256(), {}, 0
+    step = max(1, len(dataset) // SAMPLED)
+    for count, item in enumerate(_items(dataset), 1):
+        found.update(json.dumps(item, default=_as_text).encode())
+        paths = [text for text in _texts(item) if os.sep in text]
+        for path in paths:
+            found.update(_size(path, archives))
+        if count % step == 0:  # others of the same size
+            file = next(filter(os.path.isfile, paths), None)
+            found.update(hash_file(file).encode() if file else b'')
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    found.update(str(classes).encode())
+    return Listing(f'{count} items, {found.hexdigest()[:16]}', classes
+                   and tuple(classes))
+
+
+def _holds_files(cfg: dict) -> bool:
+    """Whether there is any file where a data set is looked for."""
+    root = os.path.expanduser(cfg.get('data_root') or '')
+    return not root or os.path.isfile(root) or any(
+        names for _, _, names in os.walk(root))
+
+
+def _items(dataset: Any) -> Iterable[dict]:
+    """What a data set knows of its items without reading them."""
+    if isinstance(dataset, BaseDataset):
+        dataset.full_init()
+        return (BaseDataset.get_data_info(dataset, index)
+                for index in range(len(dataset)))
+    if hasattr(dataset, 'datasets'):
+        return (item for part in dataset.datasets for item in _items(part))
+    if hasattr(dataset, 'dataset'):
+        return _items(dataset.dataset)
+    return [dict(length=len(dataset))]
+
+
+def _as_text(value: Any) -> str:
+    if hasattr(value, 'tobytes'):
+        return hashlib.sha256(value.tobytes()).hexdigest()
+    return str(value)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _texts(child)
+
+
+def _size(path: str, archives: Dict[str, bytes]) -> bytes:
+    """Of a file; of an archive, once, also when it was written."""
+    if not path.startswith(ZIP_PREFIX):
+        try:
+            return b'%d' % os.stat(path).st_size
+        except (OSError, ValueError):  # no path
+            return b''
+    archive = path.removeprefix(ZIP_PREFIX).partition(ZIP_SEPARATOR)[0]
+    if archive not in archives:
+        stat = os.stat(archive)
+        archives[archive] = b'%d %d' % (stat.st_size, stat.st_mtime_ns)
+    return archives[archive]
+
+
+def missing_data(cfg: Config) -> Optional[str]:
+    """What keeps the data sets of a config from being read, if anything."""
+    for _, dataset in data_sets(cfg):
+        try:
+            list_data(dataset)
+        except (MissingData, RuntimeError, ValueError) as error:
+            return str(error)
+    return None
+
+
+def with_data(cfg: Config, folder: Path) -> Config:
+    """``cfg`` with every path below ``data/`` moved below ``folder``."""
+    moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
+    return Config(moved, filename=cfg.filename)
+
+
+def _move(node: Any, folder: str) -> Any:
+    if isinstance(node, dict):
+        return {key: _move(value, folder) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_move(value, folder) for value in node)
+    if isinstance(node, str) and node.startswith('data/'):
+        return folder + node.removeprefix('data/')
+    return node
+
+
+def cap_workers(cfg: Config) -> None:
+    """Let no loader have more workers than there are cores."""
+    for loader in loaders(cfg):
+        loader['num_workers'] = min(
+            loader.get('num_workers', 0), os.cpu_count())
+
+
+def split_options(
+        options: Settings,
+        rows: Sequence[str],
+        shared: Sequence[str] = (),
+) -> Dict[str, dict]:
+    """Options 'ROW.key=value' by their rows.
+
+    Args:
+        options: Of the command line.
+        rows: Names, which may have dots.
+        shared: Settings of all rows, if an option may be for all; such
+            options stand under ''.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    found: Dict[str, Settings] = {}
+    for key, value in options.items():
+        fitting = [row for row in rows if key.startswith(f'{row}.')]
+        row = max(fitting, key=len, default='')
+        first = key.partition('.')[0]
+        near = difflib.get_close_matches(first, rows, 1)
+        meant = not shared or (near and first not in shared)
+        if not row and meant:
+            hint = f' Did you mean {near[0]!r}?' if near else ''
+            raise ValueError(
+                f'--cfg-options {key}={value}: an option is ROW.key=value, '
+                f'and no row of this run begins it: {", ".join(rows)}.{hint}')
+        found.setdefault(row, {})[key[len(row):].lstrip('.')] = value
+    return found
+
+
+def set_options(cfg: Config, options: Settings, row: str = '') -> None:
+    """Override settings of a row's config.
+
+    Raises:
+        ValueError: If the config has no such setting.
+    """
+    try:
+        if 'model' in cfg:
+            override(cfg, options)
+            return
+        unknown = [key for key in options if key not in cfg]
+        if unknown:  # of a picture
+            raise ValueError(f'there is no option {unknown[0]!r}, only '
+                             f'{", ".join(cfg)}')
+        cfg.update(options)
+    except ValueError as error:
+        raise ValueError(f'{row}: {error}' if row else str(error)) from error
