@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
+from mmdino.engine.configs import read_config
 from mmdino.experiments.settings import MissingData
 from mmdino.experiments.suite import (ROWS, Suite, is_imagenet, last_figures,
                                       linear_imagenet)
@@ -157,7 +157,7 @@ def test_a_folder_of_unknown_settings_is_refused(run, tmp_path):  # noqa: F811
 @pytest.fixture
 def trained(tmp_path):
     """A checkpoint of the quickstart's network that keeps its config."""
-    config = Config.fromfile('configs/quickstart/dino_vit-tiny_shapescenes.py')
+    config = read_config('configs/quickstart/dino_vit-tiny_shapescenes.py')
     path = str(tmp_path / 'x.pth')
     torch.save(
         dict(

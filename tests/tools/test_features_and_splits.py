@@ -10,6 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmdino.datasets.feature_rows import load_features
+from mmdino.engine.configs import read_config
 from tests.launching import run_job
 from tests.tiny import runner_cfg
 from tests.tools.test_train_and_test import in_process
@@ -21,7 +22,7 @@ def run(tmp_path_factory):
     from mmengine.runner import Runner
     root = tmp_path_factory.mktemp('features')
     cfg = runner_cfg(root / 'unused')
-    scenes = Config.fromfile('configs/quickstart/dino_vit-tiny_shapescenes.py')
+    scenes = read_config('configs/quickstart/dino_vit-tiny_shapescenes.py')
     for key in ('test_dataloader', 'test_cfg'):
         cfg[key] = scenes[key]
     cfg.test_evaluator = dict(type='KNNAccuracy', k=(5, 20))
@@ -203,7 +204,7 @@ def test_split_files(tmp_path):
     assert [line.split('/')[0] for line in lines] == ['a', 'a', 'b', 'b']
     assert [line[-2:] for line in lines] == [' 0', ' 0', ' 1', ' 1']
 
-    cfg = Config.fromfile('configs/benchmarks/low-shot-1.py')
+    cfg = read_config('configs/benchmarks/low-shot-1.py')
     dataset = cfg.test_cfg.gallery_dataloader.dataset
     from mmdino.datasets import Images
     images = Images(
