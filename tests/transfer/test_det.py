@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 from mmdino.engine.launch import distribute_on_cpu
 from mmdino.models import DINO, VisionTransformer
 from mmdino.registry import MODELS
-from mmdino.utils.resources import find_toolboxes
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 from tests.transfer.coco_tree import CLASSES, write_coco
@@ -46,7 +45,6 @@ SPLITS = {
 
 @pytest.fixture(autouse=True)
 def mmdet_scope():
-    find_toolboxes()
     DefaultScope.get_instance('det', scope_name='mmdet')
 
 
@@ -292,7 +290,6 @@ def test_layer_decay(tmp_path, checkpoints):
 
 
 def _train_on_a_rank(rank, folder, checkpoints):
-    find_toolboxes()
     # its class attention gets no gradient
     cfg = tiny('retinanet_xcit-s12-p16_coco', folder, checkpoints)
     cfg.launcher = 'pytorch'

@@ -4,7 +4,6 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmdino.utils.resources import find_toolboxes
 from tests.transfer import test_finetune, test_seg
 from tests.transfer.own import copy_config
 from tests.transfer.seg_trees import write_own
@@ -16,7 +15,6 @@ checkpoint = test_finetune.checkpoint
 @pytest.fixture
 def segmentor(tmp_path, checkpoints):
     """The config as copied, on small crops with the tiny ViT."""
-    find_toolboxes()
     DefaultScope.get_instance('own', scope_name='mmseg')
     write_own(tmp_path / 'data')
 

@@ -16,7 +16,6 @@ from mmdino.engine.optim import BackboneLayerDecayConstructor
 from mmdino.models import DINO, ResNet, VisionTransformer
 from mmdino.registry import MODELS
 from mmdino.transfer.segmentation import LinearSegHead
-from mmdino.utils.resources import find_toolboxes
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 from tests.transfer.seg_trees import NUM, write_ade20k
@@ -32,7 +31,6 @@ TINY = dict(
 
 @pytest.fixture(autouse=True)
 def mmseg_scope():
-    find_toolboxes()
     DefaultScope.get_instance('seg', scope_name='mmseg')
 
 
@@ -318,7 +316,6 @@ def test_the_schedule_ends_with_the_training(tmp_path, checkpoints):
 
 
 def _train_on_a_rank(rank, folder, checkpoints):
-    find_toolboxes()
     cfg = tiny('linear4_vit-s16_ade20k', folder, checkpoints)
     assert cfg.model.decode_head.norm_cfg.type == 'SyncBN'
     cfg.launcher = 'pytorch'

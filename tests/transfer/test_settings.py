@@ -9,7 +9,6 @@ import pytest
 from mmengine.config import Config, DictAction
 
 from mmdino.engine.configs import read_config
-from mmdino.utils.resources import find_toolboxes
 from tests.transfer.settings import plain, settings
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,6 @@ def parametrize(names):
 
 @pytest.fixture(autouse=True)
 def toolboxes():
-    find_toolboxes()
 
 
 @parametrize(sorted(EXAMPLES.keys() & RECORDED.keys()))
