@@ -33,7 +33,7 @@ fi
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONPATH="$ROOT:${PYTHONPATH:-}" exec "${PYTHON:-python}" \
-    -m torch.distributed.run \
+    "$ROOT/tools/launch.py" \
     --nnodes="${NNODES:-1}" \
     --nproc_per_node="$PROCESSES" \
     "${RENDEZVOUS[@]}" \

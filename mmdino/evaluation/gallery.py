@@ -137,6 +137,7 @@ class _GalleryMixin:
                 samples = embed(data_batch)
             features.append(_stack_features(samples))
             labels.append(_stack_labels(samples))
+            self.runner.call_hook('after_gallery_iter')
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
