@@ -483,7 +483,8 @@ def try_damage(damage: str, folder: Path, expected: dict) -> Row:
 def try_kills(times: int, folder: Path, expected: dict) -> Row:
     """Signals to the group at random moments, also of the start and of saves.
 
-    Every second one is a SIGKILL of the trainer alone. A run that comes to its end in between is compared, and another begun.
+    Every second one is a SIGKILL of the trainer alone. A run that comes to
+    its end in between is compared, and another begun.
     """
     rng, killed, losses = random.Random(0), 0, []
     while killed < times:

@@ -22,7 +22,7 @@ from mmdino.engine.longrun.workers import (SIGNALS, known_signals,
 from mmdino.registry import HOOKS
 
 PATIENCE = 2.  # seconds after which another Ctrl-C is meant to be one
-DUE = 'validation_due'  # in the message hub, and so in the checkpoint
+DUE = 'unfinished_validation'  # in the message hub, so in checkpoints
 
 
 @HOOKS.register_module()
@@ -144,8 +144,8 @@ class PreemptionHook(Hook):
 
     def _listen(self) -> None:
         """Where Python allows it: in the main thread."""
-        if (not self._is_training or self._previous or
-                threading.current_thread() is not threading.main_thread()):
+        if (not self._is_training or self._previous
+                or threading.current_thread() is not threading.main_thread()):
             return
         self._received = 0
         self._previous = {
