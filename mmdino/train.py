@@ -35,8 +35,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> None:
     from mmdino.engine.configs import load_config
-    from mmdino.engine.launch import (build_runner, leave_process_group,
-                                      use_amp)
+    from mmdino.engine.launch import build_runner, leave_process_group, use_amp
     from mmdino.engine.longrun.signals import ignore_signals
     from mmdino.engine.longrun.workers import close_workers
     cfg = load_config(args)

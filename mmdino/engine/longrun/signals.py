@@ -30,10 +30,10 @@ class PreemptionHook(Hook):
     """On a signal, save ``interrupted.pth`` and exit with 128 + signal.
 
     It stops after the step of the training, the batch of the validation or
-    that of the gallery under way; a validation that it breaks off is done
-    anew by the run that ``--resume`` starts. The signal may reach any
-    process, or all and their data workers, which ignore it: all processes
-    stop at the same place.
+    that of the gallery under way, but not while metrics are computed from
+    them. A validation that it breaks off is done anew by the run that
+    ``--resume`` starts. The signal may reach any process, or all and their
+    data workers, which ignore it: all processes stop at the same place.
 
     Launchers repeat signals, so that more of them change nothing; only
     another Ctrl-C, after 2 s, stops at once. One that the process ignores
