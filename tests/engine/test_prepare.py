@@ -92,7 +92,7 @@ def test_without_a_validation_there_are_no_changes_to_it():
     prepare(cfg)
     assert cfg.test_dataloader is cfg.test_cfg is cfg.test_evaluator is None
     own = dict(batch_size=4, dataset=dict(type='Images', subset='val'))
-    cfg.merge_from_dict(dict(test_dataloader=own, test_cfg={}))
+    cfg.test_dataloader, cfg.test_cfg = own, {}
     prepare(cfg)
     assert cfg.test_dataloader.batch_size == 4 and cfg.test_cfg is not None
 
