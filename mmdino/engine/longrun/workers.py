@@ -7,6 +7,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.util import Finalize
 from typing import Callable, Iterator, List, Optional, Sequence
 
 from torch.utils.data import DataLoader
@@ -48,9 +49,7 @@ def protect_workers(loader: DataLoader) -> None:
         # Until a worker has come to _begin, it inherits that they are blocked.
         with _blocked_signals():
             iterator = start()
-        atexit.unregister(close_workers)
-        atexit.register(close_workers)  # before what torch has registered
-        _iterators.add(iterator)
+        _close_at_exit(iterator)
         for worker in iterator._workers:
             # Torch and Python terminate those that do not end when asked.
             worker._popen.terminate = worker._popen.kill
@@ -61,11 +60,23 @@ def protect_workers(loader: DataLoader) -> None:
 
 
 def close_workers() -> None:
-    """End the workers of all protected loaders, busy ones after 5 s.
-
-    At the exit of Python torch would wait 5 s for each of them.
-    """
+    """End the workers of all protected loaders, busy ones after 5 s."""
     for iterator in list(_iterators):
+        iterator._shutdown_workers()
+
+
+def _close_at_exit(iterator: Iterator) -> None:
+    """At the exit of Python torch would wait 5 s for each worker."""
+    _iterators.add(iterator)
+    atexit.unregister(close_workers)
+    atexit.register(close_workers)  # before what torch has registered
+    # A process that multiprocessing has started runs this alone.
+    Finalize(iterator, _close, [weakref.ref(iterator)], exitpriority=1)
+
+
+def _close(reference: weakref.ref) -> None:
+    iterator = reference()
+    if iterator is not None:
         iterator._shutdown_workers()
 
 
