@@ -35,22 +35,26 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> None:
     from mmdino.engine.configs import load_config
-    from mmdino.engine.launch import (build_runner, leave_process_group,
-                                      resume_last, use_amp)
+    from mmdino.engine.launch import build_runner, leave_process_group, use_amp
+    from mmdino.engine.longrun.signals import ignore_signals
+    from mmdino.engine.longrun.workers import close_workers
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume == 'auto':
-        resume_last(cfg)
+        cfg.resume = 'auto'
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
     status = 0
     try:
         build_runner(cfg).train()
     except SystemExit as error:  # a signal: all processes have saved
+        ignore_signals()
         status = error.code
+    finally:
+        close_workers()
     leave_process_group()
     if status:
         sys.exit(status)

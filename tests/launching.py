@@ -49,24 +49,31 @@ class FailOnce(Hook):
 
 @HOOKS.register_module(force=True)
 class Poison(Hook):
-    """Make the gradient of an iteration, counted from 1, infinite."""
+    """Make the gradient or loss of an iteration, from 1, infinite."""
 
-    def __init__(self, iteration):
-        self.iteration = iteration
+    def __init__(self, iteration, what='gradient'):
+        self.iteration, self.what = iteration, what
 
     def before_train(self, runner):
 
         def spoil(module, args, output):
-            if runner.iter + 1 == self.iteration and output.requires_grad:
-                output.register_hook(lambda grad: grad / 0)
+            if runner.iter + 1 != self.iteration or not output.requires_grad:
+                return None
+            if self.what == 'loss':
+                return output / 0
+            output.register_hook(lambda grad: grad / 0)
 
         runner.model.module.head.last_layer.register_forward_hook(spoil)
 
 
 def fail(how):
-    """Raise, be killed, or hang."""
+    """Raise, be killed, have a signal sent, or hang."""
     if how == 'raise':
         raise RuntimeError('rank 1 is out of luck')
+    if how == 'stop':
+        return os.kill(os.getpid(), signal.SIGTERM)
+    if how == 'stop torchrun':
+        return os.kill(os.getppid(), signal.SIGTERM)
     if how == 'kill':
         os.kill(os.getpid(), 9)
     time.sleep(1000)

@@ -1,4 +1,5 @@
 """However the images are spread, training comes out the same."""
+import math
 import os
 import re
 from pathlib import Path
@@ -195,9 +196,22 @@ def test_the_strategy_is_added_to_a_config(tmp_path):
     assert kind.__module__ == 'mmdino.engine.fsdp'
 
 
-def test_a_step_of_fsdp_is_dumped_whole(tmp_path):
+def test_fsdp_with_the_student_of_the_last_epoch(one_process, tmp_path):
+    losses, end = one_process(copying('after_epoch'))
+    cfg = job_cfg(tmp_path / 'two', batch_size=2)
+    cfg.default_hooks.teacher = copying('after_epoch')
+    cfg.merge_from_dict(FSDP)
+    train_on_two(write(cfg, tmp_path / 'two'))
+    torch.testing.assert_close(
+        losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)
+    assert_close(checkpoint(tmp_path / 'two/run'), end)
+
+
+@pytest.mark.parametrize('what,told', [('gradient', 'a gradient is not fin'),
+                                       ('loss', 'the loss is')])
+def test_a_step_of_fsdp_is_dumped_whole(what, told, tmp_path):
     cfg = job_cfg(tmp_path, batch_size=2)
-    cfg.custom_hooks = [dict(type='Poison', iteration=6)]
+    cfg.custom_hooks = [dict(type='Poison', iteration=6, what=what)]
     cfg.merge_from_dict(FSDP)
     out = run_job(
         'bash',
@@ -207,10 +221,14 @@ def test_a_step_of_fsdp_is_dumped_whole(tmp_path):
         '--work-dir',
         str(tmp_path / 'run'),
         status=1)
-    assert 'Iteration 6: a gradient is not finite' in out
+    assert f'Iteration 6: {told}' in out
     for rank in range(2):
         step = replay(str(tmp_path / f'run/nonfinite_iter6_rank{rank}.pth'))
-        assert step.loss == pytest.approx(step.recorded_loss, abs=1e-12)
+        if what == 'gradient':
+            assert step.loss == pytest.approx(step.recorded_loss, abs=1e-12)
+        else:
+            assert not math.isfinite(step.recorded_loss)
+            assert math.isfinite(step.loss)  # without the poison
 
 
 def test_slurm_calls_srun_with_a_task_for_each_gpu(tmp_path):

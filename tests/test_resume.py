@@ -120,14 +120,6 @@ def test_skipped_images_are_not_loaded(tmp_path, monkeypatch):
     assert len(loaded) == 2  # the last, uneven batch of 10 images
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(
-            random_cfg(tmp_path), StopAfter(2, signal.SIGUSR1),
-            StopAfter(2, signal.SIGINT))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
 def test_an_ignored_signal_stays_ignored(tmp_path):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in background jobs
     train(random_cfg(tmp_path), StopAfter(2, signal.SIGINT))

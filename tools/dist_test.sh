@@ -14,7 +14,7 @@ shift 3
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONPATH="$ROOT:${PYTHONPATH:-}" exec "${PYTHON:-python}" \
-    -m torch.distributed.run \
+    "$ROOT/tools/launch.py" \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -3,10 +3,11 @@
 #   bash tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]
 # Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON. With MAX_RESTARTS
 # and --resume a job that lost a process goes on by itself, so many times.
+# SIGTERM, SIGINT or SIGUSR1 to it: all processes save and stop.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-    sed -n '2,5s/^# //p' "$0"
+    sed -n '2,6s/^# //p' "$0"
     exit 1
 fi
 ARGS=("$1")
@@ -33,7 +34,7 @@ fi
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONPATH="$ROOT:${PYTHONPATH:-}" exec "${PYTHON:-python}" \
-    -m torch.distributed.run \
+    "$ROOT/tools/launch.py" \
     --nnodes="${NNODES:-1}" \
     --nproc_per_node="$PROCESSES" \
     "${RENDEZVOUS[@]}" \

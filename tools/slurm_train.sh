@@ -6,7 +6,7 @@
 #       bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG --resume
 # Slurm then signals the processes 300 s before the end; they save
 # interrupted.pth after their step and stop. So they do on SIGTERM
-# (preemption, scancel).
+# (preemption, scancel), if that fits into slurm's KillWait, by default 30 s.
 # Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
 set -euo pipefail
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any, Iterator, Optional, Set
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 
 from mmdino.engine.settings import (KEYS, check_settings, check_top_level,
                                     suggest)
@@ -113,6 +114,7 @@ def complete(cfg: Config) -> Config:
     - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are those of the
       validation, with what the config says of them: a part that names its
       type (a loader that of its data set, and its batch size) stands alone.
+      Without a validation there is no test that says changes to it alone.
     - Loaders without workers keep none alive.
     - ``teacher_snapshots`` becomes a hook.
     - Variables whose names begin with an underscore go.
@@ -137,11 +139,16 @@ def complete(cfg: Config) -> Config:
 
 
 def _follow_validation(cfg: Config) -> None:
+    loader = cfg.get('test_dataloader') or {}
+    if not cfg.get('val_dataloader') and loader and 'type' not in loader.get(
+            'dataset', {}):
+        print_log('No test: test_dataloader only says what is other than in '
+                  'the validation, which is off.')
+        cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
     if not cfg.get('val_dataloader') or any(
             cfg.get(f'test_{part}', '') is None
             for part in ('dataloader', 'cfg', 'evaluator')):
         return
-    loader = cfg.get('test_dataloader') or {}
     if not ('batch_size' in loader and 'type' in loader.get('dataset', {})):
         cfg.test_dataloader = _merged(cfg.val_dataloader, loader)
     loop = cfg.get('test_cfg') or {}

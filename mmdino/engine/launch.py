@@ -45,11 +45,14 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
     whole or not at all.
 
     Args:
-        cfg: Changed in place.
+        cfg: Changed in place. With ``resume='auto'`` it goes on from the last
+            good checkpoint of the work dir rather than from ``load_from``;
+            without one it says so and starts, as automatic restarts need.
         testing: Whether the model is only to be tested.
     """
     use_safe_loading()
-    if cfg.get('resume') and not cfg.get('load_from'):
+    resume = cfg.get('resume')
+    if resume == 'auto' or resume and not cfg.get('load_from'):
         resume_last(cfg)
     if cfg.get('resume') and cfg.get('load_from'):
         require_resumable(cfg.load_from)
@@ -64,9 +67,13 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
             model_class(cfg), 'is_frozen', False):
         cfg.model_wrapper_cfg = dict(type='mmdino.Unwrapped')
     fill_sizes(cfg)
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    if resume and not cfg.resume:
+        start = cfg.load_from or 'the beginning'
+        runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}: '
+                              f'starts from {start}.')
+    return runner
 
 
 def resume_last(cfg: Config) -> None:

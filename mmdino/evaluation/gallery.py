@@ -131,6 +131,7 @@ class _GalleryMixin:
                 int(sample.gt_label) if 'gt_label' in sample else None
                 for sample in samples
             ]
+            self.runner.call_hook('after_gallery_iter')
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')

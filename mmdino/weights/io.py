@@ -16,7 +16,7 @@ from zipfile import is_zipfile
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import all_gather_object
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from safetensors import safe_open
@@ -101,12 +101,28 @@ def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
 
 
 def download(url: str) -> str:
-    """Download once, by one process, into torch.hub's folder."""
+    """Download once on each node, by one process; give the path of the file.
+
+    Nodes may share the folder or not: each moves a file of its own into place
+    when it is whole.
+
+    Raises:
+        RuntimeError: On every process, if it failed on one.
+    """
     path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
-    if is_main_process() and not osp.isfile(path):
+    error = None
+    # Launchers set it, or MMEngine does.
+    is_first = os.environ.get('LOCAL_RANK', '0') == '0'
+    if is_first and not osp.isfile(path):
         os.makedirs(osp.dirname(path), exist_ok=True)
-        torch.hub.download_url_to_file(url, path)
-    barrier()
+        try:
+            torch.hub.download_url_to_file(url, path)
+        except Exception as caught:  # the others would wait for it
+            error = f'{type(caught).__name__}: {caught}'
+    errors = [e for e in all_gather_object(error) if e]  # waits for all
+    if errors:
+        raise RuntimeError(f'Could not download {url} to {path}: {errors[0]}. '
+                           'Download it by other means to there.')
     return path
 
 

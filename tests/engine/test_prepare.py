@@ -84,6 +84,19 @@ def test_a_test_of_its_own_stands_alone():
     assert untested.test_dataloader is None
 
 
+def test_without_a_validation_there_are_no_changes_to_it():
+    cfg = Config.fromfile('configs/dino_vit-s16.py')
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.test_dataloader = dict(dataset=dict(subset='train'))
+    cfg.test_cfg = dict(gallery_dataloader=dict(batch_size=8))
+    prepare(cfg)
+    assert cfg.test_dataloader is cfg.test_cfg is cfg.test_evaluator is None
+    own = dict(batch_size=4, dataset=dict(type='Images', subset='val'))
+    cfg.test_dataloader, cfg.test_cfg = own, {}
+    prepare(cfg)
+    assert cfg.test_dataloader.batch_size == 4 and cfg.test_cfg is not None
+
+
 def test_no_workers():
     cfg = read_config('dino_vit-s16', {
         'train_dataloader.num_workers': 0,

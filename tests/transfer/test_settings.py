@@ -48,10 +48,6 @@ def parametrize(names):
     ])
 
 
-@pytest.fixture(autouse=True)
-def toolboxes():
-
-
 @parametrize(sorted(EXAMPLES.keys() & RECORDED.keys()))
 def test_examples(name):
     assert settings(Config.fromfile(EXAMPLES[name])) == RECORDED[name]

@@ -2,7 +2,10 @@
 
 A small training is disturbed in real processes, continued with --resume, and
 its end compared with that of an undisturbed run: weights of both networks,
-centre, optimizer and schedules, bit by bit. It runs on CPUs.
+centre, optimizer and schedules, bit by bit. Signals come from outside, as
+their senders send them: to the trainer, to its process group with the data
+workers in it, to torchrun, to every process of a job. After the fault no
+process may be left. It runs on CPUs.
 
     python tools/benchmarks/faults.py --out tools/benchmarks/FAULTS.md
 """
@@ -18,8 +21,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Set, Tuple
 
 import torch
 from mmengine.config import Config
@@ -28,6 +32,8 @@ from mmengine.registry import HOOKS
 from PIL import Image
 
 import mmdino.train
+from mmdino.datasets import ShapeScenes
+from mmdino.registry import DATASETS
 from mmdino.weights import load_checkpoint
 from mmdino.weights.keys import CheckpointError
 
@@ -66,8 +72,65 @@ class FaultHook(Hook):
             self.do_harm(runner)
 
 
-def sends(number: int) -> Callable:
-    return lambda runner: os.kill(os.getpid(), number)
+def wait_for_signal(folder: Path) -> None:
+    """Say that the moment has come, until the signal is sent."""
+    moment = Path(folder, 'moment')
+    if not moment.exists():
+        moment.touch()
+        wait_until(Path(folder, 'sent').exists)
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 120.) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(.02)
+    return is_so()
+
+
+@HOOKS.register_module(force=True)
+class MomentHook(Hook):
+    """Wait for a signal at a moment of the second epoch, on one rank."""
+    priority = 'VERY_HIGH'
+
+    def __init__(self, moment: str, folder: str, rank: int) -> None:
+        self.moment, self.folder, self.rank = moment, folder, rank
+
+    def _is(self, runner, moment: str) -> None:
+        if (self.moment, self.rank) == (moment, runner.rank) and (
+                runner.iter >= PER_EPOCH or moment == 'at the start'):
+            wait_for_signal(self.folder)
+
+    def before_run(self, runner) -> None:
+        self._is(runner, 'at the start')
+
+    def after_train_iter(self, runner, *args, **kwargs) -> None:
+        self._is(runner, 'in a step')
+
+    def after_gallery_iter(self, runner) -> None:
+        self._is(runner, 'in the gallery')
+
+    def after_val_iter(self, runner, *args, **kwargs) -> None:
+        self._is(runner, 'in a validation')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._is(runner, 'in a save')
+
+
+@DATASETS.register_module(force=True)
+class WaitingScenes(ShapeScenes):
+    """Wait for a signal in a data worker, when picture 7 is drawn again."""
+
+    def __init__(self, folder: str, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+
+    def __getitem__(self, index: int) -> dict:
+        first = Path(self.folder, 'first')
+        if index == 7 and not first.exists():
+            first.touch()
+        elif index == 7:
+            wait_for_signal(self.folder)
+        return super().__getitem__(index)
 
 
 def dies_in_next_save(runner) -> None:
@@ -96,21 +159,70 @@ def spoils_weights(runner) -> None:
         next(runner.model.parameters()).fill_(float('nan'))
 
 
+def is_killed(runner) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def raises(runner) -> None:
     raise RuntimeError('out of luck')
 
 
 FAULTS: Dict[str, Callable] = {
-    'SIGTERM (preemption, scancel)': sends(signal.SIGTERM),
-    'SIGINT (Ctrl-C)': sends(signal.SIGINT),
-    "SIGUSR1 (slurm's --signal)": sends(signal.SIGUSR1),
-    'SIGKILL (out of memory)': sends(signal.SIGKILL),
+    'SIGKILL (out of memory)': is_killed,
     'an exception': raises,
     'power failure in a save': dies_in_next_save,
     'full disk in a save': fills_disk,
     'a data worker is killed': kills_worker,
     'weights become NaN': spoils_weights,
 }
+
+
+class Sent(NamedTuple):
+    """Signals, as a sender sends them.
+
+    Attributes:
+        numbers: In this order.
+        to: 'trainer', 'group' of the trainer, 'rank 1', 'torchrun' or
+            'every process'.
+        moment: See :class:`MomentHook`; or 'while data are loaded'.
+        who: Sends so.
+        processes: That train.
+        pause: Seconds between the signals.
+    """
+    numbers: Tuple[signal.Signals, ...]
+    to: str
+    moment: str
+    who: str
+    processes: int = 1
+    pause: float = 0.
+
+
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+SENT = [
+    Sent((TERM, ), 'trainer', 'in a step', 'kill'),
+    Sent((TERM, ), 'group', 'at the start', 'slurm, docker stop'),
+    Sent((TERM, ), 'group', 'in a step', 'slurm, docker stop'),
+    Sent((TERM, ), 'group', 'while data are loaded', 'slurm, docker stop'),
+    Sent((TERM, ), 'group', 'in a validation', 'slurm, docker stop'),
+    Sent((TERM, ), 'group', 'in the gallery', 'slurm, docker stop'),
+    Sent((TERM, ), 'group', 'in a save', 'slurm, docker stop'),
+    Sent((INT, ), 'group', 'in a step', 'Ctrl-C'),
+    Sent((INT, ), 'group', 'in a validation', 'Ctrl-C'),
+    Sent((USR1, ), 'group', 'in a step', "slurm's --signal"),
+    Sent((USR1, ), 'group', 'in the gallery', "slurm's --signal"),
+    Sent((TERM, TERM), 'group', 'in a step', 'slurm, twice'),
+    Sent((USR1, TERM), 'group', 'in a save', 'slurm, early and at the limit'),
+    Sent((INT, INT), 'group', 'in a step', 'Ctrl-C twice, 3 s apart', pause=3),
+    Sent((TERM, ), 'torchrun', 'in a step', 'kill', 2),
+    Sent((TERM, ), 'torchrun', 'in a validation', 'kill', 2),
+    Sent((TERM, TERM), 'torchrun', 'in a save', 'kill, twice', 2),
+    Sent((INT, ), 'torchrun', 'in a step', 'Ctrl-C', 2),
+    Sent((TERM, ), 'rank 1', 'in a step', 'kill', 2),
+    Sent((TERM, ), 'every process', 'in a step', 'scancel, preemption', 2),
+    Sent((TERM, ), 'every process', 'while data are loaded',
+         'scancel, preemption', 2),
+    Sent((USR1, ), 'every process', 'in the gallery', "slurm's --signal", 2),
+]
 
 
 def config(folder: Path, fault: str = '', **where: int) -> Path:
@@ -175,6 +287,39 @@ def config(folder: Path, fault: str = '', **where: int) -> Path:
     return folder / 'config.py'
 
 
+def config_for(sent: Sent, folder: Path) -> Path:
+    """That of :func:`config`, which validates and waits for a signal."""
+    path = config(folder)
+    cfg = Config.fromfile(path)
+    pictures = dict(
+        batch_size=4,
+        num_workers=1,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(
+            type='ShapeScenes',
+            num_images=16,
+            img_size=32,
+            pipeline=[dict(type='mmpretrain.PackInputs')]))
+    cfg.val_dataloader = pictures
+    cfg.val_cfg = dict(type='GalleryValLoop', gallery_dataloader=pictures)
+    cfg.val_evaluator = dict(type='KNNAccuracy', k=(5, ))
+    cfg.custom_imports = dict(imports=['faults'])
+    if sent.moment == 'while data are loaded':
+        cfg.train_dataloader.dataset.update(
+            type='WaitingScenes', folder=str(folder))
+    rank = int(sent.to == 'rank 1')
+    cfg.custom_hooks = [
+        dict(
+            type='MomentHook',
+            moment=sent.moment,
+            folder=str(folder),
+            rank=rank)
+    ]
+    cfg.dump(path)
+    return path
+
+
 def command_line(path: Path, output: int) -> None:
     """Be ``tools/train.py CONFIG --resume``, printing to a file."""
     os.dup2(output, 1)
@@ -193,6 +338,7 @@ def start(path: Path) -> PROCESSES.Process:
 
 
 def _start(path: Path) -> None:
+    os.setsid()  # as a shell and slurm do: the data workers are in its group
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(path.parent / 'log.txt', 'a') as log:
         command_line(path, log.fileno())
@@ -247,6 +393,75 @@ def try_fault(fault: str, folder: Path, expected: dict) -> Row:
                lost(path, expected))
 
 
+def family(pid: int) -> Dict[int, int]:
+    """A process and all below it, with their parents, on Linux."""
+    parents = {}
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(')')[2].split()
+            if fields[0] != 'Z':
+                parents[int(stat.parent.name)] = int(fields[1])
+    found = {pid: parents[pid]} if pid in parents else {}
+    size = 0
+    while size < len(found):
+        size = len(found)
+        found.update({k: v for k, v in parents.items() if v in found})
+    return found
+
+
+def is_running(pid: int) -> bool:
+    return pid in family(pid)
+
+
+def targets(sent: Sent, root: int) -> List[int]:
+    """Process ids to signal."""
+    if sent.to in ('trainer', 'group', 'torchrun'):
+        return [root]
+    if sent.to == 'every process':
+        return [*family(root)]
+    ranks = sorted(p for p, parent in family(root).items() if parent == root)
+    return [ranks[int(sent.to[-1])]]
+
+
+def send(sent: Sent, root: int, path: Path) -> Set[int]:
+    """Signal a run when its moment has come; give all its processes."""
+    assert wait_until((path.parent / 'moment').exists), path
+    processes, pids = set(family(root)), targets(sent, root)
+    for i, number in enumerate(sent.numbers):
+        time.sleep(sent.pause if i else 0)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                (os.killpg if sent.to == 'group' else os.kill)(pid, number)
+    (path.parent / 'sent').touch()
+    return processes
+
+
+def try_signal(sent: Sent, folder: Path, expected: dict) -> Row:
+    path = config_for(sent, folder)
+    if sent.processes == 1:
+        process = start(path)
+        processes = send(sent, process.pid, path)
+        process.join()
+        status = process.exitcode
+    else:
+        process = start_together(path)
+        processes = send(sent, process.pid, path)
+        status = process.wait()
+    are_gone = wait_until(lambda: not any(map(is_running, processes)), 10)
+    log = (path.parent / 'log.txt').read_text()
+    assert status != 0, f'{sent}: it did not stop, see\n{log[-2000:]}'
+    last = log.strip().splitlines()[-1]
+    if sent.processes == 1:
+        finish(path)
+    else:
+        start_together(path).wait()
+    names = ' and '.join(number.name for number in sent.numbers)
+    end = f'; last line "{last}"' if sent.processes > 1 else ''
+    return Row(f'{names} to {sent.to}, {sent.moment} ({sent.who})',
+               f'exit status {status}; {resumed_at(path)}{end}',
+               lost(path, expected) if are_gone else 'processes are left')
+
+
 def try_damage(damage: str, folder: Path, expected: dict) -> Row:
     """Hurt the newest checkpoint while nothing runs."""
     path = config(folder, 'SIGKILL (out of memory)', iteration=25)
@@ -266,9 +481,10 @@ def try_damage(damage: str, folder: Path, expected: dict) -> Row:
 
 
 def try_kills(times: int, folder: Path, expected: dict) -> Row:
-    """SIGKILL at random moments, also of the start and of saves.
+    """Signals to the group at random moments, also of the start and of saves.
 
-    A run that comes to its end in between is compared, and another begun.
+    Every second one is a SIGKILL of the trainer alone. A run that comes to
+    its end in between is compared, and another begun.
     """
     rng, killed, losses = random.Random(0), 0, []
     while killed < times:
@@ -277,29 +493,37 @@ def try_kills(times: int, folder: Path, expected: dict) -> Row:
         finish(config(folder / f'whole_{len(losses)}'))
         duration = time.monotonic() - started
         path = config(folder / str(len(losses)))
-        while killed < times and _is_killed(path,
-                                            rng.uniform(.2, .9) * duration):
+        while killed < times and _is_stopped(
+                path,
+                rng.uniform(.2, .9) * duration,
+                rng.choice([TERM, INT, USR1]) if killed %
+                2 else signal.SIGKILL):
             killed += 1
         finish(path)
         losses.append(lost(path, expected))
     differing = [loss for loss in losses if loss != 'nothing']
-    return Row(f'SIGKILL at {killed} random moments',
+    return Row(f'{killed} signals at random moments, half of them SIGKILL',
                f'{len(losses)} runs came to their end',
                differing[0] if differing else 'nothing')
 
 
-def _is_killed(path: Path, seconds: float) -> bool:
+def _is_stopped(path: Path, seconds: float, number: signal.Signals) -> bool:
     """Train so long; False if it came to its end before."""
     process = start(path)
     process.join(seconds)
-    is_alive = process.is_alive()
-    process.kill()
+    processes = family(process.pid)
+    if number == signal.SIGKILL:
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):  # not yet a group of its own
+            os.killpg(process.pid, number)
     process.join()
-    return is_alive
+    assert wait_until(lambda: not any(map(is_running, processes)), 10), path
+    return process.exitcode != 0
 
 
-def together(path: Path, **env: str) -> int:
-    """Train in two processes by torchrun; give the exit status."""
+def start_together(path: Path, **env: str) -> subprocess.Popen:
+    """Train in two processes by torchrun; their output goes to log.txt."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = str(probe.getsockname()[1])
@@ -313,34 +537,22 @@ def together(path: Path, **env: str) -> int:
         'bash', ROOT / 'tools/dist_train.sh', path, '2', '--resume',
         '--work-dir', path.parent / 'run'
     ]
-    out = subprocess.run(
-        command,
-        env=dict(os.environ, **env),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
     with open(path.parent / 'log.txt', 'a') as log:
-        log.write(out.stdout)
-    return out.returncode
+        return subprocess.Popen(
+            command,
+            env=dict(os.environ, **env),
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT)
 
 
-def try_ranks(folder: Path) -> List[Row]:
+def try_restart(fault: str, folder: Path, expected: dict) -> Row:
     """One of two processes fails, and torchrun starts both anew."""
-    together(config(folder / 'whole'))
-    expected = end_of(folder / 'whole/config.py')
-    rows = []
-    tries = dict([('SIGTERM (preemption, scancel)', 0),
-                  ('SIGKILL (out of memory)', 1), ('an exception', 1)])
-    for fault, restarts in tries.items():
-        path = config(folder / fault[:7], fault, iteration=7, rank=1)
-        status = together(path, MAX_RESTARTS=str(restarts))
-        if not restarts:
-            together(path)
-        rows.append(
-            Row(f'{fault} of one of two processes, MAX_RESTARTS={restarts}',
-                f'exit status {status}; both {resumed_at(path)}',
-                lost(path, expected)))
-    return rows
+    path = config(folder, fault, iteration=14, rank=1)
+    status = start_together(path, MAX_RESTARTS='1').wait()
+    return Row(f'{fault} of one of two processes, MAX_RESTARTS=1',
+               f'exit status {status}; both {resumed_at(path)}',
+               lost(path, expected))
 
 
 def try_broken_images(folder: Path) -> Row:
@@ -405,6 +617,8 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', help='Markdown file for the table')
     parser.add_argument(
+        '--only', default='', help='try those whose names have this in them')
+    parser.add_argument(
         '--kills', type=int, default=20, help='random moments to kill at')
     return parser.parse_args()
 
@@ -415,23 +629,31 @@ def main() -> None:
     rows, started = [], time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        assert finish(config(
-            root /
-            'undisturbed')) == 0, (root /
-                                   'undisturbed/log.txt').read_text()[-2000:]
-        expected = end_of(root / 'undisturbed/config.py')
+        alone, two = root / 'alone', root / 'two'
+        assert finish(config(alone)) == 0, (alone /
+                                            'log.txt').read_text()[-2000:]
+        assert start_together(
+            config(two)).wait() == 0, (two / 'log.txt').read_text()[-2000:]
+        ends = {1: end_of(alone / 'config.py'), 2: end_of(two / 'config.py')}
         tries = [
-            *((f, lambda folder, f=f: [try_fault(f, folder, expected)])
+            *((f'{s.numbers[0].name} to {s.to} {s.moment}',
+               lambda folder, s=s: try_signal(s, folder, ends[s.processes]))
+              for s in SENT),
+            *((f, lambda folder, f=f: try_fault(f, folder, ends[1]))
               for f in FAULTS),
-            *((d, lambda folder, d=d: [try_damage(d, folder, expected)])
+            *((d, lambda folder, d=d: try_damage(d, folder, ends[1]))
               for d in ('cut in half', 'one bit flipped', 'deleted')),
-            ('kills', lambda f: [try_kills(args.kills, f, expected)]),
-            ('ranks', try_ranks),
-            ('broken images', lambda folder: [try_broken_images(folder)]),
-            ('code', lambda folder: [try_malicious(folder)]),
+            *((f'{f}, restarted',
+               lambda folder, f=f: try_restart(f, folder, ends[2]))
+              for f in ('SIGKILL (out of memory)', 'an exception')),
+            ('kills', lambda f: try_kills(args.kills, f, ends[1])),
+            ('broken images', try_broken_images),
+            ('code', try_malicious),
         ]
+        tries = [(what, attempt) for what, attempt in tries
+                 if args.only in what]
         for i, (what, attempt) in enumerate(tries):
-            rows += attempt(root / str(i))
+            rows.append(attempt(root / str(i)))
             passed = time.monotonic() - started
             left = passed / (i + 1) * (len(tries) - i - 1)
             print(

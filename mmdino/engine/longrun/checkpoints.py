@@ -3,6 +3,7 @@ import io
 import logging
 import os
 import os.path as osp
+import time
 import zipfile
 from pathlib import Path
 from typing import List, Optional, Union
@@ -22,6 +23,7 @@ from mmdino.weights import describe_network
 POINTER = 'last_checkpoint'  # MMEngine's file with the last one's path
 INTERRUPTED = 'interrupted.pth'
 NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
+GRACE = 30  # seconds from a SIGTERM of torchrun or slurm to their SIGKILL
 
 
 @register_backend('atomic', force=True)
@@ -106,6 +108,22 @@ def is_intact(path: Union[str, Path]) -> bool:
         return False
 
 
+def warn_if_slow(seconds: float) -> None:
+    """Say that a save on a signal may not fit into what launchers give.
+
+    Args:
+        seconds: That a save took.
+    """
+    if seconds > GRACE / 2:
+        print_log(
+            f'Saving took {seconds:.0f} s, and torchrun and slurm kill {GRACE}'
+            ' s after their SIGTERM: let slurm signal earlier '
+            '(--signal=USR1@300), and give torchrun longer '
+            '(TORCH_ELASTIC_SHUTDOWN_TIMEOUT=300, in newer torch).',
+            logger='current',
+            level=logging.WARNING)
+
+
 def _with_advice(error: OSError, path: str, size: int) -> OSError:
     usage = os.statvfs(osp.dirname(osp.abspath(path)))
     free = usage.f_bavail * usage.f_frsize
@@ -148,6 +166,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(
             backend_args=backend_args or dict(backend='atomic'), **kwargs)
         self._is_due = False
+        self._is_timed = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse to resume with schedulers that the checkpoint cannot set.
@@ -203,6 +222,7 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        started = time.monotonic()
         runner.save_checkpoint(
             self.out_dir,
             name,
@@ -214,6 +234,9 @@ class SafeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args)
         self._is_due = False
+        if not self._is_timed:
+            self._is_timed = True
+            warn_if_slow(time.monotonic() - started)
         if is_main_process():
             point_to(runner.work_dir, self.last_ckpt)
             for path in outdated:

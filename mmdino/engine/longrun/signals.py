@@ -4,76 +4,164 @@ import os.path as osp
 import signal
 import sys
 import threading
+import time
 from types import FrameType
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import torch
-from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.dist import (all_gather_object, all_reduce, barrier, get_backend,
+                           get_world_size, is_main_process)
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
 
-from mmdino.engine.longrun.checkpoints import INTERRUPTED, point_to
+from mmdino.engine.longrun.checkpoints import (INTERRUPTED, point_to,
+                                               warn_if_slow)
+from mmdino.engine.longrun.workers import (SIGNALS, known_signals,
+                                           protect_workers)
 from mmdino.registry import HOOKS
 
-SIGNALS = ('SIGTERM', 'SIGINT', 'SIGUSR1')
+PATIENCE = 2.  # seconds after which another Ctrl-C is meant to be one
+DUE = 'unfinished_validation'  # in the message hub, so in checkpoints
 
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """On a signal, finish the step, save ``interrupted.pth`` and exit.
+    """On a signal, save ``interrupted.pth`` and exit with 128 + signal.
 
-    The signal may reach any process; all stop after the same step, with the
-    exit status 128 + signal. ``--resume`` goes on from there. A second signal
-    stops at once. One that the process ignores stays ignored.
+    It stops after the step of the training, the batch of the validation or
+    that of the gallery under way, but not while metrics are computed from
+    them. A validation that it breaks off is done anew by the run that
+    ``--resume`` starts. The signal may reach any process, or all and their
+    data workers, which ignore it: all processes stop at the same place.
+
+    Launchers repeat signals, so that more of them change nothing; only
+    another Ctrl-C, after 2 s, stops at once. One that the process ignores
+    stays ignored.
 
     Args:
         signals (Sequence[str]): Names of the signals. SIGTERM is what slurm
-            and torchrun send, SIGINT is Ctrl-C.
+            and torchrun send, SIGINT is Ctrl-C. The default ones may be
+            missing, as SIGUSR1 is on Windows.
+
+    Raises:
+        ValueError: If there is no signal of a name.
     """
     priority = 'LOWEST'
 
     def __init__(self, signals: Sequence[str] = SIGNALS) -> None:
-        self.signals = [signal.Signals[name] for name in signals]
+        self.signals = known_signals(signals)
         self._previous = {}
         self._received = 0
+        self._is_training = False
+        self._place = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Protect the workers of a training."""
+        self._is_training = isinstance(runner._train_loop, BaseLoop)
+        if not self._is_training:
+            return
+        self._group = None
+        if get_world_size() > 1 and get_backend() != 'gloo':
+            # A step must not wait for the GPU.
+            self._group = torch.distributed.new_group(backend='gloo')
+        for loader in _loaders(runner._train_loop):
+            protect_workers(loader)
+        # A rank with more batches than another would ask in vain.
+        self._is_even = True
+        for loader in _loaders(runner._val_loop):
+            protect_workers(loader)
+            self._is_even &= len(set(all_gather_object(len(loader)))) == 1
 
     def before_train(self, runner: Runner) -> None:
-        """Listen, where Python allows it: in the main thread."""
-        if threading.current_thread() is threading.main_thread():
-            self._received = 0
-            self._previous = {
-                number: signal.signal(number, self._receive)
-                for number in self.signals
-                if signal.getsignal(number) is not signal.SIG_IGN
-            }
+        """Listen; do a validation that was broken off."""
+        self._listen()
+        if runner.message_hub.runtime_info.get(DUE):
+            runner.message_hub.update_info(DUE, False)
+            # At the start ValidateFirstHook does it.
+            if runner.iter and runner.val_loop is not None:
+                runner.logger.info('Validating again: the validation of epoch '
+                                   f'{runner.epoch} was broken off.')
+                runner.val_loop.run()
 
-    def after_train(self, runner: Runner) -> None:
-        """Listen no longer."""
-        self._restore()
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Stop before an epoch."""
+        self._stop_if_asked(runner, runner.iter)
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
+        """Stop after an iteration."""
+        self._stop_if_asked(runner, runner.iter + 1)
+
+    def before_val(self, runner: Runner) -> None:
+        """Stop before a validation; listen already in one before training."""
+        self._listen()
+        self._stop_if_asked(runner, runner.iter, validation_due=True)
+
+    def after_val_iter(self, runner: Runner, *args: Any,
+                       **kwargs: Any) -> None:
+        """Stop after a batch of the queries."""
+        if self._is_training and self._is_even:
+            self._stop_if_asked(runner, runner.iter, validation_due=True)
+
+    def after_gallery_iter(self, runner: Runner) -> None:
+        """Stop after a batch of the gallery."""
+        self.after_val_iter(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no longer."""
+        self._is_training = False
+        self._restore()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Note where it stopped, which MMEngine takes to be elsewhere."""
+        checkpoint['meta'].update(self._place)
+
+    def _stop_if_asked(self,
+                       runner: Runner,
+                       iteration: int,
+                       validation_due: bool = False) -> None:
         """Save and exit if any rank got a signal.
 
         Between two steps of accumulated gradients it waits for the next step.
         """
-        if not runner.optim_wrapper.should_update():
+        if not (self._is_training and runner.optim_wrapper.should_update()):
             return
         received = torch.tensor(self._received)
-        all_reduce(received, op='max')
-        if received:
-            self._restore()
-            _save(runner, signal.Signals(int(received)).name)
-            sys.exit(128 + int(received))
+        all_reduce(received, 'max', self._group)
+        if not received:
+            return
+        self._received = int(received)
+        self._place = dict(epoch=runner.epoch, iter=iteration)
+        runner.message_hub.update_info(DUE, validation_due)
+        _save(runner, iteration, signal.Signals(self._received))
+        self._is_training = False
+        self._restore()
+        sys.exit(128 + self._received)
+
+    def _listen(self) -> None:
+        """Where Python allows it: in the main thread."""
+        if (not self._is_training or self._previous
+                or threading.current_thread() is not threading.main_thread()):
+            return
+        self._received = 0
+        self._previous = {
+            number: signal.signal(number, self._receive)
+            for number in self.signals
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
 
     def _receive(self, number: int, frame: Optional[FrameType]) -> None:
-        if self._received:
+        now = time.monotonic()
+        if not self._received:
+            self._received, self._since = int(number), now
+            _say(f'{signal.Signals(number).name}: will save and stop.')
+        elif number == signal.SIGINT and now - self._since > PATIENCE:
             self._restore()
             os.kill(os.getpid(), number)
-        self._received = int(number)
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -81,16 +169,38 @@ class PreemptionHook(Hook):
         self._previous = {}
 
 
-def _save(runner: Runner, name: str) -> None:
+def ignore_signals() -> None:
+    """For a process that is about to end with a status."""
+    for number in known_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _loaders(loop: Optional[BaseLoop]) -> Sequence[DataLoader]:
+    """Those that a loop has built; none of a loop that was not built."""
+    if not isinstance(loop, BaseLoop):
+        return []
+    return [x for x in vars(loop).values() if isinstance(x, DataLoader)]
+
+
+def _say(text: str) -> None:
+    """Write a line at once: a handler may interrupt any other writing."""
+    os.write(2, f'[pid {os.getpid()}] {text}\n'.encode())
+
+
+def _save(runner: Runner, iteration: int, number: signal.Signals) -> None:
+    started = time.monotonic()
+    path = osp.join(runner.work_dir, INTERRUPTED)
     runner.save_checkpoint(
         runner.work_dir,
         INTERRUPTED,
         by_epoch=False,
         backend_args=dict(backend='atomic'))
-    path = osp.join(runner.work_dir, INTERRUPTED)
     if is_main_process():
         point_to(runner.work_dir, path)
-    runner.logger.warning(f'{name}: stopped after iteration '
-                          f'{runner.iter + 1}, saved to {path}. Continue with '
-                          '--resume.')
+    seconds = time.monotonic() - started
+    runner.logger.warning(
+        f'{number.name}: stopped after iteration {iteration}, saved to {path} '
+        f'in {seconds:.1f} s. Continue with --resume. Exit status '
+        f'{128 + number}.')
+    warn_if_slow(seconds)
     barrier()  # a launcher kills the others when the first has left

@@ -1,0 +1,107 @@
+"""Data workers that outlive a signal to their trainer, but not the trainer."""
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+import weakref
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.util import Finalize
+from typing import Callable, Iterator, List, Optional, Sequence
+
+from torch.utils.data import DataLoader
+
+# What launchers, schedulers and terminals send. Not every system has all.
+SIGNALS = ('SIGTERM', 'SIGINT', 'SIGUSR1')
+_iterators = weakref.WeakSet()  # those that have workers
+
+
+def known_signals(names: Sequence[str] = SIGNALS) -> List[signal.Signals]:
+    """Those of this system.
+
+    Raises:
+        ValueError: If a name is neither known here nor one of ``SIGNALS``.
+    """
+    members = signal.Signals.__members__
+    for name in names:
+        if name not in members and name not in SIGNALS:
+            raise ValueError(f'There is no signal {name!r}: use some of '
+                             f'{sorted(members)}.')
+    return [members[name] for name in names if name in members]
+
+
+def protect_workers(loader: DataLoader) -> None:
+    """Let the processes of a loader ignore ``SIGNALS`` and end with this one.
+
+    torchrun, slurm and terminals signal every process of a group or a job.
+    The trainer then finishes a step for which it needs its workers.
+
+    Args:
+        loader: Changed in place, before it is iterated.
+    """
+    begin = loader.worker_init_fn
+    if not loader.num_workers or getattr(begin, 'func', None) is _begin:
+        return
+    start = loader._get_iterator
+
+    def start_protected() -> Iterator:
+        # Until a worker has come to _begin, it inherits that they are blocked.
+        with _blocked_signals():
+            iterator = start()
+        _close_at_exit(iterator)
+        for worker in iterator._workers:
+            # Torch and Python terminate those that do not end when asked.
+            worker._popen.terminate = worker._popen.kill
+        return iterator
+
+    loader._get_iterator = start_protected
+    loader.worker_init_fn = partial(_begin, then=begin)
+
+
+def close_workers() -> None:
+    """End the workers of all protected loaders, busy ones after 5 s."""
+    for iterator in list(_iterators):
+        iterator._shutdown_workers()
+
+
+def _close_at_exit(iterator: Iterator) -> None:
+    """At the exit of Python torch would wait 5 s for each worker."""
+    _iterators.add(iterator)
+    atexit.unregister(close_workers)
+    atexit.register(close_workers)  # before what torch has registered
+    # A process that multiprocessing has started runs this alone.
+    Finalize(iterator, _close, [weakref.ref(iterator)], exitpriority=1)
+
+
+def _close(reference: weakref.ref) -> None:
+    iterator = reference()
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
+def _begin(worker_id: int, then: Optional[Callable]) -> None:
+    """In a worker, after torch has set handlers of its own."""
+    for number in known_signals():
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+    if then is not None:
+        then(worker_id)
+
+
+def _end_with_trainer() -> None:
+    """Torch itself looks every 5 s, and only between two batches."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    if not hasattr(signal, 'pthread_sigmask'):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, known_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

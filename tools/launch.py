@@ -1,0 +1,72 @@
+"""torchrun whose last lines are the job's, and whose status is the job's.
+
+    python tools/launch.py [options of torchrun] SCRIPT [options of SCRIPT]
+
+SIGTERM, SIGINT and SIGUSR1 go to all processes of the job, which save and
+stop; then it ends with 128 + signal. A job that fails ends with the status of
+the process that failed first, 128 + signal if one killed it.
+"""
+import signal
+import sys
+from types import FrameType
+from typing import Optional
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import api
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+SIGNALS = [
+    signal.Signals[name] for name in ('SIGTERM', 'SIGINT', 'SIGUSR1')
+    if name in signal.Signals.__members__
+]
+
+
+def pass_on(number: int, frame: Optional[FrameType]) -> None:
+    """Let torchrun send the signal to all processes, and wait for them.
+
+    Launchers and schedulers repeat signals; another one would end the wait.
+    """
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    name = signal.Signals(number).name
+    raise api.SignalException(f'got {name}', sigval=signal.Signals(number))
+
+
+def report(error: ChildFailedError) -> int:
+    """Tell of the process that failed first; give the job's status."""
+    rank, failure = error.get_first_failure()
+    status = failure.exitcode
+    status = 128 - status if status < 0 else status
+    if status - 128 in SIGNALS:
+        name = signal.Signals(status - 128).name
+        say(f'Rank {rank} was stopped by {name}, and so was the job. '
+            f'Exit status {status}.')
+    else:
+        say(str(error))
+        say(f'Rank {rank} failed first. Exit status {status}.')
+    return status
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    # Torch sets its own handler by this name when it starts the processes.
+    api._terminate_process_handler = pass_on
+    for number in SIGNALS:
+        signal.signal(number, pass_on)
+    try:
+        run.run(run.parse_args(None))
+    except api.SignalException as error:
+        status = 128 + error.sigval
+        say(f'Stopped by {error.sigval.name}: all processes have ended. '
+            f'Exit status {status}.')
+        return status
+    except ChildFailedError as error:
+        return report(error)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
