@@ -3,6 +3,7 @@
 default_scope = 'mmdino'
 
 default_hooks = dict(
+    runtime_info=dict(type='LateRuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -9,15 +9,17 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce_dict
+from mmengine.dist import all_reduce_dict, get_world_size
 from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmdino.functional.losses import at_least_float32
 from mmdino.models.embedding import embed, embedding_width
 from mmdino.models.monitors import target_monitors
+from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
 
 
@@ -49,6 +51,11 @@ class DINO(BaseSelfSupervisor):
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
         data_preprocessor (dict, optional): Config of the preprocessor.
+
+    Attributes:
+        step_is_lost (Tensor, optional): Whether a loss or gradient of the
+            step under way is not finite on any rank, a bool on the device.
+            :class:`NonFiniteHook` watches by it; None where nobody does.
 
     Raises:
         ValueError: If the backbone yields maps and there is no neck, or has
@@ -92,6 +99,7 @@ class DINO(BaseSelfSupervisor):
                 f'{type(self.backbone).__name__} has none.')
         self.predict_attention = predict_attention
         self._views_are_logged = False
+        self.step_is_lost: Optional[Tensor] = None
 
     def forward(
         self,
@@ -125,10 +133,12 @@ class DINO(BaseSelfSupervisor):
         Raises:
             ValueError: If a view is larger than one before it.
         """
-        student = self._student_outputs(inputs)
         targets = self.centering(self._teacher_logits(inputs))
-        loss = self._compare(student, targets)
-        monitors = target_monitors(targets)
+        mean = at_least_float32(targets.detach()).mean((0, 1))
+        shared = SharedSum([mean, *self.centering.collected()])
+        loss = self._compare(self._student_outputs(inputs), targets)
+        shared.wait()
+        monitors = target_monitors(targets, mean / get_world_size())
         if getattr(self.loss_module, 'is_cross_entropy', False):
             monitors['kl'] = loss.detach() - monitors['teacher_entropy']
         return dict(loss=loss, **monitors)
@@ -168,12 +178,19 @@ class DINO(BaseSelfSupervisor):
         """Move the teacher's parameters towards the student's.
 
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
-        as a BatchNorm's running statistics, stay the teacher's own.
+        as a BatchNorm's running statistics, stay the teacher's own. It stays
+        where the step is lost.
         """
+        teacher = [*self.teacher.parameters()]
         student = chain.from_iterable(
             getattr(self, name).parameters() for name in self.teacher)
-        torch._foreach_lerp_([*self.teacher.parameters()], [*student],
-                             1 - momentum)
+        if self.step_is_lost is not None:
+            # One at a time: a copy of the network may not fit.
+            for theirs, ours in zip(teacher, student):
+                ours = torch.where(self.step_is_lost, theirs, ours)
+                theirs.lerp_(ours, 1 - momentum)
+            return
+        torch._foreach_lerp_(teacher, [*student], 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
@@ -216,6 +233,9 @@ class DINO(BaseSelfSupervisor):
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
         all_reduce_dict(log_vars, op='mean')
+        if self.step_is_lost is not None:
+            self.step_is_lost = (
+                self.step_is_lost | ~log_vars['loss'].isfinite())
         return loss, log_vars
 
     def _student_outputs(self, views: List[Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 T teacher views, B images, K prototypes.
 """
-from typing import Dict
+from typing import Dict, Optional
 
 from mmengine.dist import all_reduce
 from torch import Tensor
@@ -10,7 +10,8 @@ from torch import Tensor
 from mmdino.functional.losses import at_least_float32, entropy
 
 
-def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
+def target_monitors(targets: Tensor,
+                    mean: Optional[Tensor] = None) -> Dict[str, Tensor]:
     """What shows whether the targets differ from image to image.
 
     Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
@@ -18,6 +19,8 @@ def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
 
     Args:
         targets (Tensor): Distributions, shape (T, B, K).
+        mean (Tensor, optional): The mean target of all ranks, shape (K, ), if
+            it is known already.
 
     Returns:
         dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
@@ -29,8 +32,9 @@ def target_monitors(targets: Tensor) -> Dict[str, Tensor]:
     """
     targets = at_least_float32(targets.detach())
     teacher_entropy = entropy(targets)
-    mean = targets.mean((0, 1))
-    all_reduce(mean, 'mean')
+    if mean is None:
+        mean = targets.mean((0, 1))
+        all_reduce(mean, 'mean')
     return dict(
         teacher_entropy=teacher_entropy,
         largest_prototype=mean.max(),
