@@ -9,6 +9,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3),
     network=dict(type='NetworkHook'),
+    resume=dict(type='ResumeHook'),
     nonfinite=dict(type='NonFiniteHook', action='stop'),
     unreadable=dict(type='UnreadableImagesHook'),
     log_history=dict(type='LogHistoryHook'),

@@ -55,7 +55,8 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         require_resumable(cfg.load_from)
     cfg.default_hooks = dict(
         cfg.get('default_hooks') or {},
-        network=dict(type='mmdino.NetworkHook', testing=testing))
+        network=dict(type='mmdino.NetworkHook', testing=testing),
+        resume=dict(type='mmdino.ResumeHook'))
     if not issubclass(model_class(cfg), DINO):
         cfg.default_hooks.classes = dict(type='mmdino.ClassesHook')
     if cfg.launcher != 'none' and not torch.cuda.is_available():
