@@ -135,8 +135,8 @@ def _batches_done(runner: Runner, done: int, old: Dict[str, int],
                   new: Pace) -> int:
     """Batches of this run that have the images of ``done`` old ones."""
     loop = runner.train_loop
-    if (not isinstance(loop, ResumableTrainLoop) or 'batch_size' not in old
-            or old['num_images'] != new.num_images
+    if (done < 0 or not isinstance(loop, ResumableTrainLoop)
+            or 'batch_size' not in old or old['num_images'] != new.num_images
             or type(loop.dataloader.sampler.sampler) is not DefaultSampler):
         return 0
     if done == old['epoch_length']:
