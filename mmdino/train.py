@@ -18,7 +18,11 @@ def parse_args() -> argparse.Namespace:
         help='continue from this checkpoint or, without a value, from the '
         'last good one in the work dir')
     parser.add_argument(
-        '--amp', action='store_true', help='mixed precision, on GPUs')
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=['fp16', 'bf16'],
+        help='mixed precision: fp16, without a value, on GPUs; --amp=bf16')
     parser.add_argument(
         '--no-validate', action='store_true', help='no k-NN on the way')
     return parser.parse_args()
@@ -40,7 +44,7 @@ def train(args: argparse.Namespace) -> None:
     from mmdino.engine.longrun.workers import close_workers
     cfg = load_config(args)
     if args.amp:
-        use_amp(cfg)
+        use_amp(cfg, args.amp)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume == 'auto':

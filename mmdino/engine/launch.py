@@ -15,27 +15,48 @@ from mmdino.models import DINO
 from mmdino.weights import require_resumable, use_safe_loading
 
 AMP = dict(
-    OptimWrapper='AmpOptimWrapper',
-    PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper')
+    fp16=dict(
+        OptimWrapper='AmpOptimWrapper',
+        PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper'),
+    bf16=dict(
+        PerParameterClipOptimWrapper='PerParameterClipBFloat16OptimWrapper'))
 
 
-def use_amp(cfg: Config) -> None:
+def use_amp(cfg: Config, precision: str = 'fp16') -> None:
     """Train in mixed precision.
 
+    Args:
+        cfg: Changed in place.
+        precision: 'fp16', with a loss scale and on GPUs only, or 'bf16'.
+
     Raises:
-        RuntimeError: If there is no GPU.
+        RuntimeError: If there is no GPU for fp16.
         ValueError: If the optim wrapper has no counterpart for it.
     """
-    if not torch.cuda.is_available():
+    if precision == 'fp16' and not torch.cuda.is_available():
         raise RuntimeError('--amp needs a GPU, and torch sees none: train '
                            'without it.')
+    kinds = AMP[precision]
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     kind = kind.removeprefix('mmdino.')
-    if kind not in {*AMP, *AMP.values()}:
-        raise ValueError(f'--amp does not know the optim wrapper {kind!r}; '
-                         f'use one of {sorted(AMP)}.')
-    cfg.optim_wrapper.type = AMP.get(kind, kind)
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if kind not in {*kinds, *kinds.values()}:
+        raise ValueError(f'--amp={precision} does not know the optim wrapper '
+                         f'{kind!r}; use one of {sorted(kinds)}.')
+    cfg.optim_wrapper.type = kinds.get(kind, kind)
+    if precision == 'fp16':
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def use_tf32(cfg: Config) -> None:
+    """Let GPUs multiply float32 in TF32, unless ``tf32=False``.
+
+    TF32 keeps 10 bits of the mantissa; products are added up in float32. It
+    is for matrix products and convolutions. CPUs are not concerned.
+    """
+    if torch.cuda.is_available():
+        is_on = cfg.get('tf32', True)
+        torch.set_float32_matmul_precision('high' if is_on else 'highest')
+        torch.backends.cudnn.allow_tf32 = is_on
 
 
 def build_runner(cfg: Config, testing: bool = False) -> Runner:
@@ -51,6 +72,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         testing: Whether the model is only to be tested.
     """
     use_safe_loading()
+    use_tf32(cfg)
     resume = cfg.get('resume')
     if resume == 'auto' or resume and not cfg.get('load_from'):
         resume_last(cfg)
@@ -58,7 +80,8 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         require_resumable(cfg.load_from)
     cfg.default_hooks = dict(
         cfg.get('default_hooks') or {},
-        network=dict(type='mmdino.NetworkHook', testing=testing))
+        network=dict(type='mmdino.NetworkHook', testing=testing),
+        resume=dict(type='mmdino.ResumeHook'))
     if not issubclass(model_class(cfg), DINO):
         cfg.default_hooks.classes = dict(type='mmdino.ClassesHook')
     if cfg.launcher != 'none' and not torch.cuda.is_available():

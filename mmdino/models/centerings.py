@@ -20,7 +20,7 @@ class Centering(BaseModule):
 
     :class:`CenteringHook` sets the temperature before each iteration and
     calls :meth:`update` after each optimizer step. Subclasses give
-    ``forward``; those that keep something of the batches, the other two.
+    ``forward``; those that keep something of the batches, the other three.
 
     Args:
         out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
@@ -41,6 +41,14 @@ class Centering(BaseModule):
 
         The targets are distributions over K, in float32 at least.
         """
+
+    def collected(self) -> list[Tensor]:
+        """What is new since the last call, for the ranks to add up in place.
+
+        :class:`DINO` asks after each forward pass, so that one all-reduce
+        serves the whole model. Here nothing.
+        """
+        return []
 
     def update(self) -> None:
         """Move by what was collected since the last step: here nothing."""
@@ -75,24 +83,31 @@ class MeanCentering(Centering):
     def forward(self, logits: Tensor) -> Tensor:
         logits = logits.to(self.center.dtype)
         if self.training:
-            self._sum = self._sum + logits.sum((0, 1))
-            self._count += logits.shape[0] * logits.shape[1]
+            count = logits.new_full((1, ), logits.shape[0] * logits.shape[1])
+            self._own.append(torch.cat([logits.sum((0, 1)), count]))
         return mean_centering(logits, self.center, self.temperature)
+
+    def collected(self) -> list[Tensor]:
+        """Sums of logits and their number, (K + 1, ), one a batch."""
+        own, self._own = self._own, []
+        self._shared += own
+        return own
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the centre by the logits of all ranks since the last update,
         if there are any."""
-        if not self._count:
+        for batch in self.collected():  # without a DINO around
+            all_reduce(batch)
+        if not self._shared:
             return
-        total = torch.cat([self._sum, self._sum.new_tensor([self._count])])
-        all_reduce(total)
+        total = sum(self._shared[1:], self._shared[0])
         self.center.lerp_(total[:-1] / total[-1], 1 - self.momentum)
         self.discard()
 
     def discard(self) -> None:
-        self._sum = self.center.new_zeros(self.center.shape[-1])
-        self._count = 0
+        self._own = []  # batches of this rank
+        self._shared = []  # of all ranks
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'MeanCentering':
         """Move or cast, but never below float32."""

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
+from torch import Tensor
 
 from mmdino.registry import MODELS
 
@@ -46,16 +47,37 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
             self.register_buffer(name, column, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise a batch.
+        """Normalise a batch. The host never waits for the device.
 
         Args:
             data (dict): ``inputs``, one tensor (B, C, H, W) or a list of V of
                 them, and ``data_samples``.
+            training (bool): Labels then stay where they are: a copy of each
+                would wait for the device.
 
         Raises:
             ValueError: If the number of channels is not that of ``mean``.
         """
-        inputs = data['inputs']
+        inputs, samples = data['inputs'], data.get('data_samples')
+        self._check_channels(inputs)
+        inputs = self.cast_data(inputs)
+        if isinstance(inputs, (list, tuple)):
+            inputs = [self._normalise(view) for view in inputs]
+        else:
+            inputs = self._normalise(inputs)
+        samples = samples if training else self.cast_data(samples)
+        return dict(inputs=inputs, data_samples=samples)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) as floats, the channels turned if asked to."""
+        if self._channel_conversion:
+            images = images.flip(1)  # an index list would go by the host
+        images = images.float()
+        if self._enable_normalize:
+            images = (images - self.mean) / self.std
+        return images
+
+    def _check_channels(self, inputs: Tensor | list | tuple) -> None:
         expected = len(self.mean) if self._enable_normalize else None
         for view in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
             if expected not in (None, view.shape[-3]):
@@ -64,4 +86,3 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
                     f'got images of shape {tuple(view.shape)}. Load the '
                     f'images with {expected} channels or give mean and std '
                     f'for {view.shape[-3]}.')
-        return super().forward(data, training)

@@ -9,15 +9,17 @@ from itertools import chain, groupby, pairwise
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce, all_reduce_dict
+from mmengine.dist import all_reduce_dict, get_world_size
 from mmengine.logging import print_log
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.functional.losses import at_least_float32, entropy
+from mmdino.functional.losses import at_least_float32
 from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.monitors import target_monitors
+from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
 
 
@@ -47,6 +49,11 @@ class DINO(BaseSelfSupervisor):
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
         data_preprocessor (dict, optional): Config of the preprocessor.
+
+    Attributes:
+        step_is_lost (Tensor, optional): Whether a loss or gradient of the
+            step under way is not finite on any rank, a bool on the device.
+            :class:`NonFiniteHook` watches by it; None where nobody does.
 
     Raises:
         ValueError: If the backbone yields maps and there is no neck, or has
@@ -95,6 +102,7 @@ class DINO(BaseSelfSupervisor):
                 f'{type(self.backbone).__name__} has none.')
         self.predict_attention = predict_attention
         self._views_are_logged = False
+        self.step_is_lost: Tensor | None = None
 
     def forward(
             self,
@@ -127,10 +135,12 @@ class DINO(BaseSelfSupervisor):
         Raises:
             ValueError: If a view is larger than one before it.
         """
-        student = self._student_outputs(inputs)
         targets = self.centering(self._teacher_logits(inputs))
-        loss = self._compare(student, targets)
-        monitors = target_monitors(targets)
+        mean = at_least_float32(targets.detach()).mean((0, 1))
+        shared = SharedSum([mean, *self.centering.collected()])
+        loss = self._compare(self._student_outputs(inputs), targets)
+        shared.wait()
+        monitors = target_monitors(targets, mean / get_world_size())
         if getattr(self.loss_module, 'is_cross_entropy', False):
             monitors['kl'] = loss.detach() - monitors['teacher_entropy']
         return dict(loss=loss, **monitors)
@@ -166,10 +176,18 @@ class DINO(BaseSelfSupervisor):
         """Move the teacher's parameters towards the student's.
 
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
-        as a BatchNorm's running statistics, stay the teacher's own.
+        as a BatchNorm's running statistics, stay the teacher's own. It stays
+        where the step is lost.
         """
-        torch._foreach_lerp_([*self.teacher.parameters()],
-                             [*self._student().parameters()], 1 - momentum)
+        teacher = [*self.teacher.parameters()]
+        student = self._student().parameters()
+        if self.step_is_lost is not None:
+            # One at a time: a copy of the network may not fit.
+            for theirs, ours in zip(teacher, student):
+                ours = torch.where(self.step_is_lost, theirs, ours)
+                theirs.lerp_(ours, 1 - momentum)
+            return
+        torch._foreach_lerp_(teacher, [*student], 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
@@ -209,6 +227,9 @@ class DINO(BaseSelfSupervisor):
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
         all_reduce_dict(log_vars, op='mean')
+        if self.step_is_lost is not None:
+            self.step_is_lost = (
+                self.step_is_lost | ~log_vars['loss'].isfinite())
         return loss, log_vars
 
     def _student_outputs(self, views: list[Tensor]) -> Tensor:
@@ -274,30 +295,6 @@ class DINO(BaseSelfSupervisor):
                     f'{option} needs a head with a bottleneck, in two halves '
                     f'project and last_layer, such as DINOHead; '
                     f'{type(self.head).__name__} has no {name}.')
-
-
-def target_monitors(targets: Tensor) -> dict[str, Tensor]:
-    """Whether the targets (T, B, K), distributions, differ between images.
-
-    Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
-    output, one of 0 a single prototype.
-
-    Returns:
-        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
-        mean entropy of this rank's targets in nats; ``largest_prototype``,
-        the mean share of the most used prototype; ``target_information``, the
-        mutual information of image and prototype in nats: the entropy of the
-        mean target, of all ranks, less the teacher entropy. It is 0 if all
-        images have the same target, the logarithm of their number at most.
-    """
-    targets = at_least_float32(targets.detach())
-    teacher_entropy = entropy(targets)
-    mean = targets.mean((0, 1))
-    all_reduce(mean, 'mean')
-    return dict(
-        teacher_entropy=teacher_entropy,
-        largest_prototype=mean.max(),
-        target_information=entropy(mean) - teacher_entropy)
 
 
 def count_teacher_views(views: list[Tensor]) -> int:

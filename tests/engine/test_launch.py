@@ -1,8 +1,10 @@
 import argparse
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from mmdino import train
 from mmdino.engine import arguments, configs, launch
 
 
@@ -54,6 +56,41 @@ def test_amp(monkeypatch):
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(ValueError, match='ApexOptimWrapper'):
         launch.use_amp(cfg)
+
+
+def test_amp_in_bfloat16():
+    """On CPUs as well."""
+    cfg = configs.load_config(parse())
+    launch.use_amp(cfg, 'bf16')
+    assert cfg.optim_wrapper.type == 'PerParameterClipBFloat16OptimWrapper'
+    assert 'loss_scale' not in cfg.optim_wrapper
+    cfg.optim_wrapper.type = 'OptimWrapper'
+    with pytest.raises(ValueError, match="--amp=bf16.*'OptimWrapper'"):
+        launch.use_amp(cfg, 'bf16')
+
+
+@pytest.mark.parametrize('argv,precision', [
+    ([], None),
+    (['--amp'], 'fp16'),
+    (['--amp=fp16'], 'fp16'),
+    (['--amp=bf16'], 'bf16'),
+])
+def test_amp_on_the_command_line(argv, precision, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['train.py', 'a.py', *argv])
+    assert train.parse_args().amp == precision
+
+
+def test_tf32(monkeypatch):
+    cfg = configs.load_config(parse())
+    set_to = []
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.set_float32_matmul_precision', set_to.append)
+    monkeypatch.setattr('torch.backends.cudnn.allow_tf32', True)
+    for tf32 in (True, False):
+        cfg.tf32 = tf32
+        launch.use_tf32(cfg)
+        assert torch.backends.cudnn.allow_tf32 is tf32
+    assert set_to == ['high', 'highest']
 
 
 def test_cpus_need_torchrun():

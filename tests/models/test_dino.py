@@ -118,11 +118,11 @@ def test_one_backbone_pass_a_size_and_one_head_pass():
                 lambda m, x, who=f'{owner}.{name}': seen.append(
                     (who, tuple(x[0].shape))))
     model(views(32, 32, 16, 16, 16), mode='loss')
-    assert seen == [('student.backbone', (6, 3, 32, 32)),
+    assert seen == [('teacher.backbone', (6, 3, 32, 32)),
+                    ('teacher.head', (6, 24)),
+                    ('student.backbone', (6, 3, 32, 32)),
                     ('student.backbone', (9, 3, 16, 16)),
-                    ('student.head', (15, 24)),
-                    ('teacher.backbone', (6, 3, 32, 32)),
-                    ('teacher.head', (6, 24))]
+                    ('student.head', (15, 24))]
 
 
 def test_the_log_says_once_who_sees_what(monkeypatch):

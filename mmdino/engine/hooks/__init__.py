@@ -8,11 +8,12 @@ from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             ValidateFirstHook,
                                             WeightDecayLogHook)
 from mmdino.engine.hooks.network import NetworkHook
+from mmdino.engine.hooks.runtime_info import LateRuntimeInfoHook
 from mmdino.engine.hooks.teacher import TeacherCopyHook, TeacherEMAHook
 
 __all__ = [
     'CenteringHook', 'ClassesHook', 'CollapseMonitorHook', 'CompileHook',
-    'FreezeLastLayerHook', 'LogHistoryHook', 'NetworkHook', 'TeacherCopyHook',
-    'TeacherEMAHook', 'UnreadableImagesHook', 'ValidateFirstHook',
-    'WeightDecayLogHook'
+    'FreezeLastLayerHook', 'LateRuntimeInfoHook', 'LogHistoryHook',
+    'NetworkHook', 'TeacherCopyHook', 'TeacherEMAHook', 'UnreadableImagesHook',
+    'ValidateFirstHook', 'WeightDecayLogHook'
 ]

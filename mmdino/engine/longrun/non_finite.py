@@ -1,34 +1,56 @@
 """What happens to a step whose loss or gradient is not finite."""
+import math
 import os.path as osp
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
-from mmengine.dist import all_reduce, get_rank
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.optim import Adam, Optimizer
 
 from mmdino.engine.hooks.access import dino_model, whole_state
+from mmdino.engine.host_copy import HostCopy
 from mmdino.engine.longrun.replay import Step
+from mmdino.engine.optim.clipping import total_norm
 from mmdino.models import DINO
 from mmdino.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
+# So often the largest scale of float32 can be halved before it is below 1.
+MAX_OVERFLOWS = 128
+
+
+class Outcome(NamedTuple):
+    """What came of an optimizer step."""
+    iteration: int  # counted from 1
+    step: Step
+    teacher_temp: float
+    figures: HostCopy  # loss, norm of gradients, is lost, has overflowed
 
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Stop before a non-finite loss or gradient is stepped on, or skip it.
+    """Stop at a loss or gradient that is not finite, or skip the step.
 
-    On that of any rank every rank writes ``nonfinite_iter<N>_rank<R>.pth``
-    to the work dir, from which ``tools/replay_dump.py`` repeats the step; of
-    skipped ones the first of the run alone. A skipped step leaves the
-    student, the optimizer's moments, the centre and the statistics of
-    BatchNorm as they were.
+    The device passes such a step by itself: the student, the optimizer's
+    moments, the teacher, the centre and the statistics of BatchNorm stay as
+    they were when the step began, with accumulated gradients at the first of
+    its batches. The host hears of it one step later and never waits. Only
+    fused Adam and AdamW can do so; before any other optimizer steps, the host
+    waits for the verdict.
 
-    Infinite gradients in mixed precision are the GradScaler's, which skips
-    them itself. With accumulated gradients the file holds the last of the
-    step's batches.
+    Every rank then writes ``nonfinite_iter<N>_rank<R>.pth`` to the work dir,
+    from which ``tools/replay_dump.py`` repeats the step; of skipped ones the
+    first of the run alone. With accumulated gradients the file holds the last
+    of the step's batches.
+
+    In mixed precision gradients may overflow by the loss scale. That is the
+    GradScaler's business: it leaves out the optimizer's step and lowers the
+    scale; teacher, centre and schedules move on, as in the authors' code. An
+    overflow that no scale ends is not.
 
     Args:
         action (str): 'stop' or 'skip'.
@@ -38,7 +60,7 @@ class NonFiniteHook(Hook):
         ValueError: If the action is another or ``max_skips`` below 1.
         FloatingPointError: In training.
     """
-    priority = 'ABOVE_NORMAL'  # before the centre moves
+    priority = 'BELOW_NORMAL'  # after the centre has moved
 
     def __init__(self, action: str = 'stop', max_skips: int = 10) -> None:
         if action not in ACTIONS:
@@ -49,74 +71,131 @@ class NonFiniteHook(Hook):
                              f'{max_skips}')
         self.allowed = max_skips if action == 'skip' else 0
         self._skipped = 0
-        self._is_lost = False  # the step under way
+        self._overflows = 0  # in a row
         self._has_dumped = False
 
     def before_train(self, runner: Runner) -> None:
         """Watch the model's forward and the optimizer's step."""
-        model, optimizer = dino_model(runner), runner.optim_wrapper.optimizer
-        step = Step()
+        model, wrapper = dino_model(runner), runner.optim_wrapper
+        self._outcome: Optional[Outcome] = None  # not heard of yet
+        self._buffers: List[Tensor] = []  # as the step under way found them
+        self._has_stepped = False
 
-        def before_forward(module: DINO, args: tuple) -> None:
-            step.begin(module)
-            self._buffers = [b.clone() for b in module.buffers()
-                             ] if self.allowed else []
+        def before_forward(module: DINO, args: tuple,
+                           kwargs: Dict[str, Any]) -> None:
+            if kwargs.get('mode') != 'loss':
+                return
+            self._step = Step()
+            self._step.begin(module)
+            if not self._buffers:
+                self._buffers = [b.clone() for b in module.buffers()]
+                module.step_is_lost = torch.zeros(
+                    (), dtype=torch.bool, device=self._buffers[0].device)
 
         def after_forward(module: DINO, args: tuple, kwargs: Dict[str, Any],
                           output: Any) -> None:
-            if kwargs.get('mode') != 'loss':
-                return
-            step.end(kwargs['inputs'], output['loss'])
-            if _any_lost([output['loss'].detach()]):
-                self._lost(runner, step, f'the loss is {output["loss"]:g}')
+            if kwargs.get('mode') == 'loss':
+                self._step.end(kwargs['inputs'], output['loss'])
 
-        def before_step(optimizer: Any, args: tuple, kwargs: dict) -> None:
-            params = _with_gradients(optimizer)
-            if _any_lost([p.grad for p in params]) and not self._is_lost:
-                self._lost(runner, step, 'a gradient is not finite')
-            if self._is_lost:
-                for param in params:  # the optimizer then passes it by
-                    param.grad = None
+        def before_step(optimizer: Optimizer, args: tuple,
+                        kwargs: dict) -> None:
+            self._hear(runner)
+            self._has_stepped = True
+            norm = _norm(wrapper)
+            overflow = getattr(optimizer, 'found_inf', None)
+            if overflow is None:
+                model.step_is_lost = model.step_is_lost | ~norm.isfinite()
+            self._note(runner, norm, overflow)
+            lost = model.step_is_lost.float()
+            bad = lost if overflow is None else torch.maximum(lost, overflow)
+            self._passes_by = _is_fused_adam(optimizer)
+            if self._passes_by:
+                self._had_scaler = overflow is not None
+                optimizer.found_inf = bad
+            else:
+                self._hear(runner)
+                if bad:
+                    _drop_gradients(optimizer)
 
+        def after_step(optimizer: Optimizer, args: tuple,
+                       kwargs: dict) -> None:
+            # A GradScaler removes it by itself.
+            if self._passes_by and not self._had_scaler:
+                del optimizer.found_inf
+
+        optimizer = wrapper.optimizer
         self._handles = [
-            model.register_forward_pre_hook(before_forward),
+            model.register_forward_pre_hook(before_forward, with_kwargs=True),
             model.register_forward_hook(after_forward, with_kwargs=True),
-            optimizer.register_step_pre_hook(before_step)
+            optimizer.register_step_pre_hook(before_step),
+            optimizer.register_step_post_hook(after_step)
         ]
-
-    def after_train(self, runner: Runner) -> None:
-        """Leave the model and the optimizer as they were."""
-        for handle in self._handles:
-            handle.remove()
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
-        """Undo what the forward pass of a lost step has changed."""
-        if self._is_lost:
-            model = dino_model(runner)
-            for buffer, before in zip(model.buffers(), self._buffers):
-                buffer.copy_(before)
-            model.centering.discard()
-        if runner.optim_wrapper.should_update():
-            self._skipped = self._skipped if self._is_lost else 0
-            self._is_lost = False
+        """Undo, on the device, what a lost step has changed."""
+        if not runner.optim_wrapper.should_update():
+            return
+        if not self._has_stepped:  # its scaler kept the optimizer from it
+            self._hear(runner)
+            self._note(runner, *2 * [self._step.loss.new_full((), math.inf)])
+        model = dino_model(runner)
+        for buffer, before in zip(model.buffers(), self._buffers):
+            buffer.copy_(torch.where(model.step_is_lost, before, buffer))
+        self._buffers, self._has_stepped = [], False
 
-    def _lost(self, runner: Runner, step: Step, what: str) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Hear of the last step before the epoch's checkpoint."""
+        self._hear(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model and the optimizer as they were."""
+        self._hear(runner)
+        for handle in self._handles:
+            handle.remove()
+        dino_model(runner).step_is_lost = None
+
+    def _note(self, runner: Runner, norm: Tensor,
+              overflow: Optional[Tensor]) -> None:
+        """Send what the device finds of this step to the host."""
+        model, loss = dino_model(runner), self._step.loss
+        overflow = loss.new_zeros(()) if overflow is None else overflow
+        figures = [loss, norm, model.step_is_lost, overflow]
+        self._outcome = Outcome(runner.iter + 1, self._step,
+                                model.centering.temperature,
+                                HostCopy([f.reshape(()) for f in figures]))
+
+    def _hear(self, runner: Runner) -> None:
+        """Read what came of the last step that was noted, and act."""
+        outcome, self._outcome = self._outcome, None
+        if outcome is None:
+            return
+        loss, norm, is_lost, overflow = outcome.figures.read()
+        self._overflows = self._overflows + 1 if overflow else 0
+        if is_lost:
+            self._lost(runner, outcome, _cause(loss, norm))
+        elif self._overflows > MAX_OVERFLOWS:
+            self._lost(
+                runner, outcome, f'{self._overflows} steps in a row have '
+                'gradients that are not finite, at any loss scale,')
+        else:
+            self._skipped = 0
+
+    def _lost(self, runner: Runner, outcome: Outcome, what: str) -> None:
         """Dump, then stop or go on without the step."""
-        self._is_lost = True
         self._skipped += 1
         stops = self._skipped > self.allowed
-        path = osp.join(
-            runner.work_dir,
-            f'nonfinite_iter{runner.iter + 1}_rank{get_rank()}.pth')
-        message = f'Iteration {runner.iter + 1}: {what} on rank {get_rank()}'
+        iteration = outcome.iteration
+        path = osp.join(runner.work_dir,
+                        f'nonfinite_iter{iteration}_rank{get_rank()}.pth')
+        message = f'Iteration {iteration}: {what} on rank {get_rank()}'
         if stops or not self._has_dumped:
-            model = dino_model(runner)
-            step.save(path, runner.cfg, whole_state(model),
-                      model.centering.temperature, runner.iter + 1)
+            outcome.step.save(path, runner.cfg,
+                              whole_state(dino_model(runner)),
+                              outcome.teacher_temp, iteration)
             self._has_dumped = True
             message += (f'; `python tools/replay_dump.py {path}` repeats the '
                         'step')
@@ -129,16 +208,32 @@ class NonFiniteHook(Hook):
         runner.logger.warning(f'{message}. Skipped, {self._skipped} in a row.')
 
 
-def _with_gradients(optimizer: torch.optim.Optimizer) -> List[Tensor]:
-    return [
-        p for group in optimizer.param_groups for p in group['params']
-        if p.grad is not None
-    ]
+def _cause(loss: float, norm: float) -> str:
+    if not math.isfinite(loss):
+        return f'the loss is {loss:g}'
+    if not math.isfinite(norm):
+        return 'a gradient is not finite'
+    return 'the loss of another process is not finite, seen'
 
 
-def _any_lost(tensors: List[Tensor]) -> bool:
-    """Whether a value of any rank is not finite."""
-    norms = torch._foreach_norm(tensors) if tensors else [torch.zeros(())]
-    lost = (~torch.stack(norms).isfinite()).any().to(torch.int32)
-    all_reduce(lost, op='max')
-    return bool(lost)
+def _norm(wrapper: OptimWrapper) -> Tensor:
+    """Of all gradients, by the wrapper where it has clipped them."""
+    if getattr(wrapper, 'grad_norm', None) is not None:
+        return wrapper.grad_norm
+    params = [p for group in wrapper.param_groups for p in group['params']]
+    return total_norm(params, getattr(wrapper, 'is_sharded', False))
+
+
+def _is_fused_adam(optimizer: Optimizer) -> bool:
+    """Whether it steps only where its ``found_inf`` is 0, on the device.
+
+    Fused SGD does, too, but then keeps momenta that nobody has set.
+    """
+    return isinstance(optimizer, Adam) and optimizer.defaults['fused']
+
+
+def _drop_gradients(optimizer: Optimizer) -> None:
+    """Let the optimizer pass by all parameters."""
+    for group in optimizer.param_groups:
+        for param in group['params']:
+            param.grad = None

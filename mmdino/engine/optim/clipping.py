@@ -40,6 +40,25 @@ def clip_each_grad_norm_(grads: List[Tensor],
 
 
 @torch.no_grad()
+def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
+    """L2 norm of all gradients, a scalar on their device.
+
+    Args:
+        params (list[Tensor]): Those without a gradient count as 0.
+        is_sharded (bool): Whether a rank holds but pieces of them.
+    """
+    grads = [p.grad for p in params if p.grad is not None]
+    norm = torch.stack(
+        torch._foreach_norm(grads)).norm() if grads else (params[0].new_zeros(
+            ()))
+    if is_sharded:
+        norm = norm.square()
+        all_reduce(norm)
+        norm = norm.sqrt()
+    return norm
+
+
+@torch.no_grad()
 def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
     """L2 norms of gradients of which every rank holds a piece or nothing."""
     squares = torch.stack([
@@ -53,9 +72,11 @@ def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
 class PerParameterClipMixin:
     """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
 
-    The norm of all gradients before clipping is logged as ``grad_norm``.
+    :class:`LateRuntimeInfoHook` logs the norm of all gradients.
 
     Attributes:
+        grad_norm (Tensor, optional): L2 norm of all gradients of the last
+            step, before clipping; None if it was not clipped.
         is_sharded (bool): Whether a rank holds pieces of the parameters, as
             with FSDP, whose strategy sets it.
 
@@ -67,10 +88,16 @@ class PerParameterClipMixin:
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.grad_norm: Optional[Tensor] = None
         max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
         if not max_norm > 0:
             raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
                              f'got {max_norm}; clip_grad=None clips nothing')
+
+    def step(self, **kwargs) -> None:
+        """Clip and step."""
+        self.grad_norm = None
+        super().step(**kwargs)
 
     def _clip_grad(self) -> None:
         params = [
@@ -84,8 +111,7 @@ class PerParameterClipMixin:
         if grads:
             norms = clip_each_grad_norm_(
                 grads, norms=norms, **self.clip_grad_kwargs)
-            self.message_hub.update_scalar('train/grad_norm',
-                                           torch.stack(whole or norms).norm())
+            self.grad_norm = torch.stack(whole or norms).norm()
 
 
 @OPTIM_WRAPPERS.register_module()

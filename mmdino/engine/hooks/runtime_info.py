@@ -1,0 +1,75 @@
+"""What the log shows of a step, without waiting for the step."""
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional, Tuple
+
+import torch
+from mmengine.hooks import LoggerHook, RuntimeInfoHook
+from mmengine.runner import Runner
+
+from mmdino.engine.host_copy import HostCopy
+from mmdino.engine.optim.clipping import PerParameterClipMixin
+from mmdino.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LateRuntimeInfoHook(RuntimeInfoHook):
+    """MMEngine's hook; the figures of a step are read when it is over.
+
+    MMEngine waits for the device once for each figure of each step. Here all
+    of a step go to the host in one copy that nobody waits for, and are logged
+    a step later; in an iteration that the logger prints, at once. The norm of
+    all gradients that a wrapper of ours has clipped is logged with them.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin with nothing to read."""
+        super().before_train(runner)
+        self._copies: Deque[Tuple[List[str], HostCopy]] = deque()
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Optional[dict] = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Send the figures of this step, log those that have arrived."""
+        figures = _scalar_tensors(runner, outputs or {})
+        others = {k: v for k, v in (outputs or {}).items() if k not in figures}
+        super().after_train_iter(runner, batch_idx, data_batch, others)
+        if figures:
+            self._copies.append(
+                (list(figures), HostCopy(list(figures.values()))))
+        self._log(runner, keep=0 if _prints(runner, batch_idx) else 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Log the rest, before the epoch's checkpoint."""
+        self._log(runner, keep=0)
+
+    def after_train(self, runner: Runner) -> None:
+        """Log the rest."""
+        self._log(runner, keep=0)
+        super().after_train(runner)
+
+    def _log(self, runner: Runner, keep: int) -> None:
+        while len(self._copies) > keep:
+            names, copy = self._copies.popleft()
+            for name, value in zip(names, copy.read()):
+                runner.message_hub.update_scalar(f'train/{name}', value)
+
+
+def _scalar_tensors(runner: Runner,
+                    outputs: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+    """What of a step lies on the device, and the norm of its gradients."""
+    figures = {k: v for k, v in outputs.items() if torch.is_tensor(v)}
+    wrapper = runner.optim_wrapper
+    if (isinstance(wrapper, PerParameterClipMixin)
+            and wrapper.grad_norm is not None and wrapper.should_update()):
+        figures['grad_norm'] = wrapper.grad_norm
+    return {name: value.reshape(()) for name, value in figures.items()}
+
+
+def _prints(runner: Runner, batch_idx: int) -> bool:
+    """Whether a logger prints this iteration."""
+    return any(
+        hook.every_n_inner_iters(batch_idx, hook.interval)
+        or hook.end_of_epoch(runner.train_dataloader, batch_idx)
+        for hook in runner.hooks if isinstance(hook, LoggerHook))

@@ -1,0 +1,39 @@
+"""What shows whether training has collapsed.
+
+T teacher views, B images, K prototypes.
+"""
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+from mmdino.functional.losses import at_least_float32, entropy
+
+
+def target_monitors(targets: Tensor,
+                    mean: Tensor | None = None) -> dict[str, Tensor]:
+    """What shows whether the targets differ from image to image.
+
+    Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
+    output, one of 0 a single prototype.
+
+    Args:
+        targets (Tensor): Distributions, shape (T, B, K).
+        mean (Tensor, optional): The mean target of all ranks, shape (K, ), if
+            it is known already.
+
+    Returns:
+        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
+        mean entropy of this rank's targets in nats; ``largest_prototype``,
+        the mean share of the most used prototype; ``target_information``, the
+        mutual information of image and prototype in nats: the entropy of the
+        mean target, of all ranks, less the teacher entropy. It is 0 if all
+        images have the same target, the logarithm of their number at most.
+    """
+    targets = at_least_float32(targets.detach())
+    teacher_entropy = entropy(targets)
+    if mean is None:
+        mean = targets.mean((0, 1))
+        all_reduce(mean, 'mean')
+    return dict(
+        teacher_entropy=teacher_entropy,
+        largest_prototype=mean.max(),
+        target_information=entropy(mean) - teacher_entropy)
