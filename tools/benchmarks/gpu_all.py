@@ -1,0 +1,309 @@
+"""All that a GPU is asked for, in one go: numerics, speed, a real training.
+
+Each section is a process of its own with a limit of time. What has been found
+is in DIR/gpu_all.json after each, what was said in DIR/gpu_all.log, so that a
+run that is cut off still tells.
+
+    python tools/benchmarks/gpu_all.py --out DIR --minutes 9 \\
+        --cifar10 cifar10.zip --reference CHECKOUT_OF_THE_AUTHORS
+    python tools/benchmarks/gpu_all.py --out DIR --tiny    # rehearsal on a CPU
+"""
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence
+
+import torch
+
+from mmdino.pictures.curves import read_scalars
+from mmdino.weights.io import replaced
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+STEPS = 20
+CONFIGS = ('dino_vit-s16', 'dino_vit-s8', 'dino_vit-b16')
+PACKAGES = ('torch', 'torchvision', 'timm', 'numpy', 'opencv-python-headless',
+            'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
+CLIP = 'PerParameterClip{}OptimWrapper'
+Options = argparse.Namespace
+
+
+def environment(args: Options) -> Dict[str, Any]:
+    """What this ran on."""
+    found = dict(python=platform.python_version(), cpus=os.cpu_count())
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except ImportError:
+            found[name] = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(0)
+        found.update(gpu=gpu.name, gpu_mib=gpu.total_memory >> 20)
+    return found
+
+
+def numerics(args: Options) -> Dict[str, Any]:
+    """Losses of the same steps in each precision."""
+    from train_step import SIZES, Ours, make_crops, make_model
+    size, sizes, images = ('tiny', 2 * [32] + 4 * [16],
+                           4) if args.tiny else ('full', SIZES, 16)
+    rows = dict(float32=('', 'highest'), bfloat16=('BFloat16', 'highest'))
+    if args.device == 'cuda':
+        rows.update(tf32=('', 'high'), float16=('Amp', 'highest'))
+    losses = {}
+    for name, (kind, precision) in rows.items():
+        torch.set_float32_matmul_precision(precision)
+        crops = [c.to(args.device) for c in make_crops(images, sizes)]
+        step = Ours(make_model(size).to(args.device), crops, CLIP.format(kind))
+        losses[name] = [step() for _ in range(STEPS)]
+        print(name, losses[name][-1], flush=True)
+    furthest = {
+        name: max(abs(a - b) for a, b in zip(values, losses['float32']))
+        for name, values in losses.items()
+    }
+    return dict(losses=losses, furthest_from_float32=furthest)
+
+
+def overflow(args: Options) -> Dict[str, Any]:
+    """A loss scale that overflows must cost its steps, not the training."""
+    if args.device != 'cuda':
+        return dict(left_out='the loss scale of fp16 needs a GPU')
+    return train(
+        args,
+        'overflow',
+        '--amp',
+        text='optim_wrapper = dict(loss_scale=dict(init_scale=1e30))')
+
+
+def compile_backbones(args: Options) -> Dict[str, Any]:
+    """A training with compiled backbones."""
+    return train(
+        args, 'compile', text="custom_hooks = [dict(type='CompileHook')]")
+
+
+def one_rank(args: Options) -> Dict[str, Any]:
+    """DDP of one process: nccl on a GPU, gloo on a CPU."""
+    return train(args, 'one_rank', launcher=True)
+
+
+def fsdp(args: Options) -> Dict[str, Any]:
+    """FSDP of one process."""
+    if args.device != 'cuda':
+        return dict(left_out='tested with gloo in tests/test_distributed.py')
+    return train(args, 'fsdp', launcher=True, bases=('fsdp', ))
+
+
+def step(args: Options) -> Dict[str, Any]:
+    """Step time, memory and share of the peak, per network."""
+    if args.device != 'cuda':
+        return last_json(['train_step.py', '--quick'])
+    return last_json(['gpu.py', '--rounds', '6', '--configs', *CONFIGS])
+
+
+def authors(args: Options) -> Dict[str, Any]:
+    """The authors' own step beside ours, on the same crops."""
+    if args.reference is None:
+        return dict(left_out='give --reference CHECKOUT')
+    return last_json([
+        'authors_step.py', '--reference', args.reference, '--device',
+        args.device, *(['--tiny'] if args.tiny else [])
+    ])
+
+
+def cifar10(args: Options) -> Dict[str, Any]:
+    """CIFAR-10 at 32 px for the time that is left, k-NN on the way."""
+    if args.tiny:
+        return train(args, 'cifar10', validate=True)
+    if args.cifar10 is None:
+        return dict(left_out='give --cifar10 ZIP')
+    return train(
+        args,
+        'cifar10',
+        '--amp=bf16',
+        config='dino_vit-t4_cifar10',
+        validate=True,
+        options=[
+            f'data_root={args.cifar10.absolute()}',
+            'train_dataloader.num_workers=14',
+            'train_cfg.val_interval=5',
+            f'train_cfg.max_epochs={args.epochs}',
+            f'default_hooks.centering.warmup_epochs={args.epochs // 6}',
+        ])
+
+
+SECTIONS: Dict[str, Callable[[Options], Dict[str, Any]]] = dict(
+    environment=environment,
+    numerics=numerics,
+    overflow=overflow,
+    compile=compile_backbones,
+    one_rank=one_rank,
+    fsdp=fsdp,
+    step=step,
+    authors=authors,
+    cifar10=cifar10)
+# Seconds at most; the last section has what is left.
+LIMITS = dict(step=150, authors=60)
+
+
+def train(args: Options,
+          name: str,
+          *flags: str,
+          config: str = '',
+          text: str = '',
+          bases: Sequence[str] = (),
+          options: Sequence[str] = (),
+          launcher: bool = False,
+          validate: bool = False) -> Dict[str, Any]:
+    """Train, by default on a few drawn pictures; what came of it.
+
+    Args:
+        config: Another config than the quickstart's on drawn pictures.
+        text: Added to the quickstart's.
+        bases: Mix-ins that are added to it.
+    """
+    folder = args.out / name
+    if not config:
+        config = args.out / f'{name}.py'
+        bases = [f'mmdino::_base_/{base}.py' for base in bases]
+        bases.insert(0, 'mmdino::quickstart/dino_vit-tiny_shapescenes.py')
+        config.write_text(f'_base_ = {bases}\n{text}\n')
+        options = [
+            'train_cfg.max_epochs=2', 'train_cfg.val_interval=1',
+            'train_dataloader.dataset.num_images=256',
+            'default_hooks.logger.interval=1'
+        ]
+    command = [ROOT / 'tools/train.py', config, '--work-dir', folder, *flags]
+    command += [] if validate else ['--no-validate']
+    if launcher:
+        command = [
+            '-m', 'torch.distributed.run', '--standalone',
+            '--nproc_per_node=1', *command, '--launcher', 'pytorch'
+        ]
+    failed = call([*command, '--cfg-options', *options])
+    curves = read_scalars(folder) if list(
+        folder.glob('*/vis_data/scalars.json')) else {}
+    return dict(
+        exit_status=failed,
+        first={
+            k: v[0][1]
+            for k, v in curves.items()
+        },
+        last={
+            k: v[-1][1]
+            for k, v in curves.items()
+        },
+        knn=[
+            v for k, values in curves.items() if k.startswith('knn/')
+            for v in values
+        ])
+
+
+def call(command: List[Any]) -> int:
+    """Run Python with mmdino on its path; the exit status."""
+    env = dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join(
+            [str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    return subprocess.run([sys.executable, *map(str, command)],
+                          env=env).returncode
+
+
+def last_json(command: List[Any]) -> Dict[str, Any]:
+    """Run a benchmark beside this file; the JSON line that it ends with."""
+    done = subprocess.run(
+        [sys.executable, HERE / command[0], *map(str, command[1:])],
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        text=True,
+        stdout=subprocess.PIPE)
+    print(done.stdout, flush=True)
+    if done.returncode:
+        return dict(exit_status=done.returncode)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def run_section(name: str, args: Options, seconds: float) -> Dict[str, Any]:
+    """A section in a process of its own, stopped when its time is over."""
+    file = args.out / f'{name}.json'
+    file.unlink(missing_ok=True)
+    command = [sys.executable, __file__, *sys.argv[1:], '--section', name]
+    start = time.monotonic()
+    told = {}
+    with open(args.out / 'gpu_all.log', 'a') as log:
+        log.write(f'\n=== {name}\n')
+        log.flush()
+        with subprocess.Popen(
+                command, stdout=log, stderr=log,
+                start_new_session=True) as process:
+            try:
+                status = process.wait(max(seconds, 1))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                status = f'stopped after {seconds:.0f} s'
+    if file.exists():
+        told = json.loads(file.read_text())
+    elif name == 'cifar10':  # stopped, yet it has a log
+        curves = read_scalars(args.out / name)
+        told = dict(knn=curves.get('knn/k20_top1', []))
+    return dict(told, status=status, seconds=time.monotonic() - start)
+
+
+def write(path: Path, content: Dict[str, Any]) -> None:
+    with replaced(str(path)) as part:
+        Path(part).write_text(json.dumps(content, indent=1) + '\n')
+
+
+def main(args: Options) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.section:
+        write(args.out / f'{args.section}.json', SECTIONS[args.section](args))
+        return
+    end = time.monotonic() + 60 * args.minutes
+    found = {}
+    for name in SECTIONS:
+        left = end - time.monotonic()
+        found[name] = run_section(name, args, min(left, LIMITS.get(name,
+                                                                   left)))
+        write(args.out / 'gpu_all.json', found)
+        status = found[name].get('exit_status') or found[name]['status']
+        print(
+            f'{name}: exit status {status}, '
+            f'{found[name]["seconds"]:.0f} s; {end - time.monotonic():.0f} s '
+            'left',
+            flush=True)
+
+
+def parse_args() -> Options:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, help='folder')
+    parser.add_argument('--minutes', type=float, default=9, help='in all')
+    parser.add_argument(
+        '--cifar10',
+        type=Path,
+        help='zip archive or folder with cifar10/{train,test}/CLASS/')
+    parser.add_argument(
+        '--epochs', type=int, default=60, help='of CIFAR-10, as time allows')
+    parser.add_argument('--reference', help="checkout of the authors' code")
+    parser.add_argument(
+        '--tiny', action='store_true', help='rehearsal: smallest sizes')
+    parser.add_argument('--section', choices=SECTIONS, help='this one alone')
+    args = parser.parse_args()
+    args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if args.device == 'cpu' and not args.tiny:
+        parser.error(f'torch {torch.__version__} sees no GPU: give --tiny for '
+                     'a rehearsal on the CPU')
+    if find_spec('mmengine') is None:
+        parser.error('mmengine, mmcv and mmpretrain are not installed')
+    return args
+
+
+if __name__ == '__main__':
+    main(parse_args())
