@@ -23,7 +23,7 @@ def test_rehearsal(tmp_path):
         assert section['status'] == 0, name
         assert not section.get('exit_status'), name
     assert found['numerics']['furthest_from_float32']['bfloat16'] < .1
-    assert len(found['cifar10']['knn']) == 2
+    assert found['cifar10']['knn']
     assert {n
             for n, s in found.items()
             if 'left_out' in s} == {'overflow', 'fsdp', 'authors'}
