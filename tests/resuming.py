@@ -93,6 +93,12 @@ def train(cfg, *hooks):
     runner.train()
 
 
+def train_interruptibly(cfg, *hooks):
+    """Also below a background job, which ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    train(cfg, *hooks)
+
+
 def end_of(work_dir):
     """What the last checkpoint holds beside the log."""
     state = torch.load(work_dir / 'epoch_3.pth', weights_only=False)

@@ -166,6 +166,7 @@ def test_training_starts_from_any_format(
                '--cfg-options', f'load_from={path}', SMALL,
                'optim_wrapper.optimizer.lr=0.',
                'optim_wrapper.optimizer.weight_decay=0.',
+               'param_scheduler.end_weight_decay=None',
                'default_hooks.teacher.momentum=1.')
     state = first_weights(tmp_path)
     for key, value in teacher.items():

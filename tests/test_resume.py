@@ -18,7 +18,8 @@ from mmdino.engine.longrun import checkpoints
 from mmdino.engine.longrun.checkpoints import (find_last_good, is_intact,
                                                point_to)
 from mmdino.weights.keys import CheckpointError
-from tests.resuming import StopAfter, assert_same, end_of, random_cfg, train
+from tests.resuming import (StopAfter, assert_same, end_of, random_cfg, train,
+                            train_interruptibly)
 
 
 @pytest.fixture(scope='module')
@@ -221,7 +222,7 @@ PROCESSES.set_forkserver_preload(['tests.resuming'])
 
 
 def train_in_process(cfg, *hooks):
-    process = PROCESSES.Process(target=train, args=(cfg, *hooks))
+    process = PROCESSES.Process(target=train_interruptibly, args=(cfg, *hooks))
     process.start()
     return process
 

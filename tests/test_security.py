@@ -1,6 +1,7 @@
 """Files that others made run nothing; nothing is sent, nothing strewn."""
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,7 +159,8 @@ def test_plain_configs_are_read_as_mmengine_reads_them(path):
     cfg = Config.fromfile(ROOT / path)
     cfg.odd = {'1.a': (-1, float('inf')), 2: {3}}
     text = cfg.pretty_text
-    expected = Config.fromstring(text.replace('inf', 'float("inf")'), '.py')
+    expected = Config.fromstring(
+        re.sub(r'\binf\b', 'float("inf")', text), '.py')
     assert read_plain_config(text).to_dict() == expected.to_dict()
 
 

@@ -391,6 +391,7 @@ def linear_imagenet(suite: Suite) -> Config:
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear.py'))
     put_network(cfg, suite)
     cfg.model.checkpoint = suite.checkpoint
+    cfg.pop('data_root')  # the data sets of the run name theirs
     for phase, own in (('train', suite.gallery), ('val', suite.queries),
                        ('test', suite.queries)):
         loader = cfg[f'{phase}_dataloader']

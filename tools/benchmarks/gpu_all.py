@@ -187,22 +187,31 @@ def train(args: Options,
             '--nproc_per_node=1', *command, '--launcher', 'pytorch'
         ]
     failed = call([*command, '--cfg-options', *options])
-    curves = read_scalars(folder) if list(
-        folder.glob('*/vis_data/scalars.json')) else {}
+    figures = curves(folder)
     return dict(
         exit_status=failed,
         first={
             k: v[0][1]
-            for k, v in curves.items()
+            for k, v in figures.items()
         },
         last={
             k: v[-1][1]
-            for k, v in curves.items()
+            for k, v in figures.items()
         },
-        knn=[
-            v for k, values in curves.items() if k.startswith('knn/')
-            for v in values
-        ])
+        knn=knn_curves(folder))
+
+
+def curves(folder: Path) -> Dict[str, list]:
+    """The figures of a training over time; none where it logged nothing."""
+    try:
+        return read_scalars(folder)
+    except FileNotFoundError:
+        return {}
+
+
+def knn_curves(folder: Path) -> Dict[str, list]:
+    """Those of k-NN, by k."""
+    return {k: v for k, v in curves(folder).items() if k.startswith('knn/')}
 
 
 def call(command: List[Any]) -> int:
@@ -249,8 +258,7 @@ def run_section(name: str, args: Options, seconds: float) -> Dict[str, Any]:
     if file.exists():
         told = json.loads(file.read_text())
     elif name == 'cifar10':  # stopped, yet it has a log
-        curves = read_scalars(args.out / name)
-        told = dict(knn=curves.get('knn/k20_top1', []))
+        told = dict(knn=knn_curves(args.out / name))
     return dict(told, status=status, seconds=time.monotonic() - start)
 
 

@@ -152,6 +152,7 @@ def test_a_later_ctrl_c_stops_at_once(tmp_path, monkeypatch):
 
 def test_before_training_a_signal_ends_the_process(tmp_path):
     """Nothing is lost then; reading a checkpoint may take long."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     handlers = []
 
     class Look(Hook):
