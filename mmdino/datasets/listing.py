@@ -124,19 +124,25 @@ class ZipBackend(BaseStorageBackend):
     Every transform that loads through MMEngine reads archives with it. An
     archive is opened once a process: the position in the file is shared with
     the process one was forked from, so a worker opens its own.
+
+    Args:
+        max_bytes: Refuse files that are larger once unpacked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes
         self._archives: dict[tuple[int, str], ZipFile] = {}
 
     def get(self, filepath: str) -> bytes:
         archive, _, name = str(filepath).removeprefix(ZIP_PREFIX).partition(
             ZIP_SEPARATOR)
         entry = self._open(archive).getinfo(name)
-        if entry.file_size > MAX_BYTES:
+        limit = self.max_bytes or MAX_BYTES
+        if entry.file_size > limit:
             raise ValueError(
                 f'{name} in {archive} unpacks to {entry.file_size / 1e9:.1f} '
-                f'GB; at most {MAX_BYTES / 1e9:.1f} GB are read')
+                f'GB; at most {limit / 1e9:.1f} GB are read: see '
+                'max_bytes of LoadImage')
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
