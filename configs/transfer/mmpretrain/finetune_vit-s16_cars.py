@@ -9,11 +9,15 @@ train_dataloader = dict(
         type='mmpretrain.StanfordCars',
         data_root='data/stanford_cars',
         split='train',
-        pipeline=[dict(type='LoadImage'), *_base_.train_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_.train_steps
+        ]))
 val_dataloader = dict(
     dataset=dict(
         type='mmpretrain.StanfordCars',
         data_root='data/stanford_cars',
         split='test',
-        pipeline=[dict(type='LoadImage'), *_base_.test_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_.test_steps
+        ]))
 test_dataloader = dict(dataset=val_dataloader['dataset'])

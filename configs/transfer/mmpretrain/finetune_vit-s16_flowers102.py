@@ -9,11 +9,15 @@ train_dataloader = dict(
         type='mmpretrain.Flowers102',
         data_root='data/flowers102',
         split='trainval',
-        pipeline=[dict(type='LoadImage'), *_base_.train_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_.train_steps
+        ]))
 val_dataloader = dict(
     dataset=dict(
         type='mmpretrain.Flowers102',
         data_root='data/flowers102',
         split='test',
-        pipeline=[dict(type='LoadImage'), *_base_.test_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_.test_steps
+        ]))
 test_dataloader = dict(dataset=val_dataloader['dataset'])

@@ -223,7 +223,7 @@ class LoadSequence(BaseTransform):
                              f'short_side, got {divisor} and {short_side}')
         self.short_side = short_side
         self.divisor = divisor
-        self.load_image = LoadImage()
+        self.load_image = LoadImage(exif_orientation=False)
 
     def transform(self, results: dict) -> dict:
         """Read the files of ``frame_paths`` and ``mask_paths``."""
