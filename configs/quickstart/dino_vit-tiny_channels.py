@@ -1,14 +1,14 @@
 # Pictures of any number of channels and any depth: an example for arrays
 # (.npy, H x W x C), multi-page TIFF and, with tifffile, TIFF of many channels.
-# What to change for yours stands first; the rest follows.
+# Copy it; what to change for your pictures stands first.
 #   1 channel:   _channels = 1, and load gray pictures of 8 or 16 bits by
 #                _load = dict(type='LoadImage', color_type='grayscale')
 #   4 channels:  _channels = 4
 # tools/data_stats.py gives mean and std as they are to stand here.
 _base_ = [
-    '_base_/models/dino_vit.py',
-    '_base_/schedules/adamw_100e.py',
-    '_base_/hooks/dino.py',
+    '../_base_/models/dino_vit.py',
+    '../_base_/schedules/adamw_100e.py',
+    '../_base_/hooks/dino.py',
 ]
 
 data_root = 'data/channels'  # train/CLASS/*, val/CLASS/*; or your folders
@@ -63,8 +63,7 @@ train_dataloader = dict(
                 global_1=dict(
                     num_views=2,
                     crop=dict(
-                        type='RandomResizedCrop',
-                        size=_size,
+                        type='RandomResizedCrop', size=_size,
                         scale=(0.4, 1.0)),
                     pipeline=_light_pipeline),
                 local=dict(
