@@ -1,4 +1,5 @@
 """Several sources in one data set; what listing says of the rest."""
+import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -8,9 +9,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmdino.apis import FeatureExtractor
 from mmdino.datasets import ConcatDataset, Images
 from mmdino.datasets.listing import image_extensions, list_folder
 from mmdino.datasets.sources import open_source
+from mmdino.engine.configs import read_config
 from mmdino.registry import DATASETS
 
 PIPELINE = [dict(type='LoadImage'), dict(type='mmpretrain.PackInputs')]
@@ -92,7 +95,6 @@ def test_sources_read_what_they_list(sources):
 
 def test_tar_files_mix_with_others(sources, tmp_path):
     pytest.importorskip('mmdino.datasets.shards')
-    import tarfile
     with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
         archive.add(tmp_path / 'two/c/0.png', 'k.png')
     dataset = Images([*sources, str(tmp_path / 'x.tar')], pipeline=PIPELINE)
@@ -181,28 +183,28 @@ def test_a_recipe_for_any_channels_is_trained_and_measured(tmp_path, channels):
     text = text.replace('_channels = 10', f'_channels = {channels}')
     (tmp_path / 'own.py').write_text(
         text.replace('_size = 64', '_size = 32').replace('[1000.]', '[150.]'))
-    from mmdino.engine.configs import read_config
-    small = dict(batch_size=4, num_workers=0, pin_memory=False)
-    cfg = read_config(
-        str(tmp_path / 'own.py'), {
-            'data_root': str(tmp_path),
-            **{
-                f'{loader}.{key}': value
-                for loader in ('train_dataloader', 'val_dataloader', 'val_cfg.gallery_dataloader')
-                for key, value in small.items()
-            }, 'model.head.out_dim': 16,
-            'model.head.hidden_channels': 16,
-            'param_scheduler.warmup_epochs': 0,
-            'train_cfg.max_epochs': 1,
-            'train_cfg.val_interval': 1,
-            'work_dir': str(tmp_path / 'run')
+    overrides = {
+        'data_root': str(tmp_path),
+        'model.head.out_dim': 16,
+        'model.head.hidden_channels': 16,
+        'param_scheduler.warmup_epochs': 0,
+        'train_cfg.max_epochs': 1,
+        'train_cfg.val_interval': 1,
+        'work_dir': str(tmp_path / 'run')
+    }
+    for loader in ('train_dataloader', 'val_dataloader',
+                   'val_cfg.gallery_dataloader'):
+        overrides.update({
+            f'{loader}.batch_size': 4,
+            f'{loader}.num_workers': 0,
+            f'{loader}.pin_memory': False
         })
+    cfg = read_config(str(tmp_path / 'own.py'), overrides)
     cfg.experiment_name = f'channels_{channels}'
     runner = Runner.from_cfg(Config(cfg.to_dict()))
     runner.train()
     top = runner.message_hub.get_scalar('val/knn/k20_top1').current()
     assert 0 <= top <= 100
-    from mmdino.apis import FeatureExtractor
     extract = FeatureExtractor(str(tmp_path / 'run/epoch_1.pth'), device='cpu')
     path = tmp_path / 'val/a/0.npy'
     by_path, by_array = extract([str(path), np.load(path)])
