@@ -16,7 +16,7 @@ test_dataloader = dict(
         type='VOCObjects',
         split='val',
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', exif_orientation=False),
             dict(
                 type='mmpretrain.Resize',
                 scale=(480, 480),

@@ -8,7 +8,7 @@ model = dict(type='FrozenTeacher', features=dict(type='ClassAndGeMFeatures'))
 
 data_root = 'data/copydays'
 _test_pipeline = [
-    dict(type='LoadImage', color_type='color_ignore_orientation'),
+    dict(type='LoadImage', exif_orientation=False),
     dict(
         type='mmpretrain.Resize',
         scale=(320, 320),

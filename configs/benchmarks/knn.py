@@ -6,7 +6,7 @@ model = dict(type='FrozenTeacher')
 
 data_root = 'data/imagenet'
 _test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', exif_orientation=False),
     dict(type='CenterView', size=None),
     dict(type='mmpretrain.PackInputs'),
 ]

@@ -26,7 +26,7 @@ train_dataloader = dict(
         subset='train',
         with_label=True,
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', exif_orientation=False),
             dict(
                 type='mmpretrain.RandomResizedCrop',
                 scale=None,  # the checkpoint's
@@ -48,7 +48,7 @@ val_dataloader = dict(
         subset='val',
         with_label=True,
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadImage', exif_orientation=False),
             dict(type='CenterView', size=None),
             dict(type='mmpretrain.PackInputs'),
         ]))

@@ -7,7 +7,7 @@ model = dict(type='FrozenTeacher', features=dict(type='MultiScaleFeatures'))
 
 data_root = 'data/revisitop/roxford5k'
 # Boxes and the published figures are of images as they are stored.
-_load = dict(type='LoadImage', color_type='color_ignore_orientation')
+_load = dict(type='LoadImage', exif_orientation=False)
 _shrink = dict(type='Thumbnail', size=224)
 
 test_dataloader = dict(

@@ -1,18 +1,20 @@
 """A trained model in a line; from images as users have them to features."""
+import logging
 import os.path as osp
 from pathlib import Path
-from typing import Iterable, List, Optional, Sequence, Union
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.dataset import default_collate
+from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from PIL import Image
 from torch import Tensor
 
 from mmdino.datasets.listing import list_folder
-from mmdino.datasets.transforms import build_steps
+from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
 from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
@@ -64,17 +66,31 @@ def get_model(name: Optional[str] = None,
     return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
+class Extracted(NamedTuple):
+    """Features beside the images that they are of."""
+    features: Tensor  # (N, D) float32, on the CPU
+    indices: Tensor  # (N,) the images' places in the list, ascending
+    names: List[str]  # N paths; 'image 3' for what has none
+    left_out: List[str]  # of images that cannot be read, with the cause
+
+
 class FeatureExtractor:
     """The teacher's features, D an image.
 
     Images are resized and cut to the size that the network was trained on,
-    and normalised as then: the checkpoint tells.
+    and normalised as then: the checkpoint tells. Paths, Pillow images and
+    arrays of the same pixels give the same features; photos are turned as
+    their EXIF tag says. Those that cannot be read are left out with a warning.
 
     Args:
         model: A model, or what :func:`get_model` makes one of.
         checkpoint: As in :func:`get_model`.
         device: As in :func:`get_model`; of a model, its own.
         batch_size: Images at once.
+        load: Settings of :class:`.LoadImage` as in the training, where they
+            are not the default: ``value_range``, say. By default
+            ``color_type`` is 'color' for a network of three channels,
+            'grayscale' for one and else 'unchanged'.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
@@ -86,49 +102,108 @@ class FeatureExtractor:
                  model: Union[str, FrozenTeacher, None],
                  checkpoint: Optional[str] = None,
                  device: Optional[str] = None,
-                 batch_size: int = 32) -> None:
+                 batch_size: int = 32,
+                 load: Optional[dict] = None) -> None:
         if not isinstance(model, FrozenTeacher):
             model = get_model(model, checkpoint, device)
         self.model = model
         self.batch_size = batch_size
-        self.load = build_steps(dict(type='mmdino.LoadImage'))
+        channels = len(model.preprocessing['mean'])
+        kind = {1: 'grayscale', 3: 'color'}.get(channels, 'unchanged')
+        self.load = build_steps({
+            'type': 'mmdino.LoadImage',
+            'color_type': kind,
+            **(load or {})
+        })
         self.rest = build_steps([
             dict(type='mmdino.CenterView', size=model.preprocessing['size']),
             dict(type='mmpretrain.PackInputs')
         ])
 
     def __call__(self, images: Images) -> Tensor:
-        """Features (B, D), float32, on the CPU; the log shows the progress.
+        """Features (N, D), float32, on the CPU; the log shows the progress.
 
         Args:
             images: Whatever :func:`list_images` takes, which gives the order.
+
+        Raises:
+            UnreadableImageError: If no image can be read.
         """
-        samples = self.predict(list_images(images))
-        return torch.stack([s.feature.float().cpu() for s in samples])
+        return self.extract(images).features
 
-    def predict(self, images: list) -> List[DataSample]:
-        """What the model predicts, an image each."""
-        size = self.batch_size
-        starts = range(0, len(images), size)
-        return [
-            sample for i in track(starts, 'images')
-            for sample in self.model.test_step(
-                self.prepare(images[i:i + size]))
-        ]
+    def extract(self, images: Images) -> Extracted:
+        """Features with the images' places and names, and what was left out.
 
-    def prepare(self, images: Iterable[ImageLike]) -> dict:
-        """A batch for ``test_step``: inputs (B, 3, H, W), data samples."""
-        return default_collate(
-            [self.rest(self._read(image)) for image in images])
+        As :meth:`__call__`, which gives the features alone.
+        """
+        samples, left_out = self._predict(list_images(images))
+        return Extracted(
+            torch.stack([s.feature.float().cpu() for s in samples]),
+            torch.tensor([s.sample_idx for s in samples]),
+            [s.img_path for s in samples], left_out)
 
-    def _read(self, image: ImageLike) -> dict:
-        if isinstance(image, (str, Path)):
-            return self.load(dict(img_path=str(image)))
-        if isinstance(image, Image.Image):
-            image = np.asarray(image.convert('RGB'))
-        shape = image.shape[:2]
-        bgr = np.ascontiguousarray(image[..., ::-1])
-        return dict(img=bgr, img_shape=shape, ori_shape=shape)
+    def predict(self, images: Sequence[ImageLike]) -> List[DataSample]:
+        """What the model predicts, for each image that can be read.
+
+        Samples have ``sample_idx``, the place in the list, and ``img_path``.
+        """
+        return self._predict(images)[0]
+
+    def prepare(self, images: Sequence[ImageLike]) -> dict:
+        """A batch for ``test_step``: inputs (B, C, H, W), data samples.
+
+        Raises:
+            UnreadableImageError: If no image can be read.
+        """
+        items, causes = self._read_all(images)
+        if not items:
+            raise causes[0]
+        return default_collate(items)
+
+    def _predict(
+            self,
+            images: Sequence[ImageLike]) -> Tuple[List[DataSample], List[str]]:
+        """The samples, and what was left out."""
+        samples, causes = [], []
+        for start in track(range(0, len(images), self.batch_size), 'images'):
+            items, failed = self._read_all(
+                images[start:start + self.batch_size], start)
+            causes += failed
+            if items:
+                samples += self.model.test_step(default_collate(items))
+        if not samples:
+            raise causes[0]
+        if causes:
+            shown = '\n'.join(str(cause) for cause in causes[:20])
+            print_log(
+                f'{len(causes)} of {len(images)} images could not be read and '
+                f'are left out; extract() names all of them:\n{shown}',
+                logger='current',
+                level=logging.WARNING)
+        return samples, [str(cause) for cause in causes]
+
+    def _read_all(
+            self,
+            images: Sequence[ImageLike],
+            start: int = 0) -> Tuple[List[dict], List[UnreadableImageError]]:
+        """The images that can be read, and why the others cannot."""
+        items, causes = [], []
+        for index, image in enumerate(images, start):
+            try:
+                loaded = self.load(_as_results(image, index))
+            except UnreadableImageError as error:
+                causes.append(error)
+                continue
+            items.append(self.rest(loaded))
+        return items, causes
+
+
+def _as_results(image: ImageLike, index: int) -> dict:
+    """What :class:`.LoadImage` takes."""
+    if isinstance(image, (str, Path)):
+        return dict(sample_idx=index, img_path=str(image))
+    name = getattr(image, 'filename', '') or f'image {index}'
+    return dict(sample_idx=index, img_path=str(name), image=image)
 
 
 class AttentionVisualizer(FeatureExtractor):
@@ -162,6 +237,10 @@ class AttentionVisualizer(FeatureExtractor):
         """
         listed = list_images(images)
         inputs = self.prepare(listed)['inputs']
+        if inputs.shape[1] not in (1, 3):
+            raise ValueError(f'Images of {inputs.shape[1]} channels cannot be '
+                             'drawn.')
+        inputs = inputs.expand(-1, 3, -1, -1)
         pictures: List[np.ndarray] = [
             bgr.flip(0).permute(1, 2, 0).numpy() for bgr in inputs
         ]
@@ -174,7 +253,7 @@ def list_images(images: Images) -> List[ImageLike]:
     Args:
         images: One or a list of: a path, a URL, a folder, which stands for
             the images anywhere below it, sorted; a PIL image; an array
-            (H, W, 3) uint8 in RGB.
+            (H, W) or (H, W, C), three channels in RGB.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -193,10 +272,10 @@ def _expand(image: ImageLike) -> List[ImageLike]:
     if isinstance(image, Image.Image):
         return [image]
     if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if image.ndim not in (2, 3) or not image.size:
             raise ValueError(
-                'An array must be (H, W, 3) uint8 in RGB, got '
-                f'{image.shape} {image.dtype}. Give several as a list.')
+                'An array must be (H, W) or (H, W, C), three channels in RGB, '
+                f'got {image.shape} {image.dtype}. Give several as a list.')
         return [image]
     if not isinstance(image, (str, Path)):
         raise TypeError('An image is a path, a URL, a PIL image or an array, '

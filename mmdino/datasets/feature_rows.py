@@ -24,11 +24,16 @@ class Features(NamedTuple):
         labels: (N,) int64 from 0, or None without ground truth.
         paths: N file names, '' for images that are in no file.
         classes: Names of the labels, if the data set has such.
+        indices: (N,) int64, the images' numbers in the data set, ascending;
+            None for all of them.
+        left_out: Names of the images that could not be read.
     """
     features: Tensor
     labels: Tensor | None
     paths: list[str]
     classes: list[str] | None = None
+    indices: Tensor | None = None
+    left_out: list[str] = []
 
 
 def save_features(path: str | Path, data: Features) -> None:
@@ -38,6 +43,10 @@ def save_features(path: str | Path, data: Features) -> None:
         arrays['labels'] = data.labels.numpy()
     if data.classes is not None:
         arrays['classes'] = np.array(data.classes)
+    if data.indices is not None:
+        arrays['indices'] = data.indices.numpy()
+    if data.left_out:
+        arrays['left_out'] = np.array(data.left_out)
     with replaced(str(path)) as part, open(part, 'wb') as file:
         np.savez(file, **arrays)
 
@@ -61,11 +70,13 @@ def load_features(path: str | Path) -> Features:
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         raise ValueError(f'{path} is no feature file, or a damaged one: '
                          f'{error}. Extract the features again.') from error
-    labels, classes = arrays.get('labels'), arrays.get('classes')
+    labels, indices = (
+        torch.from_numpy(arrays[key]) if key in arrays else None
+        for key in ('labels', 'indices'))
+    classes = arrays['classes'].tolist() if 'classes' in arrays else None
+    left_out = arrays['left_out'].tolist() if 'left_out' in arrays else []
     return Features(
-        torch.from_numpy(features),
-        None if labels is None else torch.from_numpy(labels), paths,
-        None if classes is None else classes.tolist())
+        torch.from_numpy(features), labels, paths, classes, indices, left_out)
 
 
 @DATASETS.register_module()
@@ -98,7 +109,8 @@ class FeatureRows(BaseDataset):
 
     def __getitem__(self, index: int) -> dict:
         item = self.get_data_info(index)
-        sample = DataSample(metainfo=dict(img_path=item['img_path']))
+        sample = DataSample(
+            metainfo=dict(sample_idx=index, img_path=item['img_path']))
         if 'gt_label' in item:
             sample.set_gt_label(item['gt_label'])
         return dict(inputs=self.features[item['row']], data_samples=sample)

@@ -1,45 +1,49 @@
-"""The images of a folder, a zip archive or a list file."""
+"""The images of folders, zip archives, list files and tar files."""
 import logging
 import os.path as osp
 from collections import Counter
 from collections.abc import Sequence
-from zipfile import is_zipfile
 
 import torch
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 from mmpretrain.datasets import BaseDataset
 
-from mmdino.datasets.listing import (IMAGE_EXTENSIONS, ZIP_PREFIX,
-                                     class_folders, join_zip_path,
-                                     list_archive, list_folder, read_list)
+from mmdino.datasets.listing import image_extensions
+from mmdino.datasets.sources import label_samples, open_source
 from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.registry import DATASETS
 
 
 @DATASETS.register_module()
 class Images(BaseDataset):
-    """The images of a folder, a zip archive or a list file, with labels.
+    """The images of folders, zip archives, list files and tar files.
 
-    ``data_root`` is one of
+    ``data_root`` is one of these, or a list in which they mix:
 
     - a folder, nested as it may be;
     - a zip archive, which is read in place;
     - a list file: a path a line, relative to the file's own folder, with an
-      integer label after it or without (:func:`.listing.read_list`).
+      integer label after it or without (:func:`.listing.read_list`);
+    - a tar file or a pattern of some, where these are mixed with others; for
+      many of them alone the data set :class:`.Shards` needs less memory.
 
     Else the label is the top folder's place among all of them, sorted by
-    name. Data sets that are compared, such as the gallery and the queries of
-    k-NN, need the same classes: where one may lack some, give ``classes``.
+    name; the folders of several sources are joined by name. Data sets that
+    are compared, such as the gallery and the queries of k-NN, need the same
+    classes: where one may lack some, give ``classes``.
 
-    An image that cannot be read is replaced by the next one, with a warning
-    that counts them over all workers of this process.
+    In the place of an image that cannot be read stands the next one, with a
+    warning that counts them over all workers of this process. Its sample says
+    so, in ``unreadable``, the name of the image that it stands for: the
+    metrics and galleries of :mod:`mmdino.evaluation` leave it out.
 
     Args:
-        data_root (str): The folder, archive or list file.
+        data_root (str | Sequence[str]): The source, or several.
         subset (str): Use the images of this folder in ``data_root`` alone,
             such as 'train'; for a list file, where in its own its paths start.
         with_label (bool, optional): Whether items have ``gt_label``; by
-            default if the list file gives labels, or if all images lie in two
+            default if the list files give labels, or if all images lie in two
             or more folders.
         classes (str | Sequence[str], optional): Class names in their order,
             or a file that has one a line.
@@ -55,19 +59,24 @@ class Images(BaseDataset):
     """
 
     def __init__(self,
-                 data_root: str,
+                 data_root: str | Sequence[str],
                  subset: str = '',
                  with_label: bool | None = None,
                  classes: str | Sequence[str] | None = None,
                  images_per_class: int | None = None,
                  pipeline: Sequence | dict = (),
                  **kwargs) -> None:
+        single = isinstance(data_root, str)
+        self.roots = [data_root] if single else [str(r) for r in data_root]
+        if not self.roots:
+            raise ValueError('data_root is an empty list: give at least one '
+                             'folder, archive or list file')
         self.subset = subset
         self.with_label = with_label
         self.images_per_class = images_per_class
         super().__init__(
             ann_file='',
-            data_root=osp.expanduser(data_root),
+            data_root=osp.expanduser(data_root) if single else '',
             classes=classes,
             pipeline=build_steps(pipeline).transforms,
             **kwargs)
@@ -86,19 +95,19 @@ class Images(BaseDataset):
         return subset
 
     def load_data_list(self) -> list[dict]:
-        root, names, labels = self._list()
-        if not names:
-            raise ValueError(
-                f'no image in {self._source}; accepted extensions, in any '
-                f'case: {", ".join(IMAGE_EXTENSIONS)}')
-        if root.startswith(ZIP_PREFIX):  # an absolute name, too, is in it
-            items = [dict(img_path=f'{root.rstrip("/")}/{n}') for n in names]
-        else:
-            items = [dict(img_path=osp.join(root, n)) for n in names]
-        if self.with_label is not False:
-            for item, label in zip(items, labels
-                                   or self._folder_labels(names)):
-                item['gt_label'] = label
+        sources = [open_source(root, self.subset) for root in self.roots]
+        for root, source in zip(self.roots, sources):
+            if not len(source):
+                raise ValueError(f'no image in {root}' +
+                                 (self.subset and f' ({self.subset})') +
+                                 '; accepted extensions, in any case: ' +
+                                 ', '.join(image_extensions()))
+        items = [
+            dict(img_path=source.path(i)) for source in sources
+            for i in range(len(source))
+        ]
+        for item, label in zip(items, self._labels(sources)):
+            item['gt_label'] = label
         return items
 
     def filter_data(self) -> list[dict]:
@@ -125,13 +134,16 @@ class Images(BaseDataset):
             if self._unreadable[candidate]:
                 continue
             try:
-                return self.prepare_data(candidate)
+                item = self.prepare_data(candidate)
             except UnreadableImageError as error:
                 self._warn_unreadable(candidate, error)
                 cause = error
+                continue
+            return self._stand_in(item, index) if step else item
         raise RuntimeError(
             f'none of the {len(self)} images of {self._source} can be read; '
-            f'the first is {self.get_data_info(0)["img_path"]}') from cause
+            f'the first is {self.get_data_info(0)["img_path"]}' +
+            (f': {cause}' if cause else '')) from cause
 
     @property
     def unreadable(self) -> torch.Tensor:
@@ -140,44 +152,34 @@ class Images(BaseDataset):
 
     @property
     def _source(self) -> str:
-        return f'{self.data_root}' + (self.subset and f' ({self.subset})')
+        return ', '.join(self.roots) + (self.subset and f' ({self.subset})')
 
-    def _list(self) -> tuple[str, list[str], list[int] | None]:
-        """The root of the names, the names, and the labels of a list file."""
-        root = self.data_root
-        if osp.isdir(root):
-            folder = osp.join(root, self.subset)
-            if not osp.isdir(folder):
-                raise FileNotFoundError(
-                    f'{root} has no folder {self.subset!r} (subset)')
-            return folder, list_folder(folder), None
-        if not osp.isfile(root):
-            raise FileNotFoundError(
-                f'data_root {root!r} does not exist; expected a folder of '
-                'images, a zip archive or a list file')
-        if is_zipfile(root):
-            folder = join_zip_path(root, self.subset)
-            return folder, list_archive(root, self.subset), None
-        return osp.join(osp.dirname(root), self.subset), *read_list(root)
-
-    def _folder_labels(self, names: list[str]) -> list[int]:
-        """Labels by top folder, none if the folders are no classes."""
-        folders = class_folders(names)
-        if self.with_label and not folders:
-            raise ValueError(
-                f'with_label=True, but {self._source} gives none: put every '
-                "image into its class's folder, or label every line")
-        if len(folders) < 2 and not self.with_label:
+    def _labels(self, sources: list) -> list[int]:
+        """Labels of all images, none if there are no classes."""
+        if self.with_label is False:
             return []
-        classes = self.CLASSES or folders
-        unknown = sorted(set(folders) - set(classes))
-        if unknown:
+        try:
+            labels, names, cause = label_samples(sources, self.CLASSES)
+        except ValueError as error:
+            raise ValueError(f'{self._source} has {error}') from error
+        if self.with_label and labels is None:
             raise ValueError(
-                f'{self._source} has the folders {unknown}, which '
-                f'are not among the {len(classes)} classes')
-        self._metainfo['classes'] = tuple(classes)
-        label = {name: i for i, name in enumerate(classes)}
-        return [label[name.partition('/')[0]] for name in names]
+                f'with_label=True, but {self._source} gives none ({cause}): '
+                "put every image into its class's folder, or label every line")
+        if labels is None or names is None:
+            return labels or []
+        if len(set(labels)) < 2 and not self.with_label:
+            return []
+        self._metainfo['classes'] = names
+        return labels
+
+    def _stand_in(self, item: dict, index: int) -> dict:
+        """Say in the sample of an item which image it stands for."""
+        sample = item.get('data_samples')
+        if isinstance(sample, BaseDataElement):
+            name = self.get_data_info(index)['img_path']
+            sample.set_metainfo(dict(sample_idx=index, unreadable=name))
+        return item
 
     def _new_flags(self) -> torch.Tensor:
         """One flag an image, False, in memory that the workers share."""

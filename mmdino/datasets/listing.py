@@ -3,25 +3,80 @@
 Each ``list_`` function returns paths with ``/``, relative to what was asked
 for, sorted, so that the order is the same on every machine.
 """
+import logging
 import os
 import os.path as osp
 import re
+from collections import Counter
 from collections.abc import Iterable
 from zipfile import ZipFile
 
 from mmengine.fileio import BaseStorageBackend, register_backend
+from mmengine.logging import print_log
+from PIL import Image, features
 
-IMAGE_EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif',
-                    '.tiff', '.webp')
+ALWAYS = ('.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.npy',
+          '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff',
+          '.webp')
+JPEG2000 = ('.j2k', '.jp2', '.jpx')
+# Of formats that a build of Pillow, or what adds them to it, may lack.
+REGISTERED = ('.avif', '.heic', '.heif', '.hif')
 ZIP_PREFIX = 'zip://'
 ZIP_SEPARATOR = '!/'
 MAX_BYTES = 2**30  # of a file once unpacked; larger ones are zip bombs
 
 
+def image_extensions() -> tuple[str, ...]:
+    """Endings that are read here and now, lower case, sorted.
+
+    A plug-in of Pillow, such as pillow-heif once it is registered, adds its.
+    """
+    registered = Image.registered_extensions()
+    return tuple(
+        sorted((*ALWAYS, *(JPEG2000 if features.check('jpg_2000') else
+                           ()), *(e for e in REGISTERED if e in registered))))
+
+
 def is_image(path: str) -> bool:
-    """Whether the name is an image's: extension in any case, not hidden."""
+    """Whether the name is an image's."""
     name = osp.basename(path)
-    return name.lower().endswith(IMAGE_EXTENSIONS) and name[0] != '.'
+    return name.lower().endswith(image_extensions()) and name[0] != '.'
+
+
+def choose_images(names: Iterable[str], place: str) -> list[str]:
+    """The images among names, sorted; the log says once what is left out.
+
+    An image ends as :func:`image_extensions` says, in any case, and is not
+    hidden. Hidden files are not counted.
+    """
+    extensions, chosen, others = image_extensions(), [], Counter()
+    for name in names:
+        base = osp.basename(name)
+        if not base or base[0] == '.':
+            continue
+        if base.lower().endswith(extensions):
+            chosen.append(name)
+        else:
+            others[osp.splitext(base)[1].lower() or 'without ending'] += 1
+    _tell_once(place, len(chosen), others)
+    return sorted(chosen)
+
+
+_told: set[tuple] = set()
+
+
+def _tell_once(place: str, chosen: int, others: Counter) -> None:
+    key = (place, *sorted(others.items()))
+    if not others or key in _told:
+        return
+    _told.add(key)
+    kinds = ', '.join(f'{n} {kind}' for kind, n in others.most_common(8))
+    more = len(others) - 8
+    print_log(
+        f'{place}: {chosen} images; {others.total()} other files are left '
+        f'out: {kinds}' + (f' and {more} other endings' if more > 0 else ''),
+        logger='current',
+        level=logging.WARNING)
 
 
 def list_folder(root: str) -> list[str]:
@@ -40,7 +95,7 @@ def list_folder(root: str) -> list[str]:
         subfolders.sort()
         inside = osp.relpath(folder, root)
         paths += [osp.normpath(osp.join(inside, n)) for n in names]
-    return sorted(p.replace(os.sep, '/') for p in paths if is_image(p))
+    return choose_images((p.replace(os.sep, '/') for p in paths), f'{root}')
 
 
 def list_archive(path: str, subset: str = '') -> list[str]:
@@ -51,16 +106,18 @@ def list_archive(path: str, subset: str = '') -> list[str]:
     """
     prefix = f'{subset.strip("/")}/' if subset.strip('/') else ''
     with ZipFile(path) as archive:
-        entries = [
-            e for e in archive.infolist()
-            if e.filename.startswith(prefix) and is_image(e.filename)
-        ]
-    encrypted = [e.filename for e in entries if e.flag_bits & 1]
+        entries = {
+            e.filename: e
+            for e in archive.infolist()
+            if e.filename.startswith(prefix) and not e.is_dir()
+        }
+    names = choose_images(entries, osp.join(path, subset) if subset else path)
+    encrypted = [name for name in names if entries[name].flag_bits & 1]
     if encrypted:
         raise ValueError(
             f'{path} holds {len(encrypted)} encrypted images, the first is '
             f'{encrypted[0]!r}; write the archive without a password')
-    return sorted(e.filename[len(prefix):] for e in entries)
+    return [name[len(prefix):] for name in names]
 
 
 def read_list(path: str) -> tuple[list[str], list[int] | None]:
@@ -80,15 +137,17 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is neither a zip archive nor a list file '
                          f'(UTF-8 text): {error}') from error
+    extensions = image_extensions()
+    pattern = _line_pattern(extensions)
     paths, labels, first = [], [], None
     for i, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        match = _LINE.fullmatch(line.strip())
+        match = pattern.fullmatch(line.strip())
         if not match:
             raise ValueError(
                 f'{path}, line {i}: {line!r} is not a path that ends in one '
-                f'of {", ".join(IMAGE_EXTENSIONS)}, with an integer label or '
+                f'of {", ".join(extensions)}, with an integer label or '
                 'without')
         paths.append(match['path'])
         if match['label'] is not None:
@@ -107,9 +166,10 @@ def class_folders(paths: Iterable[str]) -> list[str]:
     return [] if '' in tops else sorted(tops)
 
 
-_EXTENSION = '|'.join(re.escape(e) for e in IMAGE_EXTENSIONS)
-_LINE = re.compile(rf'(?P<path>.*(?:{_EXTENSION}))(?:[\s,]\s*(?P<label>\d+))?',
-                   re.IGNORECASE)
+def _line_pattern(extensions: Iterable[str]) -> re.Pattern:
+    ending = '|'.join(re.escape(e) for e in extensions)
+    return re.compile(rf'(?P<path>.*(?:{ending}))(?:[\s,]\s*(?P<label>\d+))?',
+                      re.IGNORECASE)
 
 
 def join_zip_path(archive: str, name: str) -> str:
@@ -124,19 +184,25 @@ class ZipBackend(BaseStorageBackend):
     Every transform that loads through MMEngine reads archives with it. An
     archive is opened once a process: the position in the file is shared with
     the process one was forked from, so a worker opens its own.
+
+    Args:
+        max_bytes: Refuse files that are larger once unpacked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes
         self._archives: dict[tuple[int, str], ZipFile] = {}
 
     def get(self, filepath: str) -> bytes:
         archive, _, name = str(filepath).removeprefix(ZIP_PREFIX).partition(
             ZIP_SEPARATOR)
         entry = self._open(archive).getinfo(name)
-        if entry.file_size > MAX_BYTES:
+        limit = self.max_bytes or MAX_BYTES
+        if entry.file_size > limit:
             raise ValueError(
                 f'{name} in {archive} unpacks to {entry.file_size / 1e9:.1f} '
-                f'GB; at most {MAX_BYTES / 1e9:.1f} GB are read')
+                f'GB; at most {limit / 1e9:.1f} GB are read: see '
+                'max_bytes of LoadImage')
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:

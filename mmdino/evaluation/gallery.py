@@ -2,27 +2,34 @@
 
 G images in all, G' on this rank, D features, W ranks.
 """
+import logging
 from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
                     Union)
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmengine.dist import all_reduce, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmdino.engine.hooks.classes import check_classes
+from mmdino.evaluation.placing import (Placing, file_key, gather_names,
+                                       gather_objects, gather_rows,
+                                       place_samples)
 from mmdino.registry import LOOPS
 from mmdino.utils.progress import track
 
 
 class Gallery(NamedTuple):
-    """This rank's share of a gallery."""
+    """This rank's share of a gallery, without images that are unreadable."""
     features: Tensor  # (G', D) float32, on the CPU
     labels: Optional[Tensor]  # (G',) from 0, or None without ground truth
     places: Tensor  # (G',) where the images stand in the whole gallery
     size: int  # G
+    files: Optional[Tensor] = None  # (G',) by file_key, to know one again
+    left_out: Sequence[str] = ()  # names of the unreadable ones, of all ranks
 
     @classmethod
     def of_rank(cls, features: Tensor, labels: Optional[Tensor],
@@ -32,42 +39,40 @@ class Gallery(NamedTuple):
         That is how MMEngine's DefaultSampler deals them without shuffling;
         the duplicates with which it fills up the ranks are dropped.
         """
-        places = get_rank() + get_world_size() * torch.arange(len(features))
-        own = int((places < size).sum())
-        labels = None if labels is None else labels[:own]
-        return cls(features[:own], labels, places[:own], size)
+        count = len(features)
+        placing = place_samples([None] * count, [True] * count, size)
+        return cls.placed(features, labels, None, placing, ())
+
+    @classmethod
+    def placed(cls, features: Tensor, labels: Optional[Tensor],
+               files: Optional[Tensor], placing: Placing,
+               left_out: Sequence[str]) -> 'Gallery':
+        """Take those of this rank's images that count."""
+        counts = placing.own >= 0
+        if counts.all():  # spares a copy of millions of rows
+            counts = slice(None)
+        labels, files = (None if rows is None else rows[counts]
+                         for rows in (labels, files))
+        return cls(features[counts], labels, placing.own[counts], placing.size,
+                   files, left_out)
 
     def all_labels(self) -> Optional[Tensor]:
         """Labels (G,) of the whole gallery."""
         return None if self.labels is None else gather_rows(
-            self.labels, self.size)
+            self.labels, self.places, self.size)
+
+    def all_files(self) -> Optional[Tensor]:
+        """Files (G,) of the whole gallery."""
+        return None if self.files is None else gather_rows(
+            self.files, self.places, self.size)
 
     def whole(self) -> Tuple[Tensor, Optional[Tensor]]:
         """Features (G, D) and labels (G,) of the whole gallery.
 
         Every rank holds all of them then: for galleries of some thousands.
         """
-        return gather_rows(self.features, self.size), self.all_labels()
-
-
-def gather_rows(part: Tensor, size: int) -> Tensor:
-    """Join the rows of all ranks in the order of the data set.
-
-    Args:
-        part: This rank's rows, which are rank, rank + W, rank + 2 W, ... of
-            the data set; ranks may have one more or less.
-        size: Rows of the data set. Those beyond it are duplicates.
-    """
-    if get_world_size() == 1:  # spares copies of millions of rows
-        return part[:size]
-    longest = torch.tensor(len(part))
-    all_reduce(longest, 'max')
-    padded = part.new_zeros((int(longest), *part.shape[1:]))
-    padded[:len(part)] = part
-    counts = torch.stack(all_gather(torch.tensor(len(part))))
-    filled = torch.arange(int(longest))[:, None] < counts
-    rows = torch.stack(all_gather(padded), dim=1)
-    return rows[filled][:size]
+        features = gather_rows(self.features, self.places, self.size)
+        return features, self.all_labels()
 
 
 class _GalleryMixin:
@@ -76,6 +81,10 @@ class _GalleryMixin:
     Every metric with a ``set_gallery(gallery)`` gets this rank's share, a
     :class:`Gallery`. Hooks that swap the weights for an evaluation (MMEngine's
     EMAHook) have done so by then.
+
+    Images that are unreadable are left out, of the gallery and of the
+    queries, and named. A warning says how many queries are in the gallery
+    themselves: their nearest neighbour says nothing about the network.
 
     Args:
         dataloader: The queries.
@@ -99,6 +108,23 @@ class _GalleryMixin:
         check_classes('the queries and the gallery', self.dataloader.dataset,
                       self.gallery_dataloader.dataset)
 
+    def run(self) -> dict:
+        """Measure; say how many queries are in the gallery."""
+        self._in_gallery = torch.zeros(2, dtype=torch.int64)
+        metrics = super().run()
+        all_reduce(self._in_gallery)
+        same, count = self._in_gallery.tolist()
+        if same:
+            print_log(
+                f'{same} of {count} queries are also in the gallery, as the '
+                'same files: their nearest neighbour is the image itself, and '
+                'accuracies are near 100 % for any network. Compare other '
+                'images, or leave each query out of its own neighbours: '
+                "dict(type='KNNAccuracy', leave_out_self=True).",
+                logger='current',
+                level=logging.WARNING)
+        return metrics
+
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Embed the gallery before the first batch, if a metric takes one."""
         metrics = [
@@ -107,16 +133,24 @@ class _GalleryMixin:
         ]
         if idx == 0 and metrics:
             gallery = self.embed_gallery()
+            files = gallery.all_files()
+            self._files = set() if files is None else set(
+                files.tolist()) - {-1}
             for metric in metrics:
                 metric.set_gallery(gallery)
         super().run_iter(idx, data_batch)
+        if metrics:
+            samples = data_batch.get('data_samples') or ()
+            keys = [file_key(sample.get('img_path')) for sample in samples]
+            same = sum(key in self._files for key in keys)
+            self._in_gallery += torch.tensor([same, len(keys)])
 
     @torch.no_grad()
     def embed_gallery(self) -> Gallery:
         """Features and labels of this rank's images."""
         self.runner.model.eval()
         embed = getattr(self.runner.model, self.step)
-        features, labels = [], []
+        features, labels, files, told, left_out = [], [], [], [], []
         for data_batch in track(self.gallery_dataloader, 'Gallery'):
             with autocast(enabled=self.fp16):
                 samples = embed(data_batch)
@@ -131,14 +165,34 @@ class _GalleryMixin:
                 int(sample.gt_label) if 'gt_label' in sample else None
                 for sample in samples
             ]
+            files += [file_key(sample.get('img_path')) for sample in samples]
+            told += [sample.get('sample_idx') for sample in samples]
+            left_out += [sample.get('unreadable') for sample in samples]
             self.runner.call_hook('after_gallery_iter')
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
-        return Gallery.of_rank(
-            torch.cat(features),
-            None if None in labels else torch.tensor(labels),
-            len(self.gallery_dataloader.dataset))
+        placing = place_samples(told, [not name for name in left_out],
+                                len(self.gallery_dataloader.dataset))
+        left_out = gather_names([name for name in left_out if name])
+        if not placing.size:
+            raise ValueError('None of the gallery\'s images can be read; the '
+                             f'first is {left_out[0]}.')
+        say_left_out('gallery images', left_out)
+        labels = None if None in labels else torch.tensor(labels)
+        return Gallery.placed(
+            torch.cat(features), labels, torch.tensor(files), placing,
+            left_out)
+
+
+def say_left_out(what: str, names: Sequence[str]) -> None:
+    """Warn of what could not be read, by name."""
+    if names:
+        shown = ', '.join(names[:100]) + (', ...' if len(names) > 100 else '')
+        print_log(
+            f'{len(names)} {what} could not be read and are left out: {shown}',
+            logger='current',
+            level=logging.WARNING)
 
 
 @LOOPS.register_module()
@@ -156,12 +210,21 @@ class GalleryTestLoop(_GalleryMixin, TestLoop):
 class SampleMetric(BaseMetric):
     """Metric that says what a sample lacks, and where there is no sample.
 
+    Images that could not be read (``unreadable`` in their sample, by
+    :class:`.Images`) are left out and named; ``<prefix>/left_out`` says how
+    many there were, if there were any.
+
     Attributes:
         unit: What a sample is.
         needs: The fields of a sample, each with the remedy if it is missing.
     """
     unit = 'image'
     needs: Dict[str, str] = {}
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._told: List[Optional[int]] = []  # numbers in the data set
+        self._unreadable: List[Optional[str]] = []  # names, of each sample
 
     def keep(self, sample: dict) -> Any:
         """Reduce a sample to what ``compute_metrics`` gets of it."""
@@ -174,13 +237,20 @@ class SampleMetric(BaseMetric):
             KeyError: If one lacks it.
         """
         for sample in data_samples:
-            for field, remedy in self.needs.items():
-                if sample.get(field) is None:
-                    name = sample.get('img_path') or sample.get(
-                        'sequence') or f'a {self.unit}'
-                    raise KeyError(f'{type(self).__name__} found no `{field}` '
-                                   f'in the sample of {name}: {remedy}.')
-            self.results.append(self.keep(sample))
+            unreadable = sample.get('unreadable')
+            if not unreadable:
+                self._require(sample)
+                self.results.append(self.keep(sample))
+            self._told.append(sample.get('sample_idx'))
+            self._unreadable.append(unreadable)
+
+    def _require(self, sample: dict) -> None:
+        for field, remedy in self.needs.items():
+            if sample.get(field) is None:
+                name = sample.get('img_path') or sample.get(
+                    'sequence') or f'a {self.unit}'
+                raise KeyError(f'{type(self).__name__} found no `{field}` '
+                               f'in the sample of {name}: {remedy}.')
 
     def evaluate(self, size: int) -> Dict[str, float]:
         """Compute the metrics of all ranks' samples; the same on every rank.
@@ -189,21 +259,57 @@ class SampleMetric(BaseMetric):
             size: Number of samples; those beyond it are duplicates.
 
         Raises:
-            ValueError: If no rank has a sample.
+            ValueError: If no rank has a sample, or none can be read.
         """
-        count = torch.tensor(len(self.results))
-        all_reduce(count)
         try:
-            if not count:
-                raise ValueError(f'{type(self).__name__} got no {self.unit}: '
-                                 'is the data set empty?')
-            return self.evaluate_ranks(size)
+            readable = [not name for name in self._unreadable]
+            placing = place_samples(self._told, readable, size)
+            left_out = gather_names([n for n in self._unreadable if n])
+            if not placing.size:
+                raise ValueError(
+                    f'{type(self).__name__} got no {self.unit}: ' +
+                    (f'none can be read, the first is {left_out[0]}'
+                     if left_out else 'is the data set empty?'))
+            own = placing.own[torch.tensor(readable, dtype=torch.bool)]
+            self._drop_duplicates(own)
+            say_left_out(f'images of {type(self).__name__}', left_out)
+            metrics = self.evaluate_ranks(
+                placing._replace(own=own[own >= 0]), left_out)
+            if left_out:
+                metrics[f'{self.prefix}/left_out'] = len(left_out)
+            return metrics
         finally:
-            self.results.clear()
+            for rows in (self.results, self._told, self._unreadable):
+                rows.clear()
 
-    def evaluate_ranks(self, size: int) -> Dict[str, float]:
-        """As :meth:`evaluate`, of samples that exist."""
-        return super().evaluate(size)
+    def _drop_duplicates(self, own: Tensor) -> None:
+        self.results = [
+            result for result, place in zip(self.results, own.tolist())
+            if place >= 0
+        ]
+
+    def evaluate_ranks(self, placing: Placing,
+                       left_out: Sequence[str]) -> Dict[str, float]:
+        """As :meth:`evaluate`, of samples that exist and were read.
+
+        Args:
+            placing: Where ``self.results`` stand among those of all ranks.
+            left_out: Names of the unreadable ones, of all ranks.
+        """
+        results = gather_objects(self.results, placing.own, placing.size,
+                                 self.collect_device, self.collect_dir)
+        computed = [
+            self.with_prefix(self.compute_metrics(results))
+            if is_main_process() else None
+        ]
+        broadcast_object_list(computed)
+        return computed[0]
+
+    def with_prefix(self, metrics: Dict[str, float]) -> Dict[str, float]:
+        """The metrics by the names that the log shows."""
+        if not self.prefix:
+            return metrics
+        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
 
 
 class GalleryMetric(SampleMetric):

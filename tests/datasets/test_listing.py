@@ -52,7 +52,7 @@ def test_list_file(tmp_path, text, paths, labels):
 
 
 @pytest.mark.parametrize('content, message', [
-    (b'a.jpg\nb.gif 3\n', "line 2: 'b.gif 3' is not a path that ends in"),
+    (b'a.jpg\nb.doc 3\n', "line 2: 'b.doc 3' is not a path that ends in"),
     (b'a.jpg cat\n', "line 1: 'a.jpg cat'"),
     (b'a.jpg 1\nb.jpg\n', "1 of 2 lines .* without one is 'b.jpg'"),
     (b'\xff\xd8\xff\xe0', 'neither a zip archive nor a list file'),

@@ -29,7 +29,7 @@ train_dataloader = dict(
                     pipeline=_color_pipeline)))))
 
 _test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', exif_orientation=False),
     dict(type='mmpretrain.PackInputs'),
 ]
 val_dataloader = dict(

@@ -9,11 +9,16 @@ train_dataloader = dict(
         type='mmpretrain.StanfordCars',
         data_root='data/stanford_cars',
         split='train',
-        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False),
+            *_base_._train_steps
+        ]))
 val_dataloader = dict(
     dataset=dict(
         type='mmpretrain.StanfordCars',
         data_root='data/stanford_cars',
         split='test',
-        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_._test_steps
+        ]))
 test_dataloader = dict(dataset=val_dataloader['dataset'])

@@ -10,14 +10,19 @@ train_dataloader = dict(
         data_root='data/imagenet',
         subset='train',
         with_label=True,
-        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False),
+            *_base_._train_steps
+        ]))
 val_dataloader = dict(
     dataset=dict(
         type='Images',
         data_root='data/imagenet',
         subset='val',
         with_label=True,
-        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_._test_steps
+        ]))
 test_dataloader = dict(dataset=val_dataloader['dataset'])
 
 train_cfg = dict(max_epochs=300)

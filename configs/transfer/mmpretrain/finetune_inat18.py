@@ -10,13 +10,18 @@ train_dataloader = dict(
         type='INaturalist',
         data_root='data/inaturalist2018',
         ann_file='train2018.json',
-        pipeline=[dict(type='LoadImage'), *_base_._train_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False),
+            *_base_._train_steps
+        ]))
 val_dataloader = dict(
     dataset=dict(
         type='INaturalist',
         data_root='data/inaturalist2018',
         ann_file='val2018.json',
-        pipeline=[dict(type='LoadImage'), *_base_._test_steps]))
+        pipeline=[
+            dict(type='LoadImage', exif_orientation=False), *_base_._test_steps
+        ]))
 test_dataloader = dict(dataset=val_dataloader['dataset'])
 
 train_cfg = dict(max_epochs=300)

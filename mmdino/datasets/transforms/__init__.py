@@ -1,9 +1,10 @@
-"""Multi-crop and its augmentations, on (H, W, 3) uint8 BGR images."""
+"""Multi-crop and its augmentations, on images (H, W, C)."""
 from mmdino.datasets.transforms.augment import (ColorJitter, GaussianBlur,
                                                 HorizontalFlip,
                                                 RandomGrayscale, Solarize)
 from mmdino.datasets.transforms.formatting import (CenterView, CropToBox,
-                                                   PackViews, Thumbnail)
+                                                   PackViews, ResizeShortSide,
+                                                   Thumbnail)
 from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
                                                 LoadSequence,
                                                 UnreadableImageError)

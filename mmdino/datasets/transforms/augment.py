@@ -1,7 +1,9 @@
-"""Augmentations of (H, W, 3) uint8 BGR images, each at random.
+"""Augmentations of images (H, W, C) in memory, each at random.
 
-The arithmetic is Pillow's (``ImageOps``, ``ImageFilter``, ``ImageEnhance``)
-and torchvision's (``adjust_hue`` on Pillow images), worked out with OpenCV.
+What is about colours takes (H, W, 3) uint8 BGR, the rest any C, uint8, uint16
+and float32. The arithmetic is Pillow's (``ImageOps``, ``ImageFilter``,
+``ImageEnhance``) and torchvision's (``adjust_hue`` on Pillow images), worked
+out with OpenCV.
 """
 import math
 from abc import abstractmethod
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmdino.datasets.transforms.resizing import check_image, check_rgb
 from mmdino.registry import TRANSFORMS
 
 GRAY_WEIGHTS = np.array([0.114, 0.587, 0.299])  # of B, G, R: ITU-R 601-2
@@ -22,7 +25,8 @@ class RandomAugment(BaseTransform):
     """Base of what changes ``img`` with probability ``prob``.
 
     Raises:
-        ValueError: If ``prob`` is not within [0, 1].
+        ValueError: If ``prob`` is not within [0, 1]; on a call, if the image
+            is not of a kind that it takes, also where chance spares it.
     """
 
     def __init__(self, prob: float) -> None:
@@ -31,13 +35,19 @@ class RandomAugment(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
+        if self.prob:
+            self.check(results['img'])
         if np.random.rand() < self.prob:
             results['img'] = self.augment(results['img'])
         return results
 
+    def check(self, img: np.ndarray) -> None:
+        """Refuse an image that it does not take."""
+        check_image(self, img)
+
     @abstractmethod
     def augment(self, img: np.ndarray) -> np.ndarray:
-        """Change an image (H, W, 3; uint8, BGR)."""
+        """Change an image (H, W, C)."""
 
 
 @TRANSFORMS.register_module()
@@ -52,7 +62,12 @@ class HorizontalFlip(RandomAugment):
         super().__init__(prob)
 
     def augment(self, img: np.ndarray) -> np.ndarray:
-        return cv2.flip(img, 1)
+        return _as(img, cv2.flip(img, 1))
+
+
+def _as(img: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """OpenCV's result with the single channel that it has dropped."""
+    return result.reshape(img.shape)
 
 
 def to_gray(img: np.ndarray) -> np.ndarray:
@@ -74,21 +89,43 @@ class RandomGrayscale(RandomAugment):
     def augment(self, img: np.ndarray) -> np.ndarray:
         return to_gray(img)
 
+    def check(self, img: np.ndarray) -> None:
+        check_rgb(self, img)
+
 
 def solarize(img: np.ndarray, threshold: int) -> np.ndarray:
-    """Invert every level of ``threshold`` and above (uint8)."""
+    """Invert every level of ``threshold``, of 255, and above.
+
+    Args:
+        img (np.ndarray): (H, W, C); uint8, or uint16, whose levels are 257
+            times as fine.
+        threshold (int): From 0 to 255.
+    """
+    if img.dtype == np.uint16:
+        return np.where(img < threshold * 257, img, ~img)
     levels = np.arange(256)
     table = np.where(levels < threshold, levels, 255 - levels)
-    return cv2.LUT(img, table.astype(np.uint8))
+    return _as(img, cv2.LUT(img, table.astype(np.uint8)))
 
 
 @TRANSFORMS.register_module()
 class Solarize(RandomAugment):
-    """Invert the levels of ``img`` from ``threshold`` on."""
+    """Invert the levels of ``img`` from ``threshold`` on.
+
+    The threshold is one of 8 bits, also for uint16. Floats have no greatest
+    level and are refused.
+    """
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
         super().__init__(prob)
         self.threshold = threshold
+
+    def check(self, img: np.ndarray) -> None:
+        super().check(img)
+        if img.dtype == np.float32:
+            raise ValueError(
+                'Solarize takes uint8 and uint16, got float32, which has no '
+                'greatest level: leave it out of the pipeline')
 
     def augment(self, img: np.ndarray) -> np.ndarray:
         return solarize(img, self.threshold)
@@ -119,10 +156,28 @@ def blur_kernel(radius: float) -> np.ndarray:
 
 
 def gaussian_blur(img: np.ndarray, radius: float) -> np.ndarray:
-    """Blur (H, W, 3) uint8 with standard deviation ``radius`` in pixels."""
+    """Blur (H, W, C) with standard deviation ``radius`` in pixels.
+
+    Floats are summed in float64: a constant stays what it is.
+    """
     kernel = blur_kernel(radius)
-    return cv2.sepFilter2D(
-        img, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    if img.dtype == np.float32:
+        kernel = kernel.astype(np.float64)
+        kernel /= kernel.sum()
+        return _filter(img.astype(np.float64), kernel).astype(np.float32)
+    return _filter(img, kernel)
+
+
+def _filter(img: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolve rows and columns, four channels at once, as OpenCV can."""
+    if img.shape[2] > 4:
+        parts = np.split(img, range(4, img.shape[2], 4), axis=2)
+        return np.concatenate(
+            [_filter(np.ascontiguousarray(p), kernel) for p in parts], axis=2)
+    return _as(
+        img,
+        cv2.sepFilter2D(
+            img, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE))
 
 
 @TRANSFORMS.register_module()
@@ -146,13 +201,28 @@ class GaussianBlur(RandomAugment):
 
 def adjust_brightness(img: np.ndarray, factor: float) -> np.ndarray:
     """Blend with black: ``factor * img``."""
-    return cv2.addWeighted(img, factor, img, 0, TRUNCATE)
+    return _as(img, cv2.addWeighted(img, factor, img, 0, _truncate(img)))
 
 
 def adjust_contrast(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean gray level m: ``m + factor * (img - m)``."""
-    mean = int(np.dot(cv2.mean(img)[:3], GRAY_WEIGHTS) + 0.5)
-    return cv2.addWeighted(img, factor, img, 0, mean * (1 - factor) + TRUNCATE)
+    """Blend with the mean gray level m: ``m + factor * (img - m)``.
+
+    m is that of the luma, of other than three channels that of all.
+    """
+    if img.shape[2] == 3:
+        mean = np.dot(cv2.mean(img)[:3], GRAY_WEIGHTS)
+    else:
+        mean = img.mean(dtype=np.float64)
+    if img.dtype != np.float32:
+        mean = int(mean + 0.5)
+    return _as(
+        img,
+        cv2.addWeighted(img, factor, img, 0,
+                        mean * (1 - factor) + _truncate(img)))
+
+
+def _truncate(img: np.ndarray) -> float:
+    return 0. if img.dtype == np.float32 else TRUNCATE
 
 
 def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
@@ -184,6 +254,9 @@ class ColorJitter(RandomAugment):
     Each of the four is drawn anew at every call: a factor uniform in
     [max(0, 1 - x), 1 + x], for hue a shift uniform in [-x, x].
 
+    Without saturation and hue it takes any number of channels, uint8, uint16
+    and float32; all channels get the same factors.
+
     Args:
         brightness (float): x of the brightness.
         contrast (float): x of the contrast.
@@ -209,12 +282,22 @@ class ColorJitter(RandomAugment):
                 f'0, and hue at most 0.5, got {strengths}')
         self.bounds = [(max(0., 1 - x), 1 + x) for x in strengths[:3]]
         self.bounds.append((-hue, hue))
+        self.needs_colour = bool(saturation or hue)
+
+    def check(self, img: np.ndarray) -> None:
+        if self.needs_colour:
+            check_rgb(self, img, ', or set its saturation and hue to 0')
+        else:
+            check_image(self, img)
 
     def augment(self, img: np.ndarray) -> np.ndarray:
         steps = (adjust_brightness, adjust_contrast, adjust_saturation,
                  adjust_hue)
+        colour = img.shape[2] == 3 and img.dtype == np.uint8
         for i in np.random.permutation(len(steps)):
-            img = steps[i](img, np.random.uniform(*self.bounds[i]))
+            amount = np.random.uniform(*self.bounds[i])
+            if colour or i < 2:
+                img = steps[i](img, amount)
         return img
 
 

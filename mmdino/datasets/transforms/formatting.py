@@ -3,9 +3,11 @@ import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, CenterCrop, Compose
-from mmpretrain.datasets import PackInputs, ResizeEdge
+from mmpretrain.datasets import PackInputs
 from PIL import Image
 
+from mmdino.datasets.transforms.resizing import (by_channel, check_image,
+                                                 pillow_resize)
 from mmdino.registry import TRANSFORMS
 
 
@@ -25,7 +27,49 @@ class CropToBox(BaseTransform):
         if box[0] >= box[2] or box[1] >= box[3]:
             raise ValueError(f'{results.get("img_path", "The image")} has an '
                              f'empty box (x1, y1, x2, y2): {box}')
-        return with_image(results, Image.fromarray(results['img']).crop(box))
+        check_image(self, results['img'])
+        return _with_image(results, _crop(results['img'], *box))
+
+
+def _crop(img: np.ndarray, left: int, top: int, right: int,
+          bottom: int) -> np.ndarray:
+    """A copy of the box, black where it lies outside of the image."""
+    height, width, channels = img.shape
+    cropped = np.zeros((bottom - top, right - left, channels), img.dtype)
+    inside = img[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)]
+    above, before = max(-top, 0), max(-left, 0)
+    cropped[above:above + inside.shape[0],
+            before:before + inside.shape[1]] = inside
+    return cropped
+
+
+@TRANSFORMS.register_module()
+class ResizeShortSide(BaseTransform):
+    """Resize ``img`` by Pillow's antialiased bicubic, keeping its aspect.
+
+    mmpretrain's ResizeEdge with the backend Pillow, for images (H, W, C) of
+    any C, uint8, uint16 and float32.
+
+    Args:
+        size (int): Of the short side in pixels; the long one is rounded down.
+
+    Raises:
+        ValueError: If ``size`` is below 1.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f'size must be at least 1 pixel, got {size}')
+        self.size = size
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        check_image(self, img)
+        height, width = img.shape[:2]
+        short = min(height, width)
+        size = (int(self.size * width / short),
+                int(self.size * height / short))
+        return _with_image(results, pillow_resize(img, size))
 
 
 @TRANSFORMS.register_module()
@@ -48,12 +92,9 @@ class CenterView(BaseTransform):
             raise ValueError(
                 f'CenterView has size={size}: give pixels, or a checkpoint '
                 'that tells them.')
-        self.steps = Compose([
-            ResizeEdge(
-                round(size * 8 / 7), backend='pillow',
-                interpolation='bicubic'),
-            CenterCrop(size)
-        ])
+        self.steps = Compose(
+            [ResizeShortSide(round(size * 8 / 7)),
+             CenterCrop(size)])
 
     def transform(self, results: dict) -> dict:
         return self.steps(results)
@@ -76,14 +117,17 @@ class Thumbnail(BaseTransform):
         self.size = size
 
     def transform(self, results: dict) -> dict:
-        image = Image.fromarray(results['img'])
+        img = results['img']
+        check_image(self, img)
+        return _with_image(results, by_channel(img, self._shrink))
+
+    def _shrink(self, image: Image.Image) -> Image.Image:
+        image = image.copy()
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        return with_image(results, image)
+        return image
 
 
-def with_image(results: dict, image: Image.Image) -> dict:
-    """The results with a Pillow image as ``img``."""
-    img = np.array(image)
+def _with_image(results: dict, img: np.ndarray) -> dict:
     return dict(results, img=img, img_shape=img.shape[:2])
 
 

@@ -1,15 +1,23 @@
 """Load images, masks and videos; errors name the file."""
-import io
-import warnings
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+import torch
+from mmcv.transforms import BaseTransform
 from mmengine import fileio
-from PIL import Image, UnidentifiedImageError
+from mmengine.logging import print_log
+from PIL import Image
 
+from mmdino.datasets.decoding import (COLOR_TYPES, decode, from_array,
+                                      from_pillow, to_levels, used_share)
+from mmdino.datasets.listing import ZIP_PREFIX
 from mmdino.registry import TRANSFORMS
+
+SMALL_PART = 1 / 4  # of the range: 14 bits in a file of 16
+UNTURNED = '_ignore_orientation'  # mmcv's way to say it
 
 
 class UnreadableImageError(RuntimeError):
@@ -17,63 +25,147 @@ class UnreadableImageError(RuntimeError):
 
 
 @TRANSFORMS.register_module()
-class LoadImage(LoadImageFromFile):
-    """Load an image; raise one kind of error for every bad file.
+class LoadImage(BaseTransform):
+    """Load an image of any kind; raise one kind of error for every bad one.
 
     Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
     which it replaces, from a mistake in the pipeline, which must stop the
-    run. Gray, palette, alpha, CMYK and 16-bit images come out as (H, W, 3)
-    uint8 BGR, turned as their EXIF tag says; of animated ones the first
-    picture. Larger ones than ``PIL.Image.MAX_IMAGE_PIXELS`` allows, 179
-    million pixels, are refused before they fill the memory.
+    run. Gray, palette, alpha, CMYK, 16-bit and float images come out as
+    (H, W, 3) uint8 BGR; of animated ones the first picture.
+
+    It reads ``image`` (a Pillow image or an array in RGB), else ``img_bytes``
+    (what is in a file), else the file ``img_path``, all in one way: see
+    :mod:`mmdino.datasets.decoding`.
+
+    Args:
+        color_type (str): 'color'; 'grayscale', (H, W, 1); or 'unchanged',
+            which keeps channels and depth: uint8, uint16 or float32, the
+            pages of a TIFF as channels.
+        exif_orientation (bool): Whether to turn photos as their EXIF tag
+            says. The authors' loader does not: recipes and benchmarks on
+            ImageNet set it to False.
+        value_range (str | Sequence[float], optional): What becomes 0 to 255
+            of values of more than 8 bits: 'full', all that the type holds (0
+            to 255 of floats); 'file', from the least to the greatest value of
+            each file, which makes files incomparable; or (low, high). By
+            default 'full', and nothing is scaled where ``color_type`` is
+            'unchanged'. With 'full' a warning counts the images that use
+            less than a quarter of it.
+        to_float32 (bool): Whether to convert to float32 in the end.
+        max_pixels (int, optional): Refuse larger images before they fill the
+            memory; by default twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179
+            million.
+        max_bytes (int, optional): The same for what a zip archive unpacks to;
+            by default 1 GiB.
+        backend_args (dict, optional): Of MMEngine's file backend.
 
     Raises:
         UnreadableImageError: Names the file and the cause.
+        ValueError: If an argument is none of the above.
     """
 
+    def __init__(self,
+                 color_type: str = 'color',
+                 exif_orientation: bool = True,
+                 value_range: str | Sequence[float] | None = None,
+                 to_float32: bool = False,
+                 max_pixels: int | None = None,
+                 max_bytes: int | None = None,
+                 backend_args: dict | None = None) -> None:
+        self.color_type = color_type.removesuffix(UNTURNED)
+        self.exif_orientation = (
+            exif_orientation and not color_type.endswith(UNTURNED))
+        if self.color_type not in COLOR_TYPES:
+            raise ValueError(f'color_type must be one of {COLOR_TYPES}, got '
+                             f'{color_type!r}')
+        if value_range is None and self.color_type != 'unchanged':
+            value_range = 'full'
+        self.value_range = _check_value_range(value_range)
+        self.to_float32 = to_float32
+        for limit in (max_pixels, max_bytes):
+            if limit is not None and limit < 1:
+                raise ValueError('max_pixels and max_bytes must be positive, '
+                                 f'got {max_pixels} and {max_bytes}')
+        self.max_pixels = max_pixels
+        self.max_bytes = max_bytes
+        self.backend_args = backend_args
+        # Images of more than 8 bits, and those that use a small part of their
+        # range, in memory that the workers share.
+        self.deep, self.dark = torch.zeros(
+            2, dtype=torch.int64).share_memory_().unbind()
+
     def transform(self, results: dict) -> dict:
+        name = results.get('img_path', 'the image')
         try:
-            img = self._load(results['img_path'])
+            img = self._read(results)
+            if self.value_range == 'full' and img.dtype != np.uint8:
+                self._count_dark(name, img)
+            if self.value_range is not None:
+                img = to_levels(img, self.value_range)
         # Whatever a damaged file makes a decoder or zipfile raise.
         except Exception as error:
             raise UnreadableImageError(
-                f'{results["img_path"]}: {type(error).__name__}: '
-                f'{str(error).strip()}') from error
+                f'{name}: {type(error).__name__}: {str(error).strip()}'
+            ) from error
+        results.pop('img_bytes', None)
+        results.pop('image', None)
         results.update(
-            img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])
+            img=img.astype(np.float32) if self.to_float32 else img,
+            img_shape=img.shape[:2],
+            ori_shape=img.shape[:2])
         return results
 
-    def _load(self, path: str) -> np.ndarray:
-        data = fileio.get(path, backend_args=self.backend_args)
-        _check_size(data)
-        _check_end(data)
-        img = mmcv.imfrombytes(
-            data, flag=self.color_type, backend=self.imdecode_backend)
-        if img is None:
-            raise ValueError('damaged, cut off or not an image')
-        return img.astype(np.float32) if self.to_float32 else img
+    def _read(self, results: dict) -> np.ndarray:
+        image = results.get('image')
+        if isinstance(image, Image.Image):
+            return from_pillow(image, self.color_type, self.exif_orientation)
+        if image is not None:
+            return from_array(image, self.color_type)
+        data = results.get('img_bytes')
+        if data is None:
+            data = self._get(results['img_path'])
+        return decode(data, self.color_type, self.exif_orientation,
+                      self.max_pixels)
+
+    def _get(self, path: str) -> bytes:
+        backend_args = self.backend_args
+        if self.max_bytes is not None and str(path).startswith(ZIP_PREFIX):
+            backend_args = dict(backend='zip', max_bytes=self.max_bytes)
+        return fileio.get(path, backend_args=backend_args)
+
+    def _count_dark(self, name: str, img: np.ndarray) -> None:
+        self.deep += 1
+        if used_share(img) >= SMALL_PART:
+            return
+        self.dark += 1
+        dark = int(self.dark)
+        if set(str(dark)[1:]) <= {'0'}:  # 1, 2, ... 9, 10, 20, ... 100, ...
+            print_log(
+                f'{dark} of {int(self.deep)} images of more than 8 bits use '
+                f'less than a quarter of their range and come out dark; {name}'
+                f' goes up to {img.max():g}. If their true range is smaller, '
+                f'say so: LoadImage value_range=(0, {_next_power(img)}).',
+                logger='current',
+                level=logging.WARNING)
 
 
-def _check_size(data: bytes) -> None:
-    """Refuse a decompression bomb by the size in its header."""
+def _check_value_range(
+        value_range: str | Sequence[float] | None) -> str | tuple | None:
+    if value_range is None or value_range in ('full', 'file'):
+        return value_range
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            Image.open(io.BytesIO(data)).close()
-    except Image.DecompressionBombError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        pass  # OpenCV reads what Pillow does not
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        low = high = 0.
+    if not -np.inf < low < high < np.inf:
+        raise ValueError("value_range must be 'full', 'file' or two numbers "
+                         f'(low, high) with low < high, got {value_range!r}')
+    return low, high
 
 
-def _check_end(data: bytes) -> None:
-    """Refuse a JPEG that is cut off: some decoders fill it up with gray.
-
-    Its end marker stands after its last scan, a thumbnail's before that.
-    """
-    if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
-        if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
-            raise ValueError('the JPEG is cut off')
+def _next_power(img: np.ndarray) -> int:
+    """The full range of as many bits as the image uses."""
+    return 2**max(1, int(img.max())).bit_length() - 1
 
 
 @TRANSFORMS.register_module()
@@ -131,7 +223,7 @@ class LoadSequence(BaseTransform):
                              f'short_side, got {divisor} and {short_side}')
         self.short_side = short_side
         self.divisor = divisor
-        self.load_image = LoadImage()
+        self.load_image = LoadImage(exif_orientation=False)
 
     def transform(self, results: dict) -> dict:
         """Read the files of ``frame_paths`` and ``mask_paths``."""

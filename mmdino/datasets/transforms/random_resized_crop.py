@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 
 from mmdino.datasets.transforms.augment import check_range
+from mmdino.datasets.transforms.resizing import check_image, pillow_resize
 from mmdino.registry import TRANSFORMS
 
 RATIO = (3 / 4, 4 / 3)
@@ -43,11 +44,14 @@ def draw_box(height: int, width: int, scale: Sequence[float],
 
 
 def resize(img: np.ndarray, size: int) -> np.ndarray:
-    """Resize (H, W, 3) to (size, size, 3) uint8, antialiased bicubic.
+    """Resize (H, W, C) to (size, size, C), antialiased bicubic.
 
-    PyTorch's kernel for uint8 computes what Pillow's does (0.01 levels apart)
-    in a sixth of the time; OpenCV has no antialiased bicubic.
+    For colours of 8 bits PyTorch's kernel computes what Pillow's does (0.01
+    levels apart) in a sixth of the time; OpenCV has no antialiased bicubic.
+    Everything else is Pillow's.
     """
+    if img.dtype != np.uint8 or img.shape[2] != 3:
+        return pillow_resize(img, (size, size))
     resized = np.empty((1, size, size, 3), np.uint8)
     images, out = (
         torch.from_numpy(array).permute(0, 3, 1, 2)
@@ -69,7 +73,8 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
 class RandomResizedCrop(BaseTransform):
     """Cut a random box out of ``img`` and resize it to a square.
 
-    As in the authors' code, which resizes with Pillow's bicubic.
+    As in the authors' code, which resizes with Pillow's bicubic. Images are
+    (H, W, C), of any C, uint8, uint16 or float32.
 
     Args:
         size (int): Side of the crop in pixels.
@@ -96,6 +101,7 @@ class RandomResizedCrop(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         img = results['img']
+        check_image(self, img)
         top, left, h, w = draw_box(*img.shape[:2], self.scale, self.ratio)
         results['img'] = resize(img[top:top + h, left:left + w], self.size)
         return results

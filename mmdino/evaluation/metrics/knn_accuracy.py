@@ -9,7 +9,9 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery, GalleryMetric, gather_rows
+from mmdino.evaluation.gallery import Gallery, GalleryMetric
+from mmdino.evaluation.placing import (Placing, file_key, gather_rows,
+                                       stack_rows)
 from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,
                                    top_accuracy, vote)
 from mmdino.registry import METRICS
@@ -35,6 +37,9 @@ class KNNAccuracy(GalleryMetric):
         k: Numbers of neighbours, all from one pass. One that is larger than
             the gallery means the whole gallery.
         temperature: Votes are exp(similarity / temperature).
+        leave_out_self: Whether a query that is in the gallery too, as the
+            same file, is no neighbour of its own. So a folder can be measured
+            against itself.
         device: Where to compare; by default a GPU if there is one.
         **kwargs: Those of BaseMetric.
     """
@@ -43,6 +48,7 @@ class KNNAccuracy(GalleryMetric):
     def __init__(self,
                  k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07,
+                 leave_out_self: bool = False,
                  device: Optional[str] = None,
                  **kwargs) -> None:
         super().__init__(**kwargs)
@@ -50,11 +56,21 @@ class KNNAccuracy(GalleryMetric):
             raise ValueError(f'k must be positive integers, got {k}.')
         self.k = sorted(set(k))
         self.temperature = temperature
+        self.leave_out_self = leave_out_self
         self.device = device
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images that vote: this rank's share of them."""
+        """Take the images that vote: this rank's share of them.
+
+        Raises:
+            ValueError: If queries are to be left out, and the gallery's
+                images do not say which files they are.
+        """
         self.check_labels(gallery)
+        if self.leave_out_self and (gallery.files is None or
+                                    (gallery.files < 0).any()):
+            raise ValueError('leave_out_self needs the files of the gallery: '
+                             'its samples have no `img_path`.')
         if gallery.size < max(self.k):
             print_log(
                 f'The gallery has {gallery.size} images: k-NN with larger k '
@@ -62,21 +78,32 @@ class KNNAccuracy(GalleryMetric):
                 logger='current')
         self.gallery = gallery
 
-    def evaluate_ranks(self, size: int) -> Dict[str, float]:
-        """Score on every rank, since each has a share of the gallery."""
-        features, labels = zip(*self.results)
-        queries = gather_rows(torch.stack(features), size)
-        truth = gather_rows(torch.tensor(labels), size)
-        metrics = self.compute_metrics((queries, truth))
-        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
+    def keep(self, sample: dict) -> Tuple[Tensor, int, int]:
+        """Feature (D,) on the CPU, label and file."""
+        return *super().keep(sample), file_key(sample.get('img_path'))
 
-    def compute_metrics(self, results: Tuple[Tensor,
-                                             Tensor]) -> Dict[str, float]:
-        """Accuracies of all queries: features (Q, D) and labels (Q,)."""
-        queries, truth = results
+    def evaluate_ranks(self, placing: Placing,
+                       left_out: Sequence[str]) -> Dict[str, float]:
+        """Score on every rank, since each has a share of the gallery."""
+        features, labels, files = zip(*self.results) if self.results else ((),
+                                                                           (),
+                                                                           ())
+        rows = stack_rows(features), torch.tensor(
+            labels, dtype=torch.int64), torch.tensor(
+                files, dtype=torch.int64)
+        return self.with_prefix(
+            self.compute_metrics(
+                tuple(
+                    gather_rows(row, placing.own, placing.size)
+                    for row in rows)))
+
+    def compute_metrics(
+            self, results: Tuple[Tensor, Tensor, Tensor]) -> Dict[str, float]:
+        """Accuracies of all queries: features (Q, D), labels, files (Q,)."""
+        queries, truth, files = results
         labels = self.gallery.all_labels()
-        predictions = vote(*self._neighbours(queries), labels, self.k,
-                           self.temperature)
+        neighbours = self._neighbours(queries, files)
+        predictions = vote(*neighbours, labels, self.k, self.temperature)
         num_classes = len(labels.unique())
         return {
             f'k{k}_{key}': value
@@ -85,9 +112,11 @@ class KNNAccuracy(GalleryMetric):
                                            num_classes).items()
         }
 
-    def _neighbours(self, queries: Tensor) -> Tuple[Tensor, Tensor]:
+    def _neighbours(self, queries: Tensor,
+                    files: Tensor) -> Tuple[Tensor, Tensor]:
         """Similarities and places (Q, k) of the nearest of all ranks."""
-        k = min(max(self.k), self.gallery.size)
+        more = int(self.leave_out_self)
+        k = min(max(self.k) + more, self.gallery.size)
         similarities, places = nearest_neighbours(
             queries,
             self.gallery.features,
@@ -95,8 +124,20 @@ class KNNAccuracy(GalleryMetric):
             device=self.device or get_device(),
             progress=partial(track, name='k-NN'))
         places = self.gallery.places[places]
-        if get_world_size() == 1:
+        if get_world_size() > 1:
+            similarities, places = self._merge(similarities, places, k)
+        if not self.leave_out_self:
             return similarities, places
+        is_self = self.gallery.all_files()[places] == files[:, None]
+        # The query itself goes behind the others, and its vote is 0.
+        order = is_self.long().argsort(dim=1, stable=True)
+        similarities = similarities.masked_fill(is_self, -torch.inf)
+        return (similarities.gather(1, order)[:, :max(self.k)],
+                places.gather(1, order)[:, :max(self.k)])
+
+    def _merge(self, similarities: Tensor, places: Tensor,
+               k: int) -> Tuple[Tensor, Tensor]:
+        """The nearest of all ranks' nearest."""
         # A share of less than k images leaves columns to fill.
         missing = (0, k - places.shape[1])
         similarities = F.pad(similarities, missing, value=-torch.inf)

@@ -1,12 +1,14 @@
 """Features of a data set, written to a file instead of measured."""
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import torch
-from mmengine.dist import collect_results, is_main_process
+from mmengine.dist import is_main_process
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.evaluation.gallery import SampleMetric, gather_rows
+from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.placing import (Placing, gather_objects, gather_rows,
+                                       stack_rows)
 from mmdino.registry import METRICS
 
 
@@ -33,21 +35,26 @@ class SaveFeatures(SampleMetric):
         label = -1 if label is None else int(label)
         return sample['feature'].float().cpu().clone(), label, path
 
-    def evaluate_ranks(self, size: int) -> Dict[str, float]:
+    def evaluate_ranks(self, placing: Placing,
+                       left_out: Sequence[str]) -> Dict[str, float]:
         """Gather the ranks' samples in the data set's order, write them."""
-        features, labels, paths = zip(*self.results)
-        features = gather_rows(torch.stack(features), size)
-        labels = gather_rows(torch.tensor(labels), size)
-        paths = collect_results(list(paths), size, self.collect_device)
+        features, labels, paths = zip(*self.results) if self.results else ((),
+                                                                           (),
+                                                                           ())
+        where = placing.own, placing.size
+        features = gather_rows(stack_rows(features), *where)
+        labels = gather_rows(torch.tensor(labels, dtype=torch.int64), *where)
+        paths = gather_objects(paths, *where, self.collect_device,
+                               self.collect_dir)
         if is_main_process():
             known = bool((labels >= 0).all())
             classes = (self.dataset_meta or {}).get('classes')
             save_features(
                 self.out,
                 Features(features, labels if known else None, paths,
-                         list(classes) if classes else None))
-        metrics = self.compute_metrics(features)
-        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
+                         list(classes) if classes else None, placing.indices,
+                         list(left_out)))
+        return self.with_prefix(self.compute_metrics(features))
 
     def compute_metrics(self, results: Tensor) -> Dict[str, float]:
         """Count the images by their features (N, D)."""

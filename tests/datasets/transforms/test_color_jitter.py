@@ -26,7 +26,7 @@ def test_order_is_random_and_bounds_hold(monkeypatch):
             lambda img, x, name=name: calls.append((name, x)) or img)
     jitter = ColorJitter(prob=1.)
     for _ in range(100):
-        jitter.transform(dict(img=None))
+        jitter.transform(dict(img=np.zeros((2, 2, 3), np.uint8)))
     assert len({name for name, _ in calls[::4]}) == 4
     for name, low, high in (('brightness', 0.6, 1.4), ('contrast', 0.6, 1.4),
                             ('saturation', 0.8, 1.2), ('hue', -0.1, 0.1)):

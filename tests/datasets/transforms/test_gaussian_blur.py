@@ -25,7 +25,8 @@ def test_draws_a_radius_at_every_call(monkeypatch):
     monkeypatch.setattr(augment, 'gaussian_blur',
                         lambda img, radius: radii.append(radius))
     for _ in range(200):
-        GaussianBlur(prob=0.5).transform(dict(img=None))
+        GaussianBlur(prob=0.5).transform(
+            dict(img=np.zeros((2, 2, 3), np.uint8)))
     assert 70 < len(set(radii)) == len(radii) < 130
     assert 0.1 <= min(radii) < 0.3 and 1.8 < max(radii) <= 2.0
 

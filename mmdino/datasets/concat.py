@@ -1,0 +1,74 @@
+"""Several data sets as one."""
+import logging
+from collections.abc import Sequence
+
+import torch
+from mmengine.dataset import ConcatDataset as _ConcatDataset
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from mmdino.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ConcatDataset(_ConcatDataset):
+    """MMEngine's, for samples that know their place and for other classes.
+
+    Data sets whose labels mean different classes can be trained on together,
+    without the labels, which the log says.
+
+    Args:
+        datasets (Sequence[dict | BaseDataset]): The data sets.
+        lazy_init (bool): Whether to list them later.
+        ignore_keys (Sequence[str] | str): What else may differ in their
+            ``metainfo``.
+    """
+
+    def __init__(self,
+                 datasets: Sequence[dict | Dataset],
+                 lazy_init: bool = False,
+                 ignore_keys: Sequence[str] | str | None = None) -> None:
+        built = [
+            DATASETS.build(part) if isinstance(part, dict) else part
+            for part in datasets
+        ]
+        kinds = {part.metainfo.get('classes') for part in built}
+        self.labelled = len(kinds) < 2
+        ignored = list([ignore_keys] if isinstance(ignore_keys, str
+                                                   ) else ignore_keys or ())
+        if not self.labelled:
+            ignored.append('classes')
+            print_log(
+                f'The {len(built)} data sets have other classes than each '
+                'other: their labels are left out.',
+                logger='current',
+                level=logging.WARNING)
+        super().__init__(built, lazy_init, ignored)
+        if not self.labelled:
+            self._metainfo = dict(self._metainfo)
+            self._metainfo.pop('classes', None)
+
+    def get_data_info(self, idx: int) -> dict:
+        """The item ``idx`` before its transforms."""
+        item = dict(super().get_data_info(idx), sample_idx=idx)
+        if not self.labelled:
+            item.pop('gt_label', None)
+        return item
+
+    def __getitem__(self, idx: int) -> dict:
+        """The item ``idx``; its sample has the place in all of them."""
+        item = super().__getitem__(idx)
+        sample = item.get('data_samples')
+        if sample is not None:
+            sample.set_metainfo(dict(sample_idx=idx))
+            if not self.labelled:
+                sample.pop('gt_label', None)
+        return item
+
+    @property
+    def unreadable(self) -> torch.Tensor:
+        """Flags (N, ): whether an image failed in a worker of this process."""
+        return torch.cat([
+            getattr(part, 'unreadable', torch.zeros(len(part), dtype=bool))
+            for part in self.datasets
+        ])

@@ -1,0 +1,396 @@
+"""Pixels of whatever people have as pictures, by one way for all of them.
+
+A file's bytes, a Pillow image and an array give the same pixels: (H, W, C),
+uint8, uint16 or float32. Three channels come out as BGR, as everywhere in
+OpenMMLab; any other number keeps the order of the file.
+"""
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+try:
+    import tifffile
+except ImportError:  # of the extra `tiff`
+    tifffile = None
+
+COLOR_TYPES = ('color', 'grayscale', 'unchanged')
+FULL_RANGE = {'uint8': 255., 'uint16': 65535., 'float32': 255.}
+ORIENTATION = 0x112  # EXIF
+TURNED = {  # by the tag's value: transpose, flip rows, flip columns
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF
+# Formats that OpenCV reads in less time, to the same 8-bit levels.
+FAST = {'JPEG', 'MPO', 'PNG', 'WEBP'}
+
+
+def decode(data: bytes,
+           color_type: str = 'color',
+           turn: bool = True,
+           max_pixels: int | None = None) -> np.ndarray:
+    """Pixels of a file, of animated ones the first picture.
+
+    Args:
+        data (bytes): What is in the file: any format of Pillow, OpenCV and,
+            where it is installed, tifffile; ``.npy`` without objects.
+        color_type (str): 'color' and 'grayscale' give 3 and 1 channels;
+            'unchanged' those of the file, where the pages of a TIFF are
+            channels too.
+        turn (bool): Whether to turn it as the EXIF tag says.
+        max_pixels (int, optional): Refuse larger ones before they fill the
+            memory; by default twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Raises:
+        Exception: Whatever a damaged file makes a decoder raise.
+    """
+    if data.startswith(b'\x93NUMPY'):
+        return from_array(_load_npy(data, max_pixels), color_type)
+    _check_end(data)
+    with _pixel_limit(max_pixels):
+        header = _open(data, max_pixels)
+        img = _decode_fast(data, header, color_type)
+        if img is None:
+            img = _decode_deep(data, header, color_type)
+        if img is None and header is not None:
+            return from_pillow(header, color_type, turn)
+        if img is None:
+            raise ValueError(_explain(data))
+        orientation = _orientation(header, data) if turn else 1
+    return _as_channels(turned(img, orientation), color_type)
+
+
+def from_pillow(image: Image.Image,
+                color_type: str = 'color',
+                turn: bool = True) -> np.ndarray:
+    """Pixels of a Pillow image of any mode; see :func:`decode`."""
+    frames = getattr(image, 'n_frames', 1)
+    if color_type == 'unchanged' and image.format == 'TIFF' and frames > 1:
+        return _stack_pages(image, frames)
+    image.load()
+    orientation = image.getexif().get(ORIENTATION, 1) if turn else 1
+    pixels = turned(_pillow_pixels(image, color_type), orientation)
+    return _as_channels(pixels, color_type)
+
+
+def from_array(array: np.ndarray, color_type: str = 'color') -> np.ndarray:
+    """Pixels of an array (H, W) or (H, W, C), three channels in RGB.
+
+    Raises:
+        ValueError: If it is of another shape or type, or holds NaN.
+    """
+    if array.ndim not in (2, 3) or not array.size:
+        raise ValueError('an array must be (H, W) or (H, W, C), got '
+                         f'{array.shape}')
+    pixels = _known_type(array if array.ndim == 3 else array[..., None])
+    if pixels.shape[2] == 3:
+        pixels = pixels[..., ::-1]
+    return _as_channels(pixels, color_type)
+
+
+def to_levels(img: np.ndarray,
+              value_range: str | tuple = 'full') -> np.ndarray:
+    """Levels 0 to 255, uint8, of an image of any type; uint8 stays as it is.
+
+    Args:
+        img (np.ndarray): (H, W, C); uint8, uint16 or float32.
+        value_range: 'full', that is 0 to 65535 of uint16 and 0 to 255 of
+            float32; 'file', from the least to the greatest value of this
+            image; or what becomes 0 and 255, beyond which values are clipped.
+
+    Raises:
+        ValueError: If values are beyond the full range.
+    """
+    if img.dtype == np.uint8:
+        return img
+    if value_range == 'full':
+        full = FULL_RANGE[img.dtype.name]
+        if img.dtype == np.uint16:
+            return (img >> 8).astype(np.uint8)
+        if img.min() < 0 or img.max() > full:
+            raise ValueError(
+                f'its values, {img.min():g} to {img.max():g}, are beyond 0 to '
+                f"{full:g}: give LoadImage value_range=(low, high) or 'file'")
+        return (img + .5).astype(np.uint8)
+    low, high = ((float(img.min()),
+                  float(img.max())) if value_range == 'file' else value_range)
+    scale = 255 / (high - low) if high > low else 0.
+    levels = (img.astype(np.float32) - np.float32(low)) * np.float32(scale)
+    return (levels.clip(0, 255) + .5).astype(np.uint8)
+
+
+def used_share(img: np.ndarray) -> float:
+    """The greatest value as a fraction of the full range."""
+    return float(img.max()) / FULL_RANGE[img.dtype.name]
+
+
+def turned(img: np.ndarray, orientation: int) -> np.ndarray:
+    """The image as EXIF's orientation says that it is to be seen."""
+    if orientation not in TURNED:
+        return img
+    transpose, flip_rows, flip_columns = TURNED[orientation]
+    img = img.swapaxes(0, 1) if transpose else img
+    img = img[::-1] if flip_rows else img
+    return img[:, ::-1] if flip_columns else img
+
+
+def _as_channels(img: np.ndarray, color_type: str) -> np.ndarray:
+    """Contiguous (H, W, 3) for 'color', (H, W, 1) for 'grayscale'."""
+    channels = img.shape[2]
+    if color_type != 'unchanged' and channels not in (1, 3):
+        raise ValueError(
+            f'it has {channels} channels: give LoadImage '
+            "color_type='unchanged' and the model as many channels")
+    if color_type == 'color' and channels == 1:
+        img = np.repeat(img, 3, axis=2)
+    if color_type == 'grayscale' and channels == 3:
+        img = cv2.cvtColor(np.ascontiguousarray(img), cv2.COLOR_BGR2GRAY)[...,
+                                                                          None]
+    # np.ascontiguousarray leaves negative strides of sides of one pixel.
+    plain = img.flags.c_contiguous and img.flags.writeable and all(
+        stride >= 0 for stride in img.strides)
+    return img if plain else img.copy()
+
+
+def _known_type(array: np.ndarray) -> np.ndarray:
+    """As uint8, uint16 or float32, in the machine's byte order."""
+    kind = array.dtype.newbyteorder('=')
+    if kind == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if kind in (np.uint8, np.uint16):
+        return array.astype(kind, copy=False)
+    if kind.kind not in 'iuf':
+        raise ValueError(f'its values are of the type {kind}, expected '
+                         'uint8, uint16 or float32')
+    array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError('it holds NaN or infinite values: fill them first')
+    return array
+
+
+def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
+    """What Pillow makes of the header; None if it does not know it."""
+    try:
+        image = Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return None  # OpenCV reads what Pillow does not
+    _check_size(image.width * image.height, max_pixels)
+    if image.format == 'TIFF':
+        samples = image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
+        bands = len(image.getbands())
+        # Pillow takes the first of several planes for the image.
+        if samples > 1 and samples != bands and image.mode != 'RGB':
+            return None
+    return image
+
+
+@contextmanager
+def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Without Pillow's warning, and with its limit where it was moved."""
+    kept = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        if max_pixels is not None:
+            Image.MAX_IMAGE_PIXELS = max_pixels // 2 + 1
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
+
+
+def _check_size(pixels: int, max_pixels: int | None) -> None:
+    if max_pixels is not None and pixels > max_pixels:
+        raise Image.DecompressionBombError(
+            f'{pixels} pixels; at most {max_pixels} are read: see max_pixels '
+            'of LoadImage')
+
+
+def _check_end(data: bytes) -> None:
+    """Refuse a JPEG that is cut off: some decoders fill it up with gray.
+
+    Its end marker stands after its last scan, a thumbnail's before that.
+    """
+    if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
+        if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
+            raise ValueError('the JPEG is cut off')
+
+
+def _load_npy(data: bytes, max_pixels: int | None) -> np.ndarray:
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    _check_size(int(np.prod(array.shape[:2])), max_pixels)
+    return array
+
+
+def _decode_fast(data: bytes, header: Image.Image | None,
+                 color_type: str) -> np.ndarray | None:
+    """Pixels (H, W, 3) in BGR of common files with 8 bits, by OpenCV."""
+    if header is None or header.format not in FAST or _is_deep_png(data):
+        return None
+    if header.mode == 'CMYK':  # a level beside Pillow's
+        return None
+    if color_type == 'unchanged' and header.mode != 'RGB':
+        return None
+    if color_type == 'grayscale' and header.mode in ('1', 'L', 'LA'):
+        return None
+    img = cv2.imdecode(
+        np.frombuffer(data, np.uint8),
+        cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if img is None and header.format != 'WEBP':
+        raise ValueError('damaged, cut off or not an image')
+    return img
+
+
+def _decode_deep(data: bytes, header: Image.Image | None,
+                 color_type: str) -> np.ndarray | None:
+    """Pixels of what Pillow cannot read or reads with 8 bits alone."""
+    if _is_tiff(data) and (header is None or _is_deep_tiff(header)):
+        return _decode_tiff(data, header, color_type)
+    deep = header is None or _is_deep_png(data) or header.format == 'JPEG2000'
+    if not deep and not (header.format == 'PPM' and header.mode == 'RGB'):
+        return None
+    if header is not None and header.mode in ('I', 'I;16', 'F', '1', 'P'):
+        return None
+    img = cv2.imdecode(
+        np.frombuffer(data, np.uint8),
+        cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if img is None or (header is not None and img.dtype == np.uint8):
+        return None
+    return _from_opencv(img, header and header.mode, color_type)
+
+
+def _from_opencv(img: np.ndarray, mode: str | None,
+                 color_type: str) -> np.ndarray:
+    """BGR or as Pillow orders the channels, alpha only if 'unchanged'."""
+    img = _known_type(img if img.ndim == 3 else img[..., None])
+    if img.shape[2] != 4:
+        return img
+    if mode == 'LA':
+        img = img[..., [0, 3]]
+        return img if color_type == 'unchanged' else img[..., :1]
+    return img[...,
+               [2, 1, 0, 3]] if color_type == 'unchanged' else img[..., :3]
+
+
+def _is_tiff(data: bytes) -> bool:
+    return data[:4] in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+
+
+def _is_deep_tiff(header: Image.Image) -> bool:
+    """More than 8 bits in several channels, which Pillow cuts to 8."""
+    bits = header.tag_v2.get(BITS_PER_SAMPLE, (1, ))
+    return len(header.getbands()) > 1 and max(np.atleast_1d(bits)) > 8
+
+
+def _decode_tiff(data: bytes, header: Image.Image | None,
+                 color_type: str) -> np.ndarray:
+    """Pixels of a TIFF of many channels, or of colours of many bits."""
+    if header is not None and header.mode == 'RGB':
+        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if img is not None and img.ndim == 3 and img.shape[2] == 3:
+            return _known_type(img)
+    if tifffile is None:
+        raise ValueError(
+            'a TIFF that neither Pillow nor OpenCV reads, such as one of many '
+            "channels: pip install tifffile, or 'mmdino[tiff]'")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages = file.pages if color_type == 'unchanged' else file.pages[:1]
+        # The channels are 'S', before the rows or after the columns.
+        arrays = [
+            np.moveaxis(page.asarray(), 0, -1)
+            if page.axes.startswith('S') else page.asarray() for page in pages
+        ]
+        rgb = file.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
+    img = _join_pages(arrays)
+    if rgb and img.shape[2] > 3 and color_type != 'unchanged':
+        img = img[..., :3]
+    return img[..., ::-1] if img.shape[2] == 3 else img
+
+
+def _stack_pages(image: Image.Image, frames: int) -> np.ndarray:
+    """The pages of a TIFF as channels."""
+    pages = []
+    for i in range(frames):
+        image.seek(i)
+        pages.append(_pillow_pixels(image, 'unchanged'))
+    image.seek(0)
+    return _join_pages(pages)
+
+
+def _join_pages(pages: list[np.ndarray]) -> np.ndarray:
+    shapes = sorted({page.shape[:2] for page in pages})
+    if len(shapes) > 1:
+        raise ValueError(f'its pages have several sizes, {shapes}: they are '
+                         'no channels of one picture')
+    return _known_type(
+        np.concatenate([p if p.ndim == 3 else p[..., None] for p in pages],
+                       axis=2))
+
+
+def _pillow_pixels(image: Image.Image, color_type: str) -> np.ndarray:
+    """Pixels (H, W, C), RGB turned to BGR."""
+    mode = image.mode
+    if mode == 'I':
+        return _from_int32(np.asarray(image)[..., None])
+    if mode == 'F' or mode.startswith('I;16'):
+        return _known_type(np.asarray(image)[..., None])
+    if mode == 'La':  # gray, multiplied by alpha
+        image = Image.merge('LA', _divided(image))
+        mode = 'LA'
+    if mode in ('1', 'L') or (mode == 'LA' and color_type != 'unchanged'):
+        return np.asarray(image.convert('L'))[..., None]
+    if color_type == 'unchanged' and mode in ('LA', 'RGBA', 'CMYK'):
+        return np.asarray(image)
+    if color_type == 'unchanged' and mode in ('PA', 'RGBa'):
+        return np.asarray(image.convert('RGBA'))
+    if mode == 'RGBa':
+        image = image.convert('RGBA')
+    return np.asarray(image.convert('RGB'))[..., ::-1]
+
+
+def _divided(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Gray and alpha of an image of the mode La."""
+    gray, alpha = np.moveaxis(np.asarray(image), 2, 0)
+    level = 255. * gray / np.maximum(alpha, 1)
+    gray = np.minimum(level + .5, 255).astype(np.uint8)
+    return Image.fromarray(gray), Image.fromarray(np.array(alpha))
+
+
+def _from_int32(pixels: np.ndarray) -> np.ndarray:
+    """As uint16, which older Pillows give so, where the values allow it."""
+    if pixels.min() < 0 or pixels.max() > FULL_RANGE['uint16']:
+        return pixels.astype(np.float32)
+    return pixels.astype(np.uint16)
+
+
+def _is_deep_png(data: bytes) -> bool:
+    return data.startswith(b'\x89PNG') and data[24:25] == b'\x10'
+
+
+def _orientation(header: Image.Image | None, data: bytes) -> int:
+    """What EXIF says; a PNG is searched for it before it is decoded twice."""
+    if header is None:
+        return 1
+    if header.format == 'PNG' and not any(
+            mark in data
+            for mark in (b'eXIf', b'tiff:Orientation', b'type exif')):
+        return 1
+    return header.getexif().get(ORIENTATION, 1)
+
+
+def _explain(data: bytes) -> str:
+    if not data:
+        return 'the file is empty'
+    if data[4:12] in (b'ftypheic', b'ftypmif1', b'ftypheix', b'ftypmsf1'):
+        return ('a HEIC picture: pip install pillow-heif and name a module in '
+                'custom_imports that calls pillow_heif.register_heif_opener()')
+    return 'damaged, cut off or not an image'

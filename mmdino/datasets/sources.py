@@ -1,0 +1,165 @@
+"""Where pictures lie: a folder, a zip archive, a list file or tar files.
+
+A *source* lists its samples and reads one of them.
+"""
+import os.path as osp
+from collections.abc import Sequence
+from typing import Protocol
+from zipfile import is_zipfile
+
+from mmengine import fileio
+
+from mmdino.datasets.listing import (class_folders, join_zip_path,
+                                     list_archive, list_folder, read_list)
+
+
+class Source(Protocol):
+    """Samples by number.
+
+    Attributes:
+        labels (Sequence[int] | None): One a sample, below 0 for none; None if
+            no sample has one, or if ``folders`` tell the classes.
+    """
+
+    def __len__(self) -> int:
+        ...
+
+    def path(self, index: int) -> str:
+        """A name of the picture, by which :mod:`mmengine.fileio` reads it."""
+
+    def read(self, index: int) -> bytes:
+        """The picture's file."""
+
+
+class Files:
+    """The pictures of a folder, a zip archive or a list file.
+
+    Args:
+        root (str): What the names are relative to.
+        names (Sequence[str]): Paths with ``/``.
+        labels (Sequence[int], optional): Those of a list file.
+    """
+
+    def __init__(self,
+                 root: str,
+                 names: Sequence[str],
+                 labels: Sequence[int] | None = None) -> None:
+        self.root = root
+        self.names = names
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> str:
+        """The path of the picture."""
+        return osp.join(self.root, self.names[index])
+
+    def read(self, index: int) -> bytes:
+        """The picture's file."""
+        return fileio.get(self.path(index))
+
+    def folders(self) -> list[str]:
+        """The top folders, [] if an image lies outside of any."""
+        return class_folders(self.names)
+
+    def folder(self, index: int) -> str:
+        """The top folder of a picture."""
+        return self.names[index].partition('/')[0]
+
+
+class Members(Files):
+    """The pictures of a zip archive."""
+
+    def path(self, index: int) -> str:
+        # An absolute name, too, is in the archive.
+        return f'{self.root.rstrip("/")}/{self.names[index]}'
+
+
+def open_source(root: str, subset: str = '') -> Source:
+    """The source that a path stands for.
+
+    Args:
+        root (str): A folder, a zip archive, a list file (:func:`.read_list`),
+            a tar file or a pattern of tar files.
+        subset (str): A folder in it; for a list file, where in its own its
+            paths start.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file is none of these.
+    """
+    root = osp.expanduser(root)
+    if root.endswith('.tar'):
+        return _open_tars(root, subset)
+    if osp.isdir(root):
+        folder = osp.join(root, subset)
+        if not osp.isdir(folder):
+            raise FileNotFoundError(
+                f'{root} has no folder {subset!r} (subset)')
+        return Files(folder, list_folder(folder))
+    if not osp.isfile(root):
+        raise FileNotFoundError(
+            f'data_root {root!r} does not exist; expected a folder of '
+            'images, a zip archive, a list file or tar files')
+    if is_zipfile(root):
+        return Members(join_zip_path(root, subset), list_archive(root, subset))
+    return Files(osp.join(osp.dirname(root), subset), *read_list(root))
+
+
+def _open_tars(root: str, subset: str) -> Source:
+    # Above this module, since its data set is one of Images.
+    from mmdino.datasets.shards import TarShards, list_shards
+    return TarShards(list_shards(root, subset))
+
+
+def label_samples(
+    sources: Sequence[Source],
+    classes: Sequence[str] | None = None
+) -> tuple[list[int] | None, tuple[str, ...] | None, str]:
+    """Labels of all samples of several sources, and what they mean.
+
+    The sources of which folders are the classes share their classes: sorted
+    by name, those of all sources. Integers of list files and of tar files
+    mean the same in all sources.
+
+    Args:
+        sources (Sequence[Source]): At least one.
+        classes (Sequence[str], optional): The classes, if they are given.
+
+    Returns:
+        tuple: The labels, or None where not each sample has one; the names of
+        the classes, if folders give them; why there are no labels, else ''.
+
+    Raises:
+        ValueError: If a folder is not among ``classes``.
+    """
+    told = [_integers(source) for source in sources]
+    if all(labels is not None for labels in told):
+        return [label for labels in told for label in labels], None, ''
+    if any(labels is not None for labels in told):
+        return None, None, ('some sources have integers as labels, others '
+                            'folders or none')
+    folders = [getattr(s, 'folders', list)() for s in sources]
+    if not all(folders):
+        return None, None, 'not every image lies in the folder of a class'
+    found = sorted({name for names in folders for name in names})
+    names = tuple(classes or found)
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise ValueError(f'the folders {unknown}, which are not among the '
+                         f'{len(names)} classes')
+    numbers = {name: i for i, name in enumerate(names)}
+    labels = [
+        numbers[source.folder(i)] for source in sources
+        for i in range(len(source))
+    ]
+    return labels, names, ''
+
+
+def _integers(source: Source) -> Sequence[int] | None:
+    """A source's own labels, if each sample has one."""
+    labels = source.labels
+    if labels is None or min(labels, default=-1) < 0:
+        return None
+    return [int(label) for label in labels]

@@ -1,0 +1,68 @@
+"""Pillow's operations on images of any number of channels and depth."""
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+DTYPES = ('uint8', 'uint16', 'float32')
+
+
+def check_image(transform: object, img: np.ndarray) -> None:
+    """Refuse what is no (H, W, C) image of the three types.
+
+    Raises:
+        ValueError: Names the transform and what it got.
+    """
+    if img.ndim != 3 or img.dtype.name not in DTYPES:
+        raise ValueError(
+            f'{type(transform).__name__} takes images (H, W, C) of '
+            f'{", ".join(DTYPES)}, got {img.shape} {img.dtype}: load them '
+            'with LoadImage')
+
+
+def check_rgb(transform: object, img: np.ndarray, instead: str = '') -> None:
+    """Refuse what is no (H, W, 3) uint8 image, for what needs colours.
+
+    Args:
+        transform (object): Who asks.
+        img (np.ndarray): The image.
+        instead (str): Another remedy than to leave the transform out.
+
+    Raises:
+        ValueError: Names the transform, what it got and the remedy.
+    """
+    if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
+        raise ValueError(
+            f'{type(transform).__name__} takes colour images (H, W, 3) of '
+            f'uint8, got {img.shape} {img.dtype}: leave it out of the '
+            f'pipeline{instead}')
+
+
+def by_channel(img: np.ndarray, operate: Callable[[Image.Image],
+                                                  Image.Image]) -> np.ndarray:
+    """Apply an operation of Pillow to an image (H, W, C) of any C and type.
+
+    Colours of 8 bits go through it at once. Other channels do one by one,
+    uint8 with 8 bits and the rest as floats, so that four channels are not
+    taken for colours and their transparency. uint16 is rounded and clipped.
+    """
+    if img.dtype == np.uint8 and img.shape[2] == 3:
+        return np.array(operate(Image.fromarray(img)))
+    deep = np.uint8 if img.dtype == np.uint8 else np.float32
+    planes = [
+        np.asarray(
+            operate(Image.fromarray(np.ascontiguousarray(plane, deep))))
+        for plane in np.moveaxis(img, 2, 0)
+    ]
+    result = np.stack(planes, axis=2)
+    if img.dtype == np.uint16:
+        result = np.rint(result).clip(0, np.iinfo(np.uint16).max)
+    return result.astype(img.dtype, copy=False)
+
+
+def pillow_resize(
+        img: np.ndarray,
+        size: tuple[int, int],
+        method: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
+    """Resize (H, W, C) to ``size``, width and height, antialiased."""
+    return by_channel(img, lambda image: image.resize(size, method))

@@ -1,0 +1,157 @@
+"""Which of a data set's samples a rank has, and which of them count.
+
+N samples of a rank, S of all ranks that count, W ranks.
+"""
+import hashlib
+import os
+import os.path as osp
+from functools import lru_cache
+from typing import Any, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import (all_gather, all_gather_object, all_reduce,
+                           collect_results, get_rank, get_world_size,
+                           is_main_process)
+from torch import Tensor
+
+
+class Placing(NamedTuple):
+    """Where this rank's samples stand among all that count."""
+    own: Tensor  # (N,) from 0 to S - 1; -1 for those that do not count
+    size: int  # S
+    indices: Tensor  # (S,) the samples' numbers in the data set, ascending
+
+
+def place_samples(told: Sequence[Optional[int]], readable: Sequence[bool],
+                  size: int) -> Placing:
+    """Order the samples of all ranks, without the unreadable and duplicates.
+
+    A sample's number in the data set is what it tells itself
+    (``sample_idx``), if the numbers of all ranks' samples are those of the
+    data set. Else, for data sets of others, samples are taken to be dealt in
+    turn to the ranks, as MMEngine's DefaultSampler does without shuffling,
+    and those beyond the data set's size fill the ranks up.
+
+    Args:
+        told: The number that each of this rank's samples tells, N.
+        readable: Whether each could be read.
+        size: Samples of the data set.
+    """
+    rows = torch.tensor([[-1 if number is None else number,
+                          int(ok)] for number, ok in zip(told, readable)],
+                        dtype=torch.int64).view(-1, 2)
+    table = _gather_padded(rows, fill=-2)  # (longest, W, 2)
+    dealt = table.reshape(-1, 2).numpy()
+    is_sample = dealt[:, 1] >= 0
+    numbers = np.where(is_sample, dealt[:, 0], -1)
+    if not _all_of(numbers[is_sample], size):
+        numbers = np.where(is_sample, np.cumsum(is_sample) - 1, -1)
+        numbers[numbers >= size] = -1
+    indices, first = np.unique(numbers, return_index=True)
+    counts = (indices >= 0) & (dealt[first, 1] == 1)
+    places = np.full(len(dealt), -1)
+    places[first[counts]] = np.arange(counts.sum())
+    own = places.reshape(table.shape[:2])[:len(rows), get_rank()]
+    return Placing(
+        torch.from_numpy(own.copy()), int(counts.sum()),
+        torch.from_numpy(indices[counts]))
+
+
+def _all_of(numbers: np.ndarray, size: int) -> bool:
+    """Whether these are all numbers from 0 to ``size`` - 1, and no other."""
+    found = np.unique(numbers)
+    return len(found) == size and (size == 0 or
+                                   (found[0] == 0 and found[-1] == size - 1))
+
+
+def _gather_padded(rows: Tensor, fill: int) -> Tensor:
+    """Rows (N, ...) of all ranks as (longest, W, ...)."""
+    if get_world_size() == 1:
+        return rows[:, None]
+    longest = torch.tensor(len(rows))
+    all_reduce(longest, 'max')
+    padded = rows.new_full((int(longest), *rows.shape[1:]), fill)
+    padded[:len(rows)] = rows
+    return torch.stack(all_gather(padded), dim=1)
+
+
+def gather_rows(part: Tensor, places: Tensor, size: int) -> Tensor:
+    """Rows (S, ...) of all ranks, in their order, on every rank.
+
+    Args:
+        part: This rank's rows (N, ...).
+        places: Where they belong (N,), each on one rank.
+        size: S.
+    """
+    if get_world_size() == 1:
+        in_order = torch.equal(places, torch.arange(size))
+        return part if in_order else part[torch.argsort(places)]
+    rows = _gather_padded(part, fill=0).flatten(0, 1)
+    places = _gather_padded(places, fill=-1).flatten()
+    whole = part.new_empty((size, *part.shape[1:]))
+    whole[places[places >= 0]] = rows[places >= 0]
+    return whole
+
+
+def stack_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Features (N, D) of this rank, also if it has none and others do."""
+    width = torch.tensor(len(rows[0]) if rows else 0)
+    all_reduce(width, 'max')
+    return torch.stack([*rows]) if rows else torch.zeros(0, int(width))
+
+
+def gather_objects(part: Sequence[Any], places: Tensor, size: int, device: str,
+                   folder: Optional[str]) -> Optional[List[Any]]:
+    """Any objects of all ranks, in their order, on rank 0; elsewhere None.
+
+    Args:
+        part: This rank's objects, N.
+        places: As in :func:`gather_rows`.
+        size: S.
+        device: 'cpu' or 'gpu', by which MMEngine collects them.
+        folder: Where 'cpu' does.
+    """
+    longest = torch.tensor(len(part))
+    all_reduce(longest, 'max')
+    rows = list(zip(places.tolist(), part))
+    rows += [(-1, None)] * (int(longest) - len(rows))  # as many on each rank
+    folder = dict(tmpdir=folder) if device == 'cpu' else {}
+    rows = collect_results(rows,
+                           get_world_size() * int(longest), device, **folder)
+    if not is_main_process():
+        return None
+    return [value for place, value in sorted(rows, key=_place) if place >= 0]
+
+
+def _place(row: tuple) -> int:
+    return row[0]
+
+
+def gather_names(names: Sequence[str]) -> List[str]:
+    """Names of all ranks, each once, sorted, on every rank."""
+    count = torch.tensor(len(names))
+    all_reduce(count)
+    if not count:
+        return []
+    return sorted({n for part in all_gather_object([*names]) for n in part})
+
+
+def file_key(path: Optional[str]) -> int:
+    """A number of 63 bits for a file, however it is called; -1 for no file.
+
+    Links are followed; of archives' members the name counts.
+    """
+    if not path:
+        return -1
+    if '://' not in path:
+        folder, name = osp.split(path)
+        path = osp.join(_real_folder(folder), name)
+        path = osp.realpath(path) if osp.islink(path) else path
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=8).digest()
+    return int.from_bytes(digest, 'little') >> 1
+
+
+@lru_cache(maxsize=65536)
+def _real_folder(folder: str) -> str:
+    return osp.realpath(folder)

@@ -1,0 +1,62 @@
+"""Mean and standard deviation of a set, in the form that a config wants."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*args: str) -> str:
+    done = subprocess.run([
+        sys.executable, '-W', 'ignore',
+        str(ROOT / 'tools/data_stats.py'), *map(str, args)
+    ],
+                          env={
+                              'PYTHONPATH': str(ROOT),
+                              'OMP_NUM_THREADS': '1'
+                          },
+                          capture_output=True,
+                          text=True)
+    return done.stdout + done.stderr
+
+
+def settings(said: str) -> dict:
+    """What the lines of the result say as a config."""
+    return Config.fromstring(said[said.index('# '):], '.py').to_dict()
+
+
+@pytest.fixture
+def arrays(tmp_path) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(6):
+        array = (rng.random(
+            (9, 7 + i, 5)) * [10, 20, 300, 4000, 5e4]).astype(np.uint16)
+        np.save(tmp_path / f'{i}.npy', array)
+        found.append(array.reshape(-1, 5))
+    return np.concatenate(found).astype(float)
+
+
+def test_any_channels_and_what_is_broken(tmp_path, arrays):
+    (tmp_path / 'broken.npy').write_bytes(b'nothing')
+    said = run(tmp_path)
+    assert '# 6 of 7 pictures; 1 could not be read' in said, said
+    got = settings(said)
+    np.testing.assert_allclose(got['mean'], arrays.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(got['std'], arrays.std(axis=0), rtol=1e-5)
+    assert got['bgr_to_rgb'] is False
+
+
+def test_colours_come_in_rgb_and_a_sample_is_a_sample(tmp_path):
+    for i in range(8):
+        img = np.full((6, 6, 3), (10, 20, 30 + i % 2), np.uint8)
+        Image.fromarray(img).save(tmp_path / f'{i}.png')
+    got = settings(run(tmp_path))
+    assert got['mean'] == [10, 20, 30.5] and got['std'] == [0, 0, .5]
+    assert got['bgr_to_rgb'] is True
+    assert '# 3 of 8 pictures' in run(tmp_path, '--sample', 3)
