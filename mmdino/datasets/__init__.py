@@ -6,4 +6,6 @@ from mmdino.datasets.images import Images
 from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
 from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
+from mmdino.datasets.shard_sampler import ShardSampler
+from mmdino.datasets.shards import Shards, TarBackend
 from mmdino.datasets.transforms import MultiCrop
