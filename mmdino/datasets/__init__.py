@@ -2,6 +2,7 @@
 from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
                                         RevisitedImages, VOCObjects)
 from mmdino.datasets.feature_rows import FeatureRows
+from mmdino.datasets.hugging_face import HuggingFaceImages
 from mmdino.datasets.images import Images
 from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler

@@ -7,9 +7,10 @@ import numpy as np
 
 
 def picture(number: int, size: int = 40) -> bytes:
-    """A PNG of noise whose mean grows with its number."""
+    """A PNG of noise whose mean grows with its number at first."""
     rng = np.random.default_rng(number)
-    pixels = rng.integers(0, 30 + 10 * number, (size, size + 8, 3), np.uint8)
+    pixels = rng.integers(0, min(30 + 10 * number, 256), (size, size + 8, 3),
+                          np.uint8)
     return cv2.imencode('.png', pixels)[1].tobytes()
 
 
