@@ -30,6 +30,8 @@ def shards_cfg(folder, work_dir, workers, processes):
     cfg.train_dataloader.sampler.update(type='ShardSampler', window=2)
     cfg.default_hooks.checkpoint.update(
         by_epoch=False, interval=1, max_keep_ckpts=2)
+    if processes > 1:  # each has statistics of its own, rank 0 saves
+        cfg.model.head.use_bn = False
     cfg.launcher = 'none' if processes == 1 else 'pytorch'
     work_dir.mkdir(parents=True)
     return write(cfg, work_dir)
@@ -48,6 +50,14 @@ def last_checkpoint(work_dir):
     return max(names, default=0)
 
 
+def tree(pid):
+    """A process and all below it; torchrun's have groups of their own."""
+    with suppress(OSError):
+        children = Path(f'/proc/{pid}/task/{pid}/children').read_text()
+        return [pid, *(p for c in children.split() for p in tree(int(c)))]
+    return [pid]
+
+
 def train_and_kill(config, processes, rng):
     """Kill the whole job at once at a random moment of its training."""
     work_dir = Path(config).parent
@@ -59,8 +69,9 @@ def train_and_kill(config, processes, rng):
             end(process)[-3000:])
         time.sleep(.002)
     time.sleep(rng.uniform(0, .05))
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for pid in tree(process.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.communicate()
     return last_checkpoint(work_dir)
 

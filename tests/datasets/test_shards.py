@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.fileio import get
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
-from mmdino.datasets import Shards, shard_index
+from mmdino.datasets import Shards, ShardSampler, shard_index
 from mmdino.datasets.shard_index import ShardError
 from mmdino.datasets.shards import TarShards, expand_braces
+from mmdino.engine.configs import loaders, read_config
 from tests.datasets.tar_files import picture, write_shards, write_tar
 
 LOAD = [dict(type='LoadImage')]
@@ -197,6 +200,29 @@ def test_a_missing_shard(tmp_path):
         Shards(str(tmp_path), subset='empty')
     with pytest.raises(ValueError, match='twice'):
         Shards([paths[0], paths[0]])
+
+
+def test_a_recipe_from_shards(tmp_path):
+    """As the base of the data says."""
+    comment = Path('configs/_base_/datasets/imagenet_multi_crop.py').read_text(
+    ).split('# From shards')[1].split('# type=')[0]
+    lines = [x[4:] for x in comment.splitlines() if x.startswith('#   ')]
+    own = tmp_path / 'own.py'
+    own.write_text("_base_ = 'mmdino::dino_vit-s16.py'\n" + '\n'.join(lines))
+    cfg = read_config(str(own), dict(data_root=str(tmp_path)))
+    write_shards(tmp_path / 'train')
+    write_shards(tmp_path / 'val')
+    init_default_scope('mmdino')
+    for loader in loaders(cfg):
+        loader.update(num_workers=0, batch_size=2)
+        loader.pop('persistent_workers', None)
+        assert loader.dataset.type == 'Shards'
+        built = Runner.build_dataloader(loader, seed=0)
+        assert len(built.dataset) == 12
+        batch = next(iter(built))
+        assert len(batch['inputs']) in (2, 10)
+    assert type(Runner.build_dataloader(cfg.train_dataloader,
+                                        seed=0).sampler) is ShardSampler
 
 
 @pytest.fixture

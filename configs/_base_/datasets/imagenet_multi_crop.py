@@ -4,6 +4,13 @@
 #       global_1=dict(crop=dict(scale=(0.25, 1.0))),
 #       global_2=dict(crop=dict(scale=(0.25, 1.0))),
 #       local=dict(num_views=10, crop=dict(scale=(0.05, 0.25)))))))
+# From shards (tools/make_shards.py, or tar files in WebDataset's layout):
+#   data_root = 'data/imagenet-shards'  # with train/*.tar and val/*.tar
+#   _shards = dict(dataset=dict(type='Shards'))
+#   train_dataloader = dict(sampler=dict(type='ShardSampler'), **_shards)
+#   val_dataloader = _shards
+#   val_cfg = dict(gallery_dataloader=_shards)
+# type='HuggingFaceImages' reads a datasets.Dataset on disk.
 # A test without settings of its own has those of the validation.
 data_root = 'data/imagenet'  # of all loaders that name no other
 
