@@ -32,7 +32,9 @@ ROW = np.dtype([('block', '<u4'), ('headers', '<u4'), ('size', '<u4'),
                 ('label', '<i4')])
 LABEL_KEYS = ('label', 'cls')  # in a .json file
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zX', b'\x28\xb5\x2f\xfd')
-_VERSION = 1
+_META_KEYS = ('shards', 'starts', 'crc', 'without_label', 'first_without',
+              'max_label')
+_VERSION = 1  # of the format
 _READERS = 8  # shards that are scanned at a time, to hide a disk's latency
 
 
@@ -92,6 +94,7 @@ def open_index(shards: Sequence[str],
 
     Raises:
         ShardError: If a shard cannot be used, on all ranks.
+        FileNotFoundError: If one does not exist, on all ranks.
         OSError: If no such folder can be written.
     """
 
@@ -263,13 +266,19 @@ def _places(shards: Sequence[str], extensions: Sequence[str] | None,
 def _find_or_build(shards: Sequence[str], extensions: Sequence[str] | None,
                    places: Sequence[str]) -> tuple[str, int]:
     """Path and checksum of an index that fits the shards as they are."""
+    missing = [shard for shard in shards if not osp.isfile(shard)]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of the {len(shards)} shards do not exist, the '
+            f'first is {missing[0]}. Copy what is missing, or change '
+            'data_root; a folder stands for all shards that are in it')
     stamps = [_stamp(shard) for shard in shards]
     for path in places:
         if not osp.exists(_meta_path(path)):
             continue
         try:
             return path, _check(path, stamps)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             print_log(
                 f'The index {path} is built anew: {error}',
                 logger='current',
@@ -326,7 +335,6 @@ def _build(shards: Sequence[str], stamps: list,
     _write_meta(
         path,
         dict(
-            version=_VERSION,
             shards=stamps,
             starts=starts,
             crc=crc,
@@ -358,8 +366,14 @@ def _meta_path(path: str) -> str:
 
 
 def _read_meta(path: str) -> dict:
-    with open(_meta_path(path), encoding='utf-8') as file:
-        return json.load(file)
+    """The description of the rows in ``path``."""
+    path = _meta_path(path)
+    try:
+        with open(path, encoding='utf-8') as file:
+            meta = json.load(file)
+        return {key: meta[key] for key in _META_KEYS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is damaged: {error!r}') from error
 
 
 def _write_meta(path: str, meta: dict) -> None:
@@ -376,7 +390,7 @@ def _has(path: str, crc: int) -> bool:
         meta = _read_meta(path)
         return meta['crc'] == crc and (osp.getsize(path)
                                        == meta['starts'][-1] * ROW.itemsize)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return False
 
 

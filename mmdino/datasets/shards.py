@@ -191,8 +191,10 @@ class TarBackend(BaseStorageBackend):
 def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
     """The tar files of a folder, a pattern or a list, see :class:`Shards`.
 
+    Whether those of a pattern exist is for the index to see, on one rank.
+
     Raises:
-        FileNotFoundError: If there is none, or not all of a pattern.
+        FileNotFoundError: If a folder has none.
         ValueError: If one is named twice, or ``subset`` is given with a list.
     """
     if not isinstance(data_root, str):
@@ -207,13 +209,6 @@ def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
     if len(set(shards)) < len(shards):
         twice = next(s for s in shards if shards.count(s) > 1)
         raise ValueError(f'data_root names the shard {twice} twice')
-    missing = [shard for shard in shards if not osp.isfile(shard)]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of the {len(shards)} shards of {data_root!r} '
-            f'{subset} do not exist, the first is {missing[0]}. Copy what is '
-            'missing, or change the pattern; a folder stands for all shards '
-            'that are in it')
     return shards
 
 

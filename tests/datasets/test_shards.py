@@ -269,7 +269,7 @@ def spoil(path, what):
                                         ('time', 's-001.tar has changed'),
                                         ('rows', 'checksum is wrong'),
                                         ('cut', 'size is wrong'),
-                                        ('description', 'is built anew')])
+                                        ('description', '.json is damaged')])
 def test_an_index_that_does_not_fit(what, words, built, tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(shard_index, 'print_log',

@@ -27,7 +27,7 @@ from mmdino.datasets.seeded import SampleKey
 from mmdino.datasets.shard_index import ROW, ShardIndex
 
 PER_SHARD = 10_000
-FRESH = multiprocessing.get_context('spawn')
+FRESH = multiprocessing.get_context('fork')
 
 
 class Rows:
