@@ -10,24 +10,30 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmdino.datasets.shards import TarShards
 from tests.datasets.tar_files import write_shards
 from tests.launching import end, start, write
-from tests.resuming import assert_same, random_cfg
+from tests.resuming import StopAfter, assert_same, random_cfg, train
 
 KILLS, ITERATIONS = 5, 36
-pytestmark = pytest.mark.slow
 
 
-def shards_cfg(folder, work_dir, workers, processes):
+def random_shards_cfg(folder, work_dir, workers=0):
     """Three epochs of 48 pictures in 6 shards, 4 an iteration in all."""
     cfg = random_cfg(work_dir, workers=workers)
-    cfg.train_dataloader.update(batch_size=4 // processes)
-    cfg.train_dataloader.dataset.pop('num_images')
-    cfg.train_dataloader.dataset.pop('img_size')
-    cfg.train_dataloader.dataset.update(
-        type='Shards', data_root=str(folder / 'shards'))
-    cfg.train_dataloader.dataset.pipeline.before = [dict(type='LoadImage')]
+    dataset = cfg.train_dataloader.dataset
+    dataset.pop('num_images')
+    dataset.pop('img_size')
+    dataset.update(type='Shards', data_root=str(folder / 'shards'))
+    dataset.pipeline.before = [dict(type='LoadImage')]
     cfg.train_dataloader.sampler.update(type='ShardSampler', window=2)
+    return cfg
+
+
+def write_config(folder, work_dir, workers, processes):
+    """A config file with a checkpoint after each iteration."""
+    cfg = random_shards_cfg(folder, work_dir, workers)
+    cfg.train_dataloader.update(batch_size=4 // processes)
     cfg.default_hooks.checkpoint.update(
         by_epoch=False, interval=1, max_keep_ckpts=2)
     if processes > 1:  # each has statistics of its own, rank 0 saves
@@ -85,14 +91,35 @@ def train_to_the_end(config, processes):
     return {k: v for k, v in state.items() if k not in ('meta', 'message_hub')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 @pytest.mark.parametrize('workers', [0, 2])
 def test_killed_at_five_random_moments(workers, processes, tmp_path):
     write_shards(tmp_path / 'shards', shards=6, samples=8)
-    whole = shards_cfg(tmp_path, tmp_path / 'whole', 0, processes)
+    whole = write_config(tmp_path, tmp_path / 'whole', 0, processes)
     expected = train_to_the_end(whole, processes)
-    config = shards_cfg(tmp_path, tmp_path / 'killed', workers, processes)
+    config = write_config(tmp_path, tmp_path / 'killed', workers, processes)
     rng = random.Random(workers + 10 * processes)
     stops = [train_and_kill(config, processes, rng) for _ in range(KILLS)]
     assert stops[-1] < ITERATIONS, f'it ended before the last kill: {stops}'
     assert_same(train_to_the_end(config, processes), expected)
+
+
+def test_stopped_in_mid_epoch(tmp_path, monkeypatch):
+    """The samples that the epoch has had are not read again."""
+    write_shards(tmp_path / 'shards', shards=6, samples=8)
+    train(random_shards_cfg(tmp_path, tmp_path / 'whole'))
+    cfg = random_shards_cfg(tmp_path, tmp_path / 'stopped')
+    with pytest.raises(SystemExit):
+        train(cfg, StopAfter(29))
+    read, path = [], TarShards.path
+    monkeypatch.setattr(TarShards, 'path',
+                        lambda self, i: read.append(i) or path(self, i))
+    train(cfg)
+    assert len(set(read)) == 48 - 5 * 4
+    ends = [
+        torch.load(tmp_path / name / 'epoch_3.pth', weights_only=False)
+        for name in ('stopped', 'whole')
+    ]
+    for part in ('state_dict', 'optimizer'):
+        assert_same(ends[0][part], ends[1][part])

@@ -181,7 +181,9 @@ def test_quick_run_ends_with_a_json_line(benchmark, capfd, name):
 
 
 @pytest.mark.parametrize('name,key', [('startup', 'imports_ms'),
-                                      ('scaling', 'needs')])
+                                      ('scaling', 'needs'),
+                                      ('loader', 'shards, by shards'),
+                                      ('shard_index', 'open')])
 def test_quick_report_ends_with_a_json_line(benchmark, capfd, name, key):
     in_process(f'benchmarks/{name}', '--quick', '--rounds', 1)
     result = json.loads(capfd.readouterr().out.splitlines()[-1])
