@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from hashlib import sha256
 from logging import WARNING
 from typing import BinaryIO
@@ -21,7 +22,7 @@ import numpy as np
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.logging import print_log
 
-from mmdino.datasets.listing import IMAGE_EXTENSIONS, is_image
+from mmdino.datasets.listing import is_image
 from mmdino.utils.progress import track
 
 BLOCK = tarfile.BLOCKSIZE  # bytes, the unit of all places in a tar file
@@ -144,7 +145,7 @@ def scan_shard(
                 key, extension = _split(member.name)
                 if member.isdir() or osp.basename(key) == '':
                     continue
-                if _is_picture(member.name, extension, extensions):
+                if _is_picture(extension, extensions):
                     _add_picture(pictures, key, member, path)
                 elif extension in ('cls', 'json') and member.isreg():
                     data = tar.extractfile(member).read()
@@ -157,8 +158,8 @@ def scan_shard(
     if not pictures:
         raise ShardError(
             f'{path} holds no picture; files by extension: {dict(others)}. '
-            f'Pictures end in {extensions or IMAGE_EXTENSIONS}; leave the '
-            'shard out, or name their extensions (extensions=...)')
+            f'Pictures end in {extensions or "an extension of images"}; leave '
+            'the shard out, or name theirs (extensions=...)')
     rows, first_without = [], ''
     for key, member in pictures.items():
         label, why = labels.get(key, (NO_LABEL, 'no .cls and no .json file'))
@@ -176,11 +177,15 @@ def _split(name: str) -> tuple[str, str]:
     return osp.join(folder, stem), extension.lower()
 
 
-def _is_picture(name: str, extension: str,
-                extensions: Sequence[str] | None) -> bool:
+def _is_picture(extension: str, extensions: Sequence[str] | None) -> bool:
     if extensions is None:
-        return is_image(name)
+        return _is_image_extension(extension)
     return extension in [e.lower().lstrip('.') for e in extensions]
+
+
+@lru_cache
+def _is_image_extension(extension: str) -> bool:
+    return is_image(f'x.{extension}')
 
 
 def _add_picture(pictures: dict, key: str, member: tarfile.TarInfo,

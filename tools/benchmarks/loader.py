@@ -8,7 +8,8 @@ order of its samples:
 - loading: ten crops of each in batches, by a DataLoader.
 
 `disk_mb` is what the kernel fetched while reading (/proc/self/io): where a
-cold round fetches less than the pictures hold, the disk was not cold.
+cold round fetches less than the pictures hold, the disk was not cold. Sources
+and orders take turns, so that other work on the machine hits all alike.
 
     python tools/benchmarks/loader.py --pictures 4000 --folder /some/disk
 """
@@ -19,7 +20,6 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import Callable
 
 import cv2
 from mmengine.config import Config
@@ -91,49 +91,50 @@ def fetched() -> int:
     return int(dict(line.split(': ') for line in lines)['read_bytes'])
 
 
-def measure_reading(dataset: Images, order: list[int], folder: Path,
-                    rounds: int) -> dict:
-    """Medians of the rounds, cold and warm in turn."""
-    found = {'cold': [], 'warm': []}
-    for _ in range(rounds):
-        for state, seconds in found.items():
-            if state == 'cold':
-                forget(folder)
-            before, start = fetched(), time.perf_counter()
-            size = read(dataset, order)
-            seconds.append((time.perf_counter() - start, fetched() - before))
-    return {
-        state:
+def time_reading(dataset: Images, order: list[int]) -> dict:
+    """One pass over all files."""
+    before, start = fetched(), time.perf_counter()
+    size = read(dataset, order)
+    seconds = time.perf_counter() - start
+    return dict(
+        images_per_s=len(order) / seconds,
+        mb_per_s=size / 1e6 / seconds,
+        disk_mb=(fetched() - before) / 1e6)
+
+
+def time_loading(dataset: Images, order: str,
+                 args: argparse.Namespace) -> dict:
+    """The first ``args.crops`` pictures of an epoch, from files to batches."""
+    loader = Runner.build_dataloader(
         dict(
-            images_per_s=len(order) / statistics.median(s for s, _ in runs),
-            mb_per_s=size / 1e6 / statistics.median(s for s, _ in runs),
-            disk_mb=statistics.median(b for _, b in runs) / 1e6)
-        for state, runs in found.items()
-    }
+            batch_size=16,
+            num_workers=args.workers,
+            dataset=Wrapped(dataset),
+            sampler=sampler_of(dataset, order, args.window),
+            collate_fn=dict(type='default_collate')),
+        seed=0)
+    start, count = time.perf_counter(), 0
+    for batch in loader:
+        count += len(batch['inputs'][0])
+        if count >= args.crops:
+            break
+    return dict(images_per_s=count / (time.perf_counter() - start))
 
 
-def loaded_per_s(dataset: Images, order: str, args: argparse.Namespace,
-                 prepare: Callable[[], None]) -> float:
-    """Images a second from the files to batches of crops, median."""
-    rates = []
-    for _ in range(args.rounds):
-        loader = Runner.build_dataloader(
-            dict(
-                batch_size=16,
-                num_workers=args.workers,
-                dataset=Wrapped(dataset),
-                sampler=sampler_of(dataset, order, args.window),
-                collate_fn=dict(type='default_collate')),
-            seed=0)
-        prepare()
-        start, count = time.perf_counter(), 0
-        for batch in loader:
-            count += len(batch['inputs'][0])
-            if count >= args.crops:
-                break
-        rates.append(count / (time.perf_counter() - start))
-        del loader
-    return statistics.median(rates)
+def one_round(sources: dict, folder: Path, args: argparse.Namespace) -> dict:
+    """All figures once, of all sources and orders in turn."""
+    found = {}
+    for name, dataset in sources.items():
+        for order in ORDERS[name]:
+            places = indices(dataset, order, args.window)
+            key = f'{name}, {order}'
+            forget(folder)
+            found[f'loading, {key}, cold'] = time_loading(dataset, order, args)
+            forget(folder)
+            found[f'reading, {key}, cold'] = time_reading(dataset, places)
+            found[f'reading, {key}, warm'] = time_reading(dataset, places)
+            found[f'loading, {key}, warm'] = time_loading(dataset, order, args)
+    return found
 
 
 class Wrapped(SeededDataset):
@@ -151,18 +152,10 @@ def main(args: argparse.Namespace) -> None:
         folder = Path(folder)
         sources = write_sources(folder, args.pictures,
                                 int(args.shard_mb * 1e6))
-        figures = {}
-        for name, dataset in sources.items():
-            for order in ORDERS[name]:
-                places = indices(dataset, order, args.window)
-                figures[f'{name}, {order}'] = measure_reading(
-                    dataset, places, folder, args.rounds)
-                figures[f'{name}, {order}'].update(
-                    loaded_cold=loaded_per_s(dataset, order, args,
-                                             lambda: forget(folder)),
-                    loaded_warm=loaded_per_s(dataset, order, args,
-                                             lambda: None))
-                print(name, order, figures[f'{name}, {order}'], flush=True)
+        runs = []
+        for done in range(1, args.rounds + 1):
+            runs.append(one_round(sources, folder, args))
+            print(f'round {done}/{args.rounds} {runs[-1]}', flush=True)
         count = len(sources['shards'].shards)
     report(
         'loader',
@@ -172,7 +165,13 @@ def main(args: argparse.Namespace) -> None:
         window=args.window,
         workers=args.workers,
         rounds=args.rounds,
-        **figures)
+        **{
+            name: {
+                key: statistics.median(run[name][key] for run in runs)
+                for key in figures
+            }
+            for name, figures in runs[0].items()
+        })
 
 
 if __name__ == '__main__':
