@@ -3,8 +3,11 @@ from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
                                         RevisitedImages, VOCObjects)
 from mmdino.datasets.concat import ConcatDataset
 from mmdino.datasets.feature_rows import FeatureRows
+from mmdino.datasets.hugging_face import HuggingFaceImages
 from mmdino.datasets.images import Images
 from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
 from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
+from mmdino.datasets.shard_sampler import ShardSampler
+from mmdino.datasets.shards import Shards, TarBackend
 from mmdino.datasets.transforms import MultiCrop

@@ -3,6 +3,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
 from torch.utils.data import Dataset, Sampler
 
 from mmdino.registry import DATA_SAMPLERS, DATASETS
@@ -44,6 +47,11 @@ class SeededDataset(Dataset):
 class SeededSampler(Sampler):
     """Yield the :class:`SampleKey` of what another sampler yields.
 
+    Beginning in mid-epoch costs no time, and the order is an array, for
+    MMEngine's DefaultSampler (4 bytes a sample of the data set on each
+    process) and for samplers with ``iterate(start)`` such as ShardSampler.
+    Others are iterated from their start.
+
     Args:
         dataset (Dataset): The data set.
         sampler (dict): Config of the other sampler.
@@ -65,8 +73,15 @@ class SeededSampler(Sampler):
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[SampleKey]:
-        for index in islice(self.sampler, self.start, None):
+        for index in self._indices():
             yield SampleKey(index, self.epoch, self.seed)
+
+    def _indices(self) -> Iterator[int]:
+        if hasattr(self.sampler, 'iterate'):
+            return self.sampler.iterate(self.start)
+        if type(self.sampler) is DefaultSampler:
+            return iterate_default(self.sampler, self.start)
+        return islice(self.sampler, self.start, None)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order and random numbers."""
@@ -77,3 +92,28 @@ class SeededSampler(Sampler):
     def set_seed(self, seed: int) -> None:
         """Choose the order and the random numbers of all epochs."""
         self.seed = self.sampler.seed = seed
+
+
+def iterate_default(sampler: DefaultSampler,
+                    start: int,
+                    chunk: int = 2**16) -> Iterator[int]:
+    """What a DefaultSampler yields from a place on, without a list of all.
+
+    It makes Python's integers, ``chunk`` at a time, of a permutation that is
+    an array: 4 bytes a sample (8 from 2^31 on) in the place of about 40.
+    """
+    length = len(sampler.dataset)
+    order = _permutation(length, sampler.seed +
+                         sampler.epoch) if sampler.shuffle else None
+    for first in range(start, len(sampler), chunk):
+        numbers = np.arange(first, min(first + chunk, len(sampler)))
+        places = (sampler.rank + numbers * sampler.world_size) % length
+        yield from (places if order is None else order[places]).tolist()
+
+
+def _permutation(length: int, seed: int) -> np.ndarray:
+    """That of DefaultSampler (length, )."""
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    order = torch.randperm(length, generator=generator)
+    return order.to(torch.int32 if length < 2**31 else torch.int64).numpy()

@@ -180,8 +180,10 @@ def test_quick_run_ends_with_a_json_line(benchmark, capfd, name):
     assert result['ratio'] > 0 and result['torch'] == torch.__version__
 
 
-@pytest.mark.parametrize('name,key', [('startup', 'imports_ms'),
-                                      ('scaling', 'needs')])
+@pytest.mark.parametrize('name,key',
+                         [('startup', 'imports_ms'), ('scaling', 'needs'),
+                          ('loader', 'reading, shards, by shards, cold'),
+                          ('shard_index', 'open')])
 def test_quick_report_ends_with_a_json_line(benchmark, capfd, name, key):
     in_process(f'benchmarks/{name}', '--quick', '--rounds', 1)
     result = json.loads(capfd.readouterr().out.splitlines()[-1])

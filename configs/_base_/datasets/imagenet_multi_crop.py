@@ -7,6 +7,13 @@
 # Images are not turned as their EXIF tag says, since the authors' loader does
 # not (one picture in a thousand of ImageNet has the tag). For photos of yours
 # that are, set exif_orientation of every LoadImage to True.
+# From shards (tools/make_shards.py, or tar files in WebDataset's layout):
+#   data_root = 'data/imagenet-shards'  # with train/*.tar and val/*.tar
+#   _shards = dict(dataset=dict(type='Shards'))
+#   train_dataloader = dict(sampler=dict(type='ShardSampler'), **_shards)
+#   val_dataloader = _shards
+#   val_cfg = dict(gallery_dataloader=_shards)
+# type='HuggingFaceImages' reads a datasets.Dataset on disk.
 # A test without settings of its own has those of the validation.
 data_root = 'data/imagenet'  # of all loaders that name no other
 

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
+from mmdino.evaluation.placing import Placing
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
 from mmdino.registry import METRICS
@@ -101,15 +102,15 @@ class LowShotAccuracy(GalleryMetric):
         self.check_labels(gallery)
         self.gallery = gallery.whole()
 
-    def evaluate_ranks(self, size: int) -> Dict[str, float]:
+    def evaluate_ranks(self, placing: Placing,
+                       left_out: Sequence[str]) -> Dict[str, float]:
         """Give all ranks all queries, to share the work."""
-        parts = all_gather_object(self.results)
-        longest = max(map(len, parts))
-        # Queries are dealt in turn to the ranks.
-        dealt = [p[i] for i in range(longest) for p in parts if i < len(p)]
-        metrics = self.compute_metrics(dealt[:size])
-        start = f'{self.prefix}/' if self.prefix else ''
-        return {f'{start}{key}': value for key, value in metrics.items()}
+        placed = {}
+        for part in all_gather_object(
+                dict(zip(placing.own.tolist(), self.results))):
+            placed.update(part)
+        return self.with_prefix(
+            self.compute_metrics([placed[place] for place in sorted(placed)]))
 
     def compute_metrics(self, results: List[Tuple[Tensor,
                                                   int]]) -> Dict[str, float]:

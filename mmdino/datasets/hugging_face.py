@@ -1,0 +1,233 @@
+"""Pictures of a ``datasets.Dataset`` of Hugging Face that lies on disk."""
+import glob
+import os.path as osp
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from mmengine.fileio import BaseStorageBackend, register_backend
+
+from mmdino.datasets.shard_index import NO_LABEL
+from mmdino.datasets.source_images import SourceImages
+from mmdino.registry import DATASETS
+
+ARROW_PREFIX = 'arrow://'
+ARROW_SEPARATOR = '!/'
+
+
+@DATASETS.register_module()
+class HuggingFaceImages(SourceImages):
+    """Pictures of a ``datasets.Dataset`` on disk, with labels.
+
+    It is read at random from memory-mapped Arrow files; nothing is fetched.
+    Items, labels and broken pictures are as in :class:`.Images`. Needs the
+    package ``datasets``: ``pip install 'mmdino[hf]'``.
+
+    ``data_root`` is one of
+
+    - the folder that ``Dataset.save_to_disk`` wrote; with ``subset`` one of a
+      ``DatasetDict``;
+    - a parquet file or a folder of them, which ``datasets`` converts to Arrow
+      once, in its own cache (``HF_DATASETS_CACHE``).
+
+    Args:
+        data_root (str): Where it is.
+        subset (str): A folder or a file in ``data_root``, such as 'train'.
+        with_label (bool, optional): Whether items have ``gt_label``; by
+            default if there is a column of labels without a gap.
+        classes (str | Sequence[str], optional): Class names, or a file that
+            has one a line; by default those of the column of labels.
+        images_per_class (int, optional): Keep the first so many of a class.
+        pipeline (Sequence | dict): Transforms, or a single one.
+        image_column (str, optional): By default the only one of images.
+        label_column (str, optional): By default the only one of class labels,
+            else 'label', where it is.
+        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+
+    Raises:
+        ImportError: If ``datasets`` is not installed.
+        FileNotFoundError: If ``data_root`` or ``subset`` does not exist.
+        ValueError: If it is no such data set or a column is not clear; as in
+            :class:`.Images`.
+        RuntimeError: On access, if no picture at all can be read.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 subset: str = '',
+                 with_label: bool | None = None,
+                 classes: str | Sequence[str] | None = None,
+                 images_per_class: int | None = None,
+                 pipeline: Sequence | dict = (),
+                 image_column: str | None = None,
+                 label_column: str | None = None,
+                 **kwargs) -> None:
+        self.image_column = image_column
+        self.label_column = label_column
+        super().__init__(
+            data_root=data_root,
+            subset=subset,
+            with_label=with_label,
+            classes=classes,
+            images_per_class=images_per_class,
+            pipeline=pipeline,
+            serialize_data=False,
+            **kwargs)
+
+    def _open(self) -> 'ArrowPictures':
+        root = osp.join(self.data_root, self.subset)
+        return ArrowPictures(
+            osp.abspath(root), self.image_column, self.label_column)
+
+
+class ArrowPictures:
+    """The pictures of a data set on disk, a :class:`.source_images.Source`.
+
+    Args:
+        root (str): The folder or the parquet file.
+        image_column (str, optional): See :class:`HuggingFaceImages`.
+        label_column (str, optional): See :class:`HuggingFaceImages`.
+    """
+
+    def __init__(self,
+                 root: str,
+                 image_column: str | None = None,
+                 label_column: str | None = None) -> None:
+        table = open_table(root)
+        self.root = root
+        self.column = _image_column(table, root, image_column)
+        label_column = _label_column(table, root, label_column)
+        self.labels = np.full(len(table), NO_LABEL)
+        self.classes = None
+        if label_column is not None:
+            self.labels = _labels(table, label_column)
+            names = getattr(table.features[label_column], 'names', None)
+            self.classes = names and tuple(names)
+        lacking = np.flatnonzero(self.labels < 0)
+        self.without_label = len(lacking)
+        self.first_without = (
+            f'number {lacking[0]}; the columns are {table.column_names}, that '
+            f'of labels is {label_column!r}' if len(lacking) else '')
+        self.max_label = int(self.labels.max(initial=NO_LABEL))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> str:
+        """``arrow://ROOT!/COLUMN/NUMBER``, what the backend reads."""
+        return (f'{ARROW_PREFIX}{self.root}{ARROW_SEPARATOR}{self.column}/'
+                f'{index}')
+
+    def read(self, index: int) -> bytes:
+        """The picture's file."""
+        return _read(self.root, self.column, index)
+
+
+@register_backend('arrow', prefixes='arrow', force=True)
+class ArrowBackend(BaseStorageBackend):
+    """Reads pictures by the names of :meth:`ArrowPictures.path`."""
+
+    def get(self, filepath: str) -> bytes:
+        root, _, place = str(filepath).removeprefix(ARROW_PREFIX).rpartition(
+            ARROW_SEPARATOR)
+        column, _, number = place.rpartition('/')
+        return _read(root, column, int(number))
+
+    def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        return self.get(filepath).decode(encoding)
+
+
+@lru_cache(maxsize=8)
+def open_table(root: str) -> Any:
+    """The ``datasets.Dataset`` at a path, once a process.
+
+    Raises:
+        ImportError: If the package ``datasets`` is not installed.
+        FileNotFoundError: If nothing is there.
+        ValueError: If it is another thing.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError('HuggingFaceImages needs the package "datasets": '
+                          "pip install 'mmdino[hf]'") from error
+    if not osp.exists(root):
+        raise FileNotFoundError(
+            f'{root} does not exist; expected a folder that '
+            'Dataset.save_to_disk wrote, or parquet files')
+    if osp.isfile(osp.join(root, 'dataset_info.json')):
+        return datasets.load_from_disk(root)
+    files = sorted(glob.glob(osp.join(glob.escape(root), '*.parquet')))
+    if root.endswith('.parquet'):
+        files = [root]
+    if not files:
+        hint = ''
+        if osp.isfile(osp.join(root, 'dataset_dict.json')):
+            hint = ' It is a DatasetDict: name a part of it by subset=...'
+        raise ValueError(
+            f'{root} is neither a folder that Dataset.save_to_disk wrote nor '
+            f'a parquet file or a folder of such.{hint}')
+    return datasets.Dataset.from_parquet(files)
+
+
+def _image_column(table: Any, root: str, wanted: str | None) -> str:
+    import datasets
+    images = [
+        name for name, feature in table.features.items()
+        if isinstance(feature, datasets.Image)
+    ]
+    if wanted is None and len(images) != 1:
+        raise ValueError(f'{root} has the columns of images {images}, of '
+                         f'{table.column_names}: name one by image_column')
+    name = images[0] if wanted is None else wanted
+    if name not in images:
+        raise ValueError(
+            f'image_column={name!r} of {root} is no column of images, which '
+            f'are {images}, of {table.column_names}. Let `datasets` know it: '
+            'cast_column(NAME, datasets.Image()) before saving')
+    return name
+
+
+def _label_column(table: Any, root: str, wanted: str | None) -> str | None:
+    import datasets
+    if wanted is not None:
+        if wanted not in table.column_names:
+            raise ValueError(f'{root} has no column {wanted!r} '
+                             f'(label_column), but {table.column_names}')
+        return wanted
+    found = [
+        name for name, feature in table.features.items()
+        if isinstance(feature, datasets.ClassLabel)
+    ]
+    if len(found) == 1:
+        return found[0]
+    return 'label' if 'label' in table.column_names else None
+
+
+def _labels(table: Any, column: str) -> np.ndarray:
+    """(N, ) int64, :data:`NO_LABEL` where there is none."""
+    import pyarrow
+    values = table.select_columns([column]).with_format('arrow')[:][column]
+    if not pyarrow.types.is_integer(values.type):
+        raise ValueError(f'the column {column!r} holds {values.type} and not '
+                         'integers: name another one by label_column')
+    return values.fill_null(NO_LABEL).to_numpy().astype(np.int64)
+
+
+@lru_cache(maxsize=8)
+def _undecoded(root: str, column: str) -> Any:
+    """The data set with the files of one column instead of PIL images."""
+    import datasets
+    table = open_table(root).select_columns([column])
+    return table.cast_column(column, datasets.Image(decode=False))
+
+
+def _read(root: str, column: str, index: int) -> bytes:
+    entry = _undecoded(root, column)[index][column]
+    if entry is None:
+        raise ValueError('there is no picture in this row')
+    if entry['bytes'] is not None:
+        return entry['bytes']
+    with open(entry['path'], 'rb') as file:
+        return file.read()

@@ -1,0 +1,117 @@
+"""An order that reads shards one window after the other."""
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Dataset, Sampler
+
+from mmdino.registry import DATA_SAMPLERS
+
+# End the keys of the two kinds of orders. Not 0: NumPy pads keys with it.
+_OF_SHARDS, _OF_SAMPLES = 1, 2
+
+
+@DATA_SAMPLERS.register_module()
+class ShardSampler(Sampler):
+    """Shuffle shards and, inside windows of them, samples.
+
+    Of the shards in their new order, ``window`` at a time are read, in a
+    random order of their samples, by all processes together: the disk serves
+    a few files, which the page cache can hold, and each of them once. The
+    order is a function of (seed, epoch) alone and is laid out one window at a
+    time: neither its length nor resuming in mid-epoch costs memory or time.
+
+    As with MMEngine's DefaultSampler, samples go to the processes in turn:
+    any number of them trains on the same samples in an iteration.
+
+    Args:
+        dataset (Dataset): Has ``shard_starts`` (S + 1, ), or wraps such a one.
+        shuffle (bool): Else all samples come in their order.
+        seed (int, optional): The same on all processes.
+        round_up (bool): Repeat the first samples so that all processes have
+            equally many.
+        window (int): Shards that are mixed at a time.
+
+    Raises:
+        TypeError: If the data set has no shards.
+        ValueError: If ``window`` is below 1.
+    """
+
+    def __init__(self,
+                 dataset: Dataset,
+                 shuffle: bool = True,
+                 seed: int | None = None,
+                 round_up: bool = True,
+                 window: int = 16) -> None:
+        if window < 1:
+            raise ValueError(f'window must be 1 or more shards, got {window}')
+        self.starts = _shard_starts(dataset)
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.window = window
+        self.epoch = 0
+        self.rank, self.world_size = get_dist_info()
+        length = int(self.starts[-1])
+        self._total = length
+        if round_up:
+            self._total = (
+                math.ceil(length / self.world_size) * self.world_size)
+
+    def __len__(self) -> int:
+        """Samples of this process in an epoch."""
+        return math.ceil((self._total - self.rank) / self.world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        return self.iterate()
+
+    def iterate(self, start: int = 0) -> Iterator[int]:
+        """The samples of this process in the epoch, from one on."""
+        shards = self._shards()
+        ends = np.cumsum(np.diff(self.starts)[shards])
+        ends = np.append(ends[self.window - 1:-1:self.window], ends[-1])
+        position, length = self.rank + start * self.world_size, ends[-1]
+        while position < self._total:
+            place = position % length
+            number = int(np.searchsorted(ends, place, side='right'))
+            order = self._window(shards, number)
+            begin = ends[number] - len(order)
+            count = math.ceil((self._total - position) / self.world_size)
+            own = order[place - begin::self.world_size][:count]
+            yield from own.tolist()
+            position += len(own) * self.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order."""
+        self.epoch = epoch
+
+    def _shards(self) -> np.ndarray:
+        """The shards (S, ) in the order of the epoch."""
+        shards = np.arange(len(self.starts) - 1)
+        return self._generator(_OF_SHARDS).permutation(
+            shards) if self.shuffle else shards
+
+    def _window(self, shards: np.ndarray, number: int) -> np.ndarray:
+        """The samples of a window of shards in the order of the epoch."""
+        chosen = shards[number * self.window:(number + 1) * self.window]
+        order = np.concatenate(
+            [np.arange(*self.starts[s:s + 2]) for s in chosen])
+        if self.shuffle:
+            self._generator(number, _OF_SAMPLES).shuffle(order)
+        return order
+
+    def _generator(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.epoch, *key])
+
+
+def _shard_starts(dataset: Dataset) -> np.ndarray:
+    """Those of the data set or of the one that it wraps."""
+    outer = dataset
+    while not hasattr(dataset, 'shard_starts'):
+        if not hasattr(dataset, 'dataset'):
+            raise TypeError(
+                'ShardSampler needs a data set of shards, such as '
+                f'type="Shards", got {type(outer).__name__} with '
+                f'{type(dataset).__name__}. Use DefaultSampler for others')
+        dataset = dataset.dataset
+    return np.asarray(dataset.shard_starts, np.int64)

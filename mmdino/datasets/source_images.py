@@ -1,0 +1,131 @@
+"""Data sets whose samples a source holds, without a list of them."""
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mmdino.datasets.images import Images
+
+
+class Source(Protocol):
+    """Samples by number, of which none is a Python object until it is read.
+
+    Attributes:
+        labels (np.ndarray): (N, ) integers, -1 for none; it may be mapped.
+        without_label (int): How many have none.
+        first_without (str): The first of them, else ''.
+        max_label (int): The largest label.
+        classes (tuple[str] | None): Their names, where they are known.
+    """
+
+    def __len__(self) -> int:
+        ...
+
+    def path(self, index: int) -> str:
+        """A name of the picture, by which :mod:`mmengine.fileio` reads it."""
+
+    def read(self, index: int) -> bytes:
+        """The picture's file."""
+
+
+class SourceImages(Images):
+    """:class:`.Images` of a source, with arrays in the place of lists.
+
+    Labels, broken pictures, ``indices`` and ``images_per_class`` are those of
+    Images; the label is what the source says. Subclasses give ``_open``.
+    """
+
+    @abstractmethod
+    def _open(self) -> Source:
+        ...
+
+    def load_data_list(self) -> 'Samples':
+        self.source = self._open()
+        if self.CLASSES is None and self.source.classes:
+            self._metainfo['classes'] = tuple(self.source.classes)
+        labelled = self.with_label is not False and self._has_labels()
+        return Samples(self.source, range(len(self.source)), labelled)
+
+    def filter_data(self) -> 'Samples':
+        if self.images_per_class is None:
+            return self.data_list
+        if not self.data_list.labelled:
+            raise ValueError('images_per_class needs labels, and '
+                             f'{self._source} has none')
+        labels = self.data_list.labels
+        order = np.argsort(labels, kind='stable')
+        begins = np.searchsorted(labels[order], labels[order])
+        place_in_class = np.arange(len(order)) - begins
+        kept = order[place_in_class < self.images_per_class]
+        return self.data_list.subset(np.sort(kept))
+
+    def get_gt_labels(self) -> np.ndarray:
+        """Labels (N, )."""
+        return self.data_list.labels
+
+    def _get_unserialized_subset(self,
+                                 indices: int | Sequence[int]) -> 'Samples':
+        return self.data_list.subset(indices)
+
+    def _has_labels(self) -> bool:
+        source = self.source
+        if source.without_label and self.with_label:
+            raise ValueError(
+                f'with_label=True, but {source.without_label} of the '
+                f'{len(source)} pictures of {self._source} have none; the '
+                f'first is {source.first_without}')
+        if source.without_label:
+            return False
+        if self.CLASSES and source.max_label >= len(self.CLASSES):
+            raise ValueError(
+                f'{self._source} has the label {source.max_label}, but there '
+                f'are {len(self.CLASSES)} classes: from 0 to '
+                f'{len(self.CLASSES) - 1}. Give the classes that it was '
+                'written with')
+        return True
+
+
+class Samples(Sequence):
+    """The chosen samples of a source, as items of a data set.
+
+    Args:
+        source (Source): Has them all.
+        chosen (range | np.ndarray): The numbers of those that are meant.
+        labelled (bool): Whether items have ``gt_label``.
+    """
+
+    def __init__(self, source: Source, chosen: range | np.ndarray,
+                 labelled: bool) -> None:
+        self.source = source
+        self.chosen = chosen
+        self.labelled = labelled
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> dict:
+        number = int(self.chosen[index])
+        item = dict(img_path=self.source.path(number))
+        if self.labelled:
+            item['gt_label'] = int(self.source.labels[number])
+        return item
+
+    def __iter__(self) -> Iterator[dict]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N, ), a copy."""
+        if isinstance(self.chosen, range):
+            begin, end = self.chosen.start, self.chosen.stop
+            return np.array(self.source.labels[begin:end])
+        return self.source.labels[self.chosen]
+
+    def subset(self, indices: int | Sequence[int]) -> 'Samples':
+        """The first ``indices``, the last if negative, or a choice of them."""
+        if isinstance(indices, int):
+            part = slice(indices) if indices >= 0 else slice(indices, None)
+            return Samples(self.source, self.chosen[part], self.labelled)
+        chosen = np.asarray(self.chosen)[np.asarray(indices, np.int64)]
+        return Samples(self.source, chosen, self.labelled)

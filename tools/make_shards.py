@@ -1,0 +1,72 @@
+"""Write the pictures of a folder, a zip archive or a list file into shards.
+
+    python tools/make_shards.py data/imagenet data/imagenet-shards \\
+        --subset train
+
+writes tar files of about 1 GB in WebDataset's layout, with a label for each
+picture where all lie in class folders, class names in classes.txt, and the
+index of them. Interrupted, the same command goes on. Train from them with
+
+    train_dataloader = dict(
+        sampler=dict(type='ShardSampler'),
+        dataset=dict(type='Shards', data_root='data/imagenet-shards'))
+"""
+import argparse
+import os.path as osp
+
+from mmdino.datasets import Images
+from mmdino.datasets.shard_writer import write_shards
+from mmdino.datasets.shards import TarShards
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', help='folder, zip archive or list file')
+    parser.add_argument(
+        'folder', help='where to write; SUBSET becomes a folder in it')
+    parser.add_argument(
+        '--subset', default='', help='a folder in SOURCE, such as train')
+    parser.add_argument(
+        '--shard-mb',
+        type=float,
+        default=1000.,
+        help='size of a shard in MB (default: 1000)')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='of the order in which pictures are written (default: 0)')
+    parser.add_argument(
+        '--keep-order',
+        action='store_true',
+        help='write them sorted by name: a training mixes the pictures of a '
+        'few shards at a time, which then are of few classes')
+    parser.add_argument(
+        '--no-labels',
+        action='store_true',
+        help='write pictures alone, whatever their folders are')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    images = Images(
+        args.source,
+        subset=args.subset,
+        with_label=False if args.no_labels else None)
+    shards = write_shards(
+        images,
+        osp.join(args.folder, args.subset) if args.subset else args.folder,
+        int(args.shard_mb * 1e6),
+        seed=None if args.keep_order else args.seed)
+    source = TarShards(shards)
+    size = sum(osp.getsize(shard) for shard in shards)
+    print(f'{osp.dirname(shards[0])}: {len(source)} pictures in '
+          f'{len(shards)} shards, {size / 1e9:.3f} GB, '
+          f'{len(source) - source.without_label} with a label')
+
+
+if __name__ == '__main__':
+    main()
