@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmdino.datasets.shards import TarShards
+from mmdino.datasets.tar_shards import TarShards
 from tests.datasets.tar_files import write_shards
 from tests.launching import end, start, write
 from tests.resuming import StopAfter, assert_same, random_cfg, train

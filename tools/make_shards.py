@@ -16,7 +16,7 @@ import os.path as osp
 
 from mmdino.datasets import Images
 from mmdino.datasets.shard_writer import write_shards
-from mmdino.datasets.shards import TarShards
+from mmdino.datasets.tar_shards import TarShards
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,5 +9,5 @@ from mmdino.datasets.listing import ZipBackend
 from mmdino.datasets.seeded import SampleKey, SeededDataset, SeededSampler
 from mmdino.datasets.shape_scenes import ShapeScenes, ShapeSegmentation
 from mmdino.datasets.shard_sampler import ShardSampler
-from mmdino.datasets.shards import Shards, TarBackend
+from mmdino.datasets.shards import Shards
 from mmdino.datasets.transforms import MultiCrop

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine import fileio
 
 from mmdino.datasets.images import Images
-from mmdino.datasets.shards import CLASSES_FILE
+from mmdino.datasets.tar_shards import CLASSES_FILE
 from mmdino.utils.progress import track
 
 RECORD_FILE = 'shards.json'

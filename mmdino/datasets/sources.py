@@ -11,6 +11,7 @@ from mmengine import fileio
 
 from mmdino.datasets.listing import (class_folders, join_zip_path,
                                      list_archive, list_folder, read_list)
+from mmdino.datasets.tar_shards import TarShards, list_shards
 
 
 class Source(Protocol):
@@ -91,7 +92,7 @@ def open_source(root: str, subset: str = '') -> Source:
     """
     root = osp.expanduser(root)
     if root.endswith('.tar'):
-        return _open_tars(root, subset)
+        return TarShards(list_shards(root, subset))
     if osp.isdir(root):
         folder = osp.join(root, subset)
         if not osp.isdir(folder):
@@ -105,12 +106,6 @@ def open_source(root: str, subset: str = '') -> Source:
     if is_zipfile(root):
         return Members(join_zip_path(root, subset), list_archive(root, subset))
     return Files(osp.join(osp.dirname(root), subset), *read_list(root))
-
-
-def _open_tars(root: str, subset: str) -> Source:
-    # Above this module, since its data set is one of Images.
-    from mmdino.datasets.shards import TarShards, list_shards
-    return TarShards(list_shards(root, subset))
 
 
 def label_samples(

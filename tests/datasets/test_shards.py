@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from mmdino.datasets import Shards, ShardSampler, shard_index
 from mmdino.datasets.shard_index import ShardError
-from mmdino.datasets.shards import TarShards, expand_braces
+from mmdino.datasets.tar_shards import TarShards, expand_braces
 from mmdino.engine.configs import loaders, read_config
 from tests.datasets.tar_files import picture, write_shards, write_tar
 
