@@ -1,6 +1,7 @@
 """A trained model in a line; from images as users have them to features."""
 import logging
 import os.path as osp
+from contextlib import nullcontext
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -20,7 +21,7 @@ from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
-from mmdino.weights import list_models
+from mmdino.weights import downloads_allowed, list_models
 
 ImageLike = Union[str, Path, Image.Image, np.ndarray]
 Images = Union[ImageLike, Sequence[ImageLike]]
@@ -29,23 +30,24 @@ Images = Union[ImageLike, Sequence[ImageLike]]
 def get_model(name: Optional[str] = None,
               checkpoint: Optional[str] = None,
               device: Optional[str] = None,
-              num_heads: Optional[int] = None) -> FrozenTeacher:
+              num_heads: Optional[int] = None,
+              download: bool = False) -> FrozenTeacher:
     """Build a frozen teacher and load its weights.
 
-    Nothing is downloaded unasked: the file has to be there.
-
     Args:
-        name: A checkpoint of any known format, or the name of a published
-            model. With ``checkpoint``, a config that tells its network: a
-            file or the name of a packaged one.
+        name: A checkpoint: a file of any known format, or a name as
+            :mod:`mmdino.weights.sources` lists them. With ``checkpoint``, a
+            config that tells its network: a file or the name of a packaged
+            one.
         checkpoint: The checkpoint, where ``name`` is a config or missing.
         device: By default the GPU if there is one.
         num_heads: Attention heads of a foreign ViT, which its file does not
             tell.
+        download: Whether a checkpoint that is named by its source may be
+            downloaded; else it has to be there.
 
     Raises:
-        FileNotFoundError: If there is no such file; says where to get it and
-            how to convert it.
+        FileNotFoundError: If there is no such file; says where to get it.
         ValueError: If a config comes without a checkpoint.
         CheckpointError: If the weights are not this model's.
     """
@@ -54,15 +56,16 @@ def get_model(name: Optional[str] = None,
                          f'published model: {[m.name for m in list_models()]}')
     published = {model.name: model for model in list_models()}.get(name)
     if checkpoint is None:
-        is_file = '://' in name or osp.isfile(name)
-        if name.endswith('.py') or not (is_file or published):
+        is_weights = ':' in name or osp.exists(name) or published
+        if name.endswith('.py') or not is_weights:
             find_config(name)
             raise ValueError(
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
         name, checkpoint = None, name
     given = given_network(published.config if published else name)
-    model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
+    with downloads_allowed() if download else nullcontext():
+        model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
@@ -91,6 +94,7 @@ class FeatureExtractor:
             are not the default: ``value_range``, say. By default
             ``color_type`` is 'color' for a network of three channels,
             'grayscale' for one and else 'unchanged'.
+        download: As in :func:`get_model`.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
@@ -103,9 +107,10 @@ class FeatureExtractor:
                  checkpoint: Optional[str] = None,
                  device: Optional[str] = None,
                  batch_size: int = 32,
-                 load: Optional[dict] = None) -> None:
+                 load: Optional[dict] = None,
+                 download: bool = False) -> None:
         if not isinstance(model, FrozenTeacher):
-            model = get_model(model, checkpoint, device)
+            model = get_model(model, checkpoint, device, download=download)
         self.model = model
         self.batch_size = batch_size
         channels = len(model.preprocessing['mean'])

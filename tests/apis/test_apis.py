@@ -96,7 +96,7 @@ def test_the_published_models():
     assert len(models) == 9
     for model in models:
         cfg = Config.fromfile(model.config)
-        assert model.file in model.convert and model.name in model.convert
+        assert model.url.startswith('https://')
         knn = model.metrics['k-NN top-1, %']
         assert f'k-NN {knn}' in ' '.join(
             open(cfg.filename).read().replace('#', '').split())
@@ -107,7 +107,7 @@ def test_the_published_models():
 def test_absent_files(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-            FileNotFoundError, match='https://.*deitsmall16.*convert'):
+            FileNotFoundError, match='Give --download.*https://.*deitsmall'):
         get_model('dino_vit-s16')
     with pytest.raises(ValueError, match='give the checkpoint'):
         get_model(str(folder / 'tiny.py'))

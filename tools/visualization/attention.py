@@ -17,6 +17,7 @@ from mmdino.apis import get_model
 from mmdino.datasets import Images
 from mmdino.datasets.listing import is_image
 from mmdino.datasets.transforms import LoadImage
+from mmdino.engine.arguments import CHECKPOINT, add_download
 from mmdino.pictures.attention import (AttentionMaps, draw_attention,
                                        draw_video, write_pictures)
 from mmdino.utils.progress import track
@@ -29,7 +30,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', type=Path)
-    parser.add_argument('--checkpoint', required=True)
+    parser.add_argument('--checkpoint', required=True, help=CHECKPOINT)
+    add_download(parser)
     parser.add_argument(
         '--config', help='file or name, if the checkpoint holds none')
     parser.add_argument(

@@ -30,6 +30,9 @@ RESNET_NAMES = tuple((name, name) for name in (
     'layer{n}.{p}',
 ))
 
+# timm's name of an argument: that of a TimmBackbone.
+RENAMED = dict(in_chans='in_channels')
+
 TIMM = [('model.{p}', '{p}')]
 
 
@@ -68,6 +71,8 @@ def read_config(folder: str) -> dict:
     name, kwargs = cfg.get('architecture'), cfg.get('model_args') or {}
     if not isinstance(name, str) or not timm.is_model(name):
         return {}
+    kwargs = {RENAMED.get(key, key): v for key, v in kwargs.items()}
+    kwargs.pop('num_classes', None)
     told = dict(model_name=name, kwargs=kwargs)
     model = build_empty(
         dict(type='mmdino.TimmBackbone', model_name=name, **kwargs)).model
