@@ -10,3 +10,4 @@ from mmdino.models.frozen import (FrozenTeacher, LinearProbe, PixelFeatures,
                                   VideoSegmenter)
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
+from mmdino.models.masking import BlockMasking, RandomMasking
