@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmdino.datasets.transforms.formatting import WholeView, to_planes
 from mmdino.functional.attention import attention_jaccard, mass_threshold
 from mmdino.models import FrozenTeacher
 from mmdino.utils.progress import track
@@ -157,12 +157,8 @@ class AttentionMaps:
     @torch.no_grad()
     def attend(self, image: np.ndarray) -> Tensor:
         """Attention (H, h, w) of the teacher's class token, on the CPU."""
-        image = mmcv.imresize(
-            image,
-            _fit(image.shape[:2], self.size, self.model.backbone.patch_size),
-            interpolation='bicubic',
-            backend='pillow')
-        inputs = torch.from_numpy(image).permute(2, 0, 1)[None]
+        view = WholeView(self.size, self.model.backbone.patch_size)
+        inputs = to_planes(view(dict(img=image))['img'])[None]
         data = self.model.data_preprocessor(
             dict(inputs=inputs, data_samples=[]))
         return self.model.class_attention(data['inputs'])[0].cpu()
@@ -208,14 +204,6 @@ def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
     for name, picture in pictures.items():
         path = folder / f'{name}.png'
         path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
-
-
-def _fit(shape, size: int | None, patch: int):
-    """(width, height) in pixels, multiples of the patch."""
-    scale = 1 if size is None else size / min(shape)
-    height, width = (
-        max(1, round(side * scale / patch)) * patch for side in shape)
-    return width, height
 
 
 def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
