@@ -455,6 +455,15 @@ def own_attention(suite: Suite) -> Config:
     return cfg
 
 
+def own_discovery(suite: Suite) -> Config:
+    """Objects found in the run's own test set, against its masks."""
+    cfg = own_attention(suite)
+    cfg.model = dict(type='mmdino.ObjectFinder')
+    put_network(cfg, suite)
+    cfg.test_evaluator = dict(type='CorLoc')
+    return cfg
+
+
 def picture(**options) -> Callable[[Suite], Config]:
     """A picture of saved features, with the options of its tool."""
     return lambda suite: Config(dict(options, saved='features'))
@@ -467,6 +476,7 @@ LINEAR = {
     'linear/best_lr': 'learning rate of 256 images'
 }
 JACCARD = {'attention/jaccard': 'Jaccard index'}
+CORLOC = {'discovery/corloc': 'CorLoc, %'}
 RETRIEVAL = {
     r'retrieval/medium_map': 'mAP, Medium',
     r'retrieval/medium_mp10': 'mP@10, Medium',
@@ -479,6 +489,7 @@ DAVIS = {
     r'davis/f_(mean|recall|decay)': r'F \1'
 }
 HEAD = 'attention of the best head'
+FOUND = 'one object an image, found without labels'
 
 ROWS: Tuple[Row, ...] = (
     Row('knn', 'k-NN', 'test', knn, KNN),
@@ -491,6 +502,9 @@ ROWS: Tuple[Row, ...] = (
     Row('attention', HEAD, 'test', own_attention, JACCARD),
     Row('voc12', HEAD, 'test', benchmark('attention-voc12'), JACCARD,
         'voc2012'),
+    Row('discovery', FOUND, 'test', own_discovery, CORLOC),
+    Row('discovery-voc07', FOUND, 'test', benchmark('discovery-voc07'), CORLOC,
+        'voc2007'),
     Row('roxford', 'retrieval, 224 px, one scale', 'test',
         benchmark('retrieval-roxford'), RETRIEVAL, 'roxford5k'),
     Row('rparis', 'retrieval, 512 px, three scales', 'test',

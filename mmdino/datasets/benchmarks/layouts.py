@@ -70,6 +70,12 @@ DAVIS/Annotations/480p/bike-packing/00000.png"""),
 VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt
 VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg
 VOCdevkit/VOC2012/SegmentationObject/2007_000033.png"""),
+    voc2007=Layout(
+        'PASCAL VOC 2007, trainval', 'http://host.robots.ox.ac.uk/pascal/VOC',
+        'benchmarks/discovery-voc07.py', """\
+VOCdevkit/VOC2007/ImageSets/Main/trainval.txt
+VOCdevkit/VOC2007/JPEGImages/000005.jpg
+VOCdevkit/VOC2007/Annotations/000005.xml"""),
     cifar10=Layout('CIFAR-10, Python version',
                    'https://www.cs.toronto.edu/~kriz/cifar.html',
                    'transfer/mmpretrain/finetune_cifar10.py', """\

@@ -7,7 +7,7 @@ from mmdino.datasets.benchmarks.base import BenchmarkDataset
 from mmdino.registry import DATASETS
 
 
-class _Split(BenchmarkDataset):
+class Split(BenchmarkDataset):
     """What the list ``split`` in ``ImageSets`` names, in its order.
 
     Other arguments are those of :class:`BenchmarkDataset`.
@@ -33,7 +33,7 @@ class _Split(BenchmarkDataset):
 
 
 @DATASETS.register_module()
-class VOCObjects(_Split):
+class VOCObjects(Split):
     """The images of a segmentation split of PASCAL VOC 2012.
 
     ``data_root`` is VOCdevkit/VOC2012 as it is distributed::
@@ -69,7 +69,7 @@ class VOCObjects(_Split):
 
 
 @DATASETS.register_module()
-class DAVIS(_Split):
+class DAVIS(Split):
     """The sequences of a split of DAVIS 2017.
 
     ``data_root`` is the folder of the archive DAVIS-2017-trainval-480p::

@@ -121,14 +121,21 @@ class WholeView(BaseTransform):
 
     Args:
         size (int, optional): Of the short side in pixels, before both sides
-            are rounded to multiples of the patch; None keeps the image's.
-        patch (int): Side of a patch in pixels.
+            are rounded to multiples of the patch; by default the image's.
+        patch (int, optional): Side of a patch in pixels. In a config that
+            says ``patch=None`` the tools fill in that of the checkpoint.
 
     Raises:
-        ValueError: If a number is below 1.
+        ValueError: If nothing has filled in the patch, or a number is below
+            1.
     """
 
-    def __init__(self, size: int | None, patch: int) -> None:
+    def __init__(self,
+                 size: int | None = None,
+                 patch: int | None = None) -> None:
+        if patch is None:
+            raise ValueError('WholeView has patch=None: give pixels, or a '
+                             'checkpoint that tells them.')
         if patch < 1 or size is not None and size < 1:
             raise ValueError('size and patch must be at least 1 pixel, got '
                              f'{size} and {patch}')
