@@ -4,6 +4,7 @@ A script that reads them first shows its help, or a wrong option, at once.
 """
 import argparse
 import os
+from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -85,3 +86,18 @@ def parse_network(parser: argparse.ArgumentParser,
     if needed and not args.checkpoint:
         parser.error('give --checkpoint FILE_OR_NAME')
     return args
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add what draws pictures of one's own with a trained network.
+
+    Args:
+        out: Name of the folder below work_dirs, unless another is given.
+    """
+    parser.add_argument('--checkpoint', required=True, help=CHECKPOINT)
+    add_download(parser)
+    parser.add_argument(
+        '--config', help='file or name, if the checkpoint holds none')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs', out))
+    parser.add_argument(
+        '--size', type=int, help='pixels of the short side the network sees')
