@@ -17,6 +17,7 @@ from mmpretrain.models.utils import SwiGLUFFN
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
+from mmdino.models.backbones.masked_patches import check_mask
 from mmdino.models.backbones.position_embeddings import (MODES, PosEmbedCache,
                                                          resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
@@ -321,11 +322,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             raise ValueError(
                 'This VisionTransformer has no mask token: build it with '
                 'with_mask_token=True to give it masks.')
-        if mask.dtype != torch.bool or mask.shape != patches.shape[:2]:
-            raise ValueError(
-                f'The mask must be bool of shape {tuple(patches.shape[:2])}, '
-                'images and patches in reading order, got '
-                f'{mask.dtype} of {tuple(mask.shape)}.')
+        check_mask(mask, *patches.shape[:2])
         return torch.where(mask[..., None], self.mask_token.to(patches.dtype),
                            patches)
 
