@@ -8,7 +8,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mmdino.models import VisionTransformer
 from mmdino.models.backbones import position_embeddings
-from mmdino.models.backbones.position_embeddings import (MODES, PosEmbedCache,
+from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
+                                                         PosEmbedCache,
                                                          resize_pos_embed)
 
 TINY = dict(
@@ -223,7 +224,7 @@ def test_images_of_any_size_are_no_leak(resized):
     assert len(cache._resized) == 2
 
 
-@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('mode', POS_EMBED_MODES)
 def test_modes(mode, float64):
     stored = torch.randn(1, 17, 24)
     got = resize_pos_embed(stored, (4, 4), (7, 3), mode)
