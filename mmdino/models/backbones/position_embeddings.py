@@ -7,7 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-MODES = ('offset', 'size', 'antialias', 'offset-antialias')
+POS_EMBED_MODES = ('offset', 'size', 'antialias', 'offset-antialias')
 Grid = tuple[int, int]
 
 

@@ -17,7 +17,9 @@ from mmpretrain.models.utils import SwiGLUFFN
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
-from mmdino.models.backbones.position_embeddings import (MODES, PosEmbedCache,
+from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
+                                                         PosEmbedCache,
                                                          resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
 from mmdino.registry import MODELS
@@ -89,9 +91,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             _check_multiple('img_size', side, patch_size)
         if not kwargs.get('with_cls_token', True):
             raise ValueError('with_cls_token=False: DINO needs a class token.')
-        if pos_embed_mode not in MODES:
-            raise ValueError(f'pos_embed_mode must be one of {MODES}, got '
-                             f'{pos_embed_mode!r}')
+        if pos_embed_mode not in POS_EMBED_MODES:
+            raise ValueError(
+                f'pos_embed_mode must be one of {POS_EMBED_MODES}, got '
+                f'{pos_embed_mode!r}')
         if num_registers < 0:
             raise ValueError(
                 f'num_registers must be 0 or more, got {num_registers}')
@@ -331,11 +334,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             raise ValueError(
                 'This VisionTransformer has no mask token: build it with '
                 'with_mask_token=True to give it masks.')
-        if mask.dtype != torch.bool or mask.shape != patches.shape[:2]:
-            raise ValueError(
-                f'The mask must be bool of shape {tuple(patches.shape[:2])}, '
-                'images and patches in reading order, got '
-                f'{mask.dtype} of {tuple(mask.shape)}.')
+        check_mask(mask, *patches.shape[:2])
         return torch.where(mask[..., None], self.mask_token.to(patches.dtype),
                            patches)
 
