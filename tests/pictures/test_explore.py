@@ -145,5 +145,5 @@ def test_the_tool(files, capsys):  # noqa: F811
                files / 'vit.pth', '--out', files / 'page.html', '--pictures',
                '1')
     out = capsys.readouterr().out
-    assert '1 of 2 pictures: every 2th' in out and 'page.html: 1 pict' in out
+    assert '1 of 2 pictures, evenly' in out and 'page.html: 1 pict' in out
     assert (files / 'page.html').stat().st_size > 10_000

@@ -39,11 +39,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     paths = find_images(args.input)
-    step = -(-len(paths) // args.pictures)
-    chosen = paths[::step]
-    if step > 1:
-        print(f'{len(chosen)} of {len(paths)} pictures: every {step}th. '
-              '--pictures takes more.')
+    count = min(args.pictures, len(paths))
+    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    if count < len(paths):
+        print(f'{count} of {len(paths)} pictures, evenly spread: --pictures '
+              'takes more.')
     model = get_model(args.config, args.checkpoint)
     model.require_patches()
     load = LoadImage()
