@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32
+from mmdino.models.centerings import Centering
 from mmdino.models.embedding import embed, embedding_width
 from mmdino.models.monitors import target_monitors
 from mmdino.models.shared_sum import SharedSum
@@ -103,6 +104,19 @@ class DINO(BaseSelfSupervisor):
         self.predict_attention = predict_attention
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
+
+    @property
+    def centerings(self) -> list[Centering]:
+        """Those that a :class:`CenteringHook` moves."""
+        return [self.centering]
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """The student's, each with a ``last_layer``."""
+        return [
+            part for name, part in self._student().items()
+            if name.endswith('head')
+        ]
 
     def forward(
             self,

@@ -165,7 +165,7 @@ class NonFiniteHook(Hook):
         overflow = loss.new_zeros(()) if overflow is None else overflow
         figures = [loss, norm, model.step_is_lost, overflow]
         self._outcome = Outcome(runner.iter + 1, self._step,
-                                model.centering.temperature,
+                                model.centerings[0].temperature,
                                 HostCopy([f.reshape(()) for f in figures]))
 
     def _hear(self, runner: Runner) -> None:

@@ -101,7 +101,8 @@ def _build(dump: Dict[str, Any], device: str) -> DINO:
     wide = torch.float64 in {value.dtype for value in state.values()}
     model.to(device, dtype=torch.float64 if wide else torch.float32)
     model.load_state_dict(state)
-    model.centering.temperature = dump['teacher_temp']
+    for centering in model.centerings:
+        centering.temperature = dump['teacher_temp']
     model.train()
     return model
 
