@@ -204,14 +204,15 @@ def chunked_masked_cross_entropy(vectors: Tensor, weight: Tensor,
     Args:
         vectors: Output of the bottleneck (M, D).
         weight: Of the last layer (K, D).
-        targets: q of chunks of tokens (m, K).
+        targets: q of chunks of tokens (m, K); one without tokens is asked
+            for, too, if there are none.
         weights, temp: As for :func:`masked_cross_entropy`.
         tokens_per_chunk: Tokens whose logits exist at once.
     """
     loss = vectors.new_zeros(())
     grads = torch.empty_like(vectors), torch.zeros_like(weight)
     with torch.no_grad():
-        for start in range(0, len(vectors), tokens_per_chunk):
+        for start in range(0, max(len(vectors), 1), tokens_per_chunk):
             chunk = slice(start, start + tokens_per_chunk)
             logits = vectors[chunk] @ weight.t()
             grad = torch.empty_like(logits)

@@ -15,7 +15,7 @@ from mmdino.engine.hooks.access import dino_model, whole_state
 from mmdino.engine.host_copy import HostCopy
 from mmdino.engine.longrun.replay import Step
 from mmdino.engine.optim.clipping import total_norm
-from mmdino.models import DINO
+from mmdino.models import DINO, total_loss
 from mmdino.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
@@ -95,7 +95,7 @@ class NonFiniteHook(Hook):
         def after_forward(module: DINO, args: tuple, kwargs: Dict[str, Any],
                           output: Any) -> None:
             if kwargs.get('mode') == 'loss':
-                self._step.end(kwargs['inputs'], output['loss'])
+                self._step.end(kwargs['inputs'], total_loss(output))
 
         def before_step(optimizer: Optimizer, args: tuple,
                         kwargs: dict) -> None:

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmdino.models import DINO
+from mmdino.models import DINO, total_loss
 from mmdino.registry import MODELS
 from mmdino.weights import load_checkpoint
 from mmdino.weights.config import require_registered
@@ -77,7 +77,7 @@ def replay(path: str, device: str = 'cpu') -> Replay:
             torch, dump['autocast'])) if dump['autocast'] else nullcontext()
     _set_random_state(dump['random_state'], device)
     with autocast:
-        loss = model(dump['inputs'], mode='loss')['loss']
+        loss = total_loss(model(dump['inputs'], mode='loss'))
     loss.backward()
     return Replay(
         iteration=dump['iteration'],
