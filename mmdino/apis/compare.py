@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mmdino.models import FrozenTeacher
-from mmdino.models.backbones.vision_transformer import resize_pos_embed
+from mmdino.models.backbones.position_embeddings import resize_pos_embed
 from mmdino.registry import build_module
 from mmdino.utils.resources import require
 from mmdino.weights.config import preprocessor_cfg

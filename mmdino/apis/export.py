@@ -24,7 +24,12 @@ LIMIT = 1e-4  # of the difference of features, graph and network
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
 # By how position embeddings are resized: the offset of the scale, and the
 # constant of the bicubic kernel, as torch has them.
-RESIZING = dict(offset=(.1, -.75), size=(0., -.75), antialias=(0., -.5))
+RESIZING = {
+    'offset': (.1, -.75),
+    'size': (0., -.75),
+    'antialias': (0., -.5),
+    'offset-antialias': (.1, -.5)
+}
 
 
 class Graph(NamedTuple):
@@ -253,12 +258,10 @@ class AnyGridViT(nn.Module):
         vit.embed = self._embed
         return vit(images)
 
-    def _embed(self, images: Tensor) -> Tuple[Tensor, Size]:
-        """As the ViT's: tokens (B, 1 + h w, D) and their grid."""
-        vit = self.vit
-        x, grid = vit.patch_embed(images)
-        x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
-        return vit.pre_norm(x + self._pos_embed(*grid)), grid
+    def _embed(self, images: Tensor, mask: None) -> Tuple[Tensor, Size]:
+        """As the ViT's, without a mask: tokens and their grid."""
+        patches, grid = self.vit.patch_embed(images)
+        return self.vit.join_tokens(patches, self._pos_embed(*grid)), grid
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
         """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
@@ -288,7 +291,7 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
     offset, a = RESIZING[mode]
     scale = old / (new + offset)
     place = (rows + .5) * scale - .5
-    if mode == 'antialias':
+    if 'antialias' in mode:
         # The kernel is as wide as a step, cut at the edges and normalised.
         distance = (columns - place[:, None]).abs() / scale.clamp(min=1)
         matrix = _cubic(distance, a) * (distance < 2)

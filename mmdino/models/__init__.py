@@ -12,4 +12,5 @@ from mmdino.models.frozen import (FrozenTeacher, LinearProbe, PixelFeatures,
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.koleo import KoLeoLoss
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
+from mmdino.models.masking import BlockMasking, RandomMasking
 from mmdino.models.patch_loss import IBOTLoss

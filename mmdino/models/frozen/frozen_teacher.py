@@ -1,6 +1,6 @@
 """A trained network for everything but training it.
 
-B images, D features, N patch tokens, H heads; h x w patches.
+B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
 from contextlib import nullcontext
 from typing import Dict, List, Optional, Union
@@ -136,9 +136,10 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def tokens(self, images: Tensor, n: int = 1) -> List[Tensor]:
-        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
+        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
 
-        After the final norm.
+        Of the last ``n``, after the final norm: the class token, registers,
+        patches.
         """
         return last_blocks(self.backbone, images, n)
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping
 
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
-from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
+from mmdino.weights.formats.timm import VIT_NAMES, from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
                                  add_prefix, flipped, join_qkv, name_keys,
@@ -26,6 +26,16 @@ ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
 PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
           'centering.')
 REMEDY = 'give --which to convert one backbone alone.'
+# A ViT of DINOv2's: theirs, ours. Those of DINO's ViT are among them.
+DINOV2_NAMES = (
+    ('mask_token', 'mask_token'),
+    ('register_tokens', 'register_tokens'),
+    ('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),
+    ('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
+    ('blocks.{n}.mlp.w12.{p}', 'layers.{n}.ffn.w12.{p}'),
+    ('blocks.{n}.mlp.w3.{p}', 'layers.{n}.ffn.w3.{p}'),
+    *VIT_NAMES,
+)
 # Beside the weights of a linear classifier.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
@@ -72,6 +82,19 @@ def to_official(state: StateDict) -> Dict[str, Any]:
     if any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return _to_full(state)
     return _backbone_to(backbone_of(state))
+
+
+def from_dinov2_vit(state: StateDict) -> StateDict:
+    """Our names for a lone ViT of the authors' DINOv2.
+
+    In the files of a training the blocks are in chunks, ``blocks.1.13.``
+    being block 13.
+    """
+    state = {
+        re.sub(r'^blocks\.\d+\.(\d+\.)', r'blocks.\1', key): value
+        for key, value in state.items()
+    }
+    return rename(state, DINOV2_NAMES, "mmdino's VisionTransformer")
 
 
 def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
