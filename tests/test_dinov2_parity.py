@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
+from mmdino.weights.formats.official import from_dinov2_vit
 from tests import golden
 from tests.test_training_parity import Recorder
 from tests.tiny import base_cfg
@@ -63,22 +64,24 @@ def read_settings(data):
     return setting
 
 
-def networks(data, prefix, setting):
+def networks(data, prefix):
     """Our state dict of what a file keeps under a prefix."""
-    state = {
-        f'backbone.{key}': value
-        for key, value in vit(data, prefix, setting)[1].items()
-    }
+    backbone = f'{prefix}backbone.'
+    state = from_dinov2_vit({
+        key[len(backbone):]: torch.from_numpy(value)
+        for key, value in data.items() if key.startswith(backbone)
+    })
+    state = {f'backbone.{key}': value for key, value in state.items()}
     for theirs, ours in [*PARTS.items()][1:]:
         for key, value in golden.state(data, f'{prefix}{theirs}').items():
             state[ours + key] = value
     return state
 
 
-def vit(data, prefix, setting):
-    """Config and state of the backbone."""
+def backbone_cfg(data, setting):
     told = dict(num_heads=setting.get('num_heads', 3))
-    return golden.v2_vit(data, f'{prefix}backbone.', **told)
+    cfg, _ = golden.v2_vit(data, 'initial.backbone.', **told)
+    return dict(cfg, drop_path_rate=setting.get('drop_path_rate', 0.))
 
 
 def head_cfg(data, part):
@@ -95,9 +98,7 @@ def model_cfg(path, data, setting):
     cfg = dict(
         type='mmdino.DINOv2',
         data_preprocessor=dict(type='PassThrough'),
-        backbone=dict(
-            vit(data, 'initial.', setting)[0],
-            drop_path_rate=setting.get('drop_path_rate', 0.)),
+        backbone=backbone_cfg(data, setting),
         head=head_cfg(data, 'dino_head.'),
         centering=centering,
         loss=dict(type='mmdino.DINOLoss', student_temp=temp),
@@ -134,7 +135,7 @@ def build_cfg(path, work_dir):
         collate_fn=dict(type='default_collate'),
         dataset=dict(type='RecordedCrops', path=str(path)))
     set_times(cfg, setting)
-    student = networks(data, 'initial.', setting)
+    student = networks(data, 'initial.')
     initial = {
         owner + name: value
         for owner in ('', 'teacher.')
@@ -156,8 +157,8 @@ def set_times(cfg, setting):
     start, end = setting['weight_decay_start'], setting['weight_decay_end']
     clip = setting['clip_grad_per_network']
     cfg.optim_wrapper = dict(
-        type='PerNetworkClipOptimWrapper',
-        constructor='LayerDecayConstructor',
+        type='mmdino.PerNetworkClipOptimWrapper',
+        constructor='mmdino.LayerDecayConstructor',
         optimizer=dict(
             type='AdamW', lr=setting['base_lr'], weight_decay=start),
         clip_grad=dict(max_norm=clip) if clip else None,
@@ -245,7 +246,7 @@ def test_trajectory_of_the_authors(path, tmp_path, float64):
     state = runner.model.state_dict()
     for prefix, owner in (('final_student.', ''), ('final_teacher.',
                                                    'teacher.')):
-        final = networks(data, prefix, setting)
+        final = networks(data, prefix)
         assert len(final) == sum(key.startswith(prefix) for key in data)
         for name, value in final.items():
             torch.testing.assert_close(
@@ -266,7 +267,7 @@ def test_multipliers_of_the_authors(path, tmp_path):
                    group['weight_decay'] / optimizer.weight_decay)
         for group in wrapper.optimizer.param_groups for p in group['params']
     }
-    wanted = networks(data, 'multiplier.', read_settings(data))
+    wanted = networks(data, 'multiplier.')
     assert ours.keys() == wanted.keys()
     for name, value in wanted.items():
         np.testing.assert_allclose(
