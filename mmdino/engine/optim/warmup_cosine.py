@@ -56,7 +56,9 @@ class WarmupCosine(_ParamScheduler):
         self.warmup = round(warmup_epochs * epoch_length)
         self.end_lr = end_lr
         self.end_weight_decay = end_weight_decay
-        self.scales = [g.get('lr_scale', 1.) for g in optimizer.param_groups]
+        # Without what MMEngine appends for the log, which nothing scales.
+        groups = getattr(optimizer, 'optimizer', optimizer).param_groups
+        self.scales = [group.get('lr_scale', 1.) for group in groups]
         self.base_decays = [g['weight_decay'] for g in optimizer.param_groups]
         if end_weight_decay is not None and not any(self.base_decays):
             raise ValueError(
