@@ -113,8 +113,7 @@ def step_of_a_rank(rank, folder, cfg, has_masks):
     assert bool(outputs['masked_share'] > 0) == has_masks[rank]
     expected = torch.load(folder / 'one.pth')
     for name, value in expected.items():
-        torch.testing.assert_close(
-            gradients[name], value, rtol=0, atol=1e-12)
+        torch.testing.assert_close(gradients[name], value, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize('tokens_per_chunk', [None, 2])

@@ -265,7 +265,8 @@ def test_multipliers_of_the_authors(path, tmp_path):
     ours = {
         names[p]: (group['lr'] / optimizer.lr,
                    group['weight_decay'] / optimizer.weight_decay)
-        for group in wrapper.optimizer.param_groups for p in group['params']
+        for group in wrapper.optimizer.param_groups
+        for p in group['params']
     }
     wanted = networks(data, 'multiplier.')
     assert ours.keys() == wanted.keys()

@@ -134,9 +134,8 @@ class DINOv2(DINO):
             masked.select(self._patches(tokens)), patch_targets, masked)
         mean = at_least_float32(targets).mean((0, 1))
         shared = SharedSum([
-            mean, patch_targets.sums,
-            *(c for centering in self.centerings
-              for c in centering.collected())
+            mean, patch_targets.sums, *(c for centering in self.centerings
+                                        for c in centering.collected())
         ])
         features = tokens[:, 0]
         if len(inputs) > num_global:
@@ -148,9 +147,8 @@ class DINOv2(DINO):
             losses['loss_koleo'] = self.koleo_weight * self.koleo(
                 tokens[:, 0].unflatten(0, (num_global, -1)))
         shared.wait()
-        return dict(
-            losses, **self._monitors(loss, targets, mean),
-            **self._patch_monitors(patch_targets.sums, masked))
+        return dict(losses, **self._monitors(loss, targets, mean),
+                    **self._patch_monitors(patch_targets.sums, masked))
 
     def _draw_masks(self, crops: Tensor) -> 'MaskedPatches':
         """New masks for the crops (C, 3, H, W), on their device."""
@@ -176,7 +174,8 @@ class DINOv2(DINO):
             self._center_others(head, masked.select_others(patches))
         return targets, self._patch_targets(head, masked.select(patches))
 
-    def _patch_targets(self, head: nn.Module, tokens: Tensor) -> 'PatchTargets':
+    def _patch_targets(self, head: nn.Module,
+                       tokens: Tensor) -> 'PatchTargets':
         """Targets (M, K) of the teacher's masked tokens (M, D)."""
         centering = self.patch_centering
         if self.tokens_per_chunk is None or not centering.is_by_row:
@@ -243,8 +242,8 @@ class DINOv2(DINO):
             raise ValueError(
                 'The head of the masked patches has batch normalisation, '
                 'which fails where a rank has none of them: set use_bn=False.')
-        if self.center_all_patches and (type(self.patch_centering).collect is
-                                        Centering.collect):
+        if self.center_all_patches and (type(self.patch_centering).collect
+                                        is Centering.collect):
             raise ValueError(
                 'center_all_patches=True needs a patch_centering that collects'
                 f' logits; {type(self.patch_centering).__name__} does not.')

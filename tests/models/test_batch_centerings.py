@@ -4,8 +4,7 @@ from functools import partial
 import pytest
 import torch
 
-from mmdino.models import (DINOLoss, MeanCentering, NoCentering,
-                           SinkhornKnopp)
+from mmdino.models import DINOLoss, MeanCentering, NoCentering, SinkhornKnopp
 from tests.ranks import run_ranks
 
 ONE_ITERATION = partial(SinkhornKnopp, num_iters=1)

@@ -22,8 +22,7 @@ def test_loss_and_gradient_of_the_authors(case):
 def test_crops_are_summed_and_know_nothing_of_each_other():
     crops = torch.randn(2, 5, 8)
     koleo = KoLeoLoss()
-    torch.testing.assert_close(
-        koleo(crops), koleo(crops[0]) + koleo(crops[1]))
+    torch.testing.assert_close(koleo(crops), koleo(crops[0]) + koleo(crops[1]))
     assert koleo(torch.stack([crops[0], crops[0]])).isfinite()
     assert koleo.duplicates == 0
 
@@ -73,8 +72,7 @@ def on_ranks(rank, folder):
     (loss / 2).backward()  # DDP gives the mean over ranks
     expected = KoLeoLoss()(whole)
     expected.backward()
-    torch.testing.assert_close(own.grad,
-                               whole.grad[:, 3 * rank:3 * rank + 3])
+    torch.testing.assert_close(own.grad, whole.grad[:, 3 * rank:3 * rank + 3])
     torch.distributed.all_reduce(loss.detach_())
     torch.testing.assert_close(loss / 2, expected)
     # By default a rank keeps to itself.

@@ -41,13 +41,14 @@ def test_guards_and_centres_of_the_authors(case, kind):
     torch.testing.assert_close(
         centering(logits), values[f'{name}_centered'], **CLOSE)
     centering.update()
-    torch.testing.assert_close(
-        centering.center, values[f'{name}_center_after'].view(1, -1), **CLOSE)
+    torch.testing.assert_close(centering.center,
+                               values[f'{name}_center_after'].view(1, -1),
+                               **CLOSE)
     centering = build(SinkhornKnopp, values, kind)
     for shaped in (logits, logits[None]):
         torch.testing.assert_close(
-            centering(shaped),
-            values[f'{name}_sinkhorn'].view_as(shaped), **CLOSE)
+            centering(shaped), values[f'{name}_sinkhorn'].view_as(shaped),
+            **CLOSE)
 
 
 @CASES
@@ -90,8 +91,9 @@ def some_tokens(tokens=11, prototypes=32, width=8):
 def test_chunks_are_the_whole(tokens_per_chunk):
     """Also for targets that sum to something else, and a scaled loss."""
     vectors, weight, targets, weights = some_tokens()
-    plain = (cross_entropy(vectors @ weight.t() / .1, targets, reduction='none')
-             * weights).sum()
+    plain = (
+        cross_entropy(vectors @ weight.t() / .1, targets, reduction='none') *
+        weights).sum()
     chunked = IBOTLoss().from_vectors(vectors, weight, targets, weights,
                                       tokens_per_chunk)
     results = [(loss, *torch.autograd.grad(3 * loss, (vectors, weight)))
@@ -121,7 +123,8 @@ def test_halves_are_computed_in_float32(dtype):
     loss = IBOTLoss()(student.to(dtype), targets, weights)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(
-        loss, IBOTLoss()(student.to(dtype).float(), targets, weights))
+        loss,
+        IBOTLoss()(student.to(dtype).float(), targets, weights))
 
 
 def test_chunks_hold_less():
@@ -146,5 +149,5 @@ def test_chunks_hold_less():
 
 @pytest.mark.parametrize('temp', [0, -1, float('nan'), float('inf')])
 def test_bad_temperature(temp):
-    with pytest.raises(ValueError, match=f'student_temp must be > 0, got '):
+    with pytest.raises(ValueError, match='student_temp must be > 0, got '):
         IBOTLoss(temp)

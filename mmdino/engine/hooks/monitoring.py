@@ -101,7 +101,6 @@ class CollapseMonitorHook(Hook):
             runner.logger.warning(f'{what} {runner.iter + 1}: {verdict}')
         hub.update_info(known, kind)
 
-
     def _look_for_duplicates(self, runner: Runner) -> None:
         """Tell once that KoLeo finds images in one place."""
         hub = runner.message_hub

@@ -53,7 +53,7 @@ class ScaleLRHook(Hook):
             runner.train_dataloader.batch_size * get_world_size() *
             wrapper._accumulative_counts)
         factor = RULES[self.rule](batch / self.base_batch_size)
-        for group in wrapper.optimizer.param_groups:
+        for group in wrapper.param_groups:  # and what is logged as base_lr
             group['lr'] *= factor
         for scheduler in schedulers:
             scheduler.scale(factor)

@@ -91,8 +91,9 @@ class NonFiniteHook(Hook):
             if self._buffers is None:
                 self._buffers = [b.clone() for b in module.buffers()]
                 device = next(module.parameters()).device
-                module.step_is_lost = torch.zeros(
-                    (), dtype=torch.bool, device=device)
+                module.step_is_lost = torch.zeros((),
+                                                  dtype=torch.bool,
+                                                  device=device)
 
         def after_forward(module: DINO, args: tuple, kwargs: Dict[str, Any],
                           output: Any) -> None:
