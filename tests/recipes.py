@@ -73,7 +73,7 @@ def schedules(cfg: Config) -> Dict[str, List[float]]:
     ]
     scalars = {}
     runner = SimpleNamespace(
-        model=Mock(spec=DINO, centering=Mock()),
+        model=Mock(spec=DINO, centerings=[Mock()]),
         optim_wrapper=Mock(),
         max_iters=last,
         message_hub=Mock(update_scalar=scalars.__setitem__))
