@@ -9,6 +9,7 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmdino.evaluation.baselines import PIXELS, UNTRAINED
 from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.evaluation.placing import (Placing, file_key, gather_rows,
                                        stack_rows)
@@ -44,6 +45,7 @@ class KNNAccuracy(GalleryMetric):
         **kwargs: Those of BaseMetric.
     """
     default_prefix = 'knn'
+    baselines = (PIXELS, UNTRAINED)
 
     def __init__(self,
                  k: Sequence[int] = (10, 20, 100, 200),
