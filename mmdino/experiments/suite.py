@@ -451,6 +451,7 @@ def own_attention(suite: Suite) -> Config:
         raise MissingData('the config tests no AttentionJaccard: its data '
                           'have no masks')
     cfg = test_only(suite.config, suite.config.test_dataloader)
+    cfg.test_cfg.type = 'mmdino.GalleryTestLoop'
     cfg.test_evaluator = wanted
     return cfg
 
@@ -461,6 +462,18 @@ def own_discovery(suite: Suite) -> Config:
     cfg.model = dict(type='mmdino.ObjectFinder')
     put_network(cfg, suite)
     cfg.test_evaluator = dict(type='CorLoc')
+    return cfg
+
+
+def baselines(suite: Suite) -> Config:
+    """k-NN of what the run's own pictures give without any training."""
+    if not list_data(suite.gallery).classes:
+        raise MissingData(f'{suite.own_data} has no classes.')
+    cfg = test_only(suite.config, suite.config.test_dataloader)
+    cfg.test_cfg.update(
+        type='mmdino.BaselineTestLoop',
+        gallery_dataloader=suite.config.test_cfg.gallery_dataloader)
+    cfg.test_evaluator = knn(suite).test_evaluator
     return cfg
 
 
@@ -475,13 +488,25 @@ LINEAR = {
     'linear/best_top1': 'top-1, %',
     'linear/best_lr': 'learning rate of 256 images'
 }
-JACCARD = {'attention/jaccard': 'Jaccard index'}
-CORLOC = {'discovery/corloc': 'CorLoc, %'}
+KNN_BASELINES = {
+    r'knn/k(\d+)_top1_pixels': r'\1-NN top-1 of raw pixels, %',
+    r'knn/k(\d+)_top1_untrained': r'\1-NN top-1 of the untrained network, %'
+}
+JACCARD = {
+    'attention/jaccard': 'Jaccard index',
+    'attention/jaccard_untrained': 'Jaccard index of the untrained network'
+}
+CORLOC = {
+    'discovery/corloc': 'CorLoc, %',
+    'discovery/corloc_untrained': 'CorLoc of the untrained network, %'
+}
 RETRIEVAL = {
     r'retrieval/medium_map': 'mAP, Medium',
     r'retrieval/medium_mp10': 'mP@10, Medium',
     r'retrieval/hard_map': 'mAP, Hard',
-    r'retrieval/hard_mp10': 'mP@10, Hard'
+    r'retrieval/hard_mp10': 'mP@10, Hard',
+    'retrieval/medium_map_pixels': 'mAP of raw pixels, Medium',
+    'retrieval/medium_map_untrained': 'mAP of the untrained network, Medium'
 }
 DAVIS = {
     'davis/jf_mean': 'J&F mean',
@@ -493,6 +518,8 @@ FOUND = 'one object an image, found without labels'
 
 ROWS: Tuple[Row, ...] = (
     Row('knn', 'k-NN', 'test', knn, KNN),
+    Row('baselines', 'k-NN without training', 'test', baselines,
+        KNN_BASELINES),
     Row('linear', 'linear classifier, best epoch and rate', 'train', linear,
         LINEAR),
     Row('low-shot-1', 'logistic regression, 1% of the labels', 'test',
