@@ -31,6 +31,20 @@ class Split(BenchmarkDataset):
             raise ValueError(f'{path} names no {what}')
         return names
 
+    def list_masks(self, folder: str) -> list[dict]:
+        """The images of a segmentation split of VOC, and their masks."""
+        names = self.read_split('Segmentation', 'image')
+        images = osp.join(self.data_root, 'JPEGImages')
+        masks = osp.join(self.data_root, folder)
+        items = [
+            dict(
+                img_path=osp.join(images, f'{name}.jpg'),
+                mask_path=osp.join(masks, f'{name}.png')) for name in names
+        ]
+        self.require((path for item in items for path in item.values()),
+                     f'one of the {len(names)} images and masks')
+        return items
+
 
 @DATASETS.register_module()
 class VOCObjects(Split):
@@ -55,17 +69,7 @@ class VOCObjects(Split):
 
     def load_data_list(self) -> list[dict]:
         """List images and masks."""
-        names = self.read_split('Segmentation', 'image')
-        images = osp.join(self.data_root, 'JPEGImages')
-        masks = osp.join(self.data_root, 'SegmentationObject')
-        items = [
-            dict(
-                img_path=osp.join(images, f'{name}.jpg'),
-                mask_path=osp.join(masks, f'{name}.png')) for name in names
-        ]
-        self.require((path for item in items for path in item.values()),
-                     f'one of the {len(names)} images and masks')
-        return items
+        return self.list_masks('SegmentationObject')
 
 
 @DATASETS.register_module()
