@@ -37,8 +37,7 @@ PLACES = dict(
     ours=())
 
 # To trace takes seconds: one of a kind, some for images of any size.
-DYNAMIC = ('dino_vit-tiny_images', 'dinov2', 'timm_convnet',
-           'dino_resnet50')
+DYNAMIC = ('dino_vit-tiny_images', 'dinov2', 'timm_convnet', 'dino_resnet50')
 GRAPHS = (*DYNAMIC, 'dino_vit-b8', 'dino_vit-t4_cifar10', 'dino_xcit-s12-p16',
           'four_channels', 'size', 'windows', 'timm_vit', 'mobilenet',
           'linear_neck')
