@@ -296,6 +296,7 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
         distance = (columns - place[:, None]).abs() / scale.clamp(min=1)
         matrix = _cubic(distance, a) * (distance < 2)
         matrix = matrix / matrix.sum(1, keepdim=True)
+        unchanged = unchanged | (new == old)  # as is a side that stays
     else:
         first = place.floor()
         matrix = torch.zeros(1, 1)

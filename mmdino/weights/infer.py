@@ -71,6 +71,8 @@ def _kind_of(backbone: str) -> Tuple[str, str]:
     name = type(module).__name__
     if name == 'TimmBackbone':
         model = cfg['model_name']
+        if module.mask_token is not None:
+            return 'ours', f"timm's {model} with a mask token"
         return 'xcit' if model.startswith('xcit_') else 'timm', (
             f"timm's {model}")
     special = dict(VisionTransformer=_special_vit, ResNet=_special_resnet)
@@ -87,6 +89,12 @@ def _special_vit(vit: nn.Module) -> str:
     stem = type(vit.patch_embed).__name__
     if stem != 'PatchEmbed':
         return f'the stem {stem}'
+    if getattr(vit, 'num_registers', 0):
+        return f'{vit.num_registers} registers'
+    if getattr(vit, 'mask_token', None) is not None:
+        return 'a mask token'
+    if not hasattr(vit.layers[0].ffn, 'layers'):
+        return type(vit.layers[0].ffn).__name__
     activation = type(vit.layers[0].ffn.layers[0][1]).__name__
     return '' if activation == 'GELU' else f'the activation {activation}'
 

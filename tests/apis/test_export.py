@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from mmdino.apis import export
 from mmdino.models import VisionTransformer
-from mmdino.models.backbones.vision_transformer import POS_EMBED_MODES
+from mmdino.models.backbones.position_embeddings import POS_EMBED_MODES
 from mmdino.registry import MODELS
 from mmdino.utils import resources
 from mmdino.weights import convert, save_checkpoint
@@ -30,9 +30,13 @@ def test_position_embeddings_in_the_graph():
         arch=dict(
             embed_dims=24, num_layers=1, num_heads=3, feedforward_channels=48),
         img_size=40,
-        patch_size=8)
+        patch_size=8,
+        num_registers=2,
+        with_mask_token=True,
+        out_type='raw')
     vit = VisionTransformer(**cfg)
-    torch.nn.init.normal_(vit.pos_embed)
+    for token in (vit.pos_embed, vit.register_tokens):
+        torch.nn.init.normal_(token)
     module = export.AnyGridViT(vit)
     vit.eval()
     module.eval()

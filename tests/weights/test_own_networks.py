@@ -37,8 +37,7 @@ PLACES = dict(
     ours=())
 
 # To trace takes seconds: one of a kind, some for images of any size.
-DYNAMIC = ('dino_vit-tiny_images', 'antialias', 'timm_convnet',
-           'dino_resnet50')
+DYNAMIC = ('dino_vit-tiny_images', 'dinov2', 'timm_convnet', 'dino_resnet50')
 GRAPHS = (*DYNAMIC, 'dino_vit-b8', 'dino_vit-t4_cifar10', 'dino_xcit-s12-p16',
           'four_channels', 'size', 'windows', 'timm_vit', 'mobilenet',
           'linear_neck')
@@ -127,6 +126,26 @@ def special_configs():
                 type='mmdino.WindowedVisionTransformer',
                 window_size=2,
                 global_blocks=(1, ))),
+        dinov2=cfg(
+            'ours',
+            dict(
+                num_registers=2,
+                with_mask_token=True,
+                layer_scale_init_value=1e-5,
+                pos_embed_mode='antialias')),
+        mask_token=cfg('ours', dict(with_mask_token=True)),
+        swiglu=cfg('ours', dict(layer_cfgs=dict(ffn_type='swiglu_fused'))),
+        offset_antialias=cfg('vit', dict(pos_embed_mode='offset-antialias')),
+        timm_mask_token=cfg(
+            'ours',
+            dict(
+                type='TimmBackbone',
+                model_name='vit_tiny_patch16_224',
+                depth=2,
+                embed_dim=24,
+                num_heads=3,
+                img_size=32,
+                with_mask_token=True)),
         relu=cfg('ours', dict(layer_cfgs=dict(act_cfg=dict(type='ReLU')))),
         timm_vit=cfg(
             'timm',

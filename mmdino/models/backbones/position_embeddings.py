@@ -2,12 +2,14 @@
 
 D features; H x W patches as stored, h x w of the image.
 """
+import math
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-MODES = ('offset', 'size', 'antialias', 'offset-antialias')
+POS_EMBED_MODES = ('offset', 'size', 'antialias', 'offset-antialias')
 Grid = tuple[int, int]
 
 
@@ -42,6 +44,37 @@ def resize_pos_embed(pos_embed: Tensor,
     maps = patch_embed.unflatten(1, grid).permute(0, 3, 1, 2)
     maps = F.interpolate(maps, mode='bicubic', **target)
     return torch.cat([cls_embed, maps.flatten(2).transpose(1, 2)], dim=1)
+
+
+def find_grid(name: str,
+              pos_embed: Tensor,
+              own: Grid,
+              told: Grid | None = None) -> Grid:
+    """The grid (H, W) of loaded position embeddings (1, 1 + H W, D).
+
+    What the weights tell; if it has not as many patches, or they tell none,
+    that of the model, and a square otherwise.
+
+    Args:
+        name (str): Of the weights, for the message.
+        pos_embed (Tensor): What was loaded.
+        own (tuple[int, int]): The model's own grid.
+        told (tuple[int, int], optional): What the weights tell.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    num_patches = pos_embed.shape[1] - 1
+    grid = tuple(told or own)
+    if math.prod(grid) != num_patches:
+        grid = (math.isqrt(num_patches), ) * 2
+    if math.prod(grid) != num_patches:
+        raise ValueError(
+            f'{name} has {num_patches} patches, which are no square grid, and '
+            'the weights do not tell their grid, so it cannot be resized to '
+            f'the {own} of this model. Build it with the img_size (height, '
+            'width) of the training; it takes images of other sizes as it is.')
+    return grid
 
 
 class PosEmbedCache:

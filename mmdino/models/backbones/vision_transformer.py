@@ -3,23 +3,25 @@
 B images, N patch tokens, R registers, D features, H heads; h x w patches,
 h w = N. Tokens (B, 1 + R + N, D) are the class token, registers, patches.
 """
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn as nn
-from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
-from mmpretrain.models.utils import SwiGLUFFN
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
-from mmdino.models.backbones.position_embeddings import (MODES, PosEmbedCache,
+from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
+                                                         PosEmbedCache,
+                                                         find_grid,
                                                          resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
+from mmdino.models.backbones.stochastic_depth import (
+    complete_stochastic_depth, with_uniform_rate)
 from mmdino.registry import MODELS
 
 
@@ -89,14 +91,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             _check_multiple('img_size', side, patch_size)
         if not kwargs.get('with_cls_token', True):
             raise ValueError('with_cls_token=False: DINO needs a class token.')
-        if pos_embed_mode not in MODES:
-            raise ValueError(f'pos_embed_mode must be one of {MODES}, got '
-                             f'{pos_embed_mode!r}')
+        if pos_embed_mode not in POS_EMBED_MODES:
+            raise ValueError(
+                f'pos_embed_mode must be one of {POS_EMBED_MODES}, got '
+                f'{pos_embed_mode!r}')
         if num_registers < 0:
             raise ValueError(
                 f'num_registers must be 0 or more, got {num_registers}')
         if drop_path_uniform:
-            kwargs['layer_cfgs'] = _with_rate(
+            kwargs['layer_cfgs'] = with_uniform_rate(
                 kwargs.get('layer_cfgs', {}), kwargs.get('drop_path_rate', 0.))
         super().__init__(
             arch=arch,
@@ -112,7 +115,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                     embed_dims=self.embed_dims,
                     patch_size=patch_size,
                     input_size=img_size))
-        _complete_stochastic_depth(self.layers)
+        complete_stochastic_depth(self.layers)
         if not self.final_norm:
             self.ln1 = nn.Identity()
         self.num_registers = num_registers
@@ -321,11 +324,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             raise ValueError(
                 'This VisionTransformer has no mask token: build it with '
                 'with_mask_token=True to give it masks.')
-        if mask.dtype != torch.bool or mask.shape != patches.shape[:2]:
-            raise ValueError(
-                f'The mask must be bool of shape {tuple(patches.shape[:2])}, '
-                'images and patches in reading order, got '
-                f'{mask.dtype} of {tuple(mask.shape)}.')
+        check_mask(mask, *patches.shape[:2])
         return torch.where(mask[..., None], self.mask_token.to(patches.dtype),
                            patches)
 
@@ -355,24 +354,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         """Resize loaded position embeddings to this model's ``img_size``.
 
         Weights of this class know their grid as long as they are a state dict
-        (or a file of one). Of others the grid is taken for this model's if it
-        has as many patches, and for a square otherwise.
+        (or a file of one).
         """
         name = f'{prefix}pos_embed'
         loaded = state_dict.get(name)
         if loaded is None or loaded.shape[2:] != self.pos_embed.shape[2:]:
             return  # PyTorch names what is missing or has another width
-        num_patches, own = loaded.shape[1] - 1, tuple(self.patch_resolution)
-        grid = tuple(metadata.get('grid', own))
-        if math.prod(grid) != num_patches:
-            grid = (math.isqrt(num_patches), ) * 2
-        if math.prod(grid) != num_patches:
-            raise ValueError(
-                f'{name} has {num_patches} patches, which are no square grid, '
-                'and the weights do not tell their grid, so it cannot be '
-                f'resized to the {own} of this model. Build it with the '
-                'img_size (height, width) of the training; it takes images '
-                'of other sizes as it is.')
+        own = tuple(self.patch_resolution)
+        grid = find_grid(name, loaded, own, metadata.get('grid'))
         if grid != own:
             print_log(
                 f'Resized {name} from a grid of {grid} patches (rows, '
@@ -409,27 +398,6 @@ def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
     scale = 1 / divisor if divisor else attn.head_dims**-0.5
     scores = torch.einsum('bnhd,bmhd->bhnm', q[:, :rows], k) * scale
     return scores.softmax(dim=-1)
-
-
-def _with_rate(layer_cfgs: dict | Sequence[dict],
-               drop_path_rate: float) -> dict | list[dict]:
-    """mmpretrain's ``layer_cfgs`` with a rate where they have none."""
-    if isinstance(layer_cfgs, dict):
-        return {'drop_path_rate': drop_path_rate, **layer_cfgs}
-    return [_with_rate(cfg, drop_path_rate) for cfg in layer_cfgs]
-
-
-def _complete_stochastic_depth(layers: nn.ModuleList) -> None:
-    """Give SwiGLU's branch the rate of its block, which mmpretrain omits."""
-    for layer in layers:
-        if isinstance(layer.ffn, SwiGLUFFN):
-            rate = layer.attn.out_drop.drop_prob
-            layer.ffn.dropout_layer = DropPath(rate)
-    for module in layers.modules():
-        if isinstance(module, DropPath):
-            # NumPy's, which torch.compile takes for a tensor: it could
-            # not branch on it, and would break every block in pieces.
-            module.drop_prob = float(module.drop_prob)
 
 
 def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
