@@ -4,7 +4,7 @@ from mmpretrain.models import VisionTransformer as MMPretrainViT
 from mmpretrain.models.utils import MultiheadAttention
 
 from mmdino.models import VisionTransformer
-from mmdino.models.backbones.position_embeddings import resize_pos_embed
+from mmdino.models.backbones.vision_transformer import resize_pos_embed
 from mmdino.registry import MODELS
 from tests import golden
 
