@@ -319,3 +319,23 @@ def test_the_runner_needs_nothing_of_ours(tmp_path):
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.iter == 2
+
+
+@pytest.mark.parametrize(
+    'changes', [
+        dict(optim_wrapper=dict(type='PerNetworkClipBFloat16OptimWrapper')),
+        dict(custom_hooks=[dict(type='CompileHook', backend='eager')]),
+    ],
+    ids=['bfloat16', 'compiled'])
+def test_other_ways_of_computing(changes, tmp_path):
+    """Near the figures of float32."""
+    losses = []
+    for name in ('plain', 'other'):
+        cfg = v2_cfg(tmp_path / name, epochs=1)
+        if name == 'other':
+            cfg.merge_from_dict(changes)
+        runner = build_runner(cfg)
+        runner.train()
+        losses.append(
+            runner.message_hub.get_scalar('train/loss').data[0].tolist())
+    assert losses[1] == pytest.approx(losses[0], rel=.05)

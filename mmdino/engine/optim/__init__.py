@@ -1,3 +1,4 @@
+# yapf: disable
 from mmdino.engine.optim.clipping import (ClipMixin,
                                           PerNetworkClipAmpOptimWrapper,
                                           PerNetworkClipBFloat16OptimWrapper,
@@ -7,6 +8,7 @@ from mmdino.engine.optim.clipping import (ClipMixin,
                                           PerParameterClipBFloat16OptimWrapper,
                                           PerParameterClipMixin,
                                           PerParameterClipOptimWrapper)
+# yapf: enable
 from mmdino.engine.optim.constructors import (BackboneLayerDecayConstructor,
                                               LayerDecayConstructor,
                                               LinearProbeConstructor,
