@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optim import LARS, PerParameterClipMixin
+from mmdino.engine.optim import LARS, ClipMixin
 from mmdino.models import DINO
 from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
 
@@ -98,7 +98,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         if isinstance(wrapper.optimizer, LARS):
             raise ValueError('mmdino.FSDPStrategy: LARS needs the norms of '
                              'whole parameters; use AdamW or SGD, or DDP.')
-        if isinstance(wrapper, PerParameterClipMixin):
+        if isinstance(wrapper, ClipMixin):
             wrapper.is_sharded = True
         return wrapper
 
@@ -168,7 +168,10 @@ def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
     layers: a head with a predictor is not called as a whole."""
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
-    units = [*parts, *model.head.children(), *model.teacher.head.children()]
+    heads = [model.teacher[name] for name in model.teacher if 'head' in name]
+    units = [
+        *parts, *(c for h in [*model.heads, *heads] for c in h.children())
+    ]
     units += [
         module for part in parts for module in part.modules()
         if type(module).__name__ in blocks
