@@ -7,7 +7,8 @@ from mmengine.logging import print_log
 
 from mmdino.weights.config import IMAGENET, training_size
 from mmdino.weights.formats import FORMATS
-from mmdino.weights.infer import backbone_cfg, build_empty, family
+from mmdino.weights.infer import (backbone_cfg, build_empty, dinov2_parts,
+                                  family)
 from mmdino.weights.keys import CheckpointError, StateDict
 
 # What makes another network of the same tensors, by attributes of modules.
@@ -70,7 +71,8 @@ def foreign_network(path: str, format_: str, state: StateDict,
             backbone['norm_cfg'] = dict(type='LN', eps=told['norm_eps'])
     network = dict(backbone=backbone, preprocessing=preprocessing)
     if backbone['type'] == 'mmdino.VisionTransformer':
-        backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode
+        backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode(
+            dinov2_parts(state))
         preprocessing['size'] = backbone['img_size']
     if backbone['type'] == 'mmpretrain.ResNet':
         network['neck'] = dict(type='mmpretrain.GlobalAveragePooling')
