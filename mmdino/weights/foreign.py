@@ -64,6 +64,11 @@ def foreign_network(path: str, format_: str, state: StateDict,
             type='mmdino.TimmBackbone',
             model_name=told['model_name'],
             **told['kwargs'])
+        if 'global_pool' in backbone:
+            print_log(
+                f"The features of timm's {told['model_name']} are pooled by "
+                f'{backbone["global_pool"]!r}.',
+                logger='current')
     else:
         backbone = backbone_cfg(state, num_heads or told.get('num_heads'))
         _check_told(path, told, backbone.get('arch', {}))

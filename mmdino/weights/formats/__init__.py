@@ -195,7 +195,7 @@ def told_by_timm(
     """
     told = timm.read_config(osp.dirname(path))
     unused = FORMATS['timm'].classifier
-    if network or 'model_name' not in told:
+    if (network or {}).get('backbone') or 'model_name' not in told:
         return network, unused
     lone = without(state, unused)
     if timm.fits_other(lone) or timm.fits_vit(lone, told):

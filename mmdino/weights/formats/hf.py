@@ -71,8 +71,8 @@ def from_hf(state: StateDict) -> StateDict:
     Raises:
         CheckpointError: If tensors are left over, such as all of a DINOv3.
     """
-    prefix = next(
-        (p for p in PREFIXES if f'{p}embeddings.cls_token' in state), '')
+    prefix = next((p for p in PREFIXES if f'{p}embeddings.cls_token' in state),
+                  '')
     state = {key.removeprefix(prefix): value for key, value in state.items()}
     if 'layer.0.attention.q_proj.weight' in state:
         raise CheckpointError(

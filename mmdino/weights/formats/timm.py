@@ -86,7 +86,7 @@ def to_timm(backbone: StateDict) -> StateDict:
         timm=TIMM,
         resnet=RESNET_NAMES)
     state = rename(backbone, names[family(backbone)], 'timm')
-    if 'reg_token' in state:
+    if 'register_tokens' in backbone:
         of_class, of_patches = state['pos_embed'].split(
             [1, state['pos_embed'].shape[1] - 1], dim=1)
         state['cls_token'] = state['cls_token'] + of_class
@@ -138,6 +138,9 @@ def _from_vit(state: StateDict) -> StateDict:
 def read_config(folder: str) -> dict:
     """What timm's config.json beside a file tells.
 
+    Of a DINOv3 timm averages patches by default: here the class token is
+    taken, which it was trained with, unless the file tells.
+
     Returns:
         dict: Of ``model_name``, ``kwargs`` of a :class:`TimmBackbone`,
         ``classifier``, prefixes of its tensors, ``is_vit``, whether it
@@ -152,7 +155,7 @@ def read_config(folder: str) -> dict:
         return {}
     kwargs = {RENAMED.get(key, key): v for key, v in kwargs.items()}
     kwargs.pop('num_classes', None)
-    if '_dinov3' in name and timm.is_model_in_modules(name, ['eva']):
+    if name.startswith('vit_') and '_dinov3' in name:
         kwargs.setdefault('global_pool', 'token')
     model = build_empty(
         dict(type='mmdino.TimmBackbone', model_name=name, **kwargs)).model
