@@ -31,7 +31,7 @@ CONFIGS = [
 PLACES = dict(
     vit=('official', 'ibot', 'hf', 'timm', 'mmpretrain'),
     registers=('dinov2', 'hf', 'timm'),
-    mask_token=('ibot', 'official', 'hf', 'timm', 'mmpretrain'),
+    mask_token=('dinov2', 'ibot', 'official', 'hf', 'timm', 'mmpretrain'),
     swiglu=('dinov2', 'timm', 'mmpretrain'),
     xcit=('official', 'timm', 'mmpretrain'),
     resnet=('official', 'timm', 'torchvision', 'mmpretrain'),
@@ -39,9 +39,9 @@ PLACES = dict(
     other=('mmpretrain', ),
     ours=())
 # Where a mask token is lost or comes in.
-OTHER_MASKS = {('registers', 'timm'), ('swiglu', 'dinov2')
-               } | {('mask_token', name)
-                    for name in PLACES['mask_token'] if name != 'ibot'}
+OTHER_MASKS = {('registers', 'timm'),
+               ('swiglu', 'dinov2')} | {('mask_token', name)
+                                        for name in PLACES['mask_token'][2:]}
 
 # To trace takes seconds: one of a kind, some for images of any size.
 DYNAMIC = ('dino_vit-tiny_images', 'dinov2', 'timm_convnet', 'dino_resnet50')
