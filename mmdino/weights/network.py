@@ -15,7 +15,7 @@ from mmdino.weights.config import (describe_network, plain, read_plain_config,
                                    require_registered, set_preprocessor)
 from mmdino.weights.foreign import FACTS, facts, foreign_network, given_network
 from mmdino.weights.formats import (FORMATS, recognise, tells_timm, to_ours,
-                                    without)
+                                    told_by_timm, without)
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import build_empty
 from mmdino.weights.io import load_checkpoint
@@ -86,9 +86,11 @@ def sort_out(checkpoint: Dict[str, Any],
             f'The names in {path} are of the format {name!r}, which is none '
             f'of {", ".join(FORMATS)}: convert the file again.')
     tensors = checkpoint.get('state_dict', checkpoint)
-    told = network or given
-    unused = FORMATS[name].classifier if not (network
-                                              or tells_timm(told)) else ()
+    told, unused = network or given, FORMATS[name].classifier
+    if network or tells_timm(told):
+        unused = ()
+    elif name == 'timm':
+        told, unused = told_by_timm(tensors, path, told)
     left_out = [key for key in tensors if key.startswith(tuple(unused))]
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':

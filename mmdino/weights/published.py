@@ -1,4 +1,4 @@
-"""The models that the authors published, read from model-index.yml."""
+"""The models of DINO and DINOv2 that were published, of model-index.yml."""
 import fnmatch
 import os.path as osp
 from typing import Dict, List, NamedTuple, Optional
@@ -9,9 +9,9 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO published."""
+    """A model that the authors of DINO or DINOv2 published."""
     name: str
-    config: str
+    config: Optional[str]  # None where its file tells the network
     url: str
     sha256_prefix: Optional[str]
     metrics: Dict[str, float]  # the figures that they report, in percent
@@ -31,7 +31,7 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
     models = [
         PublishedModel(
             name=entry['Name'],
-            config=entry['Config'],
+            config=entry.get('Config'),
             url=entry['Converted From']['Weights'],
             sha256_prefix=entry['Converted From']['SHA-256 prefix'],
             metrics={
