@@ -1,5 +1,6 @@
-from mmdino.models.backbones import (ConvStem, ResNet, TimmBackbone,
-                                     TimmFeatureMaps, VisionTransformer,
+from mmdino.models.backbones import (ConvStem, ResNet, SmallResNet,
+                                     TimmBackbone, TimmFeatureMaps,
+                                     VisionTransformer,
                                      WindowedVisionTransformer)
 from mmdino.models.centerings import (Centering, MeanCentering, NoCentering,
                                       SinkhornKnopp)

@@ -1,4 +1,8 @@
-"""The models of DINO and DINOv2 that were published, of model-index.yml."""
+"""The models of model-index.yml, and where their files are looked for.
+
+Most were published by the authors of DINO and DINOv2, and their files are not
+here. A few small ones are mmdino's own: these are packaged with it.
+"""
 import fnmatch
 import os.path as osp
 from typing import Dict, List, NamedTuple, Optional
@@ -9,21 +13,25 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO or DINOv2 published."""
+    """A model of the authors of DINO or DINOv2, or one of ours, packaged."""
     name: str
     config: Optional[str]  # None where its file tells the network
-    url: str
+    url: Optional[str]  # of the authors' file, None if it is packaged
     sha256_prefix: Optional[str]
-    metrics: Dict[str, float]  # the figures that they report, in percent
+    metrics: Dict[str, float]  # the figures that are reported, in percent
+    packaged: Optional[str] = None  # file below the repository
 
     @property
     def checkpoint(self) -> str:
-        """Where a converted file is looked for."""
+        """Where the file, the authors' perhaps converted, is looked for."""
+        if self.packaged:
+            folder, _, file = self.packaged.partition('/')
+            return str(resource(folder) / file)
         return osp.join('checkpoints', f'{self.name}.pth')
 
 
 def list_models(pattern: str = '*') -> List[PublishedModel]:
-    """List the published models.
+    """List the published models, and those that are packaged.
 
     Args:
         pattern: Of the names, with the wildcards * and ?.
@@ -32,8 +40,10 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
         PublishedModel(
             name=entry['Name'],
             config=entry.get('Config'),
-            url=entry['Converted From']['Weights'],
-            sha256_prefix=entry['Converted From']['SHA-256 prefix'],
+            url=entry.get('Converted From', {}).get('Weights'),
+            sha256_prefix=entry.get('Converted From',
+                                    {}).get('SHA-256 prefix'),
+            packaged=entry.get('Weights'),
             metrics={
                 name: value
                 for result in entry['Results']

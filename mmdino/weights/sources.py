@@ -116,6 +116,11 @@ def _published(model: PublishedModel) -> str:
     """A converted file, else the authors' own, from torch.hub's cache."""
     if osp.isfile(model.checkpoint):
         return model.checkpoint
+    if model.packaged:
+        raise FileNotFoundError(
+            f'This installation of mmdino is without {model.checkpoint}, the '
+            f'weights of {model.name}: install it again, or take '
+            f'{model.packaged} from the repository.')
     if not may_download() and not osp.isfile(_cached(model.url)):
         raise FileNotFoundError(
             f'There is neither {model.checkpoint} nor {_cached(model.url)}, '
