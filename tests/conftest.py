@@ -70,6 +70,15 @@ def float64() -> Iterator[None]:
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def cache(tmp_path_factory) -> Iterator[None]:
+    """Keep what is cached away from what the user's own runs have kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp('cache')
+        patch.setenv('XDG_CACHE_HOME', str(folder))
+        yield
+
+
 @pytest.fixture(scope='session')
 def _pairs() -> Iterator[List[Ranks]]:
     pairs: List[Ranks] = []

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmdino.weights.formats.official import from_dinov2_vit
+from mmdino.weights.formats.dinov2 import from_dinov2_vit
 
 GOLDEN = Path(
     os.environ.get('MMDINO_GOLDEN',

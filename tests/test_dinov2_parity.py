@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmdino.weights.formats.official import from_dinov2_vit
+from mmdino.weights.formats.dinov2 import from_dinov2_vit
 from tests import golden
 from tests.test_training_parity import Recorder
 from tests.tiny import base_cfg

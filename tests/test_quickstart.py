@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmdino.engine.configs import read_config
+
 ROOT = Path(__file__).parents[1]
 KEYS = {
     'knn_top1', 'knn_top1_untrained', 'knn_top1_pixels', 'attention_jaccard',
-    'attention_jaccard_untrained', 'images_per_second', 'wall_s'
+    'attention_jaccard_untrained', 'images_per_second', 'wall_s', 'verdict'
 }
 
 LOADERS = ('train_dataloader', 'test_dataloader',
@@ -43,8 +45,8 @@ def quickstart(work_dir, *args, loaders=LOADERS, options=()):
     return json.loads((work_dir / 'summary.json').read_text()), out.stdout
 
 
-def check_pictures(work_dir):
-    for name in ('attention.png', 'curves.png'):
+def check_pictures(work_dir, *others):
+    for name in ('attention.png', 'curves.png', *others):
         with Image.open(work_dir / name) as picture:
             assert min(picture.size) > 200
             assert len(picture.convert('RGB').getcolors(1 << 24)) > 50
@@ -56,7 +58,8 @@ def test_shapescenes(tmp_path):
         options=[f'{name}.dataset.num_images=40'
                  for name in LOADERS] + ['train_dataloader.batch_size=16'])
     assert summary.keys() == KEYS
-    for key in KEYS:
+    assert summary['verdict'].split()[0] == 'k-NN'
+    for key in KEYS - {'verdict'}:
         assert summary[key] > 0, key
         if 'knn' in key:
             assert summary[key] <= 100
@@ -66,16 +69,26 @@ def test_shapescenes(tmp_path):
     check_pictures(tmp_path / 'run')
 
 
+@pytest.fixture
+def folder(tmp_path):
+
+    def draw(size=(80, 100), labelled=True, count=32):
+        rng = np.random.default_rng(0)
+        root = tmp_path / 'my images'
+        for i in range(count):
+            place = root / 'ab'[i % 2] if labelled else root
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+            Image.fromarray(pixels).save(place / f'{i}.jpg')
+        return root
+
+    return draw
+
+
 @pytest.mark.parametrize('labelled', [True, False])
-def test_a_folder_of_images(tmp_path, labelled):
-    rng = np.random.default_rng(0)
-    for i in range(32):
-        folder = tmp_path / 'my images'
-        folder = folder / 'ab'[i % 2] if labelled else folder
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = rng.integers(0, 256, (80, 100, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f'{i}.jpg')
-    summary, _ = quickstart(
+def test_a_folder_of_images(tmp_path, folder, labelled):
+    folder(labelled=labelled)
+    summary, printed = quickstart(
         tmp_path / 'run',
         '--data',
         'my images',
@@ -83,5 +96,64 @@ def test_a_folder_of_images(tmp_path, labelled):
     assert summary.keys() == KEYS
     assert (summary['knn_top1'] is not None) == labelled
     assert (summary['knn_top1_pixels'] is not None) == labelled
+    assert (summary['knn_top1_untrained'] is not None) == labelled
     assert summary['attention_jaccard'] is None
-    check_pictures(tmp_path / 'run')
+    assert ('against raw pixels' in summary['verdict']) == labelled
+    assert '--weights FILE_OR_NAME' in ' '.join(printed.split())
+    check_pictures(tmp_path / 'run', 'nearest.png')
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """quickstart.py, for its functions."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import quickstart
+    yield quickstart
+    sys.modules.pop('quickstart')
+
+
+def test_config_and_data_go_together(folder, script):
+    root = folder()
+    cfg = read_config('quickstart/dino_vit-tiny_cifar10')
+    script.use_folder(cfg, root)
+    assert cfg.train_dataloader.dataset.data_root == str(root)
+    assert cfg.train_dataloader.dataset.subset == ''
+    assert 'images_per_class' not in cfg.train_dataloader.dataset
+    assert len(cfg.val_dataloader.dataset.indices) == 7
+    assert cfg.test_dataloader.dataset.classes == ['a', 'b']
+    with pytest.raises(ValueError, match='reads ShapeScenes: take another'):
+        script.use_folder(
+            read_config('quickstart/dino_vit-tiny_shapescenes'), root)
+    with pytest.raises(ValueError, match='nowhere is no folder'):
+        script.use_folder(cfg, root / 'nowhere')
+
+
+def test_weights_show_what_they_give(tmp_path, folder, script, monkeypatch,
+                                     capsys):
+    weights = str(ROOT / 'tests/data/checkpoints/vit.pth')
+    monkeypatch.setattr(sys, 'argv', [
+        'quickstart.py', '--data',
+        str(folder((200, 300))), '--weights', weights, '--work-dir',
+        str(tmp_path / 'run')
+    ])
+    script.main()
+    summary = json.loads((tmp_path / 'run/summary.json').read_text())
+    assert summary['images'] == 32
+    assert 0 <= summary['knn_top1'] <= 100
+    printed = capsys.readouterr().out
+    assert 'k-NN top-1 among themselves' in printed
+    for name in ('attention.png', 'nearest.png', 'features.npz'):
+        assert (tmp_path / 'run' / name).exists() and name in printed
+
+
+@pytest.mark.parametrize('arguments,cause', [
+    (['--weights', 'a.pth'], 'give --data DIR'),
+    (['--weights', 'a.pth', '--data', '.', '--epochs', '3'
+      ], 'leave out --epochs'),
+])
+def test_options_that_do_not_fit_are_refused(arguments, cause, script,
+                                             monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['quickstart.py', *arguments])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert cause in capsys.readouterr().err

@@ -12,6 +12,7 @@ import sys
 
 from mmdino.apis import get_model
 from mmdino.apis.export import FORMATS, LIMIT, default_out, export
+from mmdino.engine.arguments import CHECKPOINT, add_download
 from mmdino.weights import CheckpointError
 
 
@@ -20,7 +21,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('file', nargs='?', help='the same as --checkpoint')
-    parser.add_argument('--checkpoint', help='file of any known format')
+    parser.add_argument('--checkpoint', help=CHECKPOINT)
+    add_download(parser)
     parser.add_argument('--config', help='by default the file tells')
     parser.add_argument('--format', required=True, choices=FORMATS)
     parser.add_argument(

@@ -1,32 +1,48 @@
-"""Pretrain a small ViT with DINO, evaluate it and draw what it sees.
+"""Pretrain a small network with DINO, evaluate it and draw what it sees.
 
 Without --data it learns from ShapeScenes, pictures drawn on the fly. It ends
-with a table and, in the work dir, summary.json, attention.png and curves.png.
+with a table, a verdict and, in the work dir, summary.json and pictures:
+
+    python tools/quickstart.py
+    python tools/quickstart.py --data PHOTOS --weights dino_vit-s16
+    python tools/quickstart.py --data PHOTOS
+
+With --weights nothing is trained: within a minute or so it shows what these
+weights give on the pictures.
 """
 import argparse
 import copy
 import os
 import os.path as osp
+import textwrap
 import time
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict
 
 import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from mmdino.apis import get_model
 from mmdino.datasets import Images
-from mmdino.engine.configs import override, read_config
+from mmdino.datasets.shrinking import shrink_folder
+from mmdino.engine.configs import loaders, override, read_config
 from mmdino.engine.testing import use_checkpoint
+from mmdino.experiments.first_look import first_look
 from mmdino.experiments.jobs import write_json
+from mmdino.experiments.verdict import verdict
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
 from mmdino.registry import DATASETS
+from mmdino.weights.config import training_size
 
 MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
+MAX_LOOKED_AT = 500  # by published weights: a minute on two cores
+SHRINK = 3  # times the size of a view that large photos keep
 PICTURES = 8
 ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
                                         'knn_top1_untrained'),
@@ -41,11 +57,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
+    parser.add_argument(
         '--data', help='folder of images, with or without class sub-folders')
-    source.add_argument(
-        '--config', help='another config with a test loop on labelled images')
+    parser.add_argument(
+        '--config',
+        help='another config, with a test loop on labelled images; with '
+        '--data, one whose data sets are Images')
+    parser.add_argument(
+        '--weights',
+        help='show what a checkpoint or a published model, by its name, gives '
+        'on --data, without training')
     parser.add_argument('--work-dir', default='work_dirs/quickstart')
     parser.add_argument('--epochs', type=int)
     parser.add_argument('--seed', type=int, default=0)
@@ -55,47 +76,102 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         help='settings that override the config, as key=value')
-    return parser.parse_args()
+    args = parser.parse_args()
+    unused = [
+        name for name in ('config', 'epochs', 'cfg_options')
+        if args.weights and getattr(args, name)
+    ]
+    if args.weights and not args.data:
+        parser.error('--weights shows what weights give on pictures of yours: '
+                     'give --data DIR')
+    if unused:
+        parser.error(f'--weights trains nothing: leave out --{unused[0]}')
+    return args
 
 
 def main() -> None:
-    start = time.time()
-    cfg = load_config(parse_args())
-    # A core is left to the process that draws and augments: on two cores two
-    # threads beside it would only wait for each other.
-    torch.set_num_threads(max(1, os.cpu_count() - 1))
-    untrained = score(cfg, 'untrained network')
-    pixels = score(
-        cfg,
-        'raw pixels',
-        model=dict(
-            type='PixelFeatures',
-            data_preprocessor=cfg.model.data_preprocessor),
-        test_evaluator=dict(type='KNNAccuracy'))
+    args = parse_args()
+    init_default_scope('mmdino')
+    if args.weights:
+        show_weights(args)
+    else:
+        train(args)
 
+
+def show_weights(args: argparse.Namespace) -> None:
+    """What weights give on a folder."""
+    start, folder = time.time(), Path(args.work_dir)
+    model = get_model(args.weights)
+    size = model.preprocessing['size']
+    # Views are the middle of images of 8/7 of their size.
+    images = Images(
+        str(shrink_folder(Path(args.data).absolute(), 3 * size // 2)))
+    found = first_look(model, images, MAX_LOOKED_AT, folder)
+    found['wall_s'] = time.time() - start
+    write_json(folder / 'summary.json', found)
+    print(f'\n{args.weights} on {found["images"]} of {len(images)} images, in '
+          f'{found["wall_s"]:.0f} s, nothing trained:')
+    if found['knn_top1'] is None:
+        print('  no classes, hence no k-NN: put each into a folder of its own '
+              'to have it')
+    else:
+        print(f'  k-NN top-1 among themselves {found["knn_top1"]:.1f} %, by '
+              f'raw pixels {found["knn_top1_pixels"]:.1f} %')
+    names = ', '.join(sorted(path.name for path in folder.glob('*.png')))
+    print(f'In {folder}: {names}, features.npz, summary.json')
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train, score, draw and judge."""
+    start = time.time()
+    cfg = load_config(args)
+    share_cores(cfg)
     trainer = Runner.from_cfg(cfg)
     trainer.train()
     iteration_s = trainer.message_hub.get_scalar('train/time').mean()
-    trained = score(
-        cfg,
-        'trained network',
-        checkpoint=find_latest_checkpoint(cfg.work_dir))
-
-    draw_pictures(trainer.model, cfg)
+    checkpoint = find_latest_checkpoint(cfg.work_dir)
+    scores = score(cfg, checkpoint)
+    folder = Path(cfg.work_dir)
+    if args.data:
+        images = DATASETS.build(cfg.test_dataloader.dataset if scores else cfg.
+                                train_dataloader.dataset)
+        first_look(get_model(checkpoint), images, MAX_LOOKED_AT, folder)
+    elif cfg.model.get('predict_attention'):
+        draw_pictures(trainer.model, cfg)
     draw_curves(
         Path(trainer.log_dir),
-        out=osp.join(cfg.work_dir, 'curves.png'),
+        out=folder / 'curves.png',
         num_prototypes=cfg.model.head.out_dim)
-    report(
-        cfg.work_dir,
-        dict(
-            knn_top1=trained.get('knn/k20_top1'),
-            knn_top1_untrained=untrained.get('knn/k20_top1'),
-            knn_top1_pixels=pixels.get('knn/k20_top1'),
-            attention_jaccard=trained.get('attention/jaccard'),
-            attention_jaccard_untrained=untrained.get('attention/jaccard'),
-            images_per_second=cfg.train_dataloader.batch_size / iteration_s,
-            wall_s=time.time() - start))
+    summary = dict(
+        knn_top1=scores.get('knn/k20_top1'),
+        knn_top1_untrained=scores.get('knn/k20_top1_untrained'),
+        knn_top1_pixels=scores.get('knn/k20_top1_pixels'),
+        attention_jaccard=scores.get('attention/jaccard'),
+        attention_jaccard_untrained=scores.get('attention/jaccard_untrained'),
+        images_per_second=cfg.train_dataloader.batch_size / iteration_s,
+        wall_s=time.time() - start)
+    summary['verdict'] = verdict(
+        *(summary[f'knn_top1{name}']
+          for name in ('', '_pixels', '_untrained')),
+        queries=len(DATASETS.build(cfg.test_dataloader.dataset)),
+        images=len(trainer.train_dataloader.dataset),
+        epochs=cfg.train_cfg.max_epochs,
+        size=training_size(cfg),
+        own_data=args.data is not None)
+    report(folder, summary)
+
+
+def share_cores(cfg: Config) -> None:
+    """Half of the cores, one at least, draw and augment; the others learn.
+
+    On two cores two threads beside the process that augments would only wait
+    for each other.
+    """
+    cores = os.cpu_count()
+    for loader in loaders(cfg):
+        if loader.get('num_workers'):
+            loader.num_workers = max(1, cores // 2)
+    torch.set_num_threads(max(1, cores - cores // 2))
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -121,8 +197,26 @@ def use_folder(cfg: Config, root: Path) -> None:
     """Read a folder's images and hold a fifth of the labelled ones back.
 
     A folder with train/ and val/ or test/ is split already. Without labels
-    there is nothing to score.
+    there is nothing to score. Large photos are shrunk once.
+
+    Raises:
+        ValueError: If the config's data sets are no Images, or there are
+            fewer than two images.
     """
+    if not root.is_dir():
+        raise ValueError(f'--data {root} is no folder.')
+    for loader in loaders(cfg):
+        kind = loader.dataset.type.removeprefix('mmdino.')
+        if kind != 'Images':
+            raise ValueError(
+                f'--data needs a config whose data sets are Images, and '
+                f'{cfg.filename} reads {kind}: take another --config, such as '
+                'quickstart/dino_vit-tiny_images, or leave it out.')
+    if not cfg.get('val_dataloader'):
+        raise ValueError(
+            f'--data needs a config with a validation, to say '
+            f'how images are scored, and {cfg.filename} has none.')
+    root = shrink_folder(root, SHRINK * training_size(cfg))
     held = next((s for s in ('val', 'test') if (root / s).is_dir()), '')
     split = held and (root / 'train').is_dir()
     train = cfg.train_dataloader.dataset
@@ -131,6 +225,7 @@ def use_folder(cfg: Config, root: Path) -> None:
     for dataset in (train, gallery, queries):
         dataset.data_root = str(root)
         dataset.subset = 'train' if split else ''
+        dataset.pop('images_per_class', None)
     if split:
         queries.subset = held
     images = Images(str(root), subset=gallery.subset)
@@ -156,35 +251,27 @@ def use_folder(cfg: Config, root: Path) -> None:
         cfg.test_evaluator = []
 
 
-def score(cfg: Config,
-          name: str,
-          checkpoint: Optional[str] = None,
-          **changes) -> Dict[str, float]:
-    """Run the config's test, changed so, and return its metrics."""
+def score(cfg: Config, checkpoint: str) -> Dict[str, float]:
+    """Run the config's test and return its metrics, with the baselines."""
     if not cfg.test_evaluator:
         return {}
     cfg = copy.deepcopy(cfg)
-    folder = name.replace(' ', '_')
     unused = dict.fromkeys(f'{part}_{what}' for part in ('train', 'val')
                            for what in ('cfg', 'dataloader', 'evaluator'))
     settings = dict(
         unused,
         optim_wrapper=None,
         param_scheduler=None,
-        work_dir=osp.join(cfg.work_dir, folder),
-        experiment_name=folder,
-        log_level='WARNING',  # leaves out what the trainer logs, too
-        **changes)
+        work_dir=osp.join(cfg.work_dir, 'test'),
+        experiment_name='test',
+        log_level='WARNING')  # leaves out what the trainer logs, too
     for key, value in settings.items():
         cfg[key] = value
-    if checkpoint:
-        use_checkpoint(cfg, checkpoint)
+    use_checkpoint(cfg, checkpoint)
     runner = Runner.from_cfg(cfg)
     for logger in (runner.logger, *runner.logger.handlers):
         logger.setLevel('INFO')
-    runner.logger.info(f'Scoring the {name}')
-    if not checkpoint:
-        runner.model.init_weights()
+    runner.logger.info('Scoring the trained network')
     return runner.test()
 
 
@@ -204,16 +291,19 @@ def draw_pictures(model: DINO, cfg: Config) -> None:
         out=osp.join(cfg.work_dir, 'attention.png'))
 
 
-def report(work_dir: str, summary: dict) -> None:
-    """Write summary.json and print the table."""
-    write_json(Path(work_dir, 'summary.json'), summary)
+def report(folder: Path, summary: dict) -> None:
+    """Write summary.json, print the table and the verdict."""
+    write_json(folder / 'summary.json', summary)
     print()
     for title, key in ROWS:
         value = summary[key]
         digits = 3 if 'jaccard' in key else 1
         shown = '-' if value is None else f'{value:.{digits}f}'
         print(f'{title:22}{shown:>8}')
-    print(f'\nIn {work_dir}: attention.png, curves.png, summary.json')
+    print()
+    print(textwrap.fill(summary['verdict'], 79))
+    names = ', '.join(sorted(path.name for path in folder.glob('*.png')))
+    print(f'\nIn {folder}: {names}, summary.json')
 
 
 if __name__ == '__main__':

@@ -25,5 +25,5 @@ test_dataloader = dict(
             dict(type='LoadMask'),
             dict(type='mmpretrain.PackInputs', algorithm_keys=('gt_mask', )),
         ]))
-test_cfg = dict(type='TestLoop')
+test_cfg = dict(type='GalleryTestLoop')  # also of the untrained network
 test_evaluator = dict(type='AttentionJaccard', mass=0.6)

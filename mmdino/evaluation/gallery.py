@@ -3,8 +3,8 @@
 G images in all, G' on this rank, D features, W ranks.
 """
 import logging
-from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
-                    Union)
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Tuple, Union)
 
 import torch
 from mmengine.dist import all_reduce, broadcast_object_list, is_main_process
@@ -15,11 +15,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmdino.engine.hooks.classes import check_classes
+from mmdino.evaluation.baselines import (Figures, as_metrics, below,
+                                         measure_baselines)
 from mmdino.evaluation.placing import (Placing, file_key, gather_names,
                                        gather_objects, gather_rows,
                                        place_samples)
 from mmdino.registry import LOOPS
 from mmdino.utils.progress import track
+from mmdino.utils.randomness import seeded
 
 
 class Gallery(NamedTuple):
@@ -86,13 +89,18 @@ class _GalleryMixin:
     queries, and named. A warning says how many queries are in the gallery
     themselves: their nearest neighbour says nothing about the network.
 
+    The first time, the log says what raw pixels and the untrained network
+    reach on the same queries, see :mod:`mmdino.evaluation.baselines`.
+
     Args:
         dataloader: The queries.
         evaluator: The metrics.
         gallery_dataloader: The gallery: a DataLoader or its config, with a
             sampler that deals samples in turn to the ranks (DefaultSampler,
-            ``shuffle=False``).
+            ``shuffle=False``). None for measures that compare with none.
         fp16: Whether to embed with autocast.
+        baseline_images: Gallery images, evenly spread, that the baselines are
+            measured with; None takes all, 0 measures no baselines.
     """
     step: str
 
@@ -100,18 +108,32 @@ class _GalleryMixin:
                  runner,
                  dataloader: Union[DataLoader, Dict],
                  evaluator: Union[Evaluator, Dict, List],
-                 gallery_dataloader: Union[DataLoader, Dict],
-                 fp16: bool = False) -> None:
+                 gallery_dataloader: Union[DataLoader, Dict, None] = None,
+                 fp16: bool = False,
+                 baseline_images: Optional[int] = 50000) -> None:
+        self.configs = gallery_dataloader, dataloader
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.gallery_dataloader = runner.build_dataloader(
-            gallery_dataloader, seed=runner.seed)
-        check_classes('the queries and the gallery', self.dataloader.dataset,
-                      self.gallery_dataloader.dataset)
+        self.gallery_dataloader = None
+        if gallery_dataloader is not None:
+            self.gallery_dataloader = runner.build_dataloader(
+                gallery_dataloader, seed=runner.seed)
+            check_classes('the queries and the gallery',
+                          self.dataloader.dataset,
+                          self.gallery_dataloader.dataset)
+        self.baseline_images = baseline_images
+        self.baselines: Optional[Figures] = None
 
     def run(self) -> dict:
         """Measure; say how many queries are in the gallery."""
+        if self.baselines is None:
+            with seeded(0):  # no random number of the run is used up
+                self.baselines = measure_baselines(self)
         self._in_gallery = torch.zeros(2, dtype=torch.int64)
         metrics = super().run()
+        self._say_in_gallery()
+        return metrics
+
+    def _say_in_gallery(self) -> None:
         all_reduce(self._in_gallery)
         same, count = self._in_gallery.tolist()
         if same:
@@ -123,7 +145,6 @@ class _GalleryMixin:
                 "dict(type='KNNAccuracy', leave_out_self=True).",
                 logger='current',
                 level=logging.WARNING)
-        return metrics
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Embed the gallery before the first batch, if a metric takes one."""
@@ -131,6 +152,10 @@ class _GalleryMixin:
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
         ]
+        if metrics and self.gallery_dataloader is None:
+            raise ValueError(
+                f'{type(metrics[0]).__name__} compares with a gallery, and '
+                f'{type(self).__name__} got none: set gallery_dataloader.')
         if idx == 0 and metrics:
             gallery = self.embed_gallery()
             files = gallery.all_files()
@@ -145,13 +170,26 @@ class _GalleryMixin:
             same = sum(key in self._files for key in keys)
             self._in_gallery += torch.tensor([same, len(keys)])
 
-    @torch.no_grad()
     def embed_gallery(self) -> Gallery:
         """Features and labels of this rank's images."""
         self.runner.model.eval()
-        embed = getattr(self.runner.model, self.step)
+        return self.embed(self.gallery_dataloader,
+                          getattr(self.runner.model, self.step))
+
+    @torch.no_grad()
+    def embed(self,
+              loader: DataLoader,
+              embed: Callable,
+              name: str = 'Gallery') -> Gallery:
+        """Features and labels of this rank's images of a loader.
+
+        Args:
+            loader: As the gallery's.
+            embed: Gives a batch's data samples, with ``feature`` (D,).
+            name: What the progress is that of.
+        """
         features, labels, files, told, left_out = [], [], [], [], []
-        for data_batch in track(self.gallery_dataloader, 'Gallery'):
+        for data_batch in track(loader, name):
             with autocast(enabled=self.fp16):
                 samples = embed(data_batch)
             if any('feature' not in sample for sample in samples):
@@ -173,7 +211,7 @@ class _GalleryMixin:
             raise ValueError('gallery_dataloader gave no batch: its data set '
                              'is empty or smaller than a dropped batch.')
         placing = place_samples(told, [not name for name in left_out],
-                                len(self.gallery_dataloader.dataset))
+                                len(loader.dataset))
         left_out = gather_names([name for name in left_out if name])
         if not placing.size:
             raise ValueError('None of the gallery\'s images can be read; the '
@@ -197,14 +235,53 @@ def say_left_out(what: str, names: Sequence[str]) -> None:
 
 @LOOPS.register_module()
 class GalleryValLoop(_GalleryMixin, ValLoop):
-    """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`.
+
+    After a third of the training a warning says, once, that the network is
+    below a baseline, if it is.
+    """
     step = 'val_step'
+
+    def run(self) -> dict:
+        """Measure, and compare with the baselines."""
+        metrics = super().run()
+        runner, known = self.runner, self.runner.message_hub.runtime_info
+        is_due = 3 * runner.iter >= runner.max_iters > 0
+        if is_due and 'below_baseline' not in known:
+            verdict = below(self.baselines, metrics)
+            runner.message_hub.update_info('below_baseline', bool(verdict))
+            if verdict:
+                runner.logger.warning(verdict)
+        return metrics
 
 
 @LOOPS.register_module()
 class GalleryTestLoop(_GalleryMixin, TestLoop):
-    """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`."""
+    """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`.
+
+    The metrics that it returns hold those of the baselines, too:
+    ``knn/k20_top1_pixels``, ``knn/k20_top1_untrained``.
+    """
     step = 'test_step'
+
+    def run(self) -> dict:
+        """Measure the baselines, then the network."""
+        metrics = super().run()
+        return {**metrics, **as_metrics(self.baselines)}
+
+
+@LOOPS.register_module()
+class BaselineTestLoop(GalleryTestLoop):
+    """The baselines alone, by the names that a :class:`GalleryTestLoop` gives.
+    """
+
+    def run(self) -> dict:
+        """Measure raw pixels and the untrained network."""
+        self.runner.call_hook('before_test')
+        with seeded(0):
+            self.baselines = measure_baselines(self)
+        self.runner.call_hook('after_test')
+        return as_metrics(self.baselines)
 
 
 class SampleMetric(BaseMetric):
@@ -217,9 +294,12 @@ class SampleMetric(BaseMetric):
     Attributes:
         unit: What a sample is.
         needs: The fields of a sample, each with the remedy if it is missing.
+        baselines: Which of :mod:`mmdino.evaluation.baselines` it is worth
+            measuring by: where that costs little more than the features.
     """
     unit = 'image'
     needs: Dict[str, str] = {}
+    baselines: Sequence[str] = ()
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

@@ -451,7 +451,47 @@ def own_attention(suite: Suite) -> Config:
         raise MissingData('the config tests no AttentionJaccard: its data '
                           'have no masks')
     cfg = test_only(suite.config, suite.config.test_dataloader)
+    cfg.test_cfg.type = 'mmdino.GalleryTestLoop'
     cfg.test_evaluator = wanted
+    return cfg
+
+
+def own_discovery(suite: Suite) -> Config:
+    """Objects found in the run's own test set, against its masks."""
+    cfg = own_attention(suite)
+    cfg.model = dict(type='mmdino.ObjectFinder')
+    put_network(cfg, suite)
+    cfg.test_evaluator = dict(type='CorLoc')
+    return cfg
+
+
+def own_dense(suite: Suite) -> Config:
+    """Patches of the run's own pictures, whose masks are drawn, too."""
+    parts = suite.queries, suite.gallery
+    if any(part.type.rpartition('.')[2] != 'ShapeScenes' for part in parts):
+        raise MissingData('only ShapeScenes has the class of every pixel of '
+                          'its test set and gallery')
+    cfg = read_config(str(CONFIGS / 'benchmarks' / 'dense-shapescenes.py'))
+    put_network(cfg, suite)
+    loaders = cfg.test_dataloader, cfg.test_cfg.gallery_dataloader
+    for loader, part in zip(loaders, parts):
+        loader.dataset.update({
+            key: part[key]
+            for key in ('num_images', 'split', 'img_size', 'seed', 'area')
+            if key in part
+        })
+    return cfg
+
+
+def baselines(suite: Suite) -> Config:
+    """k-NN of what the run's own pictures give without any training."""
+    if not list_data(suite.gallery).classes:
+        raise MissingData(f'{suite.own_data} has no classes.')
+    cfg = test_only(suite.config, suite.config.test_dataloader)
+    cfg.test_cfg.update(
+        type='mmdino.BaselineTestLoop',
+        gallery_dataloader=suite.config.test_cfg.gallery_dataloader)
+    cfg.test_evaluator = knn(suite).test_evaluator
     return cfg
 
 
@@ -466,12 +506,29 @@ LINEAR = {
     'linear/best_top1': 'top-1, %',
     'linear/best_lr': 'learning rate of 256 images'
 }
-JACCARD = {'attention/jaccard': 'Jaccard index'}
+KNN_BASELINES = {
+    r'knn/k(\d+)_top1_pixels': r'\1-NN top-1 of raw pixels, %',
+    r'knn/k(\d+)_top1_untrained': r'\1-NN top-1 of the untrained network, %'
+}
+JACCARD = {
+    'attention/jaccard': 'Jaccard index',
+    'attention/jaccard_untrained': 'Jaccard index of the untrained network'
+}
+CORLOC = {
+    'discovery/corloc': 'CorLoc, %',
+    'discovery/corloc_untrained': 'CorLoc of the untrained network, %'
+}
+DENSE = {
+    r'dense/(knn|linear)_miou': r'mIoU, \1, %',
+    r'dense/(knn|linear)_accuracy': r'pixel accuracy, \1, %'
+}
 RETRIEVAL = {
     r'retrieval/medium_map': 'mAP, Medium',
     r'retrieval/medium_mp10': 'mP@10, Medium',
     r'retrieval/hard_map': 'mAP, Hard',
-    r'retrieval/hard_mp10': 'mP@10, Hard'
+    r'retrieval/hard_mp10': 'mP@10, Hard',
+    'retrieval/medium_map_pixels': 'mAP of raw pixels, Medium',
+    'retrieval/medium_map_untrained': 'mAP of the untrained network, Medium'
 }
 DAVIS = {
     'davis/jf_mean': 'J&F mean',
@@ -479,9 +536,13 @@ DAVIS = {
     r'davis/f_(mean|recall|decay)': r'F \1'
 }
 HEAD = 'attention of the best head'
+FOUND = 'one object an image, found without labels'
+PATCHES = 'classes of pixels, by k-NN and a linear layer of patches'
 
 ROWS: Tuple[Row, ...] = (
     Row('knn', 'k-NN', 'test', knn, KNN),
+    Row('baselines', 'k-NN without training', 'test', baselines,
+        KNN_BASELINES),
     Row('linear', 'linear classifier, best epoch and rate', 'train', linear,
         LINEAR),
     Row('low-shot-1', 'logistic regression, 1% of the labels', 'test',
@@ -491,6 +552,14 @@ ROWS: Tuple[Row, ...] = (
     Row('attention', HEAD, 'test', own_attention, JACCARD),
     Row('voc12', HEAD, 'test', benchmark('attention-voc12'), JACCARD,
         'voc2012'),
+    Row('discovery', FOUND, 'test', own_discovery, CORLOC),
+    Row('discovery-voc07', FOUND, 'test', benchmark('discovery-voc07'), CORLOC,
+        'voc2007'),
+    Row('dense', PATCHES, 'test', own_dense, DENSE),
+    Row('dense-voc12', PATCHES, 'test', benchmark('dense-voc12'), DENSE,
+        'voc2012_classes'),
+    Row('dense-ade20k', PATCHES, 'test', benchmark('dense-ade20k'), DENSE,
+        'ade20k'),
     Row('roxford', 'retrieval, 224 px, one scale', 'test',
         benchmark('retrieval-roxford'), RETRIEVAL, 'roxford5k'),
     Row('rparis', 'retrieval, 512 px, three scales', 'test',

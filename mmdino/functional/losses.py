@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+CACHED = 2**20  # bytes of a view's logits that a CPU compares at once
+
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 if it is."""
@@ -65,25 +67,63 @@ def sum_cross_entropy(student: Tensor,
     """Cross-entropy summed over images and pairs, one view at a time.
 
     The targets of a view are summed before the product with its log p. A
-    teacher view's own target is left out rather than subtracted again.
+    teacher view's own target is left out rather than subtracted again. On
+    CPUs some images at a time, so that what is read again is in the cache.
 
     Args:
         student, targets, temp: As for :func:`dino_cross_entropy`.
         grad: (V, B, K), filled with the gradient of the logits.
     """
-    every = targets.sum(0)
     loss = student.new_zeros(())
-    for view, logits in enumerate(student):
-        wanted = every
-        if view < len(targets):
-            wanted = torch.cat([targets[:view], targets[view + 1:]]).sum(0)
-        log_probs = (logits / temp).log_softmax(-1)
-        loss -= torch.linalg.vecdot(wanted, log_probs).sum()
-        if grad is not None:
-            weight = wanted.sum(-1, keepdim=True) / temp
-            torch.exp(log_probs, out=grad[view])
-            grad[view].mul_(weight).sub_(wanted, alpha=1 / temp)
+    for images in _blocks(student):
+        parts = targets[:, images]
+        every = _with_sums(parts)
+        for view, logits in enumerate(student[:, images]):
+            wanted = every
+            if view < len(parts):
+                wanted = _with_sums([*parts[:view], *parts[view + 1:]])
+            own = None if grad is None else grad[view, images]
+            if wanted is not None:
+                loss += _one_view(logits, *wanted, temp, own)
+            elif own is not None:  # the only teacher view has no partner
+                own.zero_()
     return loss
+
+
+def _with_sums(targets: Sequence[Tensor]) -> Optional[Tuple[Tensor, Tensor]]:
+    """The sum (B, K) of targets, and its own over K (B,); None without any."""
+    if not len(targets):
+        return None
+    total = targets[0]
+    for other in targets[1:]:
+        total = total + other
+    return total, total.sum(-1)
+
+
+def _one_view(logits: Tensor, wanted: Tensor, weight: Tensor, temp: float,
+              grad: Optional[Tensor]) -> Tensor:
+    """Summed cross-entropy of logits with targets, both (B, K).
+
+    log p is the scaled logit less the logarithm of the exponentials' sum;
+    that one follows from the largest p, so that exp is taken once.
+    """
+    scaled = logits / temp
+    product = torch.dot(wanted.flatten(), scaled.flatten())
+    largest = scaled.amax(-1)
+    probs = torch.softmax(scaled, -1, out=grad)
+    log_sum = largest - probs.amax(-1).log()
+    if grad is not None:
+        grad.mul_(weight[:, None] / temp).sub_(wanted, alpha=1 / temp)
+    return torch.dot(weight, log_sum) - product
+
+
+def _blocks(student: Tensor) -> Sequence[slice]:
+    """Images (V, B, K) that are compared at once: on GPUs all."""
+    images, prototypes = student.shape[1:]
+    size = images
+    if student.device.type == 'cpu':
+        size = max(1, CACHED // (prototypes * student.element_size()))
+    return [slice(i, i + size) for i in range(0, images, max(size, 1))]
 
 
 def num_pairs(student: Tensor, targets: Tensor) -> int:

@@ -6,9 +6,9 @@ from mmdino.models.centerings import (Centering, MeanCentering, NoCentering,
 from mmdino.models.data_preprocessor import MultiViewDataPreprocessor
 from mmdino.models.dino import DINO, total_loss
 from mmdino.models.dinov2 import DINOv2
-from mmdino.models.frozen import (FrozenTeacher, LinearProbe, PixelFeatures,
-                                  PretrainedClassifier, SavedFeatures,
-                                  VideoSegmenter)
+from mmdino.models.frozen import (FrozenTeacher, LinearProbe, ObjectFinder,
+                                  PixelFeatures, PretrainedClassifier,
+                                  SavedFeatures, VideoSegmenter)
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.koleo import KoLeoLoss
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss

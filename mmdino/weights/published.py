@@ -1,7 +1,4 @@
-"""The models that the authors published, and where their files are looked for.
-
-Read from model-index.yml.
-"""
+"""The models of DINO and DINOv2 that were published, of model-index.yml."""
 import fnmatch
 import os.path as osp
 from typing import Dict, List, NamedTuple, Optional
@@ -12,28 +9,17 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO published."""
+    """A model that the authors of DINO or DINOv2 published."""
     name: str
-    config: str
+    config: Optional[str]  # None where its file tells the network
     url: str
     sha256_prefix: Optional[str]
     metrics: Dict[str, float]  # the figures that they report, in percent
 
     @property
-    def file(self) -> str:
-        """The name of the authors' file."""
-        return osp.basename(self.url)
-
-    @property
     def checkpoint(self) -> str:
-        """Where the converted file is looked for."""
+        """Where a converted file is looked for."""
         return osp.join('checkpoints', f'{self.name}.pth')
-
-    @property
-    def convert(self) -> str:
-        """The command that makes a checkpoint of ours of the file."""
-        return (f'python tools/convert_checkpoint.py {self.file} '
-                f'{self.checkpoint} --from official --to mmdino')
 
 
 def list_models(pattern: str = '*') -> List[PublishedModel]:
@@ -45,7 +31,7 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
     models = [
         PublishedModel(
             name=entry['Name'],
-            config=entry['Config'],
+            config=entry.get('Config'),
             url=entry['Converted From']['Weights'],
             sha256_prefix=entry['Converted From']['SHA-256 prefix'],
             metrics={
@@ -55,31 +41,3 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
             }) for entry in load(str(resource('model-index.yml')))['Models']
     ]
     return [m for m in models if fnmatch.fnmatch(m.name, pattern)]
-
-
-def find_checkpoint(name: str) -> str:
-    """The file of a checkpoint, or an address as it is.
-
-    Args:
-        name: A file, an address, or the name of a published model.
-
-    Raises:
-        FileNotFoundError: If there is no such file; of a published model it
-            says where to get it and how to convert it.
-    """
-    name = osp.expanduser(name)
-    if '://' in name or osp.isfile(name):
-        return name
-    published = next((m for m in list_models() if m.name == name), None)
-    if published is None:
-        raise FileNotFoundError(
-            f'There is no checkpoint {name!r}. Training writes epoch_N.pth to '
-            'its work dir; published models are '
-            f'{[m.name for m in list_models()]}.')
-    if not osp.isfile(published.checkpoint):
-        raise FileNotFoundError(
-            f'There is no {published.checkpoint}, and nothing is downloaded '
-            f"unasked. Get the authors' weights from {published.url} and "
-            f'convert them with `{published.convert}`, or give your own file '
-            'as checkpoint.')
-    return published.checkpoint

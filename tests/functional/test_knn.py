@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -155,3 +156,27 @@ def test_errors(change, message):
     with pytest.raises(ValueError) as error:
         knn_predict(**{**arguments, **change})
     assert message in str(error.value)
+
+
+def test_faiss_finds_the_same_neighbours():
+    pytest.importorskip('faiss')
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(30, 16, generator=generator)
+    gallery = torch.randn(500, 16, generator=generator)
+    for k in (1, 20, 600):
+        values, places = nearest_neighbours(queries, gallery, k)
+        found = nearest_neighbours(queries, gallery, k, backend='faiss')
+        assert found[1].equal(places)
+        torch.testing.assert_close(found[0], values)
+    gallery[3] = gallery[7]  # ties by the place in the gallery
+    places = nearest_neighbours(gallery[7:8], gallery, 2, backend='faiss')[1]
+    assert places.tolist() == [[3, 7]]
+
+
+def test_a_backend_that_is_not_there_is_refused(monkeypatch):
+    features = torch.eye(3)
+    with pytest.raises(ValueError, match="'torch' or 'faiss', got 'annoy'"):
+        nearest_neighbours(features, features, 1, backend='annoy')
+    monkeypatch.setitem(sys.modules, 'faiss', None)
+    with pytest.raises(ImportError, match=r'mmdino\[faiss\]'):
+        nearest_neighbours(features, features, 1, backend='faiss')

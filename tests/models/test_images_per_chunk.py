@@ -66,7 +66,8 @@ def test_model_equals_the_whole(predictor, float64):
             name: param.grad
             for name, param in model.named_parameters()
         }, model.centering.center))
-    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+    # Gradients reach thousands: of them a few last digits.
+    torch.testing.assert_close(*results, rtol=1e-14, atol=1e-12)
 
 
 @MODELS.register_module(force=True)

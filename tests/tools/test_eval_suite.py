@@ -16,7 +16,8 @@ from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 from tests.transfer.benchmarks import WRITERS
 
-ONLY = ('knn', 'linear', 'low-shot-10', 'davis', 'attention', 'nearest')
+ONLY = ('knn', 'linear', 'low-shot-10', 'davis', 'attention', 'nearest',
+        'baselines')
 SHORT = 'linear.train_cfg.max_epochs=2'
 
 
@@ -48,7 +49,12 @@ def to_run(states):
 
 
 def test_measures_what_it_can_and_says_what_is_lacking(suite, run):  # noqa
-    knn, linear, few, davis, attention, nearest = suite()
+    knn, linear, few, davis, attention, nearest, baselines = suite()
+    assert set(baselines['values']) == {
+        f'{k}-NN top-1 of {model}, %'
+        for k in (10, 20, 100, 200)
+        for model in ('raw pixels', 'the untrained network')
+    }
     assert nearest['pictures'] == ['nearest/nearest.png']
     assert (run / 'suite/nearest/nearest.png').exists()
     assert knn['data'] == few['data'] == 'ShapeScenes'
@@ -80,13 +86,14 @@ def test_what_is_unchanged_is_not_run_again(suite, run, capsys):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    'options,rows', [(['linear.train_cfg.max_epochs=3'], {'linear'}),
-                     (['knn.test_evaluator.k=(5,)', SHORT], {'knn'}),
-                     (['nearest.k=3', SHORT], {'nearest'}),
-                     (['low-shot-10.label_share=.2', SHORT], {'low-shot-10'}),
-                     (['run.train_cfg.max_epochs=9', SHORT], set()),
-                     (['run.test_dataloader.dataset.split=val', SHORT
-                       ], {'knn', 'linear', 'low-shot-10', 'nearest'})])
+    'options,rows',
+    [(['linear.train_cfg.max_epochs=3'], {'linear'}),
+     (['knn.test_evaluator.k=(5,)', SHORT], {'knn'}),
+     (['nearest.k=3', SHORT], {'nearest'}),
+     (['low-shot-10.label_share=.2', SHORT], {'low-shot-10'}),
+     (['run.train_cfg.max_epochs=9', SHORT], set()),
+     (['run.test_dataloader.dataset.split=val', SHORT
+       ], {'knn', 'linear', 'low-shot-10', 'nearest', 'baselines'})])
 def test_an_option_runs_what_depends_on_it(options, rows, suite, capsys):
     assert to_run(plan(suite, capsys, '--cfg-options', *options)) == rows
 
@@ -101,7 +108,7 @@ def test_other_weights_run_all_again(suite, run, capsys):  # noqa: F811
             value += .01
     torch.save(checkpoint, run / 'same.pth')
     assert to_run(plan(suite, capsys, checkpoint='same.pth')) == {
-        'knn', 'linear', 'low-shot-10', 'nearest'
+        'knn', 'linear', 'low-shot-10', 'nearest', 'baselines'
     }
     after = suite('--processes', 1, only=['knn'], checkpoint='same.pth')
     assert after[0]['seconds'] != before[0]['seconds']
@@ -178,7 +185,7 @@ def test_every_row_prepares_a_config(trained, tmp_path):
         cfg = trained.prepare(row)
         if row.long:
             assert cfg.model.backbone.arch == arch
-        elif row.key != 'attention' and 'model' in cfg:
+        elif row.key not in ('attention', 'baselines') and 'model' in cfg:
             assert 'backbone' not in cfg.model  # the checkpoint tells
         assert 'data/' not in cfg.pretty_text.replace(str(tmp_path), '')
         if row.key == 'linear':

@@ -1,7 +1,7 @@
 """The teacher's moving average over a ViT-S/16 with its head.
 
-The straightforward side moves one parameter after the other; ours is
-DINO.update_teacher.
+The straightforward side moves one parameter after the other, as a loop in the
+authors' script does; ours is DINO.update_teacher.
 
     python tools/benchmarks/ema.py
 """
@@ -38,10 +38,13 @@ def ours(model: DINO) -> None:
 
 def main(args: argparse.Namespace) -> None:
     model = lagging_model(4096 if args.quick else args.prototypes)
-    figures = compare(lambda: straightforward(model), lambda: ours(model),
-                      args)
+    figures = compare(
+        dict(
+            straightforward=lambda: straightforward(model),
+            ours=lambda: ours(model)), args)
     report(
         'ema',
+        args,
         unit='s',
         parameters=sum(p.numel() for p in model.teacher.parameters()),
         **figures)

@@ -20,13 +20,12 @@ import torch
 from side_by_side import compare, parse, parser, report, timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import (SIZES, Ours, Straightforward, checkpoint_blocks,
+from train_step import (BF16, SIZES, Ours, Straightforward, checkpoint_blocks,
                         compiled, make_crops, make_model)
 
 from mmdino.models import DINO
 
 CONFIGS = ('dino_vit-s16', 'dino_vit-s8', 'dino_vit-b16')
-BF16 = 'PerParameterClipBFloat16OptimWrapper'
 
 
 def peak_rate(side: int = 8192, rounds: int = 10) -> float:
@@ -78,7 +77,10 @@ def measure_sides(config: str, crops: List[Tensor], peak: float,
     work = operations(sides['straightforward'])
     images = len(crops[0])
     figures = compare(
-        *[lambda step=step: synchronised(step) for step in sides.values()],
+        {
+            name: lambda step=step: synchronised(step)
+            for name, step in sides.items()
+        },
         args,
         per_round=images,
         unit='images/s')
@@ -151,9 +153,13 @@ def main(args: argparse.Namespace) -> None:
             print(f'{config} with {images} images: {error}', flush=True)
             models[config] = dict(error='out of memory')
         print(json.dumps({config: models[config]}), flush=True)
-    ratios = [row['ratio'] for row in models.values() if 'ratio' in row]
+    ratios = [
+        row['ratio']['straightforward'] for row in models.values()
+        if 'ratio' in row
+    ]
     report(
         'gpu_switches' if args.switches else 'gpu',
+        args,
         unit='images/s',
         device=torch.cuda.get_device_name(),
         images=images,

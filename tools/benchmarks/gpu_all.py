@@ -112,8 +112,9 @@ def authors(args: Options) -> Dict[str, Any]:
     if args.reference is None:
         return dict(left_out='give --reference CHECKOUT')
     return last_json([
-        'authors_step.py', '--reference', args.reference, '--device',
-        args.device, *(['--tiny'] if args.tiny else [])
+        'train_step.py', '--reference', args.reference, '--device',
+        args.device, '--rounds', '10', '--images', '32',
+        *(['--quick'] if args.tiny else [])
     ])
 
 

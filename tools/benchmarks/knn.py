@@ -3,16 +3,19 @@
 The straightforward side takes a hundredth of the queries at a time and, for
 each k anew, all their similarities and a one-hot vector for each neighbour,
 as the authors' code does; ours is knn_predict, which visits the gallery once,
-in blocks.
+in blocks, and, where it is installed, the same with faiss.
 
-    python tools/benchmarks/knn.py --queries 4096     # minutes; all: an hour
+    python tools/benchmarks/knn.py --reference CHECKOUT
 """
 import argparse
+from importlib.util import find_spec
 from typing import Dict, Optional
 
+import authors
 import torch
 import torch.nn.functional as F
-from side_by_side import compare, parse, parser, peak_extra_mib, report
+from side_by_side import (add_reference, compare, import_authors, parse,
+                          parser, peak_extra_mib, report)
 from torch import Tensor
 
 from mmdino.functional.knn import knn_predict
@@ -62,23 +65,31 @@ def vote(similarities: Tensor, labels: Tensor, k: int) -> Tensor:
     return votes.sort(dim=1, descending=True).indices[:, 0]
 
 
-def ours(queries: Tensor, gallery: Tensor,
-         labels: Tensor) -> Dict[int, Tensor]:
+def ours(queries: Tensor,
+         gallery: Tensor,
+         labels: Tensor,
+         backend: str = 'torch') -> Dict[int, Tensor]:
     """The same with mmdino's function."""
-    predictions = knn_predict(queries, gallery, labels, KS, TEMPERATURE)
+    predictions = knn_predict(
+        queries, gallery, labels, KS, TEMPERATURE, backend=backend)
     return {k: found.classes[:, 0] for k, found in predictions.items()}
 
 
 def main(args: argparse.Namespace) -> None:
     sizes = (200, 5000) if args.quick else (args.queries, args.gallery)
     features = make_features(*sizes)
-    figures = compare(
-        lambda: straightforward(**features),
-        lambda: ours(**features),
-        args,
-        warm_up=args.quick)
+    sides = dict(straightforward=lambda: straightforward(**features))
+    if args.reference:
+        import_authors(args.reference)
+        sides['authors'] = authors.knn(
+            **features, ks=KS, temperature=TEMPERATURE, num_classes=CLASSES)
+    if find_spec('faiss'):
+        sides['faiss'] = lambda: ours(**features, backend='faiss')
+    sides['ours'] = lambda: ours(**features)
+    figures = compare(sides, args, warm_up=args.quick)
     report(
         'knn',
+        args,
         unit='s',
         queries=sizes[0],
         gallery=sizes[1],
@@ -97,7 +108,8 @@ def chunk_mib(queries: Tensor, gallery: Tensor,
 
 
 if __name__ == '__main__':
-    options = parser(__doc__, rounds=1)
-    options.add_argument('--queries', type=int, default=50000)
-    options.add_argument('--gallery', type=int, default=200000)
+    options = parser(__doc__, rounds=5)
+    add_reference(options)
+    options.add_argument('--queries', type=int, default=4000)
+    options.add_argument('--gallery', type=int, default=100000)
     main(parse(options))

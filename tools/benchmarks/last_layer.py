@@ -1,7 +1,6 @@
 """The last layer with the loss, forward and backward: whole or in chunks.
 
-Both are ours: DINO's as a rule, and with ``images_per_chunk``. What stands
-for the straightforward side is the whole.
+Both are ours: DINO's as a rule, and with ``images_per_chunk``.
 
     python tools/benchmarks/last_layer.py --images 8 16 32 64
 """
@@ -46,11 +45,11 @@ def measure(images: int, args: argparse.Namespace) -> Dict[str, float]:
     """Medians and extra memory of both for a batch."""
     whole, chunked = make_sides(images, args.prototypes, args.per_chunk)
     print(f'{images} images', flush=True)
-    figures = compare(whole, chunked, args)
+    figures = compare(dict(whole=whole, ours=chunked), args)
     return dict(
-        whole=figures['straightforward'],
+        whole=figures['whole'],
         chunked=figures['ours'],
-        ratio=figures['ratio'],
+        ratio=figures['ratio']['whole'],
         whole_mib=peak_extra_mib(whole),
         chunked_mib=peak_extra_mib(chunked))
 
@@ -61,6 +60,7 @@ def main(args: argparse.Namespace) -> None:
     batches = {images: measure(images, args) for images in args.images}
     report(
         'last_layer',
+        args,
         unit='s',
         prototypes=args.prototypes,
         images_per_chunk=args.per_chunk,

@@ -159,6 +159,7 @@ def main(args: argparse.Namespace) -> None:
         count = len(sources['shards'].shards)
     report(
         'loader',
+        args,
         unit='images/s',
         pictures=args.pictures,
         shards=count,

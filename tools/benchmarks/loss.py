@@ -1,16 +1,19 @@
 """Loss and centre, forward and backward, on given logits.
 
 The straightforward side compares one pair of views after the other and lets
-autograd differentiate; ours is DINOLoss with MeanCentering.
+autograd differentiate; ours is DINOLoss with MeanCentering; the authors' is
+theirs.
 
-    python tools/benchmarks/loss.py
+    python tools/benchmarks/loss.py --reference CHECKOUT --images 2 8 32
 """
 import argparse
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
+import authors
 import torch
 import torch.nn.functional as F
-from side_by_side import compare, parse, parser, peak_extra_mib, report
+from side_by_side import (add_reference, compare, import_authors, parse,
+                          parser, peak_extra_mib, report)
 from torch import Tensor
 
 from mmdino.models import DINOLoss, MeanCentering
@@ -34,11 +37,14 @@ def straightforward(student: Tensor, teacher: Tensor,
     """Loss, gradient (V, B, K) and new centre (1, K), pair by pair."""
     student.grad = None
     loss, pairs = 0., 0
-    for t in range(TEACHER_VIEWS):
-        targets = F.softmax((teacher[t] - center) / TEACHER_TEMP, dim=-1)
-        for s in range(VIEWS):
+    # Taken apart once: a view taken out by its index would have autograd
+    # build a gradient of all views for each pair.
+    views = (student / STUDENT_TEMP).unbind()
+    for t, logits in enumerate(teacher):
+        targets = F.softmax((logits - center) / TEACHER_TEMP, dim=-1)
+        for s, view in enumerate(views):
             if s != t:
-                log_probs = F.log_softmax(student[s] / STUDENT_TEMP, dim=-1)
+                log_probs = F.log_softmax(view, dim=-1)
                 loss = loss + torch.sum(-targets * log_probs, dim=-1).mean()
                 pairs += 1
     loss = loss / pairs
@@ -60,29 +66,46 @@ def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
     return loss.detach(), student.grad, centering.center
 
 
+def measure(images: int, prototypes: int,
+            args: argparse.Namespace) -> Dict[str, Any]:
+    """All sides for a batch, with the memory that each takes."""
+    student, teacher = make_logits(images, prototypes)
+    center = torch.zeros(1, prototypes)
+    sides = dict(
+        straightforward=lambda: straightforward(student, teacher, center),
+        ours=lambda: ours(student, teacher, center))
+    if args.reference:
+        theirs = authors.loss(student, teacher, (STUDENT_TEMP, TEACHER_TEMP),
+                              MOMENTUM)
+        sides = dict(authors=theirs, **sides)
+    print(f'{images} images', flush=True)
+    figures = compare(sides, args)
+    for name in figures['seconds']:
+        student.grad = None
+        figures[f'{name}_mib'] = peak_extra_mib(sides[name])
+    return figures
+
+
 def main(args: argparse.Namespace) -> None:
-    prototypes = args.prototypes // 8 if args.quick else args.prototypes
-    student, teacher = make_logits(args.images, prototypes)
-    inputs = student, teacher, torch.zeros(1, prototypes)
-    figures = compare(lambda: straightforward(*inputs), lambda: ours(*inputs),
-                      args)
-    student.grad = None
-    figures['straightforward_mib'] = peak_extra_mib(
-        lambda: straightforward(*inputs))
-    student.grad = None
-    figures['ours_mib'] = peak_extra_mib(lambda: ours(*inputs))
-    report(
-        'loss',
-        unit='s',
-        views=VIEWS,
-        teacher_views=TEACHER_VIEWS,
-        images=args.images,
-        prototypes=prototypes,
-        **figures)
+    if args.quick:
+        args.images, args.prototypes = args.images[:1], args.prototypes // 8
+    if args.reference:
+        import_authors(args.reference)
+    for images in args.images:
+        report(
+            'loss',
+            args,
+            unit='s',
+            views=VIEWS,
+            teacher_views=TEACHER_VIEWS,
+            images=images,
+            prototypes=args.prototypes,
+            **measure(images, args.prototypes, args))
 
 
 if __name__ == '__main__':
     options = parser(__doc__)
-    options.add_argument('--images', type=int, default=16)
+    add_reference(options)
+    options.add_argument('--images', type=int, nargs='+', default=[16])
     options.add_argument('--prototypes', type=int, default=65536)
     main(parse(options))

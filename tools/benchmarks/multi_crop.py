@@ -3,9 +3,11 @@
 The straightforward side decodes once and then makes one crop after the other
 with Pillow and torchvision, as the authors' code does, to normalised floats.
 Ours is the pipeline of configs/_base_/datasets/imagenet_multi_crop.py: uint8
-crops, which are normalised on the device. Both draw the same numbers.
+crops, which are normalised on the device. Both draw the same numbers; the
+authors' own augmentation draws its own.
 
-    python tools/benchmarks/multi_crop.py --images photos.zip
+    python tools/benchmarks/multi_crop.py --images photos.zip \\
+        --reference CHECKOUT
 """
 import argparse
 import io
@@ -14,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import List
 
+import authors
 import cv2
 import numpy as np
 import torch
@@ -22,7 +25,8 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.fileio import get
 from PIL import Image, ImageFilter
-from side_by_side import compare, parse, parser, report
+from side_by_side import (add_reference, compare, import_authors, parse,
+                          parser, report)
 from torch import Tensor
 
 from mmdino.datasets import Images
@@ -103,11 +107,14 @@ def our_dataset(images: str) -> Images:
     return Images(images, pipeline=pipeline)
 
 
+def paths_of(dataset: Images) -> List[str]:
+    return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
 def batch_straightforward(dataset: Images, seed: int = 0) -> List[Tensor]:
     """Views (B, 3, H, W), float32, normalised."""
     np.random.seed(seed)
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    views = [straightforward(path) for path in paths]
+    views = [straightforward(path) for path in paths_of(dataset)]
     return [torch.stack(same) for same in zip(*views)]
 
 
@@ -128,14 +135,16 @@ def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         draw_photos(Path(folder), 8 if args.quick else 32)
         dataset = our_dataset(args.images or folder)
-        figures = compare(
-            lambda: batch_straightforward(dataset),
-            lambda: batch_ours(dataset),
-            args,
-            per_round=len(dataset),
-            unit='images/s')
+        sides = dict(
+            straightforward=lambda: batch_straightforward(dataset),
+            ours=lambda: batch_ours(dataset))
+        if args.reference:
+            import_authors(args.reference)
+            sides = dict(authors=authors.crops(paths_of(dataset)), **sides)
+        figures = compare(sides, args, per_round=len(dataset), unit='images/s')
     report(
         'multi_crop',
+        args,
         unit='images/s',
         images=len(dataset),
         source='given' if args.images else 'drawn',
@@ -144,6 +153,7 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == '__main__':
     options = parser(__doc__)
+    add_reference(options)
     options.add_argument(
         '--images', help='folder or zip archive of JPEGs; default: drawn ones')
     main(parse(options))

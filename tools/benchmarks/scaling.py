@@ -204,14 +204,14 @@ def main(args: argparse.Namespace) -> None:
                                            for key, value in row.items()))
     report(
         'scaling',
+        args,
         loader_images_per_s=loader,
         steps=steps,
         file_bytes=file_bytes,
         gflop_per_image=flops / 1e9,
         gpu_images_per_s=args.gpu_images,
         gpu_tflops=args.gpu_images * flops / 1e12,
-        needs=table,
-        cores=os.cpu_count())
+        needs=table)
 
 
 if __name__ == '__main__':

@@ -177,7 +177,7 @@ def main(args: argparse.Namespace) -> None:
             print(name, json.dumps(figures[name]), flush=True)
         size = os.path.getsize(path) + os.path.getsize(
             shard_index._meta_path(path))
-    report('shard_index', unit='s', rows=count, bytes=size, **figures)
+    report('shard_index', args, unit='s', rows=count, bytes=size, **figures)
 
 
 if __name__ == '__main__':

@@ -1,19 +1,24 @@
-"""Time two ways to compute the same, in turn, in one process.
+"""Time several ways to compute the same, in turn, in one process.
 
-What else the machine does hits both sides alike when they alternate, and the
-median of the rounds leaves out the disturbed ones.
+What else the machine does hits all sides alike when they alternate, and the
+median of the rounds leaves out the disturbed ones. The sides are 'authors',
+their own code from a checkout (``--reference``), 'straightforward', the
+formulas as one would write them down, and 'ours'.
 """
 import argparse
 import ctypes
 import gc
 import json
+import os
 import platform
 import statistics
+import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
+import torch.distributed
 
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
@@ -34,6 +39,7 @@ def parser(
         help='smaller and fewer rounds, under a minute: shows that it runs')
     parser.add_argument(
         '--rounds', type=int, default=rounds, help='how often each side runs')
+    parser.add_argument('--out', help='file to which the JSON line is added')
     parser.add_argument(
         '--threads',
         type=int,
@@ -46,6 +52,40 @@ def parser(
         help='cpu counts the time of this process alone: for one thread on '
         'a busy machine')
     return parser
+
+
+def add_reference(parser: argparse.ArgumentParser) -> None:
+    """The option that brings the authors' side in."""
+    parser.add_argument(
+        '--reference',
+        help="checkout of the authors' code, whose own functions run beside "
+        'ours: https://github.com/facebookresearch/dino')
+    parser.add_argument(
+        '--sides',
+        nargs='+',
+        choices=['authors', 'straightforward', 'faiss', 'ours'],
+        help='those to run; by default all')
+
+
+def import_authors(checkout: str) -> None:
+    """Let the modules of a checkout be imported by their names.
+
+    Their loss adds the centre up over the processes: a group of one is made.
+    What they send to a GPU stays on the CPU where there is none.
+    """
+    if not Path(checkout, 'main_dino.py').is_file():
+        sys.exit(f'{checkout} has no main_dino.py: give a checkout of the '
+                 "authors' code.")
+    if checkout not in sys.path:
+        sys.path.insert(0, checkout)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(
+            'nccl' if torch.cuda.is_available() else 'gloo',
+            store=torch.distributed.HashStore(),
+            rank=0,
+            world_size=1)
+    if not torch.cuda.is_available():
+        torch.Tensor.cuda = lambda tensor, *args, **kwargs: tensor
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -62,53 +102,70 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def compare(straightforward: Callable[[], Any],
-            ours: Callable[[], Any],
+def compare(sides: Dict[str, Callable[[], Any]],
             args: argparse.Namespace,
             per_round: int = 1,
             unit: str = 's',
             warm_up: bool = True) -> Dict[str, Any]:
-    """Run the two in turn and print a row a round.
+    """Run the sides in turn and print a row a round.
+
+    Every other round runs them in the opposite order: whoever comes after a
+    side that leaves the caches full of its own is not always the same.
 
     Args:
-        straightforward (Callable): One side; its result is dropped.
-        ours (Callable): The other.
-        args (argparse.Namespace): ``rounds``, how often each runs, and
-            ``clock``.
+        sides (dict[str, Callable]): By their names, 'ours' among them; the
+            results are dropped.
+        args (argparse.Namespace): ``rounds``, how often each runs, ``clock``,
+            and ``sides``, those that run.
         per_round (int): What a run counts for, such as images.
         unit (str): 's' for seconds a run, else a rate such as 'images/s'.
         warm_up (bool): Run each once before, for nothing.
 
     Returns:
-        dict: The medians ``straightforward`` and ``ours``, ``ratio``, how
-        many times faster ours is, ``clock`` and ``rounds``.
+        dict: The medians by the sides' names; ``ratio``, how many times
+        faster ours is than each other, of the medians; ``spread``, the
+        quartiles of that ratio over the rounds; ``seconds`` of every round.
     """
-    sides = dict(straightforward=straightforward, ours=ours)
+    chosen = getattr(args, 'sides', None) or [*sides]
+    sides = {name: call for name, call in sides.items() if name in chosen}
     seconds = {name: [] for name in sides}
     rounds = args.rounds
     if warm_up:
-        straightforward()
-        ours()
+        for call in sides.values():
+            call()
     start = time.monotonic()
     for done in range(1, rounds + 1):
-        for name, call in sides.items():
+        for name, call in [*sides.items()][::1 if done % 2 else -1]:
             seconds[name].append(timed(call, CLOCKS[args.clock]))
-        values = {
-            name: _shown(s[-1], per_round, unit)
-            for name, s in seconds.items()
-        }
-        last = seconds['straightforward'][-1] / seconds['ours'][-1]
+        shown = '  '.join(f'{name} {_shown(s[-1], per_round, unit):.4g} {unit}'
+                          for name, s in seconds.items())
         left = (time.monotonic() - start) / done * (rounds - done)
-        print(
-            f'round {done}/{rounds}  ' +
-            '  '.join(f'{name} {value:.4g} {unit}'
-                      for name, value in values.items()) +
-            f'  ratio {last:.2f}  {left:.0f} s left',
-            flush=True)
+        print(f'round {done}/{rounds}  {shown}  {left:.0f} s left', flush=True)
+    others = [name for name in sides if name != 'ours']
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    shown = {name: _shown(s, per_round, unit) for name, s in medians.items()}
-    ratio = medians['straightforward'] / medians['ours']
-    return dict(shown, ratio=ratio, clock=args.clock, rounds=rounds)
+    return dict(
+        {
+            name: _shown(s, per_round, unit)
+            for name, s in medians.items()
+        },
+        ratio={name: medians[name] / medians['ours']
+               for name in others},
+        spread={
+            name:
+            quartiles([a / b for a, b in zip(seconds[name], seconds['ours'])])
+            for name in others
+        },
+        seconds=seconds,
+        clock=args.clock,
+        rounds=rounds)
+
+
+def quartiles(values: Sequence[float]) -> List[float]:
+    """The first and the third; of one value that value."""
+    if len(values) < 2:
+        return [*values, *values]
+    first, _, third = statistics.quantiles(values, method='inclusive')
+    return [first, third]
 
 
 def timed(call: Callable[[], Any],
@@ -136,19 +193,27 @@ def peak_extra_mib(call: Callable[[], Any]) -> Optional[float]:
     return (_status('VmHWM') - before) / 1024
 
 
-def report(name: str, **figures: Any) -> None:
-    """Print the one JSON line that a benchmark ends with."""
-    print(
-        json.dumps(
-            dict(
-                benchmark=name,
-                **{
-                    key: _rounded(value)
-                    for key, value in figures.items()
-                },
-                threads=torch.get_num_threads(),
-                cpu=cpu_name(),
-                torch=torch.__version__)))
+def report(name: str, args: argparse.Namespace, **figures: Any) -> None:
+    """Print the one JSON line that a benchmark ends with; keep it.
+
+    Args:
+        name (str): The benchmark's.
+        args (argparse.Namespace): ``out``, a file to which it is added.
+        **figures: What was measured.
+    """
+    line = json.dumps(
+        dict(
+            benchmark=name,
+            **_rounded(figures),
+            threads=torch.get_num_threads(),
+            cores=os.cpu_count(),
+            load=os.getloadavg()[0],
+            cpu=cpu_name(),
+            torch=torch.__version__))
+    if args.out:
+        with open(args.out, 'a') as file:
+            file.write(line + '\n')
+    print(line)
 
 
 def cpu_name() -> str:
@@ -174,4 +239,6 @@ def _rounded(value: Any) -> Any:
     """Four significant digits of all numbers, however deep."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rounded(inner) for inner in value]
     return float(f'{value:.4g}') if isinstance(value, float) else value

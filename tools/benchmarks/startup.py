@@ -101,6 +101,7 @@ def main(args: argparse.Namespace) -> None:
     figures = seconds_of(calls, args)
     report(
         'startup',
+        args,
         unit='s',
         **figures,
         clock=args.clock,

@@ -3,9 +3,11 @@
 The straightforward side is the authors' algorithm with one operation, one
 pair of views and one parameter at a time: attention written out, the loss by
 pairs, clipping, AdamW and the teacher in loops. Ours is DINO.train_step with
-the optim wrapper of the config, then the teacher and the centre.
+the optim wrapper of the config, then the teacher and the centre; the authors'
+is made of the networks, loss and clipping of their code. On a GPU theirs runs
+in float16 with a loss scale, ours in bfloat16.
 
-    python tools/benchmarks/train_step.py
+    python tools/benchmarks/train_step.py --reference CHECKOUT
     python tools/benchmarks/train_step.py --switches     # the table of these
 """
 import argparse
@@ -13,6 +15,7 @@ import copy
 import re
 from typing import Callable, Dict, List
 
+import authors
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -22,8 +25,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner.activation_checkpointing import \
     turn_on_activation_checkpointing
 from models import build_model
-from side_by_side import (CLOCKS, compare, parse, parser, peak_extra_mib,
-                          report, timed)
+from side_by_side import (CLOCKS, add_reference, compare, import_authors,
+                          parse, parser, peak_extra_mib, report, timed)
 from torch import Tensor
 from torch.profiler import profile
 
@@ -33,6 +36,9 @@ from mmdino.utils.resources import find_config
 
 MOMENTUM, MAX_NORM, CENTER_MOMENTUM = .996, 3., .9
 LR, WEIGHT_DECAY = 5e-4, .04
+SETTINGS = dict(
+    lr=LR, weight_decay=WEIGHT_DECAY, max_norm=MAX_NORM, momentum=MOMENTUM)
+BF16 = 'PerParameterClipBFloat16OptimWrapper'
 SIZES = 2 * [224] + 8 * [96]
 TINY = dict(
     backbone=dict(
@@ -250,23 +256,41 @@ def main(args: argparse.Namespace) -> None:
     if args.switches:
         report(
             'train_step_switches',
+            args,
             images=args.images,
             **switches(size, crops, args))
         return
+    sides = make_sides(size, crops, args)
+    figures = compare(sides, args, per_round=args.images, unit='images/s')
+    if args.device == 'cpu':
+        for name in figures['seconds']:
+            figures[f'{name}_mib'] = peak_extra_mib(sides[name])
+            figures[f'{name}_products'] = product_share(sides[name])
+    report('train_step', args, unit='images/s', images=args.images, **figures)
+
+
+def make_sides(size: str, crops: List[Tensor],
+               args: argparse.Namespace) -> Dict[str, Callable]:
+    """The steps by the names of the sides."""
+    device, half = args.device, args.device == 'cuda'
     sides = dict(
-        straightforward=Straightforward(make_model(size), crops),
-        ours=Ours(make_model(size), crops))
-    figures = compare(
-        *sides.values(), args, per_round=args.images, unit='images/s')
-    for name, step in sides.items():
-        figures[f'{name}_mib'] = peak_extra_mib(step)
-        figures[f'{name}_products'] = product_share(step)
-    report('train_step', unit='images/s', images=args.images, **figures)
+        straightforward=Straightforward(
+            make_model(size).to(device), crops, half),
+        ours=Ours(
+            make_model(size).to(device), crops,
+            BF16 if half else 'PerParameterClipOptimWrapper'))
+    if args.reference:
+        import_authors(args.reference)
+        theirs = authors.Step(size, crops, SETTINGS, device)
+        sides = dict(authors=theirs, **sides)
+    return sides
 
 
 if __name__ == '__main__':
     options = parser(__doc__, rounds=5)
+    add_reference(options)
     options.add_argument('--images', type=int, default=4)
+    options.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     options.add_argument(
         '--switches',
         action='store_true',

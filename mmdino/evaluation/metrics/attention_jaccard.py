@@ -4,6 +4,7 @@ from typing import Dict, List
 import torch
 from torch import Tensor
 
+from mmdino.evaluation.baselines import UNTRAINED
 from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
@@ -23,6 +24,7 @@ class AttentionJaccard(SampleMetric):
         **kwargs: Those of BaseMetric.
     """
     default_prefix = 'attention'
+    baselines = (UNTRAINED, )
     needs = dict(
         attention='build the model with predict_attention=True',
         gt_mask='the data set must give masks and PackInputs must pack them '

@@ -9,6 +9,7 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmdino.evaluation.baselines import PIXELS, UNTRAINED
 from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.evaluation.placing import (Placing, file_key, gather_rows,
                                        stack_rows)
@@ -41,23 +42,31 @@ class KNNAccuracy(GalleryMetric):
             same file, is no neighbour of its own. So a folder can be measured
             against itself.
         device: Where to compare; by default a GPU if there is one.
+        backend: 'torch' or 'faiss', see :func:`.nearest_neighbours`: the
+            latter is for large galleries on CPUs.
         **kwargs: Those of BaseMetric.
     """
     default_prefix = 'knn'
+    baselines = (PIXELS, UNTRAINED)
 
     def __init__(self,
                  k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07,
                  leave_out_self: bool = False,
                  device: Optional[str] = None,
+                 backend: str = 'torch',
                  **kwargs) -> None:
         super().__init__(**kwargs)
+        if backend not in ('torch', 'faiss'):
+            raise ValueError("backend must be 'torch' or 'faiss', got "
+                             f'{backend!r}.')
         if not k or min(k) < 1:
             raise ValueError(f'k must be positive integers, got {k}.')
         self.k = sorted(set(k))
         self.temperature = temperature
         self.leave_out_self = leave_out_self
         self.device = device
+        self.backend = backend
 
     def set_gallery(self, gallery: Gallery) -> None:
         """Take the images that vote: this rank's share of them.
@@ -122,7 +131,8 @@ class KNNAccuracy(GalleryMetric):
             self.gallery.features,
             k,
             device=self.device or get_device(),
-            progress=partial(track, name='k-NN'))
+            progress=partial(track, name='k-NN'),
+            backend=self.backend)
         places = self.gallery.places[places]
         if get_world_size() > 1:
             similarities, places = self._merge(similarities, places, k)

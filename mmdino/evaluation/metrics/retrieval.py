@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
+from mmdino.evaluation.baselines import PIXELS, UNTRAINED
 from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
@@ -36,6 +37,7 @@ class RetrievalMAP(GalleryMetric):
         **kwargs: Those of BaseMetric.
     """
     default_prefix = 'retrieval'
+    baselines = (PIXELS, UNTRAINED)
     needs = dict(
         feature=GalleryMetric.needs['feature'],
         annotation='the queries must be RevisitedImages of '

@@ -246,6 +246,16 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 outs.append(self.ln1(x))
         return outs
 
+    def last_keys(self, x: Tensor) -> Tensor:
+        """Keys (B, 1 + R + N, D) of the last block's attention, all heads.
+
+        Of images (B, C, H, W). They tell objects from the ground better than
+        the tokens do (arXiv 2109.14279, arXiv 2112.05814).
+        """
+        x, _ = self._before_last_block(x)
+        block = self.layers[-1]
+        return block.attn.qkv(block.ln1(x)).chunk(3, dim=-1)[1]
+
     def last_attention(self, x: Tensor) -> Tensor:
         """Attention (B, H, M, M) of the last block, M = 1 + R + N tokens.
 

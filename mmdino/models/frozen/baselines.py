@@ -42,11 +42,12 @@ class SavedFeatures(BaseModel):
 class PixelFeatures(SavedFeatures):
     """Flattened normalised pixels, without any parameter.
 
-    To score raw pixels in the place of a network. All images need one size.
+    To score raw pixels in the place of a network.
 
     Args:
-        size (int, optional): Pixels a side to which images are
-            average-pooled first; None keeps every pixel.
+        size (int, optional): Pixels a side to which larger images are
+            average-pooled first; None keeps every pixel, and all images then
+            need one size.
         data_preprocessor (dict, optional): As for any model.
     """
 
@@ -59,6 +60,6 @@ class PixelFeatures(SavedFeatures):
     def features(self, inputs: Tensor | list[Tensor]) -> Tensor:
         """Of images (B, C, h, w), or of the first of a list of views."""
         images = inputs if isinstance(inputs, Tensor) else inputs[0]
-        if self.size is not None:
+        if self.size is not None and max(images.shape[-2:]) > self.size:
             images = F.adaptive_avg_pool2d(images, self.size)
         return images.flatten(1)

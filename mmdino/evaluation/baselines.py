@@ -1,0 +1,361 @@
+"""What raw pixels and the untrained network reach: the worth of a figure.
+
+A k-NN accuracy of 29 % says little until one knows that raw pixels reach 44 %
+on the same images. Both are measured once and kept, by the data and the
+network, in ``~/.cache/mmdino/baselines``.
+"""
+import copy
+import hashlib
+import json
+import os
+import os.path as osp
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, autocast
+from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmdino.datasets.listing import ZIP_PREFIX, ZIP_SEPARATOR
+from mmdino.models.frozen import FrozenTeacher, PixelFeatures
+from mmdino.utils.progress import track
+from mmdino.utils.randomness import seeded
+from mmdino.weights import describe_network
+from mmdino.weights.config import STARTS, preprocessor_cfg
+from mmdino.weights.io import replaced
+
+PIXELS, UNTRAINED = 'pixels', 'untrained'
+TITLES = {PIXELS: 'raw pixels', UNTRAINED: 'the untrained network'}
+SIZE = 32  # px a side to which larger images are pooled for raw pixels
+SEED = 0  # of the untrained network
+VERSION = 1  # of what is kept
+Figures = Dict[str, Dict[str, float]]  # by baseline, then by metric
+
+
+def measure_baselines(loop: Any) -> Figures:
+    """What both reach on the gallery and queries of a loop; said in the log.
+
+    Read from where an earlier run has kept it, if the data, the network and
+    the metrics are the same.
+
+    Args:
+        loop: A :class:`.GalleryValLoop` or :class:`.GalleryTestLoop`.
+
+    Returns:
+        Empty where there is nothing to compare with: no metric that says what
+        baselines it can be measured by, or a model that is no network.
+    """
+    names = [name for name in TITLES if measurable(loop, name)]
+    network = network_of(loop.runner)
+    if not names or network is None or loop.baseline_images == 0:
+        return {}
+    loader = baseline_gallery(loop)
+    path = [kept_at(loop, network, loader) if is_main_process() else None]
+    broadcast_object_list(path)
+    said = loop.runner.message_hub.runtime_info.get('baselines')
+    if said and said['kept_at'] == path[0]:  # a run that is resumed
+        return said['figures']
+    found = [read_kept(path[0]) if path[0] and is_main_process() else None]
+    broadcast_object_list(found)
+    figures = found[0] or _measure(loop, network, loader, names)
+    if path[0] and not found[0] and is_main_process():
+        keep(figures, path[0])
+    loop.runner.message_hub.update_info('baselines',
+                                        dict(figures=figures, kept_at=path[0]))
+    print_log(
+        f'Baselines on the same {len(loop.dataloader.dataset)} queries'
+        f'{_share(loop, loader)}: {as_text(figures)}.',
+        logger='current')
+    return figures
+
+
+def _share(loop: Any, loader: Optional[DataLoader]) -> str:
+    """How much of the gallery was compared with, if not all."""
+    if loader is loop.gallery_dataloader:
+        return ''
+    return (f' and {len(loader.dataset)} of the '
+            f'{len(loop.gallery_dataloader.dataset)} gallery images')
+
+
+def network_of(runner: Runner) -> Optional[dict]:
+    """Config of the network that a runner trains or tests, if it is one."""
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    return getattr(model, 'network_cfg', None) or describe_network(runner.cfg)
+
+
+def baseline_gallery(loop: Any) -> Optional[DataLoader]:
+    """The gallery's loader, if any, or one of as many images as are used."""
+    config, most = loop.configs[0], loop.baseline_images
+    if loop.gallery_dataloader is None:
+        return None
+    dataset = loop.gallery_dataloader.dataset
+    whole = most is None or len(dataset) <= most
+    if whole or not isinstance(config, dict):
+        return loop.gallery_dataloader
+    places = torch.linspace(0, len(dataset) - 1, most).long().tolist()
+    config = dict(
+        config, dataset=Subset(dataset, places), persistent_workers=False)
+    return loop.runner.build_dataloader(config, seed=loop.runner.seed)
+
+
+@torch.no_grad()
+def _measure(loop: Any, network: dict, loader: Optional[DataLoader],
+             names: Sequence[str]) -> Figures:
+    models = Baselines(
+        network,
+        _features(loop),
+        attention=any('attention' in getattr(metric, 'needs', ())
+                      for metric in loop.evaluator.metrics),
+        device=next(loop.runner.model.parameters()).device)
+    metrics = [(name, metric) for name in names
+               for metric in measurable(loop, name)]
+    if loader is not None:
+        gallery = loop.embed(loader, models.embed, 'Gallery of the baselines')
+        for name, metric in metrics:
+            if hasattr(metric, 'set_gallery'):
+                rows = gallery.features[:, models.columns(name)]
+                metric.set_gallery(gallery._replace(features=rows))
+    for batch in track(loop.dataloader, 'Queries of the baselines'):
+        with autocast(enabled=loop.fp16):
+            samples = [sample.to_dict() for sample in models.embed(batch)]
+        for name, metric in metrics:
+            metric.process(batch, [
+                dict(sample, feature=sample['feature'][models.columns(name)])
+                for sample in samples
+            ])
+        loop.runner.call_hook('after_gallery_iter')
+    figures: Figures = {name: {} for name in names}
+    for name, metric in metrics:
+        figures[name].update(metric.evaluate(len(loop.dataloader.dataset)))
+    return figures
+
+
+def measurable(loop: Any, name: str) -> List[Any]:
+    """Fresh copies of the metrics that a baseline can be measured by."""
+    return [
+        copy.deepcopy(metric) for metric in loop.evaluator.metrics
+        if name in getattr(metric, 'baselines', ())
+    ]
+
+
+def _features(loop: Any) -> Optional[dict]:
+    """Config of what vector an image gets of the network."""
+    return (loop.runner.cfg.get('model') or {}).get('features')
+
+
+class Baselines:
+    """Raw pixels and the network before any training, on the same batches.
+
+    Args:
+        network: Config of the network, see :mod:`mmdino.weights.config`.
+        features: Config of what vector an image gets of it, as for
+            :class:`FrozenTeacher`.
+        attention: Whether the untrained network also gives its attention.
+        device: Where to compute.
+    """
+
+    def __init__(self, network: dict, features: Optional[dict],
+                 attention: bool, device: torch.device) -> None:
+        preprocessor = preprocessor_cfg(network)
+        with seeded(SEED):
+            untrained = FrozenTeacher(
+                backbone=without_start(network['backbone']),
+                neck=network.get('neck'),
+                data_preprocessor=preprocessor,
+                features=features,
+                predict_attention=attention)
+            untrained.init_weights()
+        pixels = PixelFeatures(SIZE, preprocessor)
+        self.models = {
+            PIXELS: pixels.to(device),
+            UNTRAINED: untrained.to(device)
+        }
+        self.widths: Dict[str, int] = {}
+
+    def embed(self, batch: dict) -> List[DataSample]:
+        """A batch's samples, their ``feature`` those of all models in a row.
+        """
+        parts = {}
+        for name, model in self.models.items():
+            samples = model.test_step(batch)
+            parts[name] = torch.stack([s.feature for s in samples]).float()
+            self.widths[name] = parts[name].shape[1]
+        for sample, row in zip(samples, torch.cat([*parts.values()], dim=1)):
+            sample.set_field(row, 'feature', dtype=torch.Tensor)
+        return samples
+
+    def columns(self, name: str) -> slice:
+        """Where the features of a model stand among those of all."""
+        names = [*self.models]
+        start = sum(self.widths[other] for other in names[:names.index(name)])
+        return slice(start, start + self.widths[name])
+
+
+def without_start(node: Any) -> Any:
+    """A network's config without the weights that it would start from."""
+    if isinstance(node, dict):
+        return {
+            key: without_start(value)
+            for key, value in node.items() if key not in STARTS
+        }
+    if isinstance(node, (list, tuple)):
+        return [without_start(child) for child in node]
+    return node
+
+
+def data_key(dataset: Dataset, config: Any) -> Optional[str]:
+    """A digest of a data set: its config, items, files' sizes and times.
+
+    Args:
+        dataset: The data set.
+        config: Its loader's config.
+
+    Returns:
+        None where no digest can tell that the data are the same: without a
+        plain config, or of another library's class that lists no items.
+    """
+    try:
+        text = json.dumps(config['dataset'], sort_keys=True)
+    except TypeError:  # objects
+        return None
+    found = hashlib.sha256(text.encode())
+    places = range(len(dataset))
+    if isinstance(dataset, Subset):
+        dataset, places = dataset.dataset, dataset.indices
+    if isinstance(dataset, BaseDataset):
+        for index in places:
+            item = BaseDataset.get_data_info(dataset, index)
+            found.update(json.dumps(item, default=str).encode())
+            found.update(_stamp(item.get('img_path')))
+    elif not type(dataset).__module__.startswith('mmdino.'):
+        return None
+    return f'{len(places)} {found.hexdigest()}'
+
+
+def _stamp(path: Any) -> bytes:
+    """Size and time of a file, or of the archive that it is in."""
+    if not isinstance(path, (str, os.PathLike)):
+        return b''
+    path = os.fspath(path).removeprefix(ZIP_PREFIX)
+    try:
+        stat = os.stat(path.partition(ZIP_SEPARATOR)[0])
+    except (OSError, ValueError):
+        return b''
+    return b'%d %d' % (stat.st_size, stat.st_mtime_ns)
+
+
+def kept_at(loop: Any, network: dict,
+            loader: Optional[DataLoader]) -> Optional[str]:
+    """The file that keeps the baselines of these data, network and metrics.
+
+    Returns:
+        None if nothing can tell that the data are the same.
+    """
+    data = [
+        data_key(one.dataset, config)
+        for one, config in zip((loader, loop.dataloader), loop.configs)
+        if one is not None
+    ]
+    if None in data:
+        return None
+    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
+    text = json.dumps([
+        VERSION, torch.__version__, network,
+        _features(loop), data, [*map(settings_of, loop.evaluator.metrics)]
+    ],
+                      default=str)
+    name = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return osp.join(cache, 'mmdino', 'baselines', f'{name}.json')
+
+
+def read_kept(path: str) -> Optional[Figures]:
+    """What a file keeps; None if there is none that can be read."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def keep(figures: Figures, path: str) -> None:
+    """Write a file as a whole; a folder that is read-only does without."""
+    try:
+        os.makedirs(osp.dirname(path), exist_ok=True)
+        with replaced(path) as part, open(part, 'w') as file:
+            json.dump(figures, file)
+    except OSError as error:
+        print_log(
+            f'The baselines cannot be kept, and are measured again by the '
+            f'next run: {error}. Set XDG_CACHE_HOME to a folder that can be '
+            'written.',
+            logger='current')
+
+
+def settings_of(metric: Any) -> dict:
+    """What a metric was built with."""
+    settings = {
+        key: value
+        for key, value in sorted(vars(metric).items())
+        if not key.startswith('_') and key not in ('results', 'gallery')
+    }
+    return dict(settings, type=type(metric).__name__)
+
+
+def as_metrics(figures: Figures) -> Dict[str, float]:
+    """``knn/k20_top1_pixels`` and the like, for tables."""
+    return {
+        f'{key}_{name}': value
+        for name, values in figures.items()
+        for key, value in values.items()
+    }
+
+
+def as_text(figures: Figures) -> str:
+    """The main figures in words."""
+    return '; '.join(
+        f'{key} ' +
+        ', '.join(f'{TITLES[name]} {number(key, values[key])}'
+                  for name, values in figures.items() if key in values)
+        for key in main_keys(figures))
+
+
+def main_keys(figures: Figures) -> List[str]:
+    """Top-1, mAP and the Jaccard index; of k-NN that with k = 20, if any."""
+    keys = dict.fromkeys(key for values in figures.values() for key in values)
+    tops = [key for key in keys if key.startswith('knn/k')]
+    chosen = [key for key in tops if key == 'knn/k20_top1'] or tops[:1]
+    others = [key for key in keys if key.endswith(('_map', 'jaccard'))]
+    return chosen + others
+
+
+def number(key: str, value: float) -> str:
+    """Percent with one digit; of an index, a fraction, three."""
+    return f'{value:.3f}' if key.endswith('jaccard') else f'{value:.1f}'
+
+
+def below(figures: Figures, metrics: Dict[str, float]) -> Optional[str]:
+    """Say that the network is below a baseline, None if it is not.
+
+    By the first of :func:`main_keys`.
+    """
+    key = next((k for k in main_keys(figures) if k in metrics), None)
+    if key is None:
+        return None
+    better = [
+        f'{TITLES[name]} with {number(key, values[key])}'
+        for name, values in figures.items()
+        if values.get(key, -1.) > metrics[key]
+    ]
+    if not better:
+        return None
+    return (f'After a third of the training {key} is '
+            f'{number(key, metrics[key])}, below {" and ".join(better)} on '
+            'the same queries: so far it has not learnt what tells these '
+            'images apart. Usual causes are too few images or epochs, a '
+            'learning rate that does not fit the batch, and crops in which '
+            'the object is not seen.')

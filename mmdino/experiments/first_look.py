@@ -1,0 +1,138 @@
+"""What a checkpoint gives on a folder of images, without any training."""
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdino.apis import AttentionVisualizer, FeatureExtractor
+from mmdino.datasets import Images
+from mmdino.datasets.feature_rows import Features, save_features
+from mmdino.datasets.transforms import UnreadableImageError
+from mmdino.functional.knn import nearest_neighbours, top_accuracy, vote
+from mmdino.models.frozen import FrozenTeacher, PixelFeatures
+from mmdino.pictures.nearest import Picture, draw_nearest
+from mmdino.utils.progress import track
+from mmdino.weights import preprocessor_cfg
+
+K, PIXELS, DRAWN, NEIGHBOURS = 20, 32, 6, 7
+
+
+class Seen(NamedTuple):
+    """Images as a network has seen them."""
+    items: List[dict]  # of N images: img_path and perhaps gt_label
+    features: Tensor  # (N, D)
+    pixels: Tensor  # (N, D') of the same crops
+    views: List[Tensor]  # N uint8 images (3, h, w), BGR
+
+
+def first_look(model: FrozenTeacher, images: Images, most: int,
+               folder: Path) -> Dict[str, Optional[float]]:
+    """Embed images, find neighbours among them, draw what is seen.
+
+    Args:
+        model: The network.
+        images: The data set; its pipeline is not used.
+        most: Images looked at, drawn evenly from all.
+        folder: Gets ``features.npz``, ``nearest.png`` and, of a ViT,
+            ``attention.png``.
+
+    Returns:
+        ``knn_top1`` and ``knn_top1_pixels``, in percent, each image among all
+        others, None without classes; ``images``, how many were seen.
+    """
+    seen = look([images.get_data_info(i) for i in spread(len(images), most)],
+                model)
+    classes = images.metainfo.get('classes')
+    labels = [item.get('gt_label') for item in seen.items]
+    known = None if None in labels else torch.tensor(labels)
+    names = [item['img_path'] for item in seen.items]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_features(
+        folder / 'features.npz',
+        Features(seen.features, known, names, classes and list(classes)))
+    draw_neighbours(seen, classes, folder / 'nearest.png')
+    if hasattr(model.backbone, 'class_attention'):
+        AttentionVisualizer(model).draw(
+            [names[i] for i in spread(len(names), DRAWN)],
+            out=str(folder / 'attention.png'))
+    return dict(
+        images=len(names),
+        knn_top1=among_themselves(seen.features, known),
+        knn_top1_pixels=among_themselves(seen.pixels, known))
+
+
+def spread(count: int, most: int) -> List[int]:
+    """At most so many places of ``count``, evenly spread."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
+
+
+def look(items: List[dict], model: FrozenTeacher) -> Seen:
+    """Features and raw pixels of the images that can be read.
+
+    Raises:
+        UnreadableImageError: If none can.
+    """
+    extractor = FeatureExtractor(model)
+    raw = PixelFeatures(PIXELS, preprocessor_cfg(model.network_cfg))
+    kept, features, pixels, views, cause = [], [], [], [], None
+    for start in track(
+            range(0, len(items), extractor.batch_size), 'Looking at images'):
+        part = items[start:start + extractor.batch_size]
+        try:
+            batch = extractor.prepare([item['img_path'] for item in part])
+        except UnreadableImageError as error:
+            cause = error
+            continue
+        views += [*batch['inputs']]
+        kept += [part[sample.sample_idx] for sample in batch['data_samples']]
+        for network, rows in ((raw, pixels), (model, features)):
+            rows += [s.feature.cpu() for s in network.test_step(batch)]
+    if not kept:
+        raise cause
+    return Seen(kept, torch.stack(features), torch.stack(pixels), views)
+
+
+def among_themselves(features: Tensor,
+                     labels: Optional[Tensor]) -> Optional[float]:
+    """k-NN top-1 in percent of each image among all others."""
+    if labels is None or len(labels) < 2:
+        return None
+    similarities, places = without_self(features, K)
+    found = vote(similarities, places, labels, (K, ))[K]
+    return top_accuracy(found.classes, labels, len(labels.unique()))['top1']
+
+
+def without_self(features: Tensor, k: int) -> Tuple[Tensor, Tensor]:
+    """Similarities and places (N, k) of the nearest others."""
+    k = min(k, len(features) - 1)
+    similarities, places = nearest_neighbours(features, features, k + 1)
+    own = places == torch.arange(len(places))[:, None]
+    own[~own.any(1), -1] = True  # of several that are equal
+    return (similarities[~own].view(-1, k), places[~own].view(-1, k))
+
+
+def draw_neighbours(seen: Seen, classes: Optional[Sequence[str]],
+                    out: Path) -> None:
+    """Some images and those most like each."""
+    if len(seen.items) < 2:
+        return
+    similarities, places = without_self(seen.features, NEIGHBOURS)
+    rows = []
+    for query in spread(len(places), DRAWN):
+        near = zip(places[query].tolist(), similarities[query].tolist())
+        rows.append([picture(seen, classes, query)] +
+                    [picture(seen, classes, p, s) for p, s in near])
+    draw_nearest(rows, out)
+
+
+def picture(seen: Seen,
+            classes: Optional[Sequence[str]],
+            place: int,
+            similarity: Optional[float] = None) -> Picture:
+    """An image as the network sees it."""
+    label = seen.items[place].get('gt_label')
+    name = classes[label] if classes and label is not None else None
+    pixels = seen.views[place].flip(0).permute(1, 2, 0).numpy()
+    return Picture(pixels, name, similarity)

@@ -1,0 +1,189 @@
+"""The authors' own code as sides of the benchmarks.
+
+Nothing of it is here: :func:`.side_by_side.import_authors` makes a checkout
+importable, and its functions are called as its scripts call them. T teacher
+and V student views, B images, K prototypes, Q queries, G gallery images.
+"""
+import argparse
+import io
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import torch
+import torch.nn as nn
+from mmengine.fileio import get
+from PIL import Image
+from torch import Tensor
+
+# Their transforms normalise by these.
+MEAN = torch.tensor([123.675, 116.28, 103.53]).view(-1, 1, 1)
+STD = torch.tensor([58.395, 57.12, 57.375]).view(-1, 1, 1)
+TINY = dict(
+    img_size=[32],
+    patch_size=16,
+    embed_dim=24,
+    depth=2,
+    num_heads=3,
+    qkv_bias=True)
+
+
+def crops(paths: Sequence[str]) -> Callable[[], List[Tensor]]:
+    """Their augmentation of JPEGs, to a batch of views (B, 3, H, W)."""
+    from main_dino import DataAugmentationDINO
+    augment = DataAugmentationDINO((.4, 1.), (.05, .4), 8)
+
+    def batch() -> List[Tensor]:
+        images = (Image.open(io.BytesIO(get(p))).convert('RGB') for p in paths)
+        views = [augment(image) for image in images]
+        return [torch.stack(same) for same in zip(*views)]
+
+    return batch
+
+
+def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
+         momentum: float) -> Callable[[], Tuple[Tensor, ...]]:
+    """Their loss with its centre: value, gradient (V, B, K), centre (1, K).
+
+    Args:
+        student: Logits (V, B, K) that ask for a gradient.
+        teacher: Logits (T, B, K).
+        temps: Of student and teacher.
+        momentum: Of the centre.
+    """
+    from main_dino import DINOLoss
+    module = DINOLoss(student.shape[-1], len(student), temps[1], temps[1], 0,
+                      1, temps[0], momentum)
+    module.center = module.center.to(student.dtype)
+
+    def call() -> Tuple[Tensor, ...]:
+        student.grad = None
+        module.center.zero_()
+        value = module(student.flatten(0, 1), teacher.flatten(0, 1), 0)
+        value.backward()
+        return value.detach(), student.grad, module.center
+
+    return call
+
+
+def knn(queries: Tensor, gallery: Tensor, labels: Tensor, ks: Sequence[int],
+        temperature: float, num_classes: int) -> Callable[[], List[float]]:
+    """Their k-NN: top-1 in percent for each k, of labels that are all 0."""
+    from eval_knn import knn_classifier
+    truth = torch.zeros(len(queries), dtype=torch.int64)
+    return lambda: [
+        knn_classifier(gallery, labels, queries, truth, k, temperature,
+                       num_classes)[0] for k in ks
+    ]
+
+
+class Step:
+    """A step of their ``main_dino.py`` without its log.
+
+    Their networks, loss, clipping and parameter groups; on a GPU in float16
+    with a loss scale. Learning rate, weight decay and momentum stay.
+
+    Args:
+        size (str): 'tiny' or 'full', a ViT-S/16 with 65,536 prototypes.
+        crops (list[Tensor]): Uint8 views; they are normalised here once for
+            all, as their loader's workers would.
+        settings (dict): ``lr``, ``weight_decay``, ``max_norm`` and
+            ``momentum``.
+        device (str): 'cuda' or 'cpu'.
+    """
+
+    def __init__(self,
+                 size: str,
+                 crops: List[Tensor],
+                 settings: Dict[str, float],
+                 device: str = 'cpu') -> None:
+        import main_dino
+        import utils
+        self.utils, self.settings = utils, settings
+        self.device, self.half = device, device == 'cuda'
+        prototypes = 64 if size == 'tiny' else 65536
+        self.student, self.teacher = (
+            network(size, prototypes).to(device) for _ in range(2))
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
+        self.loss = main_dino.DINOLoss(prototypes, len(crops), .04, .04, 0,
+                                       100).to(device)
+        self.optimizer = torch.optim.AdamW(
+            utils.get_params_groups(self.student),
+            lr=settings['lr'],
+            weight_decay=settings['weight_decay'])
+        self.scaler = torch.amp.GradScaler(device, enabled=self.half)
+        self.crops = [(crop - MEAN) / STD for crop in crops]
+        if self.half:
+            self.crops = [crop.pin_memory() for crop in self.crops]
+
+    def __call__(self) -> float:
+        crops = [c.to(self.device, non_blocking=True) for c in self.crops]
+        with torch.autocast(self.device, torch.float16, enabled=self.half):
+            targets = self.teacher(crops[:2])
+            loss = self.loss(self.student(crops), targets, 1)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        self.utils.clip_gradients(self.student, self.settings['max_norm'])
+        self.utils.cancel_gradients_last_layer(1, self.student, 1)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        follow(self.teacher, self.student, self.settings['momentum'])
+        return loss.item()
+
+
+def network(size: str, prototypes: int) -> nn.Module:
+    """Their backbone with their head."""
+    import utils
+    import vision_transformer as vits
+    if size == 'tiny':
+        vit, widths = vits.VisionTransformer(**TINY), dict(
+            hidden_dim=32, bottleneck_dim=16)
+    else:
+        vit, widths = vits.vit_small(patch_size=16), {}
+    head = vits.DINOHead(vit.embed_dim, prototypes, **widths)
+    return utils.MultiCropWrapper(vit, head)
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """The teacher's average: a loop in their script, hence written here."""
+    for old, new in zip(teacher.parameters(), student.parameters()):
+        old.data.mul_(momentum).add_((1 - momentum) * new.detach().data)
+
+
+class Frames(nn.Module):
+    """Gives the features of a frame that is there, as their network would."""
+
+    def __init__(self, patch_size: int) -> None:
+        super().__init__()
+        self.patch_embed = argparse.Namespace(patch_size=patch_size)
+
+    def get_intermediate_layers(self, tokens: Tensor, n: int) -> List[Tensor]:
+        return [self.tokens]
+
+
+def propagation(target: Tensor, sources: Tensor, labels: Tensor, radius: int,
+                topk: int) -> Callable[[], Tensor]:
+    """Their label propagation to one frame, (1, C, h, w).
+
+    The neighbourhood's mask, which they make once a video, is made before.
+
+    Args:
+        target: Features (h, w, D).
+        sources: (S, h, w, D).
+        labels: Soft labels (S, C, h, w).
+        radius: Of the neighbourhood, in patches.
+        topk: Sources that a patch listens to.
+    """
+    import eval_video_segmentation as video
+    h, w, _ = target.shape
+    args = argparse.Namespace(size_mask_neighborhood=radius, topk=topk)
+    video.args = args  # a global of their script
+    model, frame = Frames(1), torch.zeros(3, h, w)
+    model.tokens = torch.cat(
+        [torch.zeros(1, 1, target.shape[-1]),
+         target.flatten(0, 1)[None]], 1)
+    features = [source.flatten(0, 1).T for source in sources]
+    near = video.restrict_neighborhood(h, w).repeat(len(sources), 1, 1)
+    return lambda: video.label_propagation(args, model, frame, features,
+                                           [*labels[:, None]], near)[0]

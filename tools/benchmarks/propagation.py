@@ -1,0 +1,53 @@
+"""Labels carried to one frame of a video, on given features, as for DAVIS.
+
+The authors compare all pairs of patches and drop those that are far from each
+other; ours, propagate_labels, goes by tiles. There is no straightforward side
+but the authors'. A frame of 480 x 832 px has 60 x 104 patches of a ViT-S/8.
+
+    python tools/benchmarks/propagation.py --reference CHECKOUT
+"""
+import argparse
+from typing import Tuple
+
+import authors
+import torch
+import torch.nn.functional as F
+from side_by_side import (add_reference, compare, import_authors, parse,
+                          parser, peak_extra_mib, report)
+from torch import Tensor
+
+from mmdino.functional.label_propagation import propagate_labels
+
+SOURCES, RADIUS, TOPK, CLASSES, WIDTH = 8, 12, 5, 4, 384
+
+
+def make_frames(grid: Tuple[int, int]) -> Tuple[Tensor, Tensor, Tensor]:
+    """Features (h, w, D) and (S, h, w, D) of unit length, soft labels."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (SOURCES + 1, *grid, WIDTH)
+    frames = F.normalize(torch.randn(shape, generator=generator), dim=-1)
+    labels = torch.rand(SOURCES, CLASSES, *grid, generator=generator)
+    return frames[0], frames[1:], labels / labels.sum(1, keepdim=True)
+
+
+def main(args: argparse.Namespace) -> None:
+    grid = (12, 20) if args.quick else tuple(args.grid)
+    target, sources, labels = make_frames(grid)
+    sides = {}
+    if args.reference:
+        import_authors(args.reference)
+        sides['authors'] = authors.propagation(target, sources, labels, RADIUS,
+                                               TOPK)
+    sides['ours'] = lambda: propagate_labels(target, sources, labels, RADIUS,
+                                             TOPK)
+    figures = compare(sides, args)
+    for name, side in sides.items():
+        figures[f'{name}_mib'] = peak_extra_mib(side)
+    report('propagation', args, unit='s', grid=list(grid), **figures)
+
+
+if __name__ == '__main__':
+    options = parser(__doc__)
+    add_reference(options)
+    options.add_argument('--grid', type=int, nargs=2, default=[60, 104])
+    main(parse(options))
