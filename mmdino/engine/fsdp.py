@@ -63,7 +63,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
     Raises:
         ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer or
-            the model's ``images_per_chunk`` needs whole parameters.
+            the model's chunks need whole parameters.
     """
 
     def __init__(self,
@@ -141,11 +141,13 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
                                        **dict(kwargs, map_location='cpu'))
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
-        if model.images_per_chunk is not None:
-            raise ValueError(
-                f'mmdino.FSDPStrategy: images_per_chunk='
-                f'{model.images_per_chunk} needs the whole weight of the last '
-                'layer, which is in pieces here: leave it out, or use DDP.')
+        for option in ('images_per_chunk', 'tokens_per_chunk'):
+            number = getattr(model, option, None)
+            if number is not None:
+                raise ValueError(
+                    f'mmdino.FSDPStrategy: {option}={number} needs the whole '
+                    'weight of the last layer, which is in pieces here: leave '
+                    'it out, or use DDP.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(

@@ -1,5 +1,5 @@
-# DINOv2 with a ViT-L/16: masked patches are compared as well, and KoLeo spreads
-# the class tokens. The patches share the head of the class tokens; a config
+# DINOv2 with a ViT-L/16: masked patches are compared as well, and KoLeo keeps
+# class tokens apart. The patches share the head of the class tokens; a config
 # that gives patch_head a config has two.
 _base_ = 'dino_vit.py'
 
