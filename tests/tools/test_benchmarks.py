@@ -136,8 +136,8 @@ def test_the_authors_propagation_is_ours(benchmark, authors):
 def test_the_authors_views_and_step(benchmark, authors, tmp_path):
     module = benchmark('multi_crop')
     module.draw_photos(tmp_path, 2)
-    views = authors.crops(module.paths_of(module.our_dataset(str(tmp_path))))()
-    assert [v.shape[2] for v in views] == 2 * [224] + 8 * [96]
+    photos = authors.Photos(module.paths_of(module.our_dataset(str(tmp_path))))
+    assert [v.shape[2] for v in photos[1]] == 2 * [224] + 8 * [96]
     steps = benchmark('train_step')
     step = authors.Step('tiny', steps.make_crops(2, CROPS), steps.SETTINGS)
     assert step() != step()

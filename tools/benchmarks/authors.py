@@ -13,6 +13,7 @@ import torch.nn as nn
 from mmengine.fileio import get
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
 # Their transforms normalise by these.
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(-1, 1, 1)
@@ -26,17 +27,20 @@ TINY = dict(
     qkv_bias=True)
 
 
-def crops(paths: Sequence[str]) -> Callable[[], List[Tensor]]:
-    """Their augmentation of JPEGs, to a batch of views (B, 3, H, W)."""
-    from main_dino import DataAugmentationDINO
-    augment = DataAugmentationDINO((.4, 1.), (.05, .4), 8)
+class Photos(Dataset):
+    """JPEGs by their augmentation: views (3, H, W), float32, normalised."""
 
-    def batch() -> List[Tensor]:
-        images = (Image.open(io.BytesIO(get(p))).convert('RGB') for p in paths)
-        views = [augment(image) for image in images]
-        return [torch.stack(same) for same in zip(*views)]
+    def __init__(self, paths: Sequence[str]) -> None:
+        from main_dino import DataAugmentationDINO
+        self.paths = paths
+        self.augment = DataAugmentationDINO((.4, 1.), (.05, .4), 8)
 
-    return batch
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> List[Tensor]:
+        data = io.BytesIO(get(self.paths[index]))
+        return self.augment(Image.open(data).convert('RGB'))
 
 
 def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],

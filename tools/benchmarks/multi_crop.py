@@ -14,7 +14,7 @@ import io
 import math
 import tempfile
 from pathlib import Path
-from typing import List
+from typing import Callable, Dict, List
 
 import authors
 import cv2
@@ -22,12 +22,14 @@ import numpy as np
 import torch
 import torchvision.transforms.functional as TF
 from mmengine.config import Config
-from mmengine.dataset import default_collate
+from mmengine.dataset import RepeatDataset, default_collate
 from mmengine.fileio import get
+from mmengine.runner import Runner
 from PIL import Image, ImageFilter
 from side_by_side import (add_reference, compare, import_authors, parse,
                           parser, report)
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mmdino.datasets import Images
 from mmdino.registry import MODELS
@@ -130,23 +132,56 @@ def normalise(batch: dict) -> List[Tensor]:
     return MODELS.build(dict(cfg, type=f'mmdino.{cfg.type}'))(batch)['inputs']
 
 
+def load_sides(dataset: Images, repeats: int,
+               args: argparse.Namespace) -> Dict[str, Callable]:
+    """Epochs of loaders; their workers stay from one to the next."""
+    shared = dict(
+        batch_size=8, num_workers=args.workers, persistent_workers=True)
+    cfg = Config.fromfile(CONFIG).train_dataloader
+    cfg.update(
+        shared, pin_memory=False, dataset=RepeatDataset(dataset, repeats))
+    loaders = dict(ours=Runner.build_dataloader(cfg, seed=0))
+    if args.reference:
+        photos = authors.Photos(repeats * paths_of(dataset))
+        loaders = dict(
+            authors=DataLoader(photos, shuffle=True, **shared), **loaders)
+    return {
+        name: lambda loader=loader: [len(batch) for batch in loader]
+        for name, loader in loaders.items()
+    }
+
+
+def crop_sides(dataset: Images,
+               args: argparse.Namespace) -> Dict[str, Callable]:
+    """Batches that this process makes itself."""
+    sides = dict(
+        straightforward=lambda: batch_straightforward(dataset),
+        ours=lambda: batch_ours(dataset))
+    if args.reference:
+        photos = authors.Photos(paths_of(dataset))
+        sides = dict(authors=lambda: default_collate([*photos]), **sides)
+    return sides
+
+
 def main(args: argparse.Namespace) -> None:
     cv2.setNumThreads(0)
+    if args.reference:
+        import_authors(args.reference)
+    repeats = 1 if args.quick or not args.workers else 4
     with tempfile.TemporaryDirectory() as folder:
         draw_photos(Path(folder), 8 if args.quick else 32)
         dataset = our_dataset(args.images or folder)
-        sides = dict(
-            straightforward=lambda: batch_straightforward(dataset),
-            ours=lambda: batch_ours(dataset))
-        if args.reference:
-            import_authors(args.reference)
-            sides = dict(authors=authors.crops(paths_of(dataset)), **sides)
-        figures = compare(sides, args, per_round=len(dataset), unit='images/s')
+        sides = load_sides(dataset, repeats,
+                           args) if args.workers else crop_sides(
+                               dataset, args)
+        figures = compare(
+            sides, args, per_round=repeats * len(dataset), unit='images/s')
     report(
         'multi_crop',
         args,
         unit='images/s',
-        images=len(dataset),
+        images=repeats * len(dataset),
+        workers=args.workers,
         source='given' if args.images else 'drawn',
         **figures)
 
@@ -154,6 +189,8 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
+    options.add_argument(
+        '--workers', type=int, default=0, help='of a whole loader')
     options.add_argument(
         '--images', help='folder or zip archive of JPEGs; default: drawn ones')
     main(parse(options))

@@ -2,7 +2,8 @@
 
 The rates of this machine are measured; what 8, 64 and 512 GPUs need of data,
 network and memory is worked out from them and from the images/s that one GPU
-trains on (measured by gpu.py, given by --gpu-images).
+trains on, measured by gpu.py and given by --gpu-images, or else assumed. Each
+row says what it rests on.
 
     python tools/benchmarks/scaling.py --images photos.zip --gpu-images 400
 """
@@ -31,6 +32,19 @@ from train_step import SIZES, Ours, Straightforward, make_crops, make_model
 from mmdino.datasets import Images
 
 GPUS = (8, 64, 512)
+ASSUMED_RATE = 400.  # images/s of a GPU, where none was measured
+# What each need rests on: the rate of a GPU, what this machine measured, and
+# what is counted from the model and the sizes of the views.
+BASIS = dict(
+    images_per_s='{rate} rate',
+    batch='chosen',
+    loader_cores_per_gpu='{rate} rate, measured crops',
+    read_mb_per_s='{rate} rate, measured files',
+    crops_mb_per_s_per_gpu='{rate} rate, counted bytes',
+    network_gb_per_s_per_gpu='{rate} rate, counted parameters',
+    state_gb_per_gpu='counted',
+    sharded_state_gb_per_gpu='counted',
+    gallery_mb_per_gpu='counted')
 GPU_BATCH, LARGEST_BATCH = 64, 4096  # images; published ones go up to 4,080
 IMAGENET = 1281167  # images, the gallery of k-NN
 TINY_SIZES = 2 * [32] + 8 * [16]
@@ -186,11 +200,12 @@ def main(args: argparse.Namespace) -> None:
             flush=True)
     flops = flops_per_image(size)
     model = make_model(size)
+    gpu_images = args.gpu_images or ASSUMED_RATE
     table = {
         gpus:
         needs(
             gpus,
-            args.gpu_images,
+            gpu_images,
             batch=min(GPU_BATCH, LARGEST_BATCH // gpus),
             core_images=images_of_a_core(loader, os.cpu_count()),
             file_bytes=file_bytes,
@@ -199,9 +214,11 @@ def main(args: argparse.Namespace) -> None:
             **state_bytes(model))
         for gpus in GPUS
     }
-    for gpus, row in table.items():
-        print(f'{gpus} GPUs  ' + '  '.join(f'{key} {value:.3g}'
-                                           for key, value in row.items()))
+    rate = 'measured' if args.gpu_images else 'assumed'
+    basis = {key: text.format(rate=rate) for key, text in BASIS.items()}
+    for key, text in basis.items():
+        values = '  '.join(f'{row[key]:9.3g}' for row in table.values())
+        print(f'{key:26} {values}  {text}', flush=True)
     report(
         'scaling',
         args,
@@ -209,9 +226,10 @@ def main(args: argparse.Namespace) -> None:
         steps=steps,
         file_bytes=file_bytes,
         gflop_per_image=flops / 1e9,
-        gpu_images_per_s=args.gpu_images,
-        gpu_tflops=args.gpu_images * flops / 1e12,
-        needs=table)
+        gpu_images_per_s=gpu_images,
+        gpu_tflops=gpu_images * flops / 1e12,
+        needs=table,
+        basis=basis)
 
 
 if __name__ == '__main__':
@@ -226,6 +244,6 @@ if __name__ == '__main__':
     options.add_argument(
         '--gpu-images',
         type=float,
-        default=400.,
-        help='images/s that a GPU trains on; gpu.py measures it')
+        help='images/s that a GPU trains on, as gpu.py measures it; by '
+        f'default {ASSUMED_RATE:g} are assumed')
     main(parse(options))
