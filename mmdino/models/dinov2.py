@@ -237,6 +237,10 @@ class DINOv2(DINO):
                 'DINOv2 needs a backbone with tokens and masks, such as '
                 'mmdino.VisionTransformer with with_mask_token=True; '
                 f'{type(self.backbone).__name__} has none.')
+        if getattr(self.backbone, 'mask_token', None) is None:
+            raise ValueError(
+                f'{type(self.backbone).__name__} has no mask token: set '
+                'model.backbone.with_mask_token=True.')
         head = self.heads[-1]
         if any(isinstance(m, _BatchNorm) for m in head.modules()):
             raise ValueError(
