@@ -1,5 +1,5 @@
 # A small ViT with patches of 4 px on CIFAR-10, 32 px: for one GPU, 200 epochs
-# of 512 images a step. data/cifar10_jpeg.zip holds cifar10/{train,test}/CLASS/
+# of 512 images a step. data/cifar10.zip holds cifar10/{train,test}/CLASS/
 # *.jpg; a folder works as well. Nothing is published for this setting.
 _base_ = [
     '_base_/models/dino_vit.py',

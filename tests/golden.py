@@ -8,12 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmdino.weights.formats.dinov2 import from_dinov2_vit
+
 GOLDEN = Path(
     os.environ.get('MMDINO_GOLDEN',
                    Path(__file__).parent / 'data' / 'golden'))
 GOLDEN_EVAL = Path(
     os.environ.get('MMDINO_GOLDEN_EVAL',
                    Path(__file__).parent / 'data' / 'golden_eval'))
+
+GOLDEN_V2 = Path(
+    os.environ.get('MMDINO_GOLDEN_V2',
+                   Path(__file__).parent / 'data' / 'golden_v2'))
 
 RENAMES = (('patch_embed.proj.', 'patch_embed.projection.'),
            ('blocks.', 'layers.'), ('.norm1.', '.ln1.'), ('.norm2.', '.ln2.'),
@@ -23,10 +29,10 @@ RENAMES = (('patch_embed.proj.', 'patch_embed.projection.'),
                             'last_layer.parametrizations.weight.original1'))
 
 
-def files(pattern: str) -> List[Path]:
+def files(pattern: str, folder: Path = GOLDEN) -> List[Path]:
     """Golden files that match; there must be one at least."""
-    found = sorted(GOLDEN.glob(pattern))
-    assert found, f'no {pattern} in {GOLDEN}'
+    found = sorted(folder.glob(pattern))
+    assert found, f'no {pattern} in {folder}'
     return found
 
 
@@ -73,6 +79,65 @@ def vit_cfg(tensors: Dict[str, Tensor], num_heads: int) -> dict:
         img_size=side * patch,
         patch_size=patch,
         in_channels=channels)
+
+
+# (interpolate_offset, interpolate_antialias) of the authors' DINOv2.
+POS_EMBED_MODES = {
+    (.1, False): 'offset',
+    (0., False): 'size',
+    (0., True): 'antialias',
+    (.1, True): 'offset-antialias'
+}
+# Settings that v2_vit reads, and those that the tensors tell.
+VIT_SETTINGS = {
+    'interpolate_offset', 'interpolate_antialias', 'num_heads',
+    'num_register_tokens', 'ffn_layer', 'img_size', 'patch_size', 'embed_dim',
+    'depth', 'mlp_ratio', 'init_values', 'block_chunks', 'qkv_bias',
+    'drop_path_rate', 'drop_path_uniform'
+}
+
+
+def settings(data: Dict[str, np.ndarray]) -> dict:
+    """What was set otherwise than the authors' code has it, as numbers."""
+    return {
+        key.partition('.')[2]: value.tolist()
+        for key, value in data.items() if key.startswith('setting.')
+    }
+
+
+def v2_vit(data: Dict[str, np.ndarray], prefix: str = 'state.', **told):
+    """Config and state, with our names, of a ViT of the authors' DINOv2.
+
+    Args:
+        data: A golden file.
+        prefix: Of the network's tensors.
+        **told: Settings of a ViT; what no tensor tells is by default the
+            authors', and 3 heads.
+    """
+    assert told.keys() <= VIT_SETTINGS, told.keys() - VIT_SETTINGS
+    state = from_dinov2_vit({
+        key[len(prefix):]: torch.from_numpy(value)
+        for key, value in data.items() if key.startswith(prefix)
+    })
+    mode = POS_EMBED_MODES[told.get('interpolate_offset', .1),
+                           told.get('interpolate_antialias', False)]
+    # What vit_cfg reads the width of the FFN from; of SwiGLU's two thirds.
+    swiglu = 'layers.0.ffn.w12.weight' in state
+    if swiglu:
+        hidden = state['layers.0.ffn.w3.weight'].shape[1] * 3 // 2
+        state['layers.0.ffn.layers.0.0.weight'] = torch.empty(hidden, 0)
+    cfg = vit_cfg(state, told.get('num_heads', 3))
+    state.pop('layers.0.ffn.layers.0.0.weight' if swiglu else '', None)
+    registers = state.get('register_tokens', torch.empty(1, 0))
+    cfg.update(
+        pos_embed_mode=mode,
+        num_registers=registers.shape[1],
+        with_mask_token=True,
+        cls_token_std=1e-6,
+        layer_scale_init_value=1e-5 * ('layers.0.attn.gamma1.weight' in state),
+        layer_cfgs=dict(ffn_type='swiglu_fused') if swiglu else {},
+        qkv_bias='layers.0.attn.qkv.bias' in state)
+    return cfg, state
 
 
 def head_cfg(tensors: Dict[str, Tensor]) -> dict:

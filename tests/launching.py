@@ -117,10 +117,10 @@ def run(*command, **env) -> subprocess.CompletedProcess:
         timeout=300)
 
 
-def run_job(*command, status=0, **env) -> str:
+def run_job(*command, status=0, timeout=300, **env) -> str:
     """A command that ends with ``status``; all that it printed."""
     process = start(*command, **env)
-    out = end(process)
+    out = end(process, timeout)
     assert process.returncode == status, out[-3000:]
     return out
 

@@ -73,8 +73,9 @@ def schedules(cfg: Config) -> Dict[str, List[float]]:
     ]
     scalars = {}
     runner = SimpleNamespace(
-        model=Mock(spec=DINO, centering=Mock()),
+        model=Mock(spec=DINO, centerings=[Mock()]),
         optim_wrapper=Mock(),
+        train_dataloader=range(ITERATIONS),
         max_iters=last,
         message_hub=Mock(update_scalar=scalars.__setitem__))
     values = {}

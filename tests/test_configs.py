@@ -35,6 +35,14 @@ RECIPES = {
     'dino_xcit-s12-p8': (65536, 12, 5e-4, 16, 800),
     'dino_xcit-m24-p16': (65536, 12, 5e-4, 32, 800),
     'dino_xcit-m24-p8': (65536, 12, 5e-4, 8, 800),
+    'ibot_vit-s16': (8192, 12, 5e-4, 64, 800),
+    'ibot_vit-b16': (8192, 12, 7.5e-4, 32, 400),
+}
+DINOV2 = {
+    'dinov2_vit-l16': (65536, 10, 4e-3, 64, 200),
+    'dinov2_vit-l14_22k': (131072, 10, 2e-4, 32, 135),
+    'dinov2_vit-b16': (65536, 10, 4e-3, 128, 100),
+    'dinov2_vit-s16': (65536, 10, 4e-3, 128, 100),
 }
 
 
@@ -72,9 +80,12 @@ def redirect(node, root):
 def test_builds(path, images):
     cfg = read_config(str(path))
     redirect(cfg._cfg_dict, images)
-    cfg.model.head.update(out_dim=8, hidden_channels=8)  # saves memory
+    for head in ('head', 'patch_head'):  # saves memory
+        if head in cfg.model:
+            cfg.model[head].update(out_dim=8, hidden_channels=8)
     # Not every backbone can be built without memory.
-    with torch.device('meta' if 'ablations' in path.parts else 'cpu'):
+    is_large = 'ablations' in path.parts or 'vit-l' in path.stem
+    with torch.device('meta' if is_large else 'cpu'):
         model = MODELS.build(cfg.model)
     first = [*model.head.mlp, model.head.last_layer][0]
     assert model.head.in_channels == first.in_features
@@ -94,17 +105,22 @@ def test_builds(path, images):
         assert sample['data_samples'].gt_label is not None
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', [*RECIPES, *DINOV2])
 def test_recipe(name):
     cfg = Config.fromfile(ROOT / f'{name}.py')
-    prototypes, views, lr, batch, epochs = RECIPES[name]
+    prototypes, views, lr, batch, epochs = {**RECIPES, **DINOV2}[name]
     assert cfg.model.head.out_dim == prototypes
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert sum(v.num_views for v in pipeline.views.values()) == views
     assert cfg.optim_wrapper.optimizer.lr == lr
     assert cfg.train_dataloader.batch_size == batch
     assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=256)
+    if name in DINOV2:
+        assert not cfg.auto_scale_lr.enable
+        assert cfg.default_hooks.scale_lr == dict(
+            type='ScaleLRHook', base_batch_size=1024, rule='sqrt')
+    else:
+        assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=256)
 
 
 def test_the_details_of_the_released_recipes():
@@ -124,9 +140,63 @@ def test_the_details_of_the_released_recipes():
         type='LARS', lr=.3, weight_decay=1e-6)
 
 
+# GPUs; iterations of the warm-up, of the temperature's and of the last layers
+@pytest.mark.parametrize('name,gpus,images,iterations', [
+    ('dinov2_vit-l16', 32, 1281167, (12500, 37500, 1250)),
+    ('dinov2_vit-l14_22k', 96, 14197122, (100000, 37500, 1250)),
+    ('dinov2_vit-b16', 8, 1281167, (12510, 37530, 1251)),
+    ('dinov2_vit-s16', 8, 1281167, (12510, 37530, 1251)),
+])
+def test_the_times_of_dinov2(name, gpus, images, iterations):
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    epoch = images // (gpus * cfg.train_dataloader.batch_size)
+    hooks = cfg.default_hooks
+    epochs = (cfg.param_scheduler.warmup_epochs, hooks.centering.warmup_epochs,
+              hooks.freeze_last_layer.num_epochs)
+    assert tuple(round(epoch * e) for e in epochs) == iterations
+    total = 625000 if '22k' in name else 125000
+    assert epoch * cfg.train_cfg.max_epochs == pytest.approx(total, rel=2e-3)
+    assert not hooks.centering.by_epoch and hooks.freeze_last_layer.by_rate
+
+
+def test_the_details_of_dinov2_and_ibot():
+    short, long, ibot = (
+        Config.fromfile(ROOT / f'{name}.py')
+        for name in ('dinov2_vit-l16', 'dinov2_vit-l14_22k', 'ibot_vit-s16'))
+    for cfg in (short, long):
+        assert cfg.model.backbone.drop_path_uniform
+        assert cfg.model.koleo_weight == .1
+        assert not cfg.model.head.norm_last_layer
+        assert cfg.optim_wrapper.clip_grad.max_norm == 3.
+        assert cfg.param_scheduler.end_lr == 1e-6
+    assert short.model.backbone.drop_path_rate == .3
+    assert 'patch_head' not in short.model
+    assert short.model.centering.type == 'MeanCentering'
+    assert short.optim_wrapper.paramwise_cfg.layer_decay_rate == .9
+    assert short.param_scheduler.end_weight_decay == .4
+    assert short.default_hooks.teacher.momentum == .992
+    assert long.model.backbone.drop_path_rate == .4
+    assert long.model.head.bottleneck_channels == 384
+    assert long.model.patch_head.bottleneck_channels == 256
+    assert long.model.patch_head.out_dim == 131072
+    for centering in (long.model.centering, long.model.patch_centering):
+        assert centering == dict(type='SinkhornKnopp', num_iters=3)
+    assert long.optim_wrapper.paramwise_cfg == dict(
+        layer_decay_rate=1.,
+        patch_embed_lr_mult=.2,
+        bias_decay_mult=0.,
+        flat_decay_mult=0.)
+    assert long.param_scheduler.end_weight_decay == .2
+    assert long.default_hooks.teacher.momentum == .994
+    local = long.train_dataloader.dataset.pipeline.views.local
+    assert local.crop.size == 98
+    assert ibot.model.center_all_patches and 'koleo' not in ibot.model
+    assert ibot.model.masking.stratified is False
+
+
 def test_every_recipe_is_checked():
     names = {p.stem for p in ROOT.glob('*.py')}
-    assert {n for n in names if 'cifar' not in n} == set(RECIPES)
+    assert {n for n in names if 'cifar' not in n} == {*RECIPES, *DINOV2}
 
 
 def test_published_figures_are_called_published():

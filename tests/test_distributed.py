@@ -19,6 +19,7 @@ from mmdino.engine.longrun.replay import replay
 from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
                              losses_of, run_job, train_on_two, write)
 from tests.tiny import model_cfg
+from tests.tiny_v2 import V2
 
 
 @pytest.fixture
@@ -182,6 +183,9 @@ def test_fsdp_refuses_what_it_would_do_wrong():
         FSDPStrategy(model_wrapper=dict(sharding_strategy='NO_SHARD'))
     model = MODELS.build(model_cfg(images_per_chunk=4))
     with pytest.raises(ValueError, match='images_per_chunk=4 needs the whole'):
+        FSDPStrategy()._wrap_model(model)
+    model = MODELS.build(model_cfg(**V2, tokens_per_chunk=8))
+    with pytest.raises(ValueError, match='tokens_per_chunk=8 needs the whole'):
         FSDPStrategy()._wrap_model(model)
 
 

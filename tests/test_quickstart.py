@@ -45,8 +45,8 @@ def quickstart(work_dir, *args, loaders=LOADERS, options=()):
     return json.loads((work_dir / 'summary.json').read_text()), out.stdout
 
 
-def check_pictures(work_dir, *others):
-    for name in ('attention.png', 'curves.png', *others):
+def check_pictures(work_dir, kind, *others):
+    for name in (kind, 'curves.png', *others):
         with Image.open(work_dir / name) as picture:
             assert min(picture.size) > 200
             assert len(picture.convert('RGB').getcolors(1 << 24)) > 50
@@ -66,7 +66,7 @@ def test_shapescenes(tmp_path):
         if 'jaccard' in key:
             assert summary[key] < 1
     assert 'k-NN top-1, %' in printed and 'wall time, s' in printed
-    check_pictures(tmp_path / 'run')
+    check_pictures(tmp_path / 'run', 'attention.png')
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def script(monkeypatch):
 
 def test_config_and_data_go_together(folder, script):
     root = folder()
-    cfg = read_config('quickstart/dino_vit-tiny_cifar10')
+    cfg = read_config('quickstart/dino_resnet10_cifar10')
     script.use_folder(cfg, root)
     assert cfg.train_dataloader.dataset.data_root == str(root)
     assert cfg.train_dataloader.dataset.subset == ''

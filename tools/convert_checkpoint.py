@@ -11,6 +11,7 @@ import argparse
 import sys
 
 from mmdino.apis import compare
+from mmdino.engine.arguments import CHECKPOINT, add_download
 from mmdino.engine.testing import given_network
 from mmdino.weights import FORMATS, CheckpointError, convert_file
 
@@ -19,7 +20,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', help='checkpoint to read')
+    parser.add_argument('source', help=f'checkpoint to read: {CHECKPOINT}')
+    add_download(parser)
     parser.add_argument('target', help='checkpoint to write')
     parser.add_argument(
         '--from',

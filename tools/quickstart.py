@@ -132,12 +132,12 @@ def train(args: argparse.Namespace) -> None:
     checkpoint = find_latest_checkpoint(cfg.work_dir)
     scores = score(cfg, checkpoint)
     folder = Path(cfg.work_dir)
-    if args.data:
+    if cfg.model.get('predict_attention') and not args.data:
+        draw_pictures(trainer.model, cfg)
+    else:
         images = DATASETS.build(cfg.test_dataloader.dataset if scores else cfg.
                                 train_dataloader.dataset)
         first_look(get_model(checkpoint), images, MAX_LOOKED_AT, folder)
-    elif cfg.model.get('predict_attention'):
-        draw_pictures(trainer.model, cfg)
     draw_curves(
         Path(trainer.log_dir),
         out=folder / 'curves.png',
@@ -176,8 +176,8 @@ def share_cores(cfg: Config) -> None:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
-    name = 'images' if args.data else 'shapescenes'
-    cfg = read_config(args.config or f'quickstart/dino_vit-tiny_{name}')
+    packaged = 'resnet10_images' if args.data else 'vit-tiny_shapescenes'
+    cfg = read_config(args.config or f'quickstart/dino_{packaged}')
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
     override(cfg, args.cfg_options)
@@ -276,16 +276,15 @@ def score(cfg: Config, checkpoint: str) -> Dict[str, float]:
 
 
 def draw_pictures(model: DINO, cfg: Config) -> None:
-    """Draw the attention to some test pictures."""
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    count = min(PICTURES, len(dataset))
-    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    batch = default_collate([dataset[int(i)] for i in chosen])
-    images = batch['inputs'].flip(1).permute(0, 2, 3, 1).numpy()
+    """Draw some test pictures with the attention to them."""
     model.eval()
+    shown = DATASETS.build(cfg.test_dataloader.dataset)
+    chosen = np.linspace(0, len(shown) - 1, min(PICTURES, len(shown)))
+    batch = default_collate([shown[int(i)] for i in chosen])
     samples = model.test_step(batch)
     draw_attention(
-        images, [sample.attention for sample in samples],
+        batch['inputs'].flip(1).permute(0, 2, 3, 1).numpy(),
+        [sample.attention for sample in samples],
         masks=[s.gt_mask
                for s in samples] if 'gt_mask' in samples[0] else None,
         out=osp.join(cfg.work_dir, 'attention.png'))

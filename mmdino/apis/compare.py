@@ -3,8 +3,8 @@
 Ours is a frozen teacher of the network that the source file tells. Theirs is
 filled from a file in the other library's names and built from what that
 library is told: transformers by config.json, others by their constructors.
-The authors' networks are not a library: timm's stands in for theirs, with
-their way to resize position embeddings.
+The authors' networks, of DINO, iBOT and DINOv2, are not a library: timm's
+stands in for theirs, with their way to resize position embeddings.
 """
 import os.path as osp
 from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
@@ -12,26 +12,29 @@ from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 import timm
 import torch
 import torchvision
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers import SwiGLUPacked
+from timm.models.vision_transformer import (VisionTransformer,
+                                            checkpoint_filter_fn)
 from torch import Tensor, nn
 
 from mmdino.models import FrozenTeacher
-from mmdino.models.backbones.vision_transformer import resize_pos_embed
+from mmdino.models.backbones.position_embeddings import resize_pos_embed
 from mmdino.registry import build_module
 from mmdino.utils.resources import require
 from mmdino.weights.config import preprocessor_cfg
 from mmdino.weights.convert import Conversion, pos_embed_modes
-from mmdino.weights.formats import without
+from mmdino.weights.formats import dinov2, ibot, official, without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
-from mmdino.weights.formats.official import from_official, lone_backbone
 from mmdino.weights.formats.ours import backbone_of, is_linear
-from mmdino.weights.formats.timm import to_timm
-from mmdino.weights.infer import build_empty, input_channels, kind_of
+from mmdino.weights.formats.timm import classifier, to_timm
+from mmdino.weights.infer import (LAYER_SCALE, SWIGLU, build_empty,
+                                  dinov2_parts, input_channels, kind_of)
 from mmdino.weights.io import load_checkpoint
 from mmdino.weights.keys import StateDict, strip_prefix
 from mmdino.weights.network import load_strictly
 
 BOUND = 1e-5  # of differences, float32
+PRETRAINING = 224  # pixels, of networks that were adapted to larger images
 Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
@@ -109,8 +112,8 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
         return hf_vit(done.network, path)
     kind = kind_of(done.network)[0]
     state = load_checkpoint(path)
-    if format_ == 'official':
-        state = lone_backbone(state, done.which)
+    if format_ in LONE_BACKBONES:
+        state = LONE_BACKBONES[format_](state, done.which)
     state = state.get('state_dict', state)
     if kind != 'timm':
         state = without(state, ('head.', 'fc.', 'fc_norm.'))
@@ -125,34 +128,49 @@ def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
     backbone = network['backbone']
     side = network['preprocessing']['size']
     patch = 32
-    if kind == 'vit':
+    if kind in ('vit', 'dinov2'):
         vit = build_empty(backbone)
         side, patch = vit.img_size[0], vit.patch_embed.projection.stride[0]
     yield side, side
     if kind in ('timm', 'other'):
         return
-    half = max(side // 2 // patch, 1) * patch
-    yield half, half
+    smaller = PRETRAINING if side > PRETRAINING else side // 2
+    smaller = max(smaller // patch, 1) * patch
+    yield smaller, smaller
     yield max(side - patch, patch), side + patch
     yield side + 2 * patch, side + 2 * patch
 
 
 def timm_vit(state: StateDict, cfg: Mapping) -> nn.Module:
     """timm's constructor, told the sizes of the network."""
+    return _filled(_empty_timm_vit(cfg), state)
+
+
+def _empty_timm_vit(cfg: Mapping) -> VisionTransformer:
     vit = build_empty(cfg)
     layer, projection = vit.layers[0], vit.patch_embed.projection
-    return _filled(
-        VisionTransformer(
-            img_size=vit.img_size,
-            patch_size=projection.kernel_size,
-            in_chans=projection.in_channels,
-            embed_dim=vit.embed_dims,
-            depth=len(vit.layers),
-            num_heads=layer.attn.num_heads,
-            mlp_ratio=layer.ffn.layers[0][0].out_features / vit.embed_dims,
-            qkv_bias=layer.attn.qkv.bias is not None,
-            num_classes=0,
-            dynamic_img_size=True), state)
+    parts = dinov2_parts(vit.state_dict())
+    if SWIGLU in parts:
+        hidden = 2 * layer.ffn.w3.in_features
+        mlp = dict(mlp_layer=SwiGLUPacked, act_layer=nn.SiLU)
+    else:
+        hidden, mlp = layer.ffn.layers[0][0].out_features, {}
+    registers = getattr(vit, 'num_registers', 0)
+    return VisionTransformer(
+        img_size=vit.img_size,
+        patch_size=projection.kernel_size,
+        in_chans=projection.in_channels,
+        embed_dim=vit.embed_dims,
+        depth=len(vit.layers),
+        num_heads=layer.attn.num_heads,
+        mlp_ratio=(hidden + .5) / vit.embed_dims,  # is cut off to an integer
+        qkv_bias=layer.attn.qkv.bias is not None,
+        init_values=1e-5 if LAYER_SCALE in parts else None,
+        reg_tokens=registers,
+        no_embed_class=bool(registers),
+        num_classes=0,
+        dynamic_img_size=True,
+        **mlp)
 
 
 def official_vit(state: StateDict, cfg: Mapping) -> Features:
@@ -171,6 +189,27 @@ def official_vit(state: StateDict, cfg: Mapping) -> Features:
     return features
 
 
+def dinov2_vit(state: StateDict, cfg: Mapping) -> Features:
+    """timm's, which reads the authors' names by itself.
+
+    Without registers it resizes embeddings as the authors do.
+    """
+    vit = _empty_timm_vit(cfg)
+    state = checkpoint_filter_fn(dict(state), vit)
+    if getattr(build_empty(cfg), 'num_registers', 0):
+        return timm_vit(state, cfg)
+    return official_vit(state, cfg)
+
+
+def ibot_vit(state: StateDict, cfg: Mapping) -> Features:
+    """timm's under timm's names, of which the mask token is none."""
+    names = (('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma'))
+    state = without(state, ['masked_embed'])
+    for theirs, of_timm in names:
+        state = {k.replace(theirs, of_timm): v for k, v in state.items()}
+    return official_vit(state, cfg)
+
+
 def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
     """timm's model of this name."""
     model = timm.create_model(
@@ -178,11 +217,11 @@ def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
         num_classes=0,
         in_chans=cfg.get('in_channels', 3),
         **_timm_arguments(cfg))
-    return _filled(model, state)
+    return _filled(model, without(state, classifier(model)))
 
 
 def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
-    return timm_model(to_timm(backbone_of(from_official(state))), cfg)
+    return timm_model(to_timm(backbone_of(official.from_official(state))), cfg)
 
 
 def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
@@ -203,28 +242,40 @@ def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
 
 
 def hf_vit(network: Mapping, path: str) -> Features:
-    """transformers' ViT, told by config.json where the file has one."""
+    """transformers' ViT or DINOv2, told by config.json where there is one."""
     require('Checking the format hf', 'transformers')
     import transformers
 
+    told = vit_config(network)
+    name, options = told.pop('architectures')[0], {}
+    model = getattr(transformers, name)
+    config = getattr(transformers, name.replace('Model', 'Config'))
+    resized = dict(interpolate_pos_encoding=True)
+    if name == 'ViTModel':
+        options = dict(add_pooling_layer=False)
+    else:  # resizes unasked
+        resized = {}
     folder, name = osp.split(path)
     if name == FILE and osp.isfile(osp.join(folder, CONFIG)):
         source = dict(pretrained_model_name_or_path=folder or '.')
     else:
         state = load_checkpoint(path)
+        state = state.get('state_dict', state)
+        if 'use_mask_token' in told:
+            told['use_mask_token'] = any(
+                k.endswith('mask_token') for k in state)
         source = dict(
             pretrained_model_name_or_path=None,
-            config=transformers.ViTConfig(**vit_config(network)),
-            state_dict=state.get('state_dict', state))
-    vit, info = transformers.ViTModel.from_pretrained(
-        **source, add_pooling_layer=False, output_loading_info=True)
+            config=config(**told),
+            state_dict=state)
+    vit, info = model.from_pretrained(
+        **source, **options, output_loading_info=True)
     kinds = ('missing_keys', 'mismatched_keys', 'error_msgs')
     problems = {kind: info[kind] for kind in kinds if info.get(kind)}
     if problems:
         raise RuntimeError(f'transformers loads {path} with {problems}.')
     vit.float().eval()
-    return lambda images: vit(
-        images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
+    return lambda images: vit(images, **resized).last_hidden_state[:, 0]
 
 
 def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
@@ -241,7 +292,7 @@ def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
 
 
 def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
-    cfg = {key: v for key, v in cfg.items() if key != 'pos_embed_mode'}
+    cfg = {key: v for key, v in cfg.items() if key not in OWN_ARGUMENTS}
     return mmpretrain_backbone(state,
                                dict(cfg, type='mmpretrain.VisionTransformer'))
 
@@ -288,8 +339,22 @@ def _filled(module: nn.Module, state: StateDict) -> nn.Module:
     return module
 
 
+# By format, the authors' files of several networks.
+LONE_BACKBONES = dict(
+    dinov2=dinov2.lone_backbone,
+    ibot=ibot.lone_backbone,
+    official=official.lone_backbone)
+# Of our VisionTransformer, what mmpretrain's does not know.
+OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
+                 'cls_token_std', 'drop_path_uniform', 'stem')
 # By architecture and format.
 IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
+    ('dinov2', 'dinov2'): dinov2_vit,
+    ('dinov2', 'ibot'): ibot_vit,
+    ('dinov2', 'mmpretrain'): mmpretrain_vit,
+    ('dinov2', 'official'): official_vit,
+    ('dinov2', 'timm'): timm_vit,
+    ('vit', 'ibot'): ibot_vit,
     ('vit', 'official'): official_vit,
     ('vit', 'mmpretrain'): mmpretrain_vit,
     ('vit', 'timm'): timm_vit,

@@ -24,7 +24,12 @@ LIMIT = 1e-4  # of the difference of features, graph and network
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
 # By how position embeddings are resized: the offset of the scale, and the
 # constant of the bicubic kernel, as torch has them.
-RESIZING = dict(offset=(.1, -.75), size=(0., -.75), antialias=(0., -.5))
+RESIZING = {
+    'offset': (.1, -.75),
+    'size': (0., -.75),
+    'antialias': (0., -.5),
+    'offset-antialias': (.1, -.5)
+}
 
 
 class Graph(NamedTuple):
@@ -44,7 +49,8 @@ def export(teacher: FrozenTeacher,
            out: str,
            format_: str,
            batch: Optional[int] = None,
-           size: Optional[Size] = None) -> Iterator[Checked]:
+           size: Optional[Size] = None,
+           half: bool = False) -> Iterator[Checked]:
     """Write a file, read it again and compare; it stays if all is well.
 
     Args:
@@ -54,6 +60,8 @@ def export(teacher: FrozenTeacher,
         batch: B of a graph and of the images that are compared; by default
             it takes any.
         size: (H, W) of them, in pixels; by default it takes any.
+        half: Write the weights in float16, of half the size. What is compared
+            is the network with its weights rounded so.
 
     Yields:
         For random images of each shape.
@@ -61,15 +69,20 @@ def export(teacher: FrozenTeacher,
     Raises:
         RuntimeError: If the file computes something else.
         ValueError: If the network cannot take images of any size, or not of
-            this one.
+            this one; if ``half`` is asked of a graph, or does not fit.
     """
+    if half:
+        if format_ != 'safetensors':
+            raise ValueError(f'The format {format_} is written in float32: '
+                             'half precision is for safetensors.')
+        teacher = round_to_half(teacher)
     _, save, load = FORMATS[format_]
     network = teacher.network_cfg
     exported = teacher if format_ == 'safetensors' else trace(
         teacher, batch, size)
     shapes = list(sample_shapes(teacher, batch, size))
     with replaced(out) as temporary:
-        save(exported, network, temporary)
+        save(exported, network, temporary, *([torch.float16] if half else []))
         graph = load(temporary)
         if graph.network != network:
             raise RuntimeError(f'{out} does not tell its network again.')
@@ -132,7 +145,24 @@ def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
     onnx.save(path)
 
 
-def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
+def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
+    """A copy in float32 whose weights float16 holds exactly.
+
+    Raises:
+        ValueError: If a weight is too large for float16.
+    """
+    rounded = copy.deepcopy(teacher).half().float()
+    for name, weight in rounded.state_dict().items():
+        if not weight.isfinite().all():
+            raise ValueError(f'{name} is too large for float16: write it in '
+                             'float32.')
+    return rounded
+
+
+def save_weights(teacher: FrozenTeacher,
+                 network: dict,
+                 path: str,
+                 dtype: Optional[torch.dtype] = None) -> None:
     """Write the weights alone, to be opened as any checkpoint.
 
     The backbone's names are its own, unless a neck has weights, too.
@@ -140,6 +170,11 @@ def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
     state = nn.ModuleDict(teacher.parts).state_dict()
     if not any(key.startswith('neck.') for key in state):
         state = teacher.backbone.state_dict()
+    if dtype is not None:
+        state = {
+            key: value.to(dtype) if value.is_floating_point() else value
+            for key, value in state.items()
+        }
     save_checkpoint(dict(meta=dict(network=network), state_dict=state), path)
 
 
@@ -253,12 +288,10 @@ class AnyGridViT(nn.Module):
         vit.embed = self._embed
         return vit(images)
 
-    def _embed(self, images: Tensor) -> Tuple[Tensor, Size]:
-        """As the ViT's: tokens (B, 1 + h w, D) and their grid."""
-        vit = self.vit
-        x, grid = vit.patch_embed(images)
-        x = torch.cat([vit.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
-        return vit.pre_norm(x + self._pos_embed(*grid)), grid
+    def _embed(self, images: Tensor, mask: None) -> Tuple[Tensor, Size]:
+        """As the ViT's, without a mask: tokens and their grid."""
+        patches, grid = self.vit.patch_embed(images)
+        return self.vit.join_tokens(patches, self._pos_embed(*grid)), grid
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
         """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
@@ -288,11 +321,12 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
     offset, a = RESIZING[mode]
     scale = old / (new + offset)
     place = (rows + .5) * scale - .5
-    if mode == 'antialias':
+    if 'antialias' in mode:
         # The kernel is as wide as a step, cut at the edges and normalised.
         distance = (columns - place[:, None]).abs() / scale.clamp(min=1)
         matrix = _cubic(distance, a) * (distance < 2)
         matrix = matrix / matrix.sum(1, keepdim=True)
+        unchanged = unchanged | (new == old)  # as is a side that stays
     else:
         first = place.floor()
         matrix = torch.zeros(1, 1)

@@ -1,8 +1,10 @@
 """A trained model in a line; from images as users have them to features."""
 import logging
 import os.path as osp
+from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 from torch import Tensor
 
+from mmdino.apis.saved_features import SavedFeatures, save_features
 from mmdino.datasets.listing import list_folder
 from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
@@ -20,7 +23,7 @@ from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
-from mmdino.weights import list_models
+from mmdino.weights import downloads_allowed, list_models
 
 ImageLike = Union[str, Path, Image.Image, np.ndarray]
 Images = Union[ImageLike, Sequence[ImageLike]]
@@ -29,23 +32,24 @@ Images = Union[ImageLike, Sequence[ImageLike]]
 def get_model(name: Optional[str] = None,
               checkpoint: Optional[str] = None,
               device: Optional[str] = None,
-              num_heads: Optional[int] = None) -> FrozenTeacher:
+              num_heads: Optional[int] = None,
+              download: bool = False) -> FrozenTeacher:
     """Build a frozen teacher and load its weights.
 
-    Nothing is downloaded unasked: the file has to be there.
-
     Args:
-        name: A checkpoint of any known format, or the name of a published
-            model. With ``checkpoint``, a config that tells its network: a
-            file or the name of a packaged one.
+        name: A checkpoint: a file of any known format, or a name as
+            :mod:`mmdino.weights.sources` lists them. With ``checkpoint``, a
+            config that tells its network: a file or the name of a packaged
+            one.
         checkpoint: The checkpoint, where ``name`` is a config or missing.
         device: By default the GPU if there is one.
         num_heads: Attention heads of a foreign ViT, which its file does not
             tell.
+        download: Whether a checkpoint that is named by its source may be
+            downloaded; else it has to be there.
 
     Raises:
-        FileNotFoundError: If there is no such file; says where to get it and
-            how to convert it.
+        FileNotFoundError: If there is no such file; says where to get it.
         ValueError: If a config comes without a checkpoint.
         CheckpointError: If the weights are not this model's.
     """
@@ -53,32 +57,37 @@ def get_model(name: Optional[str] = None,
         raise ValueError('get_model needs a checkpoint or the name of a '
                          f'published model: {[m.name for m in list_models()]}')
     published = {model.name: model for model in list_models()}.get(name)
+    config = published.config if published else name
     if checkpoint is None:
-        is_file = '://' in name or osp.isfile(name)
-        if name.endswith('.py') or not (is_file or published):
+        is_weights = ':' in name or osp.exists(name) or published
+        if name.endswith('.py') or not is_weights:
             find_config(name)
             raise ValueError(
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
-        name, checkpoint = None, name
-    given = given_network(published.config if published else name)
-    model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
+        checkpoint = name
+        if not published or published.packaged:
+            config = None  # the file tells its network
+    given = given_network(config)
+    with downloads_allowed() if download else nullcontext():
+        model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
 class Extracted(NamedTuple):
     """Features beside the images that they are of."""
-    features: Tensor  # (N, D) float32, on the CPU
+    features: Union[Tensor, List[Tensor]]  # of N, float32, on the CPU
     indices: Tensor  # (N,) the images' places in the list, ascending
     names: List[str]  # N paths; 'image 3' for what has none
     left_out: List[str]  # of images that cannot be read, with the cause
 
 
 class FeatureExtractor:
-    """The teacher's features, D an image.
+    """The teacher's features of images, or of their patches.
 
     Images are resized and cut to the size that the network was trained on,
-    and normalised as then: the checkpoint tells. Paths, Pillow images and
+    and normalised as then: the checkpoint tells. For patches the whole image
+    is taken, its short side resized to that size. Paths, Pillow images and
     arrays of the same pixels give the same features; photos are turned as
     their EXIF tag says. Those that cannot be read are left out with a warning.
 
@@ -91,11 +100,22 @@ class FeatureExtractor:
             are not the default: ``value_range``, say. By default
             ``color_type`` is 'color' for a network of three channels,
             'grayscale' for one and else 'unchanged'.
+        download: As in :func:`get_model`.
+        what: 'features', (D, ) an image; 'patches', (h, w, D) of its h x w
+            patches; 'tokens', (1 + R + h w, D): the class token, registers,
+            patches. Patches and tokens are after the final norm.
+        size: Pixels of the short side, by default those of the training.
+
+    Raises:
+        ValueError: If the network has no patches, or ``what`` is none of the
+            three.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
         >>> extract(['a.jpg', 'b.jpg']).shape
         torch.Size([2, 384])
+        >>> FeatureExtractor('dino_vit-s16', what='patches')('a.jpg')[0].shape
+        torch.Size([14, 18, 384])
     """
 
     def __init__(self,
@@ -103,10 +123,19 @@ class FeatureExtractor:
                  checkpoint: Optional[str] = None,
                  device: Optional[str] = None,
                  batch_size: int = 32,
-                 load: Optional[dict] = None) -> None:
+                 load: Optional[dict] = None,
+                 download: bool = False,
+                 what: str = 'features',
+                 size: Optional[int] = None) -> None:
+        if what not in ('features', 'patches', 'tokens'):
+            raise ValueError("what must be 'features', 'patches' or 'tokens', "
+                             f'got {what!r}')
         if not isinstance(model, FrozenTeacher):
-            model = get_model(model, checkpoint, device)
+            model = get_model(model, checkpoint, device, download=download)
+        if what != 'features':
+            model.require_patches()
         self.model = model
+        self.what = what
         self.batch_size = batch_size
         channels = len(model.preprocessing['mean'])
         kind = {1: 'grayscale', 3: 'color'}.get(channels, 'unchanged')
@@ -115,13 +144,19 @@ class FeatureExtractor:
             'color_type': kind,
             **(load or {})
         })
-        self.rest = build_steps([
-            dict(type='mmdino.CenterView', size=model.preprocessing['size']),
-            dict(type='mmpretrain.PackInputs')
-        ])
+        size = size or model.preprocessing['size']
+        view = dict(
+            type='mmdino.CenterView',
+            size=size) if what == 'features' else (dict(
+                type='mmdino.WholeView',
+                size=size,
+                patch=model.backbone.patch_size))
+        self.rest = build_steps([view, dict(type='mmpretrain.PackInputs')])
 
-    def __call__(self, images: Images) -> Tensor:
-        """Features (N, D), float32, on the CPU; the log shows the progress.
+    def __call__(self, images: Images) -> Union[Tensor, List[Tensor]]:
+        """Features (N, D), or N tensors of patches or tokens.
+
+        float32, on the CPU; the log shows the progress.
 
         Args:
             images: Whatever :func:`list_images` takes, which gives the order.
@@ -137,10 +172,34 @@ class FeatureExtractor:
         As :meth:`__call__`, which gives the features alone.
         """
         samples, left_out = self._predict(list_images(images))
+        features = [s.feature.float().cpu() for s in samples]
         return Extracted(
-            torch.stack([s.feature.float().cpu() for s in samples]),
+            torch.stack(features) if self.what == 'features' else features,
             torch.tensor([s.sample_idx for s in samples]),
             [s.img_path for s in samples], left_out)
+
+    def save(self,
+             images: Images,
+             folder: Union[str, Path],
+             dtype: torch.dtype = torch.float16) -> SavedFeatures:
+        """Write features as they come, for more images than fit in memory.
+
+        Args:
+            images: Whatever :func:`list_images` takes.
+            folder: A new or empty one.
+            dtype: Of the files.
+
+        Returns:
+            They are read one by one, when they are asked for.
+
+        Raises:
+            FileExistsError: If the folder is not empty.
+            UnreadableImageError: If no image can be read.
+        """
+        listed, causes = list_images(images), []
+        save_features(self._samples(listed, causes), folder, dtype)
+        self._tell(causes, listed)
+        return SavedFeatures(folder)
 
     def predict(self, images: Sequence[ImageLike]) -> List[DataSample]:
         """What the model predicts, for each image that can be read.
@@ -164,23 +223,48 @@ class FeatureExtractor:
             self,
             images: Sequence[ImageLike]) -> Tuple[List[DataSample], List[str]]:
         """The samples, and what was left out."""
-        samples, causes = [], []
+        causes: List[UnreadableImageError] = []
+        samples = list(self._samples(images, causes))
+        self._tell(causes, images)
+        return samples, [str(cause) for cause in causes]
+
+    def _samples(self, images: Sequence[ImageLike],
+                 causes: List[UnreadableImageError]) -> Iterator[DataSample]:
+        """One by one, with ``feature``; adds to ``causes`` what fails."""
         for start in track(range(0, len(images), self.batch_size), 'images'):
             items, failed = self._read_all(
                 images[start:start + self.batch_size], start)
             causes += failed
-            if items:
-                samples += self.model.test_step(default_collate(items))
-        if not samples:
+            for _, same_size in groupby(items, lambda i: i['inputs'].shape):
+                yield from self._run(default_collate([*same_size]))
+        if len(causes) == len(images):
             raise causes[0]
-        if causes:
-            shown = '\n'.join(str(cause) for cause in causes[:20])
-            print_log(
-                f'{len(causes)} of {len(images)} images could not be read and '
-                f'are left out; extract() names all of them:\n{shown}',
-                logger='current',
-                level=logging.WARNING)
-        return samples, [str(cause) for cause in causes]
+
+    @torch.no_grad()
+    def _run(self, batch: dict) -> List[DataSample]:
+        """The samples of images of one size, with ``feature``."""
+        if self.what == 'features':
+            return self.model.test_step(batch)
+        data = self.model.data_preprocessor(batch)
+        function = dict(
+            patches=self.model.patches,
+            tokens=self.model.backbone.tokens)[self.what]
+        for sample, value in zip(data['data_samples'],
+                                 function(data['inputs'])):
+            sample.set_field(value, 'feature')
+        return data['data_samples']
+
+    def _tell(self, causes: Sequence[UnreadableImageError],
+              images: Sequence[ImageLike]) -> None:
+        """Warn of images that are left out."""
+        if not causes:
+            return
+        shown = '\n'.join(str(cause) for cause in causes[:20])
+        print_log(
+            f'{len(causes)} of {len(images)} images could not be read and '
+            f'are left out; extract() names all of them:\n{shown}',
+            logger='current',
+            level=logging.WARNING)
 
     def _read_all(
             self,

@@ -1,6 +1,7 @@
 """Data sets of images and the transforms that make views of them."""
 from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
-                                        RevisitedImages, VOCObjects)
+                                        RevisitedImages, SegmentedImages,
+                                        VOCBoxes, VOCClasses, VOCObjects)
 from mmdino.datasets.concat import ConcatDataset
 from mmdino.datasets.feature_rows import FeatureRows
 from mmdino.datasets.hugging_face import HuggingFaceImages

@@ -3,8 +3,31 @@
 A script that reads them first shows its help, or a wrong option, at once.
 """
 import argparse
+import os
+from pathlib import Path
 
 from mmengine.config import DictAction
+
+CHECKPOINT = ('a file of any known format, a folder of transformers, an '
+              'address, the name of a published model, timm:NAME or '
+              'hf:ORG/NAME')
+
+
+class _AllowDownloads(argparse.Action):
+    """Set what :mod:`mmdino.weights.sources` asks, here and in children."""
+
+    def __call__(self, *_) -> None:
+        os.environ['MMDINO_DOWNLOAD'] = '1'
+
+
+def add_download(parser: argparse.ArgumentParser) -> None:
+    """Add ``--download``; without it nothing is downloaded unasked."""
+    parser.add_argument(
+        '--download',
+        nargs=0,
+        action=_AllowDownloads,
+        help='download a checkpoint that is named by its source and is not '
+        'yet in the cache')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'config', help='config file, or name of a packaged config')
     add_run_arguments(parser)
+    add_download(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +64,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='CONFIG CHECKPOINT',
         help='as for tools/test.py, in the place of the two options')
     parser.add_argument(
-        '--checkpoint',
-        metavar='FILE_OR_NAME',
-        help='file of any known format, or name of a published model')
+        '--checkpoint', metavar='FILE_OR_NAME', help=CHECKPOINT)
+    add_download(parser)
     parser.add_argument(
         '--config',
         help='config file or name; by default the one in the checkpoint')
@@ -63,3 +86,18 @@ def parse_network(parser: argparse.ArgumentParser,
     if needed and not args.checkpoint:
         parser.error('give --checkpoint FILE_OR_NAME')
     return args
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add what draws pictures of one's own with a trained network.
+
+    Args:
+        out: Name of the folder below work_dirs, unless another is given.
+    """
+    parser.add_argument('--checkpoint', required=True, help=CHECKPOINT)
+    add_download(parser)
+    parser.add_argument(
+        '--config', help='file or name, if the checkpoint holds none')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs', out))
+    parser.add_argument(
+        '--size', type=int, help='pixels of the short side the network sees')

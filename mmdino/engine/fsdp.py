@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
-from mmdino.engine.optim import LARS, PerParameterClipMixin
+from mmdino.engine.optim import LARS, ClipMixin
 from mmdino.models import DINO
 from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
 
@@ -63,7 +63,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
     Raises:
         ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer or
-            the model's ``images_per_chunk`` needs whole parameters.
+            the model's chunks need whole parameters.
     """
 
     def __init__(self,
@@ -98,7 +98,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         if isinstance(wrapper.optimizer, LARS):
             raise ValueError('mmdino.FSDPStrategy: LARS needs the norms of '
                              'whole parameters; use AdamW or SGD, or DDP.')
-        if isinstance(wrapper, PerParameterClipMixin):
+        if isinstance(wrapper, ClipMixin):
             wrapper.is_sharded = True
         return wrapper
 
@@ -141,11 +141,13 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
                                        **dict(kwargs, map_location='cpu'))
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
-        if model.images_per_chunk is not None:
-            raise ValueError(
-                f'mmdino.FSDPStrategy: images_per_chunk='
-                f'{model.images_per_chunk} needs the whole weight of the last '
-                'layer, which is in pieces here: leave it out, or use DDP.')
+        for option in ('images_per_chunk', 'tokens_per_chunk'):
+            number = getattr(model, option, None)
+            if number is not None:
+                raise ValueError(
+                    f'mmdino.FSDPStrategy: {option}={number} needs the whole '
+                    'weight of the last layer, which is in pieces here: leave '
+                    'it out, or use DDP.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(
@@ -168,7 +170,10 @@ def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
     layers: a head with a predictor is not called as a whole."""
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
-    units = [*parts, *model.head.children(), *model.teacher.head.children()]
+    heads = [model.teacher[name] for name in model.teacher if 'head' in name]
+    units = [
+        *parts, *(c for h in [*model.heads, *heads] for c in h.children())
+    ]
     units += [
         module for part in parts for module in part.modules()
         if type(module).__name__ in blocks

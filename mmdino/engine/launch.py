@@ -17,8 +17,10 @@ from mmdino.weights import require_resumable, use_safe_loading
 AMP = dict(
     fp16=dict(
         OptimWrapper='AmpOptimWrapper',
+        PerNetworkClipOptimWrapper='PerNetworkClipAmpOptimWrapper',
         PerParameterClipOptimWrapper='PerParameterClipAmpOptimWrapper'),
     bf16=dict(
+        PerNetworkClipOptimWrapper='PerNetworkClipBFloat16OptimWrapper',
         PerParameterClipOptimWrapper='PerParameterClipBFloat16OptimWrapper'))
 
 

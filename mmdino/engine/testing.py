@@ -9,6 +9,7 @@ from mmdino.engine.configs import loaders, read_config
 from mmdino.models import DINO, FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.weights import open_weights, resolve_network
+from mmdino.weights.infer import build_empty
 
 SIZES = ('size', 'scale')  # of transforms, in pixels
 
@@ -65,23 +66,31 @@ def given_network(config: Optional[str]) -> dict:
 def fill_sizes(cfg: Config) -> None:
     """Give transforms that leave their size to the checkpoint its own.
 
-    That is the size of the images that ``model.checkpoint`` was trained on.
+    That is the size of the images that ``model.checkpoint`` was trained on,
+    and the side of its patches.
     """
     steps = [
         step for loader in loaders(cfg)
         for step in _dicts(loader['dataset'].get('pipeline')) if any(
-            step.get(key, 0) is None for key in SIZES)
+            step.get(key, 0) is None for key in (*SIZES, 'patch'))
     ]
     checkpoint = cfg.model.get('checkpoint')
     if not steps or not checkpoint:
         return
     given = dict(backbone=cfg.model.get('backbone'))
     network = resolve_network(open_weights(checkpoint, given=given), given)
-    size = network['preprocessing']['size']
+    known = dict.fromkeys(SIZES, network['preprocessing']['size'])
+    if any('patch' in step for step in steps):
+        known['patch'] = getattr(
+            build_empty(network['backbone']), 'patch_size', 1)
+    filled = {}
     for step in steps:
-        step.update({key: size for key in SIZES if step.get(key, 0) is None})
+        new = {k: v for k, v in known.items() if step.get(k, 0) is None}
+        step.update(new)
+        filled.update(new)
+    in_words = ', '.join(f'{key} {value} px' for key, value in filled.items())
     print_log(
-        f'Images are cut to {size} px, as in the training of {checkpoint}.',
+        f'Images are cut as in the training of {checkpoint}: {in_words}.',
         logger='current')
 
 

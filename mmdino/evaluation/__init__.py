@@ -1,4 +1,5 @@
 """Galleries, the loops that embed them, and the measures."""
+from mmdino.evaluation.dense import DenseTestLoop
 from mmdino.evaluation.gallery import Gallery, GalleryTestLoop, GalleryValLoop
 from mmdino.evaluation.metrics import (AttentionJaccard, CopyDetectionMAP,
                                        DAVISMetric, KNNAccuracy,

@@ -456,6 +456,33 @@ def own_attention(suite: Suite) -> Config:
     return cfg
 
 
+def own_discovery(suite: Suite) -> Config:
+    """Objects found in the run's own test set, against its masks."""
+    cfg = own_attention(suite)
+    cfg.model = dict(type='mmdino.ObjectFinder')
+    put_network(cfg, suite)
+    cfg.test_evaluator = dict(type='CorLoc')
+    return cfg
+
+
+def own_dense(suite: Suite) -> Config:
+    """Patches of the run's own pictures, whose masks are drawn, too."""
+    parts = suite.queries, suite.gallery
+    if any(part.type.rpartition('.')[2] != 'ShapeScenes' for part in parts):
+        raise MissingData('only ShapeScenes has the class of every pixel of '
+                          'its test set and gallery')
+    cfg = read_config(str(CONFIGS / 'benchmarks' / 'dense-shapescenes.py'))
+    put_network(cfg, suite)
+    loaders = cfg.test_dataloader, cfg.test_cfg.gallery_dataloader
+    for loader, part in zip(loaders, parts):
+        loader.dataset.update({
+            key: part[key]
+            for key in ('num_images', 'split', 'img_size', 'seed', 'area')
+            if key in part
+        })
+    return cfg
+
+
 def baselines(suite: Suite) -> Config:
     """k-NN of what the run's own pictures give without any training."""
     if not list_data(suite.gallery).classes:
@@ -487,6 +514,14 @@ JACCARD = {
     'attention/jaccard': 'Jaccard index',
     'attention/jaccard_untrained': 'Jaccard index of the untrained network'
 }
+CORLOC = {
+    'discovery/corloc': 'CorLoc, %',
+    'discovery/corloc_untrained': 'CorLoc of the untrained network, %'
+}
+DENSE = {
+    r'dense/(knn|linear)_miou': r'mIoU, \1, %',
+    r'dense/(knn|linear)_accuracy': r'pixel accuracy, \1, %'
+}
 RETRIEVAL = {
     r'retrieval/medium_map': 'mAP, Medium',
     r'retrieval/medium_mp10': 'mP@10, Medium',
@@ -501,6 +536,8 @@ DAVIS = {
     r'davis/f_(mean|recall|decay)': r'F \1'
 }
 HEAD = 'attention of the best head'
+FOUND = 'one object an image, found without labels'
+PATCHES = 'classes of pixels, by k-NN and a linear layer of patches'
 
 ROWS: Tuple[Row, ...] = (
     Row('knn', 'k-NN', 'test', knn, KNN),
@@ -515,6 +552,14 @@ ROWS: Tuple[Row, ...] = (
     Row('attention', HEAD, 'test', own_attention, JACCARD),
     Row('voc12', HEAD, 'test', benchmark('attention-voc12'), JACCARD,
         'voc2012'),
+    Row('discovery', FOUND, 'test', own_discovery, CORLOC),
+    Row('discovery-voc07', FOUND, 'test', benchmark('discovery-voc07'), CORLOC,
+        'voc2007'),
+    Row('dense', PATCHES, 'test', own_dense, DENSE),
+    Row('dense-voc12', PATCHES, 'test', benchmark('dense-voc12'), DENSE,
+        'voc2012_classes'),
+    Row('dense-ade20k', PATCHES, 'test', benchmark('dense-ade20k'), DENSE,
+        'ade20k'),
     Row('roxford', 'retrieval, 224 px, one scale', 'test',
         benchmark('retrieval-roxford'), RETRIEVAL, 'roxford5k'),
     Row('rparis', 'retrieval, 512 px, three scales', 'test',

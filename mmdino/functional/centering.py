@@ -2,6 +2,7 @@
 
 K prototypes; all axes but the last are the batch.
 """
+import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 
@@ -42,9 +43,13 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
 def all_rank_logsumexp(logits: Tensor) -> Tensor:
     """log of the sum of exp over the rows (N, K) of all ranks, shape (K,).
 
-    The largest of all ranks is taken out first, so that nothing overflows.
+    The largest of all ranks is taken out first, so that nothing overflows. A
+    rank may have no rows.
     """
-    largest = logits.amax(0)
+    if len(logits):
+        largest = logits.amax(0)
+    else:
+        largest = logits.new_full(logits.shape[1:], -torch.inf)
     all_reduce(largest, 'max')
     total = (logits - largest).exp().sum(0)
     all_reduce(total)

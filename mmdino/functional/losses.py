@@ -1,9 +1,9 @@
 """The losses between a student and a teacher's targets, as arithmetic.
 
-V student views, T teacher views, B images, N images of all ranks, K
-prototypes, D channels of the bottleneck.
+V student views, T teacher views, B images, N images of all ranks, M masked
+tokens, K prototypes, D channels of the bottleneck.
 """
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Optional, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -163,6 +163,105 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
                 grad.flatten(0, 1).t(), vectors[:, chunk].flatten(0, 1))
     pairs = num_pairs(vectors, targets) * vectors.shape[1]
     return _WithGradients.apply(loss, pairs, grads, vectors, weight)
+
+
+class Rows(Protocol):
+    """What gives targets (m, K) of some of M tokens: a tensor (M, K), or
+    what makes them when they are asked for."""
+
+    def __getitem__(self, tokens: slice) -> Tensor:
+        ...
+
+
+def masked_cross_entropy(student: Tensor, targets: Tensor, weights: Tensor,
+                         temp: float) -> Tensor:
+    r"""Cross-entropy of masked tokens, each by its weight.
+
+    .. math:: -\sum_m w_m \sum_k q_{mk} \log p_{mk}
+
+    Args:
+        student: Logits (M, K), p = softmax(logits / temp).
+        targets: q (M, K), constants.
+        weights: w (M, ), constants: see :func:`token_weights`.
+        temp: Temperature of the student.
+
+    Returns:
+        Scalar, 0 if M is. It can be differentiated once.
+    """
+    with torch.no_grad():
+        grad = torch.empty_like(student) if student.requires_grad else None
+        loss = sum_masked_cross_entropy(student, targets, weights, temp, grad)
+    return _WithGradients.apply(loss, 1, (grad, ), student)
+
+
+def token_weights(masks: Tensor) -> Tensor:
+    """1 / (C n) for each masked token of C crops, n the masked of its crop.
+
+    The weighted sum over tokens is the mean over crops of the mean over their
+    masked tokens; a crop without any counts as 0 (Zhou et al. 2021, arXiv
+    2111.07832, Eq. 2).
+
+    Args:
+        masks: Boolean (C, N), M of them true.
+
+    Returns:
+        Shape (M, ) in float64, in the order of ``masks.nonzero()``.
+    """
+    masked = masks.sum(-1, keepdim=True).expand_as(masks)[masks]
+    return 1 / (len(masks) * masked.double())
+
+
+def sum_masked_cross_entropy(student: Tensor,
+                             targets: Tensor,
+                             weights: Tensor,
+                             temp: float,
+                             grad: Optional[Tensor] = None) -> Tensor:
+    """Cross-entropy summed over tokens.
+
+    Args:
+        student, targets, weights, temp: As for
+            :func:`masked_cross_entropy`.
+        grad: (M, K), filled with the gradient of the logits.
+    """
+    log_probs = (student / temp).log_softmax(-1)
+    loss = -torch.linalg.vecdot(targets, log_probs).mul(weights).sum()
+    if grad is not None:
+        weights = weights[:, None] / temp
+        torch.exp(log_probs, out=grad)
+        grad.mul_(targets.sum(-1, keepdim=True)).sub_(targets).mul_(weights)
+    return loss
+
+
+def chunked_masked_cross_entropy(vectors: Tensor, weight: Tensor,
+                                 targets: Rows, weights: Tensor, temp: float,
+                                 tokens_per_chunk: int) -> Tensor:
+    """:func:`masked_cross_entropy` of the logits ``vectors @ weight.T``.
+
+    The logits (M, K) never exist at once: those of a chunk are made, compared
+    and turned into gradients of the vectors and the weight before the next
+    one's. The same holds for targets that are made when asked for.
+
+    Args:
+        vectors: Output of the bottleneck (M, D).
+        weight: Of the last layer (K, D).
+        targets: q of chunks of tokens (m, K); one without tokens is asked
+            for, too, if there are none.
+        weights, temp: As for :func:`masked_cross_entropy`.
+        tokens_per_chunk: Tokens whose logits exist at once.
+    """
+    loss = vectors.new_zeros(())
+    grads = torch.empty_like(vectors), torch.zeros_like(weight)
+    with torch.no_grad():
+        for start in range(0, max(len(vectors), 1), tokens_per_chunk):
+            chunk = slice(start, start + tokens_per_chunk)
+            logits = vectors[chunk] @ weight.t()
+            grad = torch.empty_like(logits)
+            loss += sum_masked_cross_entropy(logits,
+                                             targets[chunk].to(logits.dtype),
+                                             weights[chunk], temp, grad)
+            grads[0][chunk] = grad @ weight
+            grads[1].addmm_(grad.t(), vectors[chunk])
+    return _WithGradients.apply(loss, 1, grads, vectors, weight)
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What turns a teacher's logits into targets and keeps it from collapsing.
 
-T teacher views, B images, K prototypes.
+T teacher views, B images, K prototypes. Logits may have any leading axes:
+(T, B, K) of class tokens, (M, K) of M masked tokens, perhaps none.
 """
 from abc import abstractmethod
 from collections.abc import Callable
@@ -28,7 +29,10 @@ class Centering(BaseModule):
 
     Attributes:
         temperature (float): Teacher temperature.
+        is_by_row (bool): Whether the targets of some rows of logits do not
+            depend on the other rows, so that they can be made in chunks.
     """
+    is_by_row = False
 
     def __init__(self, out_dim: int, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
@@ -37,9 +41,16 @@ class Centering(BaseModule):
 
     @abstractmethod
     def forward(self, logits: Tensor) -> Tensor:
-        """Turn logits (T, B, K) into targets (T, B, K), without gradient.
+        """Turn logits (..., K) into targets (..., K), without gradient.
 
-        The targets are distributions over K, in float32 at least.
+        The targets are distributions over K, in float32 at least. All ranks
+        call it equally often, also without rows.
+        """
+
+    def collect(self, logits: Tensor) -> None:
+        """Take note of logits (..., K), in training, that need no targets.
+
+        Those that do are noted by the forward pass. Here nothing is.
         """
 
     def collected(self) -> list[Tensor]:
@@ -61,6 +72,10 @@ class Centering(BaseModule):
 class MeanCentering(Centering):
     """Logits less a running mean, the centre (Eq. 4), then a softmax.
 
+    The mean is that of all rows on all ranks: where ranks have different
+    numbers of masked tokens, each token weighs the same (the authors of
+    DINOv2 give each rank the same weight). Without any row the centre stays.
+
     Args:
         momentum (float): m of Eq. 4, in [0, 1).
 
@@ -80,15 +95,30 @@ class MeanCentering(Centering):
         self.register_buffer('center', torch.zeros(1, out_dim))
         self.discard()
 
+    is_by_row = True
+
+    @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:
         logits = logits.to(self.center.dtype)
-        if self.training:
-            count = logits.new_full((1, ), logits.shape[0] * logits.shape[1])
-            self._own.append(torch.cat([logits.sum((0, 1)), count]))
+        self.collect(logits)
         return mean_centering(logits, self.center, self.temperature)
 
+    @torch.no_grad()
+    def collect(self, logits: Tensor) -> None:
+        """Add logits (..., K) to those that the centre will move by."""
+        if not self.training:
+            return
+        logits = logits.to(self.center.dtype)
+        count = logits.new_full((1, ), logits.shape[:-1].numel())
+        axes = tuple(range(logits.ndim - 1))
+        batch = torch.cat([logits.sum(axes), count])
+        if self._own:
+            self._own[0] += batch
+        else:
+            self._own = [batch]
+
     def collected(self) -> list[Tensor]:
-        """Sums of logits and their number, (K + 1, ), one a batch."""
+        """Sum of logits and their number, (K + 1, ), since the last call."""
         own, self._own = self._own, []
         self._shared += own
         return own
@@ -102,12 +132,14 @@ class MeanCentering(Centering):
         if not self._shared:
             return
         total = sum(self._shared[1:], self._shared[0])
-        self.center.lerp_(total[:-1] / total[-1], 1 - self.momentum)
+        mean, count = total[:-1] / total[-1].clamp_min(1), total[-1]
+        moved = self.center.lerp(mean, 1 - self.momentum)
+        torch.where(count > 0, moved, self.center, out=self.center)
         self.discard()
 
     def discard(self) -> None:
-        self._own = []  # batches of this rank
-        self._shared = []  # of all ranks
+        self._own = []  # the sum of this rank
+        self._shared = []  # those of all ranks, one a forward pass of DINO
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'MeanCentering':
         """Move or cast, but never below float32."""
@@ -124,9 +156,12 @@ class MeanCentering(Centering):
 class SinkhornKnopp(Centering):
     """Targets that use all prototypes alike, in the place of a centre.
 
-    The batch is both teacher views of all images on all ranks, which need the
-    same K only. One iteration is the softmax over the batch, scaled to sums
-    of 1.
+    The batch is both teacher views of all images on all ranks, or all of
+    their masked tokens; ranks need the same K only, and may have no token.
+    One iteration is the softmax over the batch, scaled to sums of 1.
+
+    It needs all rows at once: in float32 16 M K bytes for M rows, while they
+    are scaled, and 4 M K of targets afterwards.
 
     Args:
         num_iters (int): Iterations, 1 or more.
@@ -154,6 +189,7 @@ class SinkhornKnopp(Centering):
 @MODELS.register_module()
 class NoCentering(Centering):
     """softmax(logits / temperature): nothing keeps all images apart."""
+    is_by_row = True
 
     @torch.no_grad()
     def forward(self, logits: Tensor) -> Tensor:

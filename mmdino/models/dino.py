@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32
+from mmdino.models.centerings import Centering
 from mmdino.models.embedding import embed, embedding_width
 from mmdino.models.monitors import target_monitors
 from mmdino.models.shared_sum import SharedSum
@@ -51,6 +52,7 @@ class DINO(BaseSelfSupervisor):
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Attributes:
+        num_features (int): D, the width of the head's input.
         step_is_lost (Tensor, optional): Whether a loss or gradient of the
             step under way is not finite on any rank, a bool on the device.
             :class:`NonFiniteHook` watches by it; None where nobody does.
@@ -60,6 +62,9 @@ class DINO(BaseSelfSupervisor):
             no attention to predict; if the head or the loss has not what a
             predictor or chunks need.
     """
+
+    # What the teacher has a copy of, in this order.
+    PARTS = ('backbone', 'neck', 'head')
 
     def __init__(self,
                  backbone: dict,
@@ -80,9 +85,9 @@ class DINO(BaseSelfSupervisor):
             data_preprocessor=build_module(preprocessor),
             init_cfg=init_cfg)
         mean = getattr(self.data_preprocessor, 'mean', None)
-        width = embedding_width(
+        self.num_features = embedding_width(
             self._student(), channels=3 if mean is None else len(mean))
-        self.head = build_module(dict(head, in_channels=width))
+        self.head = build_module(dict(head, in_channels=self.num_features))
         self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
         self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
@@ -103,6 +108,24 @@ class DINO(BaseSelfSupervisor):
         self.predict_attention = predict_attention
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
+
+    @property
+    def centerings(self) -> list[Centering]:
+        """Those that a :class:`CenteringHook` moves."""
+        return [self.centering]
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """The student's, each with a ``last_layer``."""
+        return [
+            part for name, part in self._student().items()
+            if name.endswith('head')
+        ]
+
+    @property
+    def prototypes(self) -> dict[str, int]:
+        """K of all targets that are monitored, by the prefix in the log."""
+        return {'': self.head.out_dim}
 
     def forward(
             self,
@@ -138,12 +161,10 @@ class DINO(BaseSelfSupervisor):
         targets = self.centering(self._teacher_logits(inputs))
         mean = at_least_float32(targets.detach()).mean((0, 1))
         shared = SharedSum([mean, *self.centering.collected()])
-        loss = self._compare(self._student_outputs(inputs), targets)
+        features = vectors_of_views(self._student(), inputs)
+        loss = self._compare(self._outputs(features, len(inputs)), targets)
         shared.wait()
-        monitors = target_monitors(targets, mean / get_world_size())
-        if getattr(self.loss_module, 'is_cross_entropy', False):
-            monitors['kl'] = loss.detach() - monitors['teacher_entropy']
-        return dict(loss=loss, **monitors)
+        return dict(loss=loss, **self._monitors(loss, targets, mean))
 
     @torch.no_grad()
     def extract_feat(self, inputs: Tensor) -> Tensor:
@@ -232,30 +253,46 @@ class DINO(BaseSelfSupervisor):
                 self.step_is_lost | ~log_vars['loss'].isfinite())
         return loss, log_vars
 
-    def _student_outputs(self, views: list[Tensor]) -> Tensor:
-        """Logits (V, B, K) of all views; with chunks, what the last layer
-        turns into them, (V, B, D)."""
+    def _outputs(self, features: Tensor, num_views: int) -> Tensor:
+        """The student's logits (V, B, K) of features (V B, D); with chunks,
+        what the last layer turns into them, (V, B, D)."""
         if self.predictor is None and self.images_per_chunk is None:
-            return _logits(self._student(), views)
-        features = vectors_of_views(self._student(), views)
+            return self.head(features).unflatten(0, (num_views, -1))
         with torch.autocast(features.device.type, enabled=False):
             outputs = self.head.project(features)
             if self.predictor is not None:
                 outputs = self.predictor(outputs)
             if self.images_per_chunk is None:
                 outputs = self.head.last_layer(outputs)
-        return outputs.unflatten(0, (len(views), -1))
+        return outputs.unflatten(0, (num_views, -1))
 
     @torch.no_grad()
     def _teacher_logits(self, views: list[Tensor]) -> Tensor:
-        """Logits (T, B, K) of the leading views as large as the first."""
+        """Logits (T, B, K) of the teacher's views."""
+        num_views = self._count_teacher_views(views)
+        features = vectors_of_views(self.teacher, views[:num_views])
+        return self.teacher.head(features).unflatten(0, (num_views, -1))
+
+    def _count_teacher_views(self, views: list[Tensor]) -> int:
+        """The leading views as large as the first; says so once."""
         num_views = count_teacher_views(views)
         if not self._views_are_logged:
             self._views_are_logged = True
             print_log(
                 f'teacher: {num_views} views of {_size(views[0])} px, '
                 f'student: {len(views)}', 'current')
-        return _logits(self.teacher, views[:num_views])
+        return num_views
+
+    def _monitors(self, loss: Tensor, targets: Tensor,
+                  mean: Tensor) -> dict[str, Tensor]:
+        """What the log shows of the class tokens' targets (T, B, K).
+
+        ``mean`` (K, ) is the sum over ranks of their means.
+        """
+        monitors = target_monitors(targets, mean / get_world_size())
+        if getattr(self.loss_module, 'is_cross_entropy', False):
+            monitors['kl'] = loss.detach() - monitors['teacher_entropy']
+        return monitors
 
     def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
         """The loss, of the student's logits or in chunks."""
@@ -266,8 +303,8 @@ class DINO(BaseSelfSupervisor):
                                              targets, self.images_per_chunk)
 
     def _student(self) -> nn.ModuleDict:
-        """The student's backbone, neck and head, as far as they exist."""
-        parts = dict(backbone=self.backbone, neck=self.neck, head=self.head)
+        """The student's parts, as far as they exist."""
+        parts = {name: getattr(self, name, None) for name in self.PARTS}
         return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
     def _check_chunks(self) -> None:
@@ -297,6 +334,11 @@ class DINO(BaseSelfSupervisor):
                     f'{type(self.head).__name__} has no {name}.')
 
 
+def total_loss(outputs: Mapping[str, Tensor]) -> Tensor:
+    """What of the outputs of ``forward(mode='loss')`` is minimised."""
+    return sum(value for name, value in outputs.items() if 'loss' in name)
+
+
 def count_teacher_views(views: list[Tensor]) -> int:
     """How many of the leading views (B, C, H, W) have the size of the first.
 
@@ -324,12 +366,6 @@ def _size(view: Tensor) -> str:
 
 def _batch_norms(network: nn.Module) -> list[nn.Module]:
     return [m for m in network.modules() if isinstance(m, _BatchNorm)]
-
-
-def _logits(network: Mapping[str, nn.Module], views: list[Tensor]) -> Tensor:
-    """Logits (V, B, K): one backbone pass a size, one head pass over all."""
-    vectors = vectors_of_views(network, views)
-    return network['head'](vectors).unflatten(0, (len(views), -1))
 
 
 def vectors_of_views(network: Mapping[str, nn.Module],

@@ -29,10 +29,15 @@ def target_monitors(targets: Tensor,
         images have the same target, the logarithm of their number at most.
     """
     targets = at_least_float32(targets.detach())
-    teacher_entropy = entropy(targets)
     if mean is None:
         mean = targets.mean((0, 1))
         all_reduce(mean, 'mean')
+    return name_monitors(entropy(targets), mean)
+
+
+def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
+    """:func:`target_monitors` of the mean entropy of the targets, a scalar,
+    and of the mean target (K, )."""
     return dict(
         teacher_entropy=teacher_entropy,
         largest_prototype=mean.max(),

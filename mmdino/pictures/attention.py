@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mmdino.datasets.transforms.formatting import WholeView, to_planes
 from mmdino.functional.attention import attention_jaccard, mass_threshold
 from mmdino.models import FrozenTeacher
-from mmdino.utils.progress import track
 
 RED = np.array([220, 38, 38])
 
@@ -157,15 +156,15 @@ class AttentionMaps:
     @torch.no_grad()
     def attend(self, image: np.ndarray) -> Tensor:
         """Attention (H, h, w) of the teacher's class token, on the CPU."""
-        image = mmcv.imresize(
-            image,
-            _fit(image.shape[:2], self.size, self.model.backbone.patch_size),
-            interpolation='bicubic',
-            backend='pillow')
-        inputs = torch.from_numpy(image).permute(2, 0, 1)[None]
+        view = WholeView(self.size, self.model.backbone.patch_size)
+        inputs = to_planes(view(dict(img=image))['img'])[None]
         data = self.model.data_preprocessor(
             dict(inputs=inputs, data_samples=[]))
         return self.model.class_attention(data['inputs'])[0].cpu()
+
+    def draw(self, image: np.ndarray) -> np.ndarray:
+        """The image, BGR, with the patches that are looked at in red."""
+        return self.overlay(image, self.attend(image))
 
     def mask(self, attention: Tensor) -> np.ndarray:
         """Patches (h, w) that hold the mass of the mean attention, bool."""
@@ -200,58 +199,3 @@ def heat_map(values: Tensor, shape) -> np.ndarray:
 
 def _enlarge(values: np.ndarray, shape) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_NEAREST)
-
-
-def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
-    """Write NAME.png each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        path = folder / f'{name}.png'
-        path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
-
-
-def _fit(shape, size: int | None, patch: int):
-    """(width, height) in pixels, multiples of the patch."""
-    scale = 1 if size is None else size / min(shape)
-    height, width = (
-        max(1, round(side * scale / patch)) * patch for side in shape)
-    return width, height
-
-
-def draw_video(maps: AttentionMaps, path: Path, out: Path) -> int:
-    """Write a video as long, as large and as fast, with the mask in red.
-
-    The codec knows even sides alone: of an odd one the last row or column of
-    pixels is left out. The ``.mp4`` appears when it is whole; returns the
-    number of frames.
-
-    Raises:
-        ValueError: If no frame can be read, or OpenCV cannot write.
-    """
-    count = count_frames(path)
-    if not count:
-        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
-    video = cv2.VideoCapture(str(path))
-    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-    part = out.with_name(f'{out.stem}.part.mp4')
-    writer = cv2.VideoWriter(
-        str(part), cv2.VideoWriter_fourcc(*'mp4v'),
-        video.get(cv2.CAP_PROP_FPS) or 25, size)
-    if not writer.isOpened():
-        raise ValueError(f'OpenCV cannot write the video {part}.')
-    for _ in track(range(count), f'Video {path.name}'):
-        frame = video.read()[1]
-        writer.write(maps.overlay(frame, maps.attend(frame)))
-    writer.release()
-    part.replace(out)
-    return count
-
-
-def count_frames(path: Path) -> int:
-    """Count by decoding: what a header says may be too few or too many."""
-    video = cv2.VideoCapture(str(path))
-    count = 0
-    while video.grab():
-        count += 1
-    return count

@@ -6,10 +6,10 @@ from typing import NamedTuple, Optional, Sequence
 from mmengine.logging import print_log
 
 import mmdino
-from mmdino.weights.formats import FORMATS, from_ours, select
+from mmdino.weights.formats import FORMATS, adapt, from_ours, select
 from mmdino.weights.formats.hf import FILE, configs
 from mmdino.weights.formats.ours import is_linear, with_network
-from mmdino.weights.infer import build_empty, kind_of
+from mmdino.weights.infer import build_empty, dinov2_parts, kind_of
 from mmdino.weights.io import check_ending, replaced, save_checkpoint
 from mmdino.weights.network import Weights, open_weights, resolve_network
 
@@ -64,20 +64,21 @@ def convert_file(source_path: str,
     network = None
     if not is_linear(weights.state) or backbone is not None:
         network = resolve_network(weights, given, num_heads)
-    content = from_ours(weights.state, target, network)
+    state, told = adapt(weights.state, network, target)
+    content = from_ours(state, target, told)
     if target == 'mmdino' or not target_path.endswith('.pth'):
         meta = dict(
-            network=network,
+            network=told,
             names=target,
             mmdino_version=mmdino.__version__,
             converted_from=osp.basename(source_path))
         content = dict(meta=meta, state_dict=content)
     save_checkpoint(content, target_path)
     if target == 'hf' and osp.basename(target_path) == FILE:
-        for name, told in configs(network).items():
+        for name, settings in configs(told).items():
             path = osp.join(osp.dirname(target_path), name)
             with replaced(path) as temporary, open(temporary, 'w') as file:
-                json.dump(told, file, indent=2)
+                json.dump(settings, file, indent=2)
     if network is not None:
         _say_differences(network, target)
     return Conversion(weights, network, target, target_path, which
@@ -107,8 +108,11 @@ def pos_embed_modes(network: dict, target: str) -> tuple:
     Twice the same if there is no difference: ours keeps the network's mode,
     and only a ViT has one.
     """
-    if kind_of(network)[0] != 'vit':
+    if kind_of(network)[0] not in ('vit', 'dinov2'):
         return None, None
     vit = build_empty(network['backbone'])
     ours = getattr(vit, 'pos_embed_mode', 'size')
-    return ours, ours if target == 'mmdino' else FORMATS[target].pos_embed_mode
+    if target == 'mmdino':
+        return ours, ours
+    parts = dinov2_parts(vit.state_dict())
+    return ours, FORMATS[target].pos_embed_mode(parts)

@@ -7,7 +7,8 @@ from mmengine.logging import print_log
 
 from mmdino.weights.config import IMAGENET, training_size
 from mmdino.weights.formats import FORMATS
-from mmdino.weights.infer import backbone_cfg, build_empty, family
+from mmdino.weights.infer import (backbone_cfg, build_empty, dinov2_parts,
+                                  family)
 from mmdino.weights.keys import CheckpointError, StateDict
 
 # What makes another network of the same tensors, by attributes of modules.
@@ -63,6 +64,11 @@ def foreign_network(path: str, format_: str, state: StateDict,
             type='mmdino.TimmBackbone',
             model_name=told['model_name'],
             **told['kwargs'])
+        if 'global_pool' in backbone:
+            print_log(
+                f"The features of timm's {told['model_name']} are pooled by "
+                f'{backbone["global_pool"]!r}.',
+                logger='current')
     else:
         backbone = backbone_cfg(state, num_heads or told.get('num_heads'))
         _check_told(path, told, backbone.get('arch', {}))
@@ -70,7 +76,8 @@ def foreign_network(path: str, format_: str, state: StateDict,
             backbone['norm_cfg'] = dict(type='LN', eps=told['norm_eps'])
     network = dict(backbone=backbone, preprocessing=preprocessing)
     if backbone['type'] == 'mmdino.VisionTransformer':
-        backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode
+        backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode(
+            dinov2_parts(state))
         preprocessing['size'] = backbone['img_size']
     if backbone['type'] == 'mmpretrain.ResNet':
         network['neck'] = dict(type='mmpretrain.GlobalAveragePooling')

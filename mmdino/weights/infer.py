@@ -7,12 +7,13 @@ features, K prototypes.
 import json
 import math
 from functools import lru_cache
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 import torch
 import torch.nn as nn
 from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import Bottleneck
+from mmpretrain.models.utils import SwiGLUFFN
 
 from mmdino.registry import build_module
 from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
@@ -23,6 +24,15 @@ FAMILIES = dict(
     vit='patch_embed.projection.weight',
     xcit='model.pos_embed.token_projection.weight',
     resnet='layer1.0.conv1.weight')
+# What a ViT of DINOv2's kind has of these, each told by a tensor.
+REGISTERS, LAYER_SCALE = 'registers', 'layer scale'
+SWIGLU, MASK_TOKEN = 'SwiGLU', 'mask token'
+DINOV2_PARTS = {
+    REGISTERS: 'register_tokens',
+    LAYER_SCALE: 'layers.0.attn.gamma1.weight',
+    SWIGLU: 'layers.0.ffn.w12.weight',
+    MASK_TOKEN: 'mask_token'
+}
 # (D, blocks) of timm's XCiTs; the patch is in the stem.
 XCITS = {
     (128, 12): 'nano_12',
@@ -35,7 +45,13 @@ XCITS = {
 }
 
 # Attention heads, which no tensor tells, by (D, blocks) of published ViTs.
-HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
+HEADS = {
+    (192, 12): 3,
+    (384, 12): 6,
+    (768, 12): 12,
+    (1024, 24): 16,
+    (1536, 40): 24
+}
 
 
 def is_backbone(state: Mapping[str, Any]) -> bool:
@@ -44,7 +60,12 @@ def is_backbone(state: Mapping[str, Any]) -> bool:
 
 
 def family(backbone: Mapping[str, Any]) -> str:
-    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'."""
+    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'.
+
+    A ViT with any of ``DINOV2_PARTS`` is of the family 'dinov2'.
+    """
+    if FAMILIES['vit'] in backbone and dinov2_parts(backbone):
+        return 'dinov2'
     for name, key in FAMILIES.items():
         if key in backbone:
             return name
@@ -53,6 +74,11 @@ def family(backbone: Mapping[str, Any]) -> str:
     if 'layers.0.ln1.weight' in backbone:
         return 'vit'
     return 'other'
+
+
+def dinov2_parts(backbone: Mapping[str, Any]) -> List[str]:
+    """What of ``DINOV2_PARTS`` these tensors of a ViT have."""
+    return [part for part, key in DINOV2_PARTS.items() if key in backbone]
 
 
 def kind_of(network: Mapping) -> Tuple[str, str]:
@@ -71,6 +97,8 @@ def _kind_of(backbone: str) -> Tuple[str, str]:
     name = type(module).__name__
     if name == 'TimmBackbone':
         model = cfg['model_name']
+        if module.mask_token is not None:
+            return 'ours', f"timm's {model} with a mask token"
         return 'xcit' if model.startswith('xcit_') else 'timm', (
             f"timm's {model}")
     special = dict(VisionTransformer=_special_vit, ResNet=_special_resnet)
@@ -78,8 +106,15 @@ def _kind_of(backbone: str) -> Tuple[str, str]:
     if what:
         library = type(module).__module__.partition('.')[0]
         return 'other' if library == 'mmpretrain' else 'ours', what
-    kind = dict(VisionTransformer='vit', ResNet='resnet')[name]
-    return kind, f'a {kind}'
+    if name == 'ResNet':
+        return 'resnet', 'a resnet'
+    return name_vit(module.state_dict())
+
+
+def name_vit(backbone: Mapping[str, Any]) -> Tuple[str, str]:
+    """The family of a ViT's tensors, and its name for messages."""
+    parts = ', '.join(dinov2_parts(backbone))
+    return ('dinov2', f'a vit with {parts}') if parts else ('vit', 'a vit')
 
 
 def _special_vit(vit: nn.Module) -> str:
@@ -87,6 +122,11 @@ def _special_vit(vit: nn.Module) -> str:
     stem = type(vit.patch_embed).__name__
     if stem != 'PatchEmbed':
         return f'the stem {stem}'
+    blocks = {tuple(layer.state_dict()) for layer in vit.layers}
+    if len(blocks) > 1:
+        return 'blocks of several kinds'
+    if isinstance(vit.layers[0].ffn, SwiGLUFFN):
+        return ''
     activation = type(vit.layers[0].ffn.layers[0][1]).__name__
     return '' if activation == 'GELU' else f'the activation {activation}'
 
@@ -112,7 +152,8 @@ def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
     Raises:
         CheckpointError: If there is no such network, or the heads are needed.
     """
-    infer = dict(vit=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
+    infer = dict(
+        vit=_vit_cfg, dinov2=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
     kind = family(backbone)
     if kind not in infer:
         raise CheckpointError(
@@ -202,12 +243,44 @@ def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
             embed_dims=width,
             num_layers=depth,
             num_heads=num_heads,
-            feedforward_channels=backbone['layers.0.ffn.layers.0.0.weight'].
-            shape[0]),
+            feedforward_channels=_hidden_channels(backbone)),
         img_size=side * patch,
         patch_size=patch,
         in_channels=channels,
-        qkv_bias='layers.0.attn.qkv.bias' in backbone)
+        qkv_bias='layers.0.attn.qkv.bias' in backbone,
+        **_dinov2_cfg(backbone))
+
+
+def _dinov2_cfg(backbone: StateDict) -> dict:
+    """Of a ViT's arguments, what DINOv2's kind has."""
+    parts, cfg = dinov2_parts(backbone), {}
+    if REGISTERS in parts:
+        cfg['num_registers'] = backbone['register_tokens'].shape[1]
+    if LAYER_SCALE in parts:
+        cfg['layer_scale_init_value'] = 1e-5
+    if SWIGLU in parts:
+        cfg['layer_cfgs'] = dict(ffn_type='swiglu_fused')
+    if MASK_TOKEN in parts:
+        cfg['with_mask_token'] = True
+    return cfg
+
+
+def swiglu_width(hidden_channels: int) -> int:
+    """Of each half of a SwiGLU in the place of an MLP so wide."""
+    return (int(hidden_channels * 2 / 3) + 7) // 8 * 8
+
+
+def _hidden_channels(backbone: StateDict) -> int:
+    """``feedforward_channels`` of a ViT: of a SwiGLU 4 D, if that fits."""
+    if SWIGLU not in dinov2_parts(backbone):
+        return backbone['layers.0.ffn.layers.0.0.weight'].shape[0]
+    width, half = backbone['layers.0.ffn.w3.weight'].shape
+    if swiglu_width(4 * width) == half:
+        return 4 * width
+    if half % 8:
+        raise CheckpointError(
+            f'The SwiGLU is {half} wide: DINOv2\'s are multiples of 8.')
+    return half * 3 // 2
 
 
 def _xcit_cfg(backbone: StateDict, _) -> dict:

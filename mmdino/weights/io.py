@@ -16,16 +16,16 @@ from zipfile import is_zipfile
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.serialization import safe_globals
 
 from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.keys import CheckpointError, name_keys
+from mmdino.weights.sources import find_checkpoint, shards_of
 
 STATISTICS = ('current', 'max', 'mean', 'min')
 
@@ -36,7 +36,8 @@ def load_checkpoint(path: str,
     """Read a .safetensors file or one that ``torch.save`` wrote.
 
     A .safetensors file of ours comes as a .pth does: its tensors as
-    ``state_dict``, its network config in ``meta``.
+    ``state_dict``, its network config in ``meta``. Of weights in several
+    files, the ``*.safetensors.index.json`` stands for all.
 
     Args:
         path: The file.
@@ -52,6 +53,8 @@ def load_checkpoint(path: str,
     if not osp.isfile(path):
         raise FileNotFoundError(f'There is no checkpoint {path!r}.')
     try:
+        if path.endswith('.index.json'):
+            return _load_shards(path, map_location or 'cpu')
         if path.endswith('.safetensors'):
             return _load_safetensors(path, map_location or 'cpu')
         with safe_globals(_allowed()):
@@ -83,6 +86,16 @@ def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
     return dict(meta=meta, state_dict=tensors)
 
 
+def _load_shards(index: str, device: Any) -> Dict[str, Any]:
+    tensors = {}
+    for path in shards_of(index):
+        try:
+            tensors.update(_load_safetensors(path, device))
+        except SafetensorError as error:
+            raise CheckpointError(_explain(path, error)) from error
+    return tensors
+
+
 def use_safe_loading() -> None:
     """Let MMEngine read checkpoints, from now on, by this module.
 
@@ -91,39 +104,13 @@ def use_safe_loading() -> None:
     ``init_cfg=dict(type='Pretrained')`` come through here.
     """
     CheckpointLoader.register_scheme('', _load_file, force=True)
-    CheckpointLoader.register_scheme(['http://', 'https://'],
-                                     _load_url,
+    CheckpointLoader.register_scheme(['http://', 'https://', 'hf:', 'timm:'],
+                                     _load_found,
                                      force=True)
 
 
-def _load_url(url: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    return _load_file(download(url), map_location)
-
-
-def download(url: str) -> str:
-    """Download once on each node, by one process; give the path of the file.
-
-    Nodes may share the folder or not: each moves a file of its own into place
-    when it is whole.
-
-    Raises:
-        RuntimeError: On every process, if it failed on one.
-    """
-    path = osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
-    error = None
-    # Launchers set it, or MMEngine does.
-    is_first = os.environ.get('LOCAL_RANK', '0') == '0'
-    if is_first and not osp.isfile(path):
-        os.makedirs(osp.dirname(path), exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, path)
-        except Exception as caught:  # the others would wait for it
-            error = f'{type(caught).__name__}: {caught}'
-    errors = [e for e in all_gather_object(error) if e]  # waits for all
-    if errors:
-        raise RuntimeError(f'Could not download {url} to {path}: {errors[0]}. '
-                           'Download it by other means to there.')
-    return path
+def _load_found(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    return _load_file(find_checkpoint(name), map_location)
 
 
 def _load_file(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 StateDict = Dict[str, Tensor]
 Names = Sequence[Tuple[str, str]]
+# Of classifiers and other heads beside a backbone.
+TASKS = ('head.', 'head_dist.', 'fc.', 'classifier.', 'pooler.', 'decoder.',
+         'decode_head.', 'auxiliary_head.', 'neck.', 'last_layer.')
 
 
 class CheckpointError(ValueError):
@@ -38,10 +41,19 @@ def rename(state: StateDict, names: Names, what: str) -> StateDict:
             leftover.append(key)
     if leftover:
         raise CheckpointError(
-            f'{what} has no place for {name_keys(leftover)}. Is --from right? '
-            'Give --drop PREFIX to leave out what you do not need, such as a '
-            'classifier.')
+            f'{what} has no place for {name_keys(leftover)}. Is --from right?'
+            f'{_advice(leftover)}')
     return renamed
+
+
+def _advice(leftover: Sequence[str]) -> str:
+    """What may be left out: without its own weights a network is another."""
+    tasks = sorted({key.partition('.')[0] + '.' for key in leftover})
+    if {*tasks} <= {*TASKS}:
+        return (f' Give --drop {" ".join(tasks)} to leave out what serves one '
+                'task alone.')
+    return (' If these are weights of a network that mmdino does not have, '
+            'it may be one of timm\'s: give --config with a TimmBackbone.')
 
 
 def flipped(names: Names) -> Names:

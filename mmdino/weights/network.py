@@ -15,13 +15,13 @@ from mmdino.weights.config import (describe_network, plain, read_plain_config,
                                    require_registered, set_preprocessor)
 from mmdino.weights.foreign import FACTS, facts, foreign_network, given_network
 from mmdino.weights.formats import (FORMATS, recognise, tells_timm, to_ours,
-                                    without)
+                                    told_by_timm, without)
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import build_empty
-from mmdino.weights.io import download, load_checkpoint
+from mmdino.weights.io import load_checkpoint
 from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
                                  name_keys, strip_prefix)
-from mmdino.weights.published import find_checkpoint
+from mmdino.weights.sources import find_checkpoint
 
 
 class Weights(NamedTuple):
@@ -55,8 +55,7 @@ def open_weights(path: str,
     """Read a checkpoint of any known format.
 
     Args:
-        path: A file, an address, which is downloaded once, or the name of a
-            published model.
+        path: A file, or a name as :mod:`mmdino.weights.sources` lists them.
         format_: Key of ``FORMATS``; by default recognised by the names.
         drop: Prefixes of tensors to leave out, such as 'fc.'.
         given: As for :func:`resolve_network`, where the file does not tell.
@@ -66,7 +65,7 @@ def open_weights(path: str,
         CheckpointError: If the file is damaged or could run code, or its
             names are nobody's.
     """
-    path = _local(path)
+    path = find_checkpoint(path)
     checkpoint = without(load_checkpoint(path, mmap=True), drop)
     return sort_out(checkpoint, path, format_, given)
 
@@ -87,9 +86,11 @@ def sort_out(checkpoint: Dict[str, Any],
             f'The names in {path} are of the format {name!r}, which is none '
             f'of {", ".join(FORMATS)}: convert the file again.')
     tensors = checkpoint.get('state_dict', checkpoint)
-    told = network or given
-    unused = FORMATS[name].classifier if not (network
-                                              or tells_timm(told)) else ()
+    told, unused = network or given, FORMATS[name].classifier
+    if network or tells_timm(told):
+        unused = ()
+    elif name == 'timm':
+        told, unused = told_by_timm(tensors, path, told)
     left_out = [key for key in tensors if key.startswith(tuple(unused))]
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
@@ -227,7 +228,7 @@ def require_resumable(path: str) -> None:
         CheckpointError: If it holds weights alone; says what it is good for.
         FileNotFoundError: If there is no such file.
     """
-    path = _local(path)
+    path = find_checkpoint(path)
     checkpoint = load_checkpoint(path, mmap=True)
     lacking = {'state_dict', 'optimizer', 'meta'} - checkpoint.keys()
     if not lacking:
@@ -276,11 +277,6 @@ def _check_agreement(kept: dict, given: dict, names: Dict[str, str],
     if differing:
         raise CheckpointError(f'{problem} than the config. '
                               f'{"; ".join(differing)}. {remedy}')
-
-
-def _local(path: str) -> str:
-    path = find_checkpoint(path)
-    return download(path) if '://' in path else path
 
 
 def _unwrapped(checkpoint: Dict[str, Any]) -> Dict[str, Any]:

@@ -1,5 +1,6 @@
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -92,22 +93,64 @@ def test_attention(folder):
 
 
 def test_the_published_models():
-    models = list_models()
-    assert len(models) == 9
+    models = [model for model in list_models() if not model.packaged]
+    assert len(models) == 17
     for model in models:
-        cfg = Config.fromfile(model.config)
-        assert model.file in model.convert and model.name in model.convert
+        assert model.url.startswith('https://')
         knn = model.metrics['k-NN top-1, %']
+        if model.config is None:  # the file tells its network
+            assert model.name.startswith('dinov2_')
+            continue
+        cfg = Config.fromfile(model.config)
         assert f'k-NN {knn}' in ' '.join(
             open(cfg.filename).read().replace('#', '').split())
     assert [m.name
             for m in list_models('dino_xcit-s12-p?')] == ['dino_xcit-s12-p8']
 
 
+def test_a_published_model_without_a_config(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with pytest.raises(
+            FileNotFoundError,
+            match='Give --download.*/dinov2_vits14_reg4_pretrain.pth'):
+        get_model('dinov2_vit-s14_reg4')
+    cached = tmp_path / 'hub/checkpoints/dinov2_vits14_reg4_pretrain.pth'
+    cached.parent.mkdir(parents=True)
+    torch.save(states.dinov2('registers'), cached)
+    model = get_model('dinov2_vit-s14_reg4', device='cpu', num_heads=3)
+    assert model.backbone.num_registers == 4
+    assert model.backbone.pos_embed_mode == 'antialias'
+    patches = FeatureExtractor(model, what='patches', size=32)
+    assert patches(str(folder / 'images/a.png'))[0].shape[-1] == 24
+
+
+def test_a_packaged_model(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # wherever one is
+    model, = list_models('dino_cifar10')
+    assert Path(model.checkpoint).stat().st_size < 6e6
+    extract = FeatureExtractor(model.name, device='cpu')
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    features = extract([image, image[::-1]])
+    assert features.shape == (2, 256) and features.isfinite().all()
+    assert not torch.equal(features[0], features[1])
+    # By the config as well, which is checked against the file.
+    assert get_model(model.config, model.checkpoint, 'cpu')
+
+
+def test_a_packaged_model_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.setattr('mmdino.weights.published.resource', tmp_path.joinpath)
+    (tmp_path / 'model-index.yml').write_text(
+        'Models: [{Name: mine, Config: a.py, Weights: configs/mine.pth, '
+        'Results: []}]')
+    with pytest.raises(FileNotFoundError, match='without .*mine.pth'):
+        get_model('mine')
+
+
 def test_absent_files(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-            FileNotFoundError, match='https://.*deitsmall16.*convert'):
+            FileNotFoundError, match='Give --download.*https://.*deitsmall'):
         get_model('dino_vit-s16')
     with pytest.raises(ValueError, match='give the checkpoint'):
         get_model(str(folder / 'tiny.py'))

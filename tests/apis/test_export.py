@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from mmdino.apis import export
 from mmdino.models import VisionTransformer
-from mmdino.models.backbones.vision_transformer import POS_EMBED_MODES
+from mmdino.models.backbones.position_embeddings import POS_EMBED_MODES
 from mmdino.registry import MODELS
 from mmdino.utils import resources
 from mmdino.weights import convert, save_checkpoint
@@ -30,9 +30,13 @@ def test_position_embeddings_in_the_graph():
         arch=dict(
             embed_dims=24, num_layers=1, num_heads=3, feedforward_channels=48),
         img_size=40,
-        patch_size=8)
+        patch_size=8,
+        num_registers=2,
+        with_mask_token=True,
+        out_type='raw')
     vit = VisionTransformer(**cfg)
-    torch.nn.init.normal_(vit.pos_embed)
+    for token in (vit.pos_embed, vit.register_tokens):
+        torch.nn.init.normal_(token)
     module = export.AnyGridViT(vit)
     vit.eval()
     module.eval()
@@ -82,6 +86,29 @@ def test_weights_alone(checkpoint, tmp_path):
     backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
     read = load_file(tmp_path / 'ours.safetensors')
     torch.testing.assert_close(read, backbone, rtol=0, atol=0)
+
+
+def test_weights_in_half_precision(checkpoint, tmp_path):
+    args = (checkpoint, '--heads', 3, '--half', '--format')
+    in_process('export', *args, 'safetensors')
+    backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
+    read = load_file(tmp_path / 'ours.safetensors')
+    assert read.keys() == backbone.keys()
+    for name, weight in backbone.items():
+        assert torch.equal(read[name], weight.half())
+    with pytest.raises(SystemExit, match='half precision is for safetensors'):
+        in_process('export', *args, 'torch-export')
+
+
+def test_weights_that_half_precision_cannot_hold(tmp_path):
+    state = states.vit()
+    state['cls_token'].fill_(1e5)
+    path = str(tmp_path / 'large.pth')
+    save_checkpoint(convert(state, 'official', 'mmdino'), path)
+    with pytest.raises(SystemExit, match='cls_token is too large'):
+        in_process('export', path, '--heads', 3, '--half', '--format',
+                   'safetensors')
+    assert not (tmp_path / 'large.safetensors').exists()
 
 
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):

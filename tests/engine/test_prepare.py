@@ -107,7 +107,7 @@ def test_no_workers():
 
 
 def test_twice_is_once():
-    cfg = read_config('quickstart/dino_vit-tiny_cifar10')
+    cfg = read_config('quickstart/dino_resnet10_cifar10')
     before = cfg.to_dict()
     assert prepare(cfg).to_dict() == before
     assert override(Config(before), {}).to_dict() == before

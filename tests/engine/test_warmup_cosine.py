@@ -105,3 +105,19 @@ def test_states_of_mmengine():
     assert scheduler.last_step == 13
     with pytest.raises(ValueError, match='counted epochs'):
         scheduler.load_state_dict(old_state(2))
+
+
+def test_a_small_batch_does_not_lower_the_end():
+    """MMEngine scales all groups but the one that it keeps for the log."""
+    params = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [dict(params=[p], weight_decay=w) for p, w in zip(params, (0, 1))]
+    wrapper = OptimWrapper(torch.optim.SGD(groups, lr=.1))
+    assert wrapper.base_param_settings
+    for group in wrapper.optimizer.param_groups:
+        group['lr'] *= .5
+    scheduler = WarmupCosine(wrapper, epoch_length=4, end=1, end_lr=.01)
+    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(.05)
+    for _ in range(4):
+        wrapper.optimizer._global_step = 1
+        scheduler.step()
+    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(.01)

@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 import torch
 
-from mmdino.models import DINOLoss, NoCentering, SinkhornKnopp
+from mmdino.models import DINOLoss, MeanCentering, NoCentering, SinkhornKnopp
 from tests.ranks import run_ranks
 
 ONE_ITERATION = partial(SinkhornKnopp, num_iters=1)
@@ -101,6 +101,31 @@ def test_keeps_nothing(centering):
     assert torch.equal(centering(some_logits()), first)
     assert not centering.state_dict()
     assert not first.requires_grad
+
+
+def on_unequal_ranks(rank, folder):
+    """All rows on the first rank, or nearly all."""
+    rows = some_logits().flatten(0, 1)
+    for first in (len(rows), len(rows) - 1):
+        own = rows[:first] if rank == 0 else rows[first:]
+        for centering in CENTERINGS:
+            expected = PLAIN[centering](rows)
+            expected = expected[:first] if rank == 0 else expected[first:]
+            torch.testing.assert_close(
+                build(centering)(own), expected, rtol=0, atol=1e-12)
+        mean = MeanCentering(K).double()
+        mean(own)
+        mean.update()
+        torch.testing.assert_close(mean.center[0], .1 * rows.mean(0))
+
+
+def test_a_rank_may_have_no_row(tmp_path):
+    run_ranks(on_unequal_ranks, tmp_path)
+
+
+@pytest.mark.parametrize('centering', CENTERINGS)
+def test_no_row_at_all(centering):
+    assert build(centering)(torch.empty(0, K)).shape == (0, K)
 
 
 def on_ranks(rank, folder):

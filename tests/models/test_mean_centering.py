@@ -47,3 +47,33 @@ def test_center_is_never_half(dtype, expected):
 def test_bad_momentum():
     with pytest.raises(ValueError, match='got 1.5'):
         MeanCentering(4, momentum=1.5)
+
+
+@pytest.mark.parametrize('shape', [(7, 8), (1, 7, 8), (2, 3, 4, 8)])
+def test_any_leading_axes(shape):
+    centering, logits = MeanCentering(8), torch.randn(shape)
+    assert centering(logits).shape == shape
+    centering.update()
+    mean = logits.flatten(0, -2).mean(0, keepdim=True)
+    torch.testing.assert_close(centering.center, 0.1 * mean)
+
+
+def test_no_row_leaves_the_center():
+    centering = MeanCentering(8)
+    centering.center.normal_()
+    before = centering.center.clone()
+    assert centering(torch.empty(0, 8)).shape == (0, 8)
+    assert len(centering.collected()) == 1  # as on a rank that has some
+    centering.update()
+    assert torch.equal(centering.center, before)
+
+
+def test_collects_what_needs_no_targets():
+    rows, others = torch.randn(3, 8), torch.randn(5, 8)
+    centering, whole = MeanCentering(8), MeanCentering(8)
+    centering(rows)
+    centering.collect(others)
+    whole(torch.cat([rows, others]))
+    for each in (centering, whole):
+        each.update()
+    torch.testing.assert_close(centering.center, whole.center)

@@ -1,5 +1,4 @@
 """Attention of images and videos of any size, drawn at that size."""
-import runpy
 
 import cv2
 import numpy as np
@@ -9,8 +8,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmdino.apis import get_model
-from mmdino.pictures.attention import (AttentionMaps, count_frames, draw_video,
-                                       heat_map)
+from mmdino.pictures.attention import AttentionMaps, heat_map
+from mmdino.pictures.files import count_frames, draw_video, name_stems
 from mmdino.registry import MODELS
 from tests.tiny import model_cfg
 from tests.tools.test_features_and_splits import run  # noqa: F401
@@ -89,7 +88,7 @@ def write_video(path, frames=5, size=(50, 36), rate=12):
 def test_video_in_video_out(network, tmp_path):
     path = write_video(tmp_path / 'a b.mp4')
     out = tmp_path / 'out.mp4'
-    assert draw_video(AttentionMaps(network), path, out) == 5
+    assert draw_video(AttentionMaps(network).draw, path, out) == 5
     video = cv2.VideoCapture(str(out))
     assert [
         video.get(key)
@@ -99,7 +98,7 @@ def test_video_in_video_out(network, tmp_path):
     assert video.read()[0]
     path.write_bytes(b'no video')
     with pytest.raises(ValueError, match='a b.mp4 is no video'):
-        draw_video(AttentionMaps(network), path, out)
+        draw_video(AttentionMaps(network).draw, path, out)
     assert not (tmp_path / 'out.part.mp4').exists()
 
 
@@ -112,8 +111,9 @@ def test_a_header_that_names_too_few_frames(network, tmp_path):
         writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
     writer.release()
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != 7
-    assert draw_video(AttentionMaps(network), path, tmp_path / 'o.mp4') == 7
-    assert count_frames(tmp_path / 'o.mp4') == 7
+    out = tmp_path / 'o.mp4'
+    assert draw_video(AttentionMaps(network).draw, path, out) == 7
+    assert count_frames(out) == 7
 
 
 def test_odd_sides_lose_a_row_of_pixels(network, tmp_path):
@@ -123,7 +123,7 @@ def test_odd_sides_lose_a_row_of_pixels(network, tmp_path):
         (51, 37))
     writer.write(picture(37, 51))
     writer.release()
-    assert draw_video(AttentionMaps(network), path, out) == 1
+    assert draw_video(AttentionMaps(network).draw, path, out) == 1
     assert cv2.VideoCapture(str(out)).read()[1].shape == (36, 50, 3)
 
 
@@ -132,8 +132,7 @@ def test_odd_sides_lose_a_row_of_pixels(network, tmp_path):
     (['a/x.png', 'b/x.png', 'c/x_0.png'], ['x_1', 'x_2', 'x_0']),
 ])
 def test_folders_have_names_of_their_own(paths, names):
-    tool = runpy.run_path('tools/visualization/attention.py')
-    assert tool['name_folders'](paths) == names
+    assert name_stems(paths) == names
 
 
 def test_an_unreadable_image_is_named(run, tmp_path):  # noqa: F811

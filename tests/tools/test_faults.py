@@ -9,8 +9,14 @@ from tests.launching import run_job
 @pytest.mark.slow
 def test_no_fault_loses_anything(tmp_path):
     path = tmp_path / 'faults.md'
-    run_job(sys.executable, 'tools/benchmarks/faults.py', '--kills', '2',
-            '--out', str(path))
+    run_job(
+        sys.executable,
+        'tools/benchmarks/faults.py',
+        '--kills',
+        '2',
+        '--out',
+        str(path),
+        timeout=2400)
     rows = [
         line.strip('| \n').split(' | ') for line in open(path)
         if line.startswith('|')

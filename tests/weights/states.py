@@ -82,8 +82,66 @@ def full(backbone, width, use_bn=False):
         dino_loss=dict(center=torch.randn(1, PROTOTYPES)))
 
 
-def _golden(name):
-    data = golden.load(golden.files(f'{name}.npz')[0])
+def dinov2(name):
+    """The authors' names; 'plain', 'registers' or 'swiglu' with registers."""
+    return _golden(f'v2_vit_{name}', golden.GOLDEN_V2)
+
+
+def chunked(backbone, size=1):
+    """As a training with FSDP names its blocks."""
+
+    def name(key):
+        if not key.startswith('blocks.'):
+            return key
+        block = key.split('.')[1]
+        return key.replace('blocks.', f'blocks.{int(block) // size}.', 1)
+
+    return {name(key): value for key, value in backbone.items()}
+
+
+def dinov2_network(backbone, separate=True):
+    """One network of the authors' training of DINOv2."""
+    width = backbone['cls_token'].shape[-1]
+    parts = dict(backbone=vary(backbone), dino_head=head(width))
+    if separate:
+        parts['ibot_head'] = head(width)
+    return {
+        f'{part}.{key}': value
+        for part, tensors in parts.items()
+        for key, value in tensors.items()
+    }
+
+
+def dinov2_training(backbone, separate=True):
+    """What the authors' training of DINOv2 saves, were it not in shards."""
+    model = {
+        f'{name}.{key}': value
+        for name in ('student', 'teacher')
+        for key, value in dinov2_network(backbone, separate).items()
+    }
+    model['dino_loss.center'] = torch.randn(1, PROTOTYPES)
+    model['ibot_patch_loss.center'] = torch.randn(1, 1, PROTOTYPES)
+    return dict(model=model, optimizer=dict(state={}), iteration=1249)
+
+
+def ibot(separate=False):
+    """What the authors' training of iBOT saves."""
+    checkpoint = full(vit(), 24)
+    for name, prefix in (('student', 'module.'), ('teacher', '')):
+        for part in ('weight_g', 'weight_v'):
+            tensor = checkpoint[name][f'{prefix}head.last_layer.{part}']
+            checkpoint[name][f'{prefix}head.last_layer2.{part}'] = (
+                vary({part: tensor})[part] if separate else tensor)
+    checkpoint['student']['module.backbone.masked_embed'] = torch.randn(1, 24)
+    del checkpoint['dino_loss']
+    checkpoint['ibot_loss'] = dict(
+        center=torch.randn(1, PROTOTYPES),
+        center2=torch.randn(1, 1, PROTOTYPES))
+    return checkpoint
+
+
+def _golden(name, folder=golden.GOLDEN):
+    data = golden.load(golden.files(f'{name}.npz', folder)[0])
     return {
         key.removeprefix('state.'): torch.from_numpy(value).float()
         for key, value in data.items() if key.startswith('state.')

@@ -124,7 +124,9 @@ def errors():
         (dict(vit, **{'head.weight': torch.zeros(1)}), 'timm', 'hf',
          "no place for 'head.weight'.*--drop"),
         (dict(vit, **{'blocks.0.ls1.gamma': torch.zeros(24)}), 'timm',
-         'mmdino', "no place for 'blocks.0.ls1.gamma'"),
+         'mmdino', "missing 'layers.0.ffn.gamma2.weight'"),
+        (dict(vit, **{'norm_pre.weight': torch.zeros(8)}), 'timm', 'mmdino',
+         "no place for 'norm_pre.weight'"),
         (shape, 'timm', 'hf', r'attn.qkv.bias \(71,\), not \(72,\)'),
         (vit, 'official', 'torchvision', 'no place for a vit'),
         (states.resnet(), 'torchvision', 'hf', 'no place for a resnet'),
@@ -139,6 +141,17 @@ def errors():
         (linear, 'official', 'mmdino', "no 'foo'"),
         (headless, 'mmdino', 'official', 'centering.center.*--which'),
     ]
+
+
+def test_a_networks_own_weights_are_not_advised_to_be_dropped():
+    with pytest.raises(CheckpointError) as caught:
+        convert(
+            dict(
+                states.vit(), **{
+                    'norm_pre.weight': torch.zeros(8),
+                    'head.weight': torch.zeros(1)
+                }), 'timm', 'mmdino')
+    assert '--drop' not in str(caught.value)
 
 
 @pytest.mark.parametrize('case', errors())

@@ -44,7 +44,7 @@ PROCESSES = multiprocessing.get_context('forkserver')
 PRELOADED = [
     f'mmdino.{name}'
     for name in ('models', 'datasets', 'datasets.transforms', 'engine.hooks',
-                 'engine.loops', 'engine.optim', 'visualization')
+                 'engine.longrun', 'engine.optim', 'evaluation')
 ]
 
 

@@ -8,17 +8,14 @@ and the overlay, as large as the image, and overview.png shows the first
 twelve. A video gets a video. MMEngine's checkpoints hold their config.
 """
 import argparse
-import itertools
-from collections import Counter
 from pathlib import Path
-from typing import List
 
 from mmdino.apis import get_model
-from mmdino.datasets import Images
-from mmdino.datasets.listing import is_image
 from mmdino.datasets.transforms import LoadImage
-from mmdino.pictures.attention import (AttentionMaps, draw_attention,
-                                       draw_video, write_pictures)
+from mmdino.engine.arguments import add_picture_arguments
+from mmdino.pictures.attention import AttentionMaps, draw_attention
+from mmdino.pictures.files import (draw_video, find_images, is_video,
+                                   name_stems, write_pictures)
 from mmdino.utils.progress import track
 
 SHOWN = 12  # images in the overview
@@ -29,13 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', type=Path)
-    parser.add_argument('--checkpoint', required=True)
-    parser.add_argument(
-        '--config', help='file or name, if the checkpoint holds none')
-    parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/attention'))
-    parser.add_argument(
-        '--size', type=int, help='pixels of the short side the network sees')
+    add_picture_arguments(parser, 'attention')
     parser.add_argument(
         '--mass',
         type=float,
@@ -46,32 +37,21 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if not args.input.exists():
-        raise FileNotFoundError(f'There is no file or folder {args.input}.')
-    is_video = args.input.is_file() and not (is_image(args.input.name)
-                                             or args.input.suffix == '.zip')
-    paths = [] if is_video else find_images(args.input)
+    paths = [] if is_video(args.input) else find_images(args.input)
     model = get_model(args.config, args.checkpoint)
     maps = AttentionMaps(model, args.size, args.mass)
     args.out.mkdir(parents=True, exist_ok=True)
-    if is_video:
+    if is_video(args.input):
         out = args.out / f'{args.input.stem}_attention.mp4'
-        print(f'{out}: {draw_video(maps, args.input, out)} frames')
+        print(f'{out}: {draw_video(maps.draw, args.input, out)} frames')
     else:
         draw_images(maps, paths, args.out)
 
 
-def find_images(source: Path) -> List[str]:
-    if is_image(source.name):
-        return [str(source)]
-    images = Images(str(source), with_label=False)
-    return [images.get_data_info(i)['img_path'] for i in range(len(images))]
-
-
-def draw_images(maps: AttentionMaps, paths: List[str], out: Path) -> None:
+def draw_images(maps: AttentionMaps, paths: list[str], out: Path) -> None:
     load = LoadImage()
     shown = []
-    for path, folder in track(list(zip(paths, name_folders(paths))), 'Image'):
+    for path, folder in track(list(zip(paths, name_stems(paths))), 'Image'):
         image = load(dict(img_path=path))['img']
         attention = maps.attend(image)
         write_pictures(maps.pictures(image, attention), out / folder)
@@ -79,23 +59,6 @@ def draw_images(maps: AttentionMaps, paths: List[str], out: Path) -> None:
             shown.append((image[..., ::-1], attention))
     draw_attention(*zip(*shown), out=out / 'overview.png', mass=maps.mass)
     print(f'In {out}: overview.png and {len(paths)} folders')
-
-
-def name_folders(paths: List[str]) -> List[str]:
-    """The images' names without extension, numbered where they are equal.
-
-    A number is passed over where an image has that name of its own.
-    """
-    stems = [Path(path).stem for path in paths]
-    counts, taken, names = Counter(stems), set(stems), []
-    numbers = {stem: itertools.count() for stem in counts}
-    for name in stems:
-        if counts[name] > 1:
-            name = next(f'{name}_{i}' for i in numbers[name]
-                        if f'{name}_{i}' not in taken)
-            taken.add(name)
-        names.append(name)
-    return names
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
-# Multi-crop on CIFAR-10, class folders of 32 px JPEGs in a zip archive that
+# Multi-crop on CIFAR-10, class folders of 32 px pictures in a zip archive that
 # is read in place, and the k-NN gallery and queries.
 _base_ = 'imagenet_multi_crop.py'
 
-data_root = 'data/cifar10_jpeg.zip'
+data_root = 'data/cifar10.zip'
 # No blur: a radius of 2 px on a 32 px image leaves nothing of the object.
 _color_pipeline = _base_._color_pipeline
 

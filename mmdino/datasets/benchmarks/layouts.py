@@ -70,6 +70,26 @@ DAVIS/Annotations/480p/bike-packing/00000.png"""),
 VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt
 VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg
 VOCdevkit/VOC2012/SegmentationObject/2007_000033.png"""),
+    voc2012_classes=Layout(
+        'PASCAL VOC 2012, trainval, by class',
+        'http://host.robots.ox.ac.uk/pascal/VOC', 'benchmarks/dense-voc12.py',
+        """\
+VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt
+VOCdevkit/VOC2012/JPEGImages/2007_000032.jpg
+VOCdevkit/VOC2012/SegmentationClass/2007_000032.png"""),
+    ade20k=Layout(
+        'ADE20K (SceneParse150)', 'http://sceneparsing.csail.mit.edu',
+        'benchmarks/dense-ade20k.py', """\
+ade/ADEChallengeData2016/images/training/ADE_train_00000001.jpg
+ade/ADEChallengeData2016/annotations/training/ADE_train_00000001.png
+ade/ADEChallengeData2016/images/validation/ADE_val_00000001.jpg
+ade/ADEChallengeData2016/annotations/validation/ADE_val_00000001.png"""),
+    voc2007=Layout(
+        'PASCAL VOC 2007, trainval', 'http://host.robots.ox.ac.uk/pascal/VOC',
+        'benchmarks/discovery-voc07.py', """\
+VOCdevkit/VOC2007/ImageSets/Main/trainval.txt
+VOCdevkit/VOC2007/JPEGImages/000005.jpg
+VOCdevkit/VOC2007/Annotations/000005.xml"""),
     cifar10=Layout('CIFAR-10, Python version',
                    'https://www.cs.toronto.edu/~kriz/cifar.html',
                    'transfer/mmpretrain/finetune_cifar10.py', """\

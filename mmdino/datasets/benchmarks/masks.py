@@ -7,7 +7,7 @@ from mmdino.datasets.benchmarks.base import BenchmarkDataset
 from mmdino.registry import DATASETS
 
 
-class _Split(BenchmarkDataset):
+class Split(BenchmarkDataset):
     """What the list ``split`` in ``ImageSets`` names, in its order.
 
     Other arguments are those of :class:`BenchmarkDataset`.
@@ -31,9 +31,23 @@ class _Split(BenchmarkDataset):
             raise ValueError(f'{path} names no {what}')
         return names
 
+    def list_masks(self, folder: str) -> list[dict]:
+        """The images of a segmentation split of VOC, and their masks."""
+        names = self.read_split('Segmentation', 'image')
+        images = osp.join(self.data_root, 'JPEGImages')
+        masks = osp.join(self.data_root, folder)
+        items = [
+            dict(
+                img_path=osp.join(images, f'{name}.jpg'),
+                mask_path=osp.join(masks, f'{name}.png')) for name in names
+        ]
+        self.require((path for item in items for path in item.values()),
+                     f'one of the {len(names)} images and masks')
+        return items
+
 
 @DATASETS.register_module()
-class VOCObjects(_Split):
+class VOCObjects(Split):
     """The images of a segmentation split of PASCAL VOC 2012.
 
     ``data_root`` is VOCdevkit/VOC2012 as it is distributed::
@@ -55,21 +69,11 @@ class VOCObjects(_Split):
 
     def load_data_list(self) -> list[dict]:
         """List images and masks."""
-        names = self.read_split('Segmentation', 'image')
-        images = osp.join(self.data_root, 'JPEGImages')
-        masks = osp.join(self.data_root, 'SegmentationObject')
-        items = [
-            dict(
-                img_path=osp.join(images, f'{name}.jpg'),
-                mask_path=osp.join(masks, f'{name}.png')) for name in names
-        ]
-        self.require((path for item in items for path in item.values()),
-                     f'one of the {len(names)} images and masks')
-        return items
+        return self.list_masks('SegmentationObject')
 
 
 @DATASETS.register_module()
-class DAVIS(_Split):
+class DAVIS(Split):
     """The sequences of a split of DAVIS 2017.
 
     ``data_root`` is the folder of the archive DAVIS-2017-trainval-480p::

@@ -4,7 +4,7 @@ from mmdino.datasets.transforms.augment import (ColorJitter, GaussianBlur,
                                                 RandomGrayscale, Solarize)
 from mmdino.datasets.transforms.formatting import (CenterView, CropToBox,
                                                    PackViews, ResizeShortSide,
-                                                   Thumbnail)
+                                                   Thumbnail, WholeView)
 from mmdino.datasets.transforms.loading import (LoadImage, LoadMask,
                                                 LoadSequence,
                                                 UnreadableImageError)

@@ -100,6 +100,55 @@ class CenterView(BaseTransform):
         return self.steps(results)
 
 
+def fit_patches(height: int, width: int, size: int | None,
+                patch: int) -> tuple[int, int]:
+    """(height, width) near those of an image, multiples of the patch.
+
+    The short side is first scaled to ``size`` pixels; None keeps it.
+    """
+    scale = 1 if size is None else size / min(height, width)
+    height, width = (
+        max(1, round(side * scale / patch)) * patch
+        for side in (height, width))
+    return height, width
+
+
+@TRANSFORMS.register_module()
+class WholeView(BaseTransform):
+    """All of ``img``, of a size that falls into patches.
+
+    By Pillow's antialiased bicubic. The aspect changes by less than a patch.
+
+    Args:
+        size (int, optional): Of the short side in pixels, before both sides
+            are rounded to multiples of the patch; by default the image's.
+        patch (int, optional): Side of a patch in pixels. In a config that
+            says ``patch=None`` the tools fill in that of the checkpoint.
+
+    Raises:
+        ValueError: If nothing has filled in the patch, or a number is below
+            1.
+    """
+
+    def __init__(self,
+                 size: int | None = None,
+                 patch: int | None = None) -> None:
+        if patch is None:
+            raise ValueError('WholeView has patch=None: give pixels, or a '
+                             'checkpoint that tells them.')
+        if patch < 1 or size is not None and size < 1:
+            raise ValueError('size and patch must be at least 1 pixel, got '
+                             f'{size} and {patch}')
+        self.size = size
+        self.patch = patch
+
+    def transform(self, results: dict) -> dict:
+        img = results['img']
+        check_image(self, img)
+        height, width = fit_patches(*img.shape[:2], self.size, self.patch)
+        return _with_image(results, pillow_resize(img, (width, height)))
+
+
 @TRANSFORMS.register_module()
 class Thumbnail(BaseTransform):
     """Shrink ``img`` so that its long side is at most ``size``.

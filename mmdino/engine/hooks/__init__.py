@@ -9,11 +9,12 @@ from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             WeightDecayLogHook)
 from mmdino.engine.hooks.network import NetworkHook
 from mmdino.engine.hooks.runtime_info import LateRuntimeInfoHook
+from mmdino.engine.hooks.scale_lr import ScaleLRHook
 from mmdino.engine.hooks.teacher import TeacherCopyHook, TeacherEMAHook
 
 __all__ = [
     'CenteringHook', 'ClassesHook', 'CollapseMonitorHook', 'CompileHook',
     'FreezeLastLayerHook', 'LateRuntimeInfoHook', 'LogHistoryHook',
-    'NetworkHook', 'TeacherCopyHook', 'TeacherEMAHook', 'UnreadableImagesHook',
-    'ValidateFirstHook', 'WeightDecayLogHook'
+    'NetworkHook', 'ScaleLRHook', 'TeacherCopyHook', 'TeacherEMAHook',
+    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
 ]

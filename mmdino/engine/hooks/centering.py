@@ -1,4 +1,4 @@
-"""The teacher's temperature and centre over time."""
+"""The teacher's temperature and centres over time."""
 import math
 from typing import Optional
 
@@ -9,37 +9,43 @@ from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.registry import HOOKS
 
 
-def linear_warmup(epoch: int, warmup_epochs: int, start: float,
-                  end: float) -> float:
+def linear_warmup(step: int, warmup: int, start: float, end: float) -> float:
     """From ``start`` to ``end`` in equal steps, both ends included.
 
     Args:
-        epoch (int): Counted from 0.
-        warmup_epochs (int): Epochs that the warm-up takes; ``end`` is
+        step (int): Epoch or iteration, counted from 0.
+        warmup (int): Epochs or iterations that the warm-up takes; ``end`` is
             reached in the last of them. 0 gives ``end`` at once.
     """
-    if epoch >= warmup_epochs:
+    if step >= warmup:
         return end
-    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
+    return start + (end - start) * step / max(warmup - 1, 1)
 
 
 @HOOKS.register_module()
 class CenteringHook(Hook):
-    """Set the temperature of each epoch; move the centre after each step.
+    """Set the teacher's temperature; move the centres after each step.
+
+    All centerings of the model have the same temperature.
 
     Args:
         teacher_temp (float): Temperature after the warm-up.
-        warmup_teacher_temp (float): Temperature in the first epoch.
-        warmup_epochs (int): Epochs of linear warm-up, both ends included.
+        warmup_teacher_temp (float): Temperature at the start.
+        warmup_epochs (float): Epochs of linear warm-up, both ends included.
+        by_epoch (bool): Keep the temperature for an epoch, as DINO does; False
+            changes it in every iteration, as DINOv2 does, and the warm-up may
+            end within an epoch.
 
     Raises:
-        ValueError: If a temperature is not positive or the warm-up negative.
+        ValueError: If a temperature is not positive, the warm-up negative, or
+            a fraction where the temperature changes by epoch.
     """
 
     def __init__(self,
                  teacher_temp: float = 0.04,
                  warmup_teacher_temp: float = 0.04,
-                 warmup_epochs: int = 0) -> None:
+                 warmup_epochs: float = 0,
+                 by_epoch: bool = True) -> None:
         for value in (teacher_temp, warmup_teacher_temp):
             if not 0 < value < math.inf:
                 raise ValueError(
@@ -47,9 +53,15 @@ class CenteringHook(Hook):
         if warmup_epochs < 0:
             raise ValueError('CenteringHook: warmup_epochs must be >= 0, got '
                              f'{warmup_epochs}')
+        if by_epoch and warmup_epochs != int(warmup_epochs):
+            raise ValueError(
+                f'CenteringHook: warmup_epochs={warmup_epochs} ends within an '
+                'epoch, but the temperature changes between epochs: set '
+                'by_epoch=False, or a whole number.')
         self.teacher_temp = teacher_temp
         self.warmup_teacher_temp = warmup_teacher_temp
         self.warmup_epochs = warmup_epochs
+        self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
         """Check that there are epochs."""
@@ -59,10 +71,15 @@ class CenteringHook(Hook):
                           runner: Runner,
                           batch_idx: int,
                           data_batch: Optional[dict] = None) -> None:
-        """Set the temperature of this epoch."""
-        temp = linear_warmup(runner.epoch, self.warmup_epochs,
-                             self.warmup_teacher_temp, self.teacher_temp)
-        dino_model(runner).centering.temperature = temp
+        """Set the temperature of this epoch or iteration."""
+        step, warmup = runner.epoch, self.warmup_epochs
+        if not self.by_epoch:
+            step = runner.iter
+            warmup = round(warmup * len(runner.train_dataloader))
+        temp = linear_warmup(step, warmup, self.warmup_teacher_temp,
+                             self.teacher_temp)
+        for centering in dino_model(runner).centerings:
+            centering.temperature = temp
         runner.message_hub.update_scalar('train/teacher_temp', temp)
 
     def after_train_iter(self,
@@ -70,6 +87,7 @@ class CenteringHook(Hook):
                          batch_idx: int,
                          data_batch: Optional[dict] = None,
                          outputs: Optional[dict] = None) -> None:
-        """Move the centre if this iteration stepped."""
+        """Move the centres if this iteration stepped."""
         if runner.optim_wrapper.should_update():
-            dino_model(runner).centering.update()
+            for centering in dino_model(runner).centerings:
+                centering.update()

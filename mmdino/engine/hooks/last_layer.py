@@ -1,6 +1,10 @@
 """No training of the prototypes at first (Caron et al. 2021, App. C)."""
+from typing import List
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
+from torch.optim import Optimizer
 
 from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.registry import HOOKS
@@ -8,37 +12,65 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeLastLayerHook(Hook):
-    """Drop the student's last-layer gradients in the first epochs.
+    """Keep the last layers of the student's heads as they are at first.
 
-    They are dropped just before the optimizer steps, after unscaling and
-    clipping, so that the optimizer skips the layer wholly: no update, no
-    weight decay, no moments. Toggling ``requires_grad`` would break DDP.
+    By gradient, as DINO does: gradients are dropped just before the optimizer
+    steps, after unscaling and clipping, so that it skips the layers wholly:
+    no update, no weight decay, no moments. Toggling ``requires_grad`` would
+    break DDP.
+
+    By rate, as DINOv2 does, whose learning rate of these layers is 0: their
+    gradients count in the norm that is clipped and fill the moments, while
+    weights stay. They are put back after the step, which takes a copy of
+    them during it, whatever the optimizer and its groups are.
 
     Args:
-        num_epochs (int): Epochs without training of the last layer.
+        num_epochs (float): Epochs without training of the last layers, a
+            fraction for so many iterations.
+        by_rate (bool): By rate rather than by gradient.
 
     Raises:
         ValueError: If ``num_epochs`` is negative.
     """
 
-    def __init__(self, num_epochs: int = 1) -> None:
+    def __init__(self, num_epochs: float = 1, by_rate: bool = False) -> None:
         if num_epochs < 0:
             raise ValueError('FreezeLastLayerHook: num_epochs must be >= 0, '
                              f'got {num_epochs}')
         self.num_epochs = num_epochs
+        self.by_rate = by_rate
 
     def before_train(self, runner: Runner) -> None:
         """Hook into the optimizer."""
         require_epochs(runner, self)
-        last_layer = dino_model(runner).head.last_layer
+        num_iters = round(self.num_epochs * len(runner.train_dataloader))
+        heads = dino_model(runner).heads
+        params = [p for head in heads for p in head.last_layer.parameters()]
+        kept: List[Tensor] = []
 
-        def drop_gradients(optimizer, args, kwargs) -> None:
-            if runner.epoch < self.num_epochs:
-                last_layer.zero_grad(set_to_none=True)
+        def before_step(optimizer: Optimizer, args: tuple,
+                        kwargs: dict) -> None:
+            if runner.iter >= num_iters:
+                return
+            if self.by_rate:
+                kept[:] = [p.detach().clone() for p in params]
+                return
+            for param in params:
+                param.grad = None
 
-        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(
-            drop_gradients)
+        def after_step(optimizer: Optimizer, args: tuple,
+                       kwargs: dict) -> None:
+            for param, before in zip(params, kept):
+                param.data.copy_(before)
+            kept.clear()
+
+        optimizer = runner.optim_wrapper.optimizer
+        self._handles = [
+            optimizer.register_step_pre_hook(before_step),
+            optimizer.register_step_post_hook(after_step)
+        ]
 
     def after_train(self, runner: Runner) -> None:
         """Leave the optimizer as it was."""
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()

@@ -83,16 +83,36 @@ class CollapseMonitorHook(Hook):
         if runner.epoch < self.begin or not self.every_n_train_iters(
                 runner, self.interval):
             return
+        for prefix, number in dino_model(runner).prototypes.items():
+            self._look(runner, prefix, number)
+        self._look_for_duplicates(runner)
+
+    def _look(self, runner: Runner, prefix: str, num_prototypes: int) -> None:
+        """At the targets whose figures have this prefix."""
         hub = runner.message_hub
         means = {
-            key: hub.get_scalar(f'train/{key}').mean(self.interval)
+            key: hub.get_scalar(f'train/{prefix}{key}').mean(self.interval)
             for key in MONITORS
         }
-        verdict = diagnose(dino_model(runner).head.out_dim, **means)
-        kind = summarize(verdict)
-        if verdict and hub.runtime_info.get('collapse') != kind:
-            runner.logger.warning(f'Iteration {runner.iter + 1}: {verdict}')
-        hub.update_info('collapse', kind)
+        verdict = diagnose(num_prototypes, **means)
+        kind, known = summarize(verdict), f'{prefix}collapse'
+        if verdict and hub.runtime_info.get(known) != kind:
+            what = 'Masked patches, iteration' if prefix else 'Iteration'
+            runner.logger.warning(f'{what} {runner.iter + 1}: {verdict}')
+        hub.update_info(known, kind)
+
+    def _look_for_duplicates(self, runner: Runner) -> None:
+        """Tell once that KoLeo finds images in one place."""
+        hub = runner.message_hub
+        buffer = hub.log_scalars.get('train/koleo_duplicates')
+        share = buffer.mean(self.interval) if buffer else 0
+        if share and not hub.runtime_info.get('duplicates'):
+            runner.logger.warning(
+                f'Iteration {runner.iter + 1}: {share:.2%} of the class tokens'
+                ' have the same place as another one, where the gradient of '
+                'KoLeo is large without bound. Look for images that are there '
+                'twice; if there are none, the network has collapsed.')
+            hub.update_info('duplicates', True)
 
 
 @HOOKS.register_module()

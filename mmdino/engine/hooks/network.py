@@ -15,7 +15,8 @@ from mmdino.weights import (Weights, check_fit, describe_network,
 from mmdino.weights.keys import StateDict, add_prefix, name_keys
 
 # What a training that starts from other weights may begin anew.
-NEW = ('head.', 'teacher.head.', 'centering.', 'predictor.')
+NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
+       'centering.', 'patch_centering.', 'predictor.')
 
 
 @HOOKS.register_module()

@@ -7,7 +7,7 @@ from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
 from mmdino.engine.host_copy import HostCopy
-from mmdino.engine.optim.clipping import PerParameterClipMixin
+from mmdino.engine.optim.clipping import ClipMixin
 from mmdino.registry import HOOKS
 
 
@@ -61,8 +61,8 @@ def _scalar_tensors(runner: Runner,
     """What of a step lies on the device, and the norm of its gradients."""
     figures = {k: v for k, v in outputs.items() if torch.is_tensor(v)}
     wrapper = runner.optim_wrapper
-    if (isinstance(wrapper, PerParameterClipMixin)
-            and wrapper.grad_norm is not None and wrapper.should_update()):
+    if (isinstance(wrapper, ClipMixin) and wrapper.grad_norm is not None
+            and wrapper.should_update()):
         figures['grad_norm'] = wrapper.grad_norm
     return {name: value.reshape(()) for name, value in figures.items()}
 

@@ -53,12 +53,20 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'drop_last=True.')
 
     def run(self) -> torch.nn.Module:
-        """Train from where the checkpoint left off."""
+        """Train from where the checkpoint left off.
+
+        If that fails, hooks with a method ``after_failed_train(runner)`` are
+        told.
+        """
         shared_seed: List[int] = [self.runner.seed]
         broadcast_object_list(shared_seed)
         self._seed = shared_seed[0]
         self.dataloader.sampler.set_seed(self._seed)
-        return super().run()
+        try:
+            return super().run()
+        except BaseException:
+            self.runner.call_hook('after_failed_train')
+            raise
 
     def run_epoch(self) -> None:
         """Iterate what is left of the epoch."""

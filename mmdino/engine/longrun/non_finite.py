@@ -15,7 +15,7 @@ from mmdino.engine.hooks.access import dino_model, whole_state
 from mmdino.engine.host_copy import HostCopy
 from mmdino.engine.longrun.replay import Step
 from mmdino.engine.optim.clipping import total_norm
-from mmdino.models import DINO
+from mmdino.models import DINO, total_loss
 from mmdino.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
@@ -78,7 +78,8 @@ class NonFiniteHook(Hook):
         """Watch the model's forward and the optimizer's step."""
         model, wrapper = dino_model(runner), runner.optim_wrapper
         self._outcome: Optional[Outcome] = None  # not heard of yet
-        self._buffers: List[Tensor] = []  # as the step under way found them
+        # As the step under way found them; None before it.
+        self._buffers: Optional[List[Tensor]] = None
         self._has_stepped = False
 
         def before_forward(module: DINO, args: tuple,
@@ -87,15 +88,17 @@ class NonFiniteHook(Hook):
                 return
             self._step = Step()
             self._step.begin(module)
-            if not self._buffers:
+            if self._buffers is None:
                 self._buffers = [b.clone() for b in module.buffers()]
-                module.step_is_lost = torch.zeros(
-                    (), dtype=torch.bool, device=self._buffers[0].device)
+                device = next(module.parameters()).device
+                module.step_is_lost = torch.zeros((),
+                                                  dtype=torch.bool,
+                                                  device=device)
 
         def after_forward(module: DINO, args: tuple, kwargs: Dict[str, Any],
                           output: Any) -> None:
             if kwargs.get('mode') == 'loss':
-                self._step.end(kwargs['inputs'], output['loss'])
+                self._step.end(kwargs['inputs'], total_loss(output))
 
         def before_step(optimizer: Optimizer, args: tuple,
                         kwargs: dict) -> None:
@@ -145,7 +148,7 @@ class NonFiniteHook(Hook):
         model = dino_model(runner)
         for buffer, before in zip(model.buffers(), self._buffers):
             buffer.copy_(torch.where(model.step_is_lost, before, buffer))
-        self._buffers, self._has_stepped = [], False
+        self._buffers, self._has_stepped = None, False
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Hear of the last step before the epoch's checkpoint."""
@@ -165,7 +168,7 @@ class NonFiniteHook(Hook):
         overflow = loss.new_zeros(()) if overflow is None else overflow
         figures = [loss, norm, model.step_is_lost, overflow]
         self._outcome = Outcome(runner.iter + 1, self._step,
-                                model.centering.temperature,
+                                model.centerings[0].temperature,
                                 HostCopy([f.reshape(()) for f in figures]))
 
     def _hear(self, runner: Runner) -> None:

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmdino.models import DINO
+from mmdino.models import DINO, total_loss
 from mmdino.registry import MODELS
 from mmdino.weights import load_checkpoint
 from mmdino.weights.config import require_registered
@@ -77,7 +77,7 @@ def replay(path: str, device: str = 'cpu') -> Replay:
             torch, dump['autocast'])) if dump['autocast'] else nullcontext()
     _set_random_state(dump['random_state'], device)
     with autocast:
-        loss = model(dump['inputs'], mode='loss')['loss']
+        loss = total_loss(model(dump['inputs'], mode='loss'))
     loss.backward()
     return Replay(
         iteration=dump['iteration'],
@@ -101,7 +101,8 @@ def _build(dump: Dict[str, Any], device: str) -> DINO:
     wide = torch.float64 in {value.dtype for value in state.values()}
     model.to(device, dtype=torch.float64 if wide else torch.float32)
     model.load_state_dict(state)
-    model.centering.temperature = dump['teacher_temp']
+    for centering in model.centerings:
+        centering.temperature = dump['teacher_temp']
     model.train()
     return model
 

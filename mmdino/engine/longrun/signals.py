@@ -116,6 +116,10 @@ class PreemptionHook(Hook):
         self._is_training = False
         self._restore()
 
+    def after_failed_train(self, runner: Runner) -> None:
+        """Listen no longer: in a notebook the process goes on."""
+        self.after_train(runner)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note where it stopped, which MMEngine takes to be elsewhere."""
         checkpoint['meta'].update(self._place)

@@ -1,7 +1,7 @@
-"""Gradient clipping parameter by parameter, as the authors' code does."""
+"""Gradient clipping as the authors do: by parameter, or by network."""
 import logging
 from contextlib import contextmanager
-from typing import Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional
 
 import torch
 import torch.nn as nn
@@ -40,6 +40,14 @@ def clip_each_grad_norm_(grads: List[Tensor],
 
 
 @torch.no_grad()
+def scale_to_norm_(grads: List[Tensor], norm: Tensor, max_norm: float) -> None:
+    """Scale gradients of a total ``norm`` to one of at most ``max_norm``."""
+    if grads:
+        factor = (max_norm / (norm + 1e-6)).clamp(max=1.)
+        torch._foreach_mul_(grads, factor)
+
+
+@torch.no_grad()
 def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
     """L2 norm of all gradients, a scalar on their device.
 
@@ -69,10 +77,29 @@ def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
     return list(squares.sqrt())
 
 
-class PerParameterClipMixin:
-    """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
+@torch.no_grad()
+def norms_of_networks(networks: List[List[Tensor]],
+                      is_sharded: bool = False) -> List[Tensor]:
+    """L2 norm of all gradients of each network.
 
-    :class:`LateRuntimeInfoHook` logs the norm of all gradients.
+    Args:
+        networks (list[list[Tensor]]): Parameters; those without a gradient
+            count as 0.
+        is_sharded (bool): Whether a rank holds but pieces of them.
+    """
+    norms = torch.stack([total_norm(params) for params in networks])
+    if is_sharded:
+        norms = norms.square()
+        all_reduce(norms)
+        norms = norms.sqrt()
+    return list(norms)
+
+
+class ClipMixin:
+    """Base of the two kinds of ``clip_grad=dict(max_norm=c)``.
+
+    :class:`LateRuntimeInfoHook` logs the norm of all gradients. Subclasses
+    give ``_clip_grad``, which notes it.
 
     Attributes:
         grad_norm (Tensor, optional): L2 norm of all gradients of the last
@@ -99,6 +126,13 @@ class PerParameterClipMixin:
         self.grad_norm = None
         super().step(**kwargs)
 
+
+class PerParameterClipMixin(ClipMixin):
+    """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
+
+    As DINO does, see :class:`ClipMixin`.
+    """
+
     def _clip_grad(self) -> None:
         params = [
             p for group in self.optimizer.param_groups for p in group['params']
@@ -114,6 +148,36 @@ class PerParameterClipMixin:
             self.grad_norm = torch.stack(whole or norms).norm()
 
 
+class PerNetworkClipMixin(ClipMixin):
+    """``clip_grad=dict(max_norm=c)`` clips by the norm of each network.
+
+    As DINOv2 does, whose networks are the backbone, the class head and, if it
+    has one, the patch head: all gradients of one are scaled by c / (norm +
+    1e-6), where that is below 1. See :class:`ClipMixin`.
+
+    Attributes:
+        networks (dict[str, list[Tensor]]): The trained parameters of each
+            part of the model, which the constructors of mmdino note.
+
+    Raises:
+        ValueError: In a step, if another constructor has built the wrapper.
+    """
+    networks: Optional[Dict[str, List[Tensor]]] = None
+
+    def _clip_grad(self) -> None:
+        if self.networks is None:
+            raise ValueError(
+                f'{type(self).__name__} has to know the networks: set '
+                "optim_wrapper.constructor='MergedGroupsConstructor' or "
+                "'LayerDecayConstructor'.")
+        networks = [*self.networks.values()]
+        norms = norms_of_networks(networks, self.is_sharded)
+        for norm, params in zip(norms, networks):
+            grads = [p.grad for p in params if p.grad is not None]
+            scale_to_norm_(grads, norm, **self.clip_grad_kwargs)
+        self.grad_norm = torch.stack(norms).norm()
+
+
 @OPTIM_WRAPPERS.register_module()
 class PerParameterClipOptimWrapper(PerParameterClipMixin, OptimWrapper):
     """MMEngine's ``OptimWrapper`` with per-parameter clipping."""
@@ -127,6 +191,19 @@ class PerParameterClipAmpOptimWrapper(PerParameterClipMixin, AmpOptimWrapper):
     """
 
 
+@OPTIM_WRAPPERS.register_module()
+class PerNetworkClipOptimWrapper(PerNetworkClipMixin, OptimWrapper):
+    """MMEngine's ``OptimWrapper`` with clipping by network."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerNetworkClipAmpOptimWrapper(PerNetworkClipMixin, AmpOptimWrapper):
+    """MMEngine's ``AmpOptimWrapper`` with clipping by network.
+
+    Gradients are unscaled first.
+    """
+
+
 def has_bf16_units(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16 rather than imitate it."""
     if device.type == 'cuda':
@@ -134,10 +211,8 @@ def has_bf16_units(device: torch.device) -> bool:
     return device.type != 'cpu' or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-@OPTIM_WRAPPERS.register_module()
-class PerParameterClipBFloat16OptimWrapper(PerParameterClipMixin,
-                                           OptimWrapper):
-    """Per-parameter clipping, forward under autocast to bfloat16.
+class _BFloat16OptimWrapper(OptimWrapper):
+    """Forward under autocast to bfloat16.
 
     On GPUs and, unlike MMEngine's ``AmpOptimWrapper``, on CPUs. Warns where
     the device has no units for it: there a step takes many times as long as
@@ -160,11 +235,25 @@ class PerParameterClipBFloat16OptimWrapper(PerParameterClipMixin,
             yield
 
 
+@OPTIM_WRAPPERS.register_module()
+class PerParameterClipBFloat16OptimWrapper(PerParameterClipMixin,
+                                           _BFloat16OptimWrapper):
+    """Per-parameter clipping, forward under autocast to bfloat16, see
+    :class:`_BFloat16OptimWrapper`."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class PerNetworkClipBFloat16OptimWrapper(PerNetworkClipMixin,
+                                         _BFloat16OptimWrapper):
+    """Clipping by network, forward under autocast to bfloat16, see
+    :class:`_BFloat16OptimWrapper`."""
+
+
 def _warn_without_units(device: torch.device) -> None:
     if not has_bf16_units(device):
         print_log(
             f'This {device.type} has no units for bfloat16 and imitates it, '
-            'many times slower than float32: train with '
-            "type='PerParameterClipOptimWrapper'.",
+            'many times slower than float32: train with an optim_wrapper.type '
+            "without BFloat16, such as 'PerParameterClipOptimWrapper'.",
             logger='current',
             level=logging.WARNING)

@@ -1,6 +1,6 @@
 """How parameters are put into groups: merged, by layers, by heads."""
 from functools import partial
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 import torch.nn as nn
 from mmengine.model import is_model_wrapper
@@ -8,8 +8,11 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmpretrain.engine.optimizers import \
     LearningRateDecayOptimWrapperConstructor
 
+from mmdino.engine.optim.clipping import PerNetworkClipMixin
 from mmdino.registry import (OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS,
                              OPTIMIZERS)
+
+FSDP_PREFIX = '_fsdp_wrapped_module.'
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -20,6 +23,10 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     updating many tensors in one call. Modules without trainable parameters,
     such as the teacher, are passed over silently.
     """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper; one that clips by network learns of them."""
+        return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
                    params: List[dict],
@@ -32,6 +39,25 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
         super().add_params(params, module, prefix, **kwargs)
         if not prefix:
             params[:] = merge_groups(params)
+
+
+def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
+    """Note the trained parameters of each part of the model, by name."""
+    if isinstance(wrapper, PerNetworkClipMixin):
+        parts = (model.module
+                 if is_model_wrapper(model) else model).named_children()
+        trained = {
+            name: [p for p in part.parameters() if p.requires_grad]
+            for name, part in parts
+        }
+        wrapper.networks = {k: v for k, v in trained.items() if v}
+    return wrapper
+
+
+def _depth(backbone: nn.Module, name: str) -> Tuple[int, int]:
+    """Depth of a parameter, by its name without what FSDP puts into it."""
+    return backbone.get_layer_depth(
+        name.replace(FSDP_PREFIX, ''), prefix='backbone.')
 
 
 def merge_groups(groups: List[dict]) -> List[dict]:
@@ -72,10 +98,57 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
                     f'{type(self).__name__} needs a backbone with the method '
                     'get_layer_depth, such as mmdino.VisionTransformer; '
                     f'{type(backbone).__name__} has none.')
-            get_layer_depth = partial(
-                backbone.get_layer_depth, prefix='backbone.')
+            get_layer_depth = partial(_depth, backbone)
         super().add_params(
             params, module, prefix=prefix, get_layer_depth=get_layer_depth)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayConstructor(BackboneLayerDecayConstructor):
+    """Rates by layers for a :class:`DINO`, in merged groups.
+
+    With L blocks, ``layer_decay_rate`` r and ``patch_embed_lr_mult`` m, the
+    learning rate is that of the optimizer for the heads and the final norm,
+    r^(L - i) of it for block i, r^(L + 1) for position embeddings and tokens,
+    and m r^(L + 1) for the patch embedding. Groups know it as ``lr_scale``,
+    so that :class:`WarmupCosine` scales all of its values by it.
+
+    Raises:
+        ValueError: If the backbone knows no depths, or a factor is not
+            positive.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper; one that clips by network learns of them."""
+        return _tell_networks(super().__call__(model), model)
+
+    def add_params(self,
+                   params: List[dict],
+                   module: nn.Module,
+                   prefix: str = '',
+                   **kwargs) -> None:
+        """Collect the groups of a module, merged at the top."""
+        if not any(p.requires_grad for p in module.parameters()):
+            return
+        if prefix:
+            super().add_params(params, module, prefix, **kwargs)
+            return
+        patch_embed_lr_mult = self.paramwise_cfg.get('patch_embed_lr_mult', 1.)
+        layer_decay_rate = self.paramwise_cfg.get('layer_decay_rate', 1.)
+        for name, factor in dict(
+                patch_embed_lr_mult=patch_embed_lr_mult,
+                layer_decay_rate=layer_decay_rate).items():
+            if not factor > 0:
+                raise ValueError(f'optim_wrapper.paramwise_cfg.{name} must be '
+                                 f'> 0, got {factor}')
+        super().add_params(params, module, **kwargs)
+        for group in params:
+            name = group.pop('param_name').replace(FSDP_PREFIX, '')
+            if name.startswith('backbone.patch_embed.'):
+                group['lr_scale'] *= patch_embed_lr_mult
+                group['lr'] *= patch_embed_lr_mult
+            del group['layer_id']
+        params[:] = merge_groups(params)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

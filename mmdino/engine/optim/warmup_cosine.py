@@ -18,7 +18,9 @@ class WarmupCosine(_ParamScheduler):
 
     Args:
         optimizer: With the values to start from. Parameter groups keep their
-            ratios: one without weight decay stays without.
+            ratios, to ``end_lr`` as well: one without weight decay stays
+            without. The rate of the schedule is that of a group whose
+            ``lr_scale`` is 1 or not given; of several, the largest.
         epoch_length: Iterations of an epoch.
         end: Epochs of the training.
         warmup_epochs: Epochs in which the rate rises from 0; it arrives in
@@ -54,6 +56,9 @@ class WarmupCosine(_ParamScheduler):
         self.warmup = round(warmup_epochs * epoch_length)
         self.end_lr = end_lr
         self.end_weight_decay = end_weight_decay
+        # Without what MMEngine appends for the log, which nothing scales.
+        groups = getattr(optimizer, 'optimizer', optimizer).param_groups
+        self.scales = [group.get('lr_scale', 1.) for group in groups]
         self.base_decays = [g['weight_decay'] for g in optimizer.param_groups]
         if end_weight_decay is not None and not any(self.base_decays):
             raise ValueError(
@@ -91,9 +96,16 @@ class WarmupCosine(_ParamScheduler):
                                         state_dict['last_step'])
         self._set_values()
 
+    def scale(self, factor: float) -> None:
+        """Multiply the rates to start from; what they fall to stays."""
+        self.base_values = [lr * factor for lr in self.base_values]
+        self._set_values()
+
     def _set_values(self) -> None:
-        step = min(self.last_step, self.total)
-        start_lr, start_decay = max(self.base_values), max(self.base_decays)
+        step, start_decay = min(self.last_step,
+                                self.total), max(self.base_decays)
+        rates = zip(self.base_values, self.scales)
+        start_lr = max([lr / scale for lr, scale in rates if scale], default=0)
         if step < self.warmup:
             lr = start_lr * step / max(self.warmup - 1, 1)
         else:

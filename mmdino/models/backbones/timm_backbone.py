@@ -1,16 +1,20 @@
-"""Any timm model as a backbone: pooled features or maps.
+"""Any timm model as a backbone: pooled features, tokens or maps.
 
-B images, C channels, D features.
+B images, C channels, N patch tokens, R registers, D features.
 """
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import timm
 import torch
+import torch.nn as nn
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from timm.layers import PatchEmbed
 from torch import Tensor
 
+from mmdino.models.backbones.masked_patches import check_mask
 from mmdino.models.backbones.pretrained import StrictPretrained
 from mmdino.registry import MODELS
 
@@ -23,12 +27,20 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     size by default are built with timm's ``dynamic_img_size``. Some have no
     such argument and take one size only, such as BEiT, CaiT and MLP-Mixer.
     What pooled means is timm's default for the model: the class token of a
-    ViT or XCiT, the average of a convnet's last map.
+    ViT or XCiT, the average of a convnet's last map. Of BEiT, EVA-02 and
+    DINOv3 timm's default is the average, too: ``global_pool='token'`` gives
+    the class token, which these were trained with.
+
+    Tokens and masks are those of a network that puts a class token before
+    patch tokens. As of :class:`VisionTransformer`, what trains with masks
+    calls ``tokens, = backbone(images, mask, out_type='raw')``.
 
     Args:
         model_name (str): A name of ``timm.list_models()``.
         pretrained (bool): Load timm's weights, which downloads them.
         in_channels (int): Channels of the images.
+        with_mask_token (bool): Have a token (1, D), of which timm knows
+            nothing, to stand for the embeddings of masked patches.
         **kwargs: Of ``timm.create_model``, such as ``drop_path_rate``.
 
     Attributes:
@@ -37,14 +49,16 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             that the model was built for.
 
     Raises:
-        ValueError: If timm does not know the model; in forward, if it does
-            not take images of this size.
+        ValueError: If timm does not know the model or it takes no mask token;
+            in forward, if it does not take images of this size, or gives no
+            tokens, or none for every patch.
     """
 
     def __init__(self,
                  model_name: str,
                  pretrained: bool = False,
                  in_channels: int = 3,
+                 with_mask_token: bool = False,
                  init_cfg: dict | None = None,
                  **kwargs) -> None:
         super().__init__(init_cfg)
@@ -73,16 +87,108 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             to_2tuple(
                 kwargs.get('img_size')
                 or self.model.pretrained_cfg['input_size'][-2:]))
+        self.mask_token = None
+        if with_mask_token:
+            self._require_masks()
+            self.mask_token = nn.Parameter(
+                torch.zeros(1, self.model.embed_dim))
+            self.model.patch_embed.register_forward_hook(self._mask_patches)
+        self._mask: Tensor | None = None  # of the pass under way
         # timm initialises in its constructors.
         self._is_init = init_cfg is None
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Turn images (B, C, H, W) into pooled features ((B, D), )."""
-        return self._run(lambda x: (self.model(x), ), x)
+    @property
+    def num_extra_tokens(self) -> int:
+        """Tokens before those of the patches, 1 + R."""
+        self._require_tokens()
+        return self.model.num_prefix_tokens
 
-    def _run(self, function: Callable, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self,
+                x: Tensor,
+                mask: Tensor | None = None,
+                out_type: str | None = None) -> tuple[Tensor]:
+        """Turn images (B, C, H, W) into pooled features ((B, D), ).
+
+        Args:
+            x (Tensor): Images, shape (B, C, H, W).
+            mask (Tensor, optional): Patches to replace by the mask token,
+                shape (B, N), bool, in reading order.
+            out_type (str, optional): 'raw' for the tokens through the final
+                norm, ((B, 1 + R + N, D), ), in the place of the features.
+        """
+        if out_type is None:
+            return self._run(lambda x: (self.model(x), ), x, mask)
+        if out_type != 'raw':
+            raise ValueError("out_type must be None, for pooled features, or "
+                             f"'raw', for tokens, got {out_type!r}")
+        extra = self.num_extra_tokens
+        tokens = self._run(self.model.forward_features, x, mask)
+        if mask is not None and tokens.shape[1] != extra + mask.shape[1]:
+            raise ValueError(
+                f"timm's {self.model_name} gives {tokens.shape[1] - extra} "
+                f'tokens for {mask.shape[1]} patches: leave out what drops '
+                'patches, such as patch_drop_rate.')
+        return (tokens, )
+
+    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, 1 + R + N, D) through the final norm.
+
+        Of images (B, C, H, W), perhaps masked, see :meth:`forward`.
+        """
+        return self(images, mask, out_type='raw')[0]
+
+    def patch_grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns (h, w) of the patches of images (B, C, H, W)."""
+        self._require_masks()
+        return tuple(
+            self.model.patch_embed.dynamic_feat_size(images.shape[-2:]))
+
+    def _require_tokens(self) -> None:
+        """Refuse a model without tokens as they are documented here."""
+        model = self.model
+        if (getattr(model, 'cls_token', None) is None
+                or not getattr(model, 'num_prefix_tokens', 0)):
+            raise ValueError(
+                f"timm's {self.model_name} gives no tokens: it has no class "
+                'token before those of its patches. Take a ViT.')
+        if isinstance(model.norm, nn.Identity):
+            raise ValueError(
+                f"timm's {self.model_name} has no norm of its tokens, as it "
+                "pools them first: give global_pool='token'.")
+
+    def _require_masks(self) -> None:
+        """Refuse a model whose patches cannot be masked one by one."""
+        self._require_tokens()
+        embed = getattr(self.model, 'patch_embed', None)
+        if not isinstance(embed, PatchEmbed):
+            raise ValueError(
+                f"timm's {self.model_name} takes no masks: its patches are "
+                f'embedded by {type(embed).__name__}, not each by itself.')
+
+    def _check_mask(self, images: Tensor, mask: Tensor) -> None:
+        if self.mask_token is None:
+            raise ValueError(
+                f"timm's {self.model_name} was built without a mask token: "
+                'build it with with_mask_token=True to give it masks.')
+        check_mask(mask, len(images), math.prod(self.patch_grid(images)))
+
+    def _mask_patches(self, embed: nn.Module, images: tuple,
+                      patches: Tensor) -> Tensor:
+        """Replace masked patch embeddings, (B, N, D) or (B, h, w, D)."""
+        mask, token = self._mask, self.mask_token.to(patches.dtype)
+        if mask is None:
+            return patches + 0 * token  # a gradient, if zero, for DDP
+        return torch.where(mask.view(*patches.shape[:-1], 1), token, patches)
+
+    def _run(self,
+             function: Callable,
+             x: Tensor,
+             mask: Tensor | None = None) -> tuple[Tensor, ...] | Tensor:
         """Call the function; say so if the size of the images is at fault."""
+        if mask is not None:
+            self._check_mask(x, mask)
         size = tuple(x.shape[-2:])
+        self._mask = mask
         try:
             return function(x)
         except torch.OutOfMemoryError:
@@ -95,6 +201,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                 f'{self.img_size} (height, width), failed on {size}: {error}. '
                 'Crop all views to a size that it takes, or choose a model '
                 'that takes several.') from error
+        finally:
+            self._mask = None
 
 
 @MODELS.register_module()
@@ -132,10 +240,18 @@ class TimmFeatureMaps(TimmBackbone):
                     f'out_indices={tuple(out_indices)}: the blocks '
                     f'of {model_name} are 0 to {num_blocks - 1}.')
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i)."""
+    def forward(self,
+                x: Tensor,
+                mask: Tensor | None = None,
+                out_type: str | None = None) -> tuple[Tensor, ...]:
+        """Turn images (B, C, H, W) into maps, each (B, D_i, h_i, w_i).
+
+        ``mask`` and ``out_type`` are those of :class:`TimmBackbone`.
+        """
+        if out_type is not None:
+            return super().forward(x, mask, out_type)
         extract = partial(
             self.model.forward_intermediates,
             indices=self.out_indices,
             intermediates_only=True)
-        return tuple(self._run(extract, x))
+        return tuple(self._run(extract, x, mask))

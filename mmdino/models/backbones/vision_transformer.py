@@ -1,61 +1,33 @@
 """DINO's vision transformer: mmpretrain's, and what that one lacks.
 
-B images, N patch tokens, D features, H heads; h x w patches, h w = N.
+B images, N patch tokens, R registers, D features, H heads; h x w patches,
+h w = N. Tokens (B, 1 + R + N, D) are the class token, registers, patches.
 """
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.utils import to_2tuple
 from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
+from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
+                                                         PosEmbedCache,
+                                                         find_grid,
+                                                         resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
+from mmdino.models.backbones.stochastic_depth import (
+    complete_stochastic_depth, with_uniform_rate)
 from mmdino.registry import MODELS
-
-POS_EMBED_MODES = ('offset', 'size', 'antialias')
-
-
-def resize_pos_embed(pos_embed: Tensor,
-                     grid: tuple[int, int],
-                     new_grid: tuple[int, int],
-                     mode: str = 'offset') -> Tensor:
-    """Resize position embeddings to (1, 1 + h w, D), bicubic.
-
-    The class token's embedding is kept.
-
-    Args:
-        pos_embed (Tensor): Shape (1, 1 + H W, D), the class token first.
-        grid (tuple[int, int]): (H, W) of ``pos_embed``, in patches.
-        new_grid (tuple[int, int]): (h, w) of the image, in patches.
-        mode (str): 'offset' as the authors' code, with ``scale_factor =
-            (n + 0.1) / N`` in height and in width, which the published
-            weights were trained with; 'size' with ``size=``, which gives
-            other numbers, as mmpretrain and transformers do; 'antialias' with
-            ``size=``, antialiased, as timm does.
-    """
-    if tuple(grid) == tuple(new_grid):
-        return pos_embed
-    cls_embed, patch_embed = pos_embed[:, :1], pos_embed[:, 1:]
-    if mode == 'offset':
-        scale = tuple((new + 0.1) / old for new, old in zip(new_grid, grid))
-        target = dict(scale_factor=scale)
-    else:
-        target = dict(size=tuple(new_grid), antialias=mode == 'antialias')
-    maps = patch_embed.unflatten(1, grid).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, mode='bicubic', **target)
-    return torch.cat([cls_embed, maps.flatten(2).transpose(1, 2)], dim=1)
 
 
 @MODELS.register_module()
 class VisionTransformer(StrictPretrained, _VisionTransformer):
-    """mmpretrain's ``VisionTransformer`` with DINO's semantics.
+    """mmpretrain's ``VisionTransformer`` with DINO's and DINOv2's semantics.
 
     Parameter names and arguments are mmpretrain's, so its checkpoints and
     tools fit. What differs: the initialisation (trunc_normal(.02) on every
@@ -65,6 +37,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     give tokens and attention.
 
     DINO's ViT-S is ``arch='deit-small'``, its ViT-B ``arch='deit-base'``.
+    DINOv2's (arXiv 2304.07193) have ``layer_scale_init_value=1e-5``,
+    ``with_mask_token=True``, ``cls_token_std=1e-6``,
+    ``drop_path_uniform=True`` and, the giant, ``layer_cfgs=dict(
+    ffn_type='swiglu_fused')``: two thirds of the arch's
+    ``feedforward_channels`` in each half, a multiple of 8.
+
+    What trains the network with masks calls it as a module, ``tokens, =
+    backbone(images, mask, out_type='raw')``: DDP, FSDP and torch.compile see
+    nothing else. :meth:`tokens` is the same for a network that nothing wraps.
 
     Args:
         arch (str | dict): As mmpretrain's.
@@ -77,12 +58,20 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             another library's ViT may need that library's.
         stem (dict, optional): Config of a patch embedding, such as
             :class:`ConvStem`, in the place of the linear projection.
+        num_registers (int): R, tokens without position that take part in the
+            attention only (arXiv 2309.16588).
+        with_mask_token (bool): Have a token to stand for masked patches. It
+            gets a gradient, zero without a mask, in every backward pass.
+        cls_token_std (float): Standard deviation of the class token at
+            first: 0.02 in DINO and iBOT, 1e-6 in DINOv2.
+        drop_path_uniform (bool): Stochastic depth at ``drop_path_rate`` in
+            every block, in the place of rates that rise from 0.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
         ValueError: If ``img_size`` is no multiple of the patch or there is
             no such ``pos_embed_mode``; in forward, if the channels or the
-            size of the images do not fit.
+            size of the images or the mask do not fit.
     """
 
     def __init__(self,
@@ -92,6 +81,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                  in_channels: int = 3,
                  pos_embed_mode: str = 'offset',
                  stem: dict | None = None,
+                 num_registers: int = 0,
+                 with_mask_token: bool = False,
+                 cls_token_std: float = .02,
+                 drop_path_uniform: bool = False,
                  **kwargs) -> None:
         img_size = tuple(to_2tuple(img_size))
         for side in img_size:
@@ -99,8 +92,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         if not kwargs.get('with_cls_token', True):
             raise ValueError('with_cls_token=False: DINO needs a class token.')
         if pos_embed_mode not in POS_EMBED_MODES:
-            raise ValueError(f'pos_embed_mode must be one of '
-                             f'{POS_EMBED_MODES}, got {pos_embed_mode!r}')
+            raise ValueError(
+                f'pos_embed_mode must be one of {POS_EMBED_MODES}, got '
+                f'{pos_embed_mode!r}')
+        if num_registers < 0:
+            raise ValueError(
+                f'num_registers must be 0 or more, got {num_registers}')
+        if drop_path_uniform:
+            kwargs['layer_cfgs'] = with_uniform_rate(
+                kwargs.get('layer_cfgs', {}), kwargs.get('drop_path_rate', 0.))
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -115,18 +115,23 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                     embed_dims=self.embed_dims,
                     patch_size=patch_size,
                     input_size=img_size))
-            self.train(self.training)  # freezes it as well, if asked to
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                # NumPy's, which torch.compile takes for a tensor: it could
-                # not branch on it, and would break every block in pieces.
-                module.drop_prob = float(module.drop_prob)
+        complete_stochastic_depth(self.layers)
         if not self.final_norm:
             self.ln1 = nn.Identity()
+        self.num_registers = num_registers
+        self.num_extra_tokens = 1 + num_registers
+        self.register_tokens = nn.Parameter(
+            torch.zeros(1, num_registers,
+                        self.embed_dims)) if num_registers else None
+        self.mask_token = nn.Parameter(torch.zeros(
+            1, self.embed_dims)) if with_mask_token else None
+        self.train(self.training)  # freezes what is new as well, if asked to
         self._register_state_dict_hook(_store_grid)
+        self._pos_embed_cache = PosEmbedCache()
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.pos_embed_mode = pos_embed_mode
+        self.cls_token_std = cls_token_std
 
     def init_weights(self) -> None:
         """Initialise as the authors do, unless weights were loaded."""
@@ -139,7 +144,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         trunc_normal_(self.pos_embed, std=.02)
-        trunc_normal_(self.cls_token, std=.02)
+        trunc_normal_(self.cls_token, std=self.cls_token_std)
+        if self.register_tokens is not None:
+            nn.init.normal_(self.register_tokens, std=1e-6)
 
     def train(self, mode: bool = True) -> 'VisionTransformer':
         """Switch the mode; frozen stages stay in eval mode."""
@@ -148,41 +155,88 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             self._freeze_stages()
         return self
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self,
+                x: Tensor,
+                mask: Tensor | None = None,
+                out_type: str | None = None) -> tuple[Tensor, ...]:
         """Run images (B, C, H, W); an output for each of ``out_indices``.
 
+        Args:
+            x (Tensor): Images, shape (B, C, H, W).
+            mask (Tensor, optional): Patches to replace by the mask token,
+                shape (B, N), bool, in reading order.
+            out_type (str, optional): Give the last block's output alone, as
+                this type; by default the network's ``out_indices`` and
+                ``out_type`` tell.
+
         Returns:
-            tuple[Tensor]: By ``out_type``: class tokens (B, D), maps
-            (B, D, h, w), averages (B, D) or all tokens (B, 1 + N, D).
+            tuple[Tensor]: By ``out_type``: 'cls_token' (B, D), 'featmap'
+            (B, D, h, w), 'avg_featmap' (B, D) or, 'raw', all tokens
+            (B, 1 + R + N, D). The last block's are through the final norm.
         """
-        x, patch_resolution = self.embed(x)
+        last = len(self.layers) - 1
+        indices = self.out_indices if out_type is None else (last, )
+        x, patch_resolution = self.embed(x, mask)
         outs = []
         for i in range(len(self.layers)):
             x = self.run_block(i, x, patch_resolution)
-            if i == len(self.layers) - 1:
+            if i == last:
                 x = self.ln1(x)
-            if i in self.out_indices:
-                outs.append(self._format_output(x, patch_resolution))
+            if i in indices:
+                outs.append(self._format_output(x, patch_resolution, out_type))
         return tuple(outs)
 
-    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Images (B, C, H, W) to tokens (B, 1 + N, D) and their grid."""
+    def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, 1 + R + N, D) through the final norm.
+
+        Of images (B, C, H, W), perhaps masked, see :meth:`forward`; with
+        ``final_norm=False`` as the last block yields them.
+        """
+        return self(images, mask, out_type='raw')[0]
+
+    def patch_grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns (h, w) of the patches of images (B, C, H, W)."""
+        self._check_images(images)
+        height, width = images.shape[-2:]
+        return height // self.patch_size, width // self.patch_size
+
+    def embed(self,
+              x: Tensor,
+              mask: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """Images (B, C, H, W) to tokens (B, 1 + R + N, D) and their grid."""
         self._check_images(x)
-        x, patch_resolution = self.patch_embed(x)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
-        x = x + resize_pos_embed(self.pos_embed, self.patch_resolution,
-                                 patch_resolution, self.pos_embed_mode)
-        return self.pre_norm(self.drop_after_pos(x)), patch_resolution
+        x, grid = self.patch_embed(x)
+        if mask is not None:
+            x = self._mask_patches(x, mask)
+        return self.join_tokens(x, self._resized_pos_embed(grid)), grid
+
+    def join_tokens(self, patches: Tensor, pos_embed: Tensor) -> Tensor:
+        """What the first block gets, tokens (B, 1 + R + N, D).
+
+        Args:
+            patches (Tensor): Patch embeddings, shape (B, N, D).
+            pos_embed (Tensor): Position embeddings of their grid, shape
+                (1, 1 + N, D); registers have none.
+        """
+        cls_token = self.cls_token + pos_embed[:, :1]
+        if self.mask_token is not None:
+            # A gradient, if zero: without masks DDP would wait for one.
+            cls_token = cls_token + 0 * self.mask_token
+        parts = [cls_token.expand(patches.shape[0], -1, -1)]
+        if self.register_tokens is not None:
+            parts.append(self.register_tokens.expand(patches.shape[0], -1, -1))
+        x = torch.cat([*parts, patches + pos_embed[:, 1:]], dim=1)
+        return self.pre_norm(self.drop_after_pos(x))
 
     def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Run block ``i`` on tokens (B, 1 + N, D) of a grid (h, w)."""
+        """Run block ``i`` on tokens (B, 1 + R + N, D) of a grid (h, w)."""
         return self.layers[i](x)
 
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
-        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
+        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
 
-        Of images (B, C, H, W); each through the final norm, or with
-        ``final_norm=False`` as the blocks yield them.
+        Of the last ``n``, of images (B, C, H, W); each through the final
+        norm, or with ``final_norm=False`` as the blocks yield them.
         """
         x, grid = self.embed(x)
         outs = []
@@ -192,8 +246,18 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 outs.append(self.ln1(x))
         return outs
 
+    def last_keys(self, x: Tensor) -> Tensor:
+        """Keys (B, 1 + R + N, D) of the last block's attention, all heads.
+
+        Of images (B, C, H, W). They tell objects from the ground better than
+        the tokens do (arXiv 2109.14279, arXiv 2112.05814).
+        """
+        x, _ = self._before_last_block(x)
+        block = self.layers[-1]
+        return block.attn.qkv(block.ln1(x)).chunk(3, dim=-1)[1]
+
     def last_attention(self, x: Tensor) -> Tensor:
-        """Attention (B, H, 1 + N, 1 + N) of the last block.
+        """Attention (B, H, M, M) of the last block, M = 1 + R + N tokens.
 
         Of images (B, C, H, W). Rows attend to columns, the class token first.
         """
@@ -202,7 +266,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def class_attention(self, x: Tensor) -> Tensor:
         """Last-block attention (B, H, h, w) of the class token.
 
-        Of images (B, C, H, W), without that to itself: sums to less than 1.
+        Of images (B, C, H, W), without that to itself and to registers: sums
+        to less than 1.
         """
         return self._class_attention(*self._before_last_block(x))
 
@@ -226,8 +291,64 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         finally:
             del self.run_block
 
+    def get_layer_depth(self,
+                        param_name: str,
+                        prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning rates, and depths.
+
+        Tokens are of depth 0, as the embeddings are, the last depth is that
+        of what follows the blocks.
+        """
+        name = param_name.removeprefix(prefix)
+        if param_name.startswith(prefix) and name in ('register_tokens',
+                                                      'mask_token'):
+            return 0, self.num_layers + 2
+        return super().get_layer_depth(param_name, prefix)
+
+    def _freeze_stages(self) -> None:
+        super()._freeze_stages()
+        for token in ('register_tokens', 'mask_token'):
+            if getattr(self, token, None) is not None:
+                getattr(self, token).requires_grad = False
+
+    def _format_output(self,
+                       x: Tensor,
+                       grid: tuple[int, int],
+                       out_type: str | None = None) -> Tensor:
+        """Tokens (B, 1 + R + N, D) as the type, by default the network's."""
+        if out_type in (None, self.out_type):
+            return super()._format_output(x, grid)
+        if out_type == 'raw':
+            return x
+        if out_type == 'cls_token':
+            return x[:, 0]
+        if out_type == 'featmap':
+            return x[:, self.num_extra_tokens:].mT.unflatten(2, grid)
+        raise ValueError(
+            f"out_type must be 'raw', 'cls_token', 'featmap' or the network's "
+            f'own, {self.out_type!r}, got {out_type!r}')
+
+    def _mask_patches(self, patches: Tensor, mask: Tensor) -> Tensor:
+        """Replace patch embeddings (B, N, D) where the mask (B, N) is set."""
+        if self.mask_token is None:
+            raise ValueError(
+                'This VisionTransformer has no mask token: build it with '
+                'with_mask_token=True to give it masks.')
+        check_mask(mask, *patches.shape[:2])
+        return torch.where(mask[..., None], self.mask_token.to(patches.dtype),
+                           patches)
+
+    def _resized_pos_embed(self, grid: tuple[int, int]) -> Tensor:
+        """Position embeddings (1, 1 + h w, D) of a grid (h, w)."""
+        resize = resize_pos_embed
+        if not (self.training or torch.is_grad_enabled()
+                or torch.compiler.is_compiling()):
+            resize = self._pos_embed_cache.resize
+        return resize(self.pos_embed, self.patch_resolution, grid,
+                      self.pos_embed_mode)
+
     def _before_last_block(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """What the last block gets, tokens (B, 1 + N, D), and their grid."""
+        """What the last block gets, tokens (B, 1 + R + N, D), their grid."""
         x, grid = self.embed(x)
         for i in range(len(self.layers) - 1):
             x = self.run_block(i, x, grid)
@@ -236,31 +357,21 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """The class token's attention (B, H, h, w) in the last block."""
         row = attention(self.layers[-1], x, rows=1)[:, :, 0]
-        return row[..., 1:].unflatten(-1, grid)
+        return row[..., self.num_extra_tokens:].unflatten(-1, grid)
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, metadata: dict,
                            *args) -> None:
         """Resize loaded position embeddings to this model's ``img_size``.
 
         Weights of this class know their grid as long as they are a state dict
-        (or a file of one). Of others the grid is taken for this model's if it
-        has as many patches, and for a square otherwise.
+        (or a file of one).
         """
         name = f'{prefix}pos_embed'
         loaded = state_dict.get(name)
         if loaded is None or loaded.shape[2:] != self.pos_embed.shape[2:]:
             return  # PyTorch names what is missing or has another width
-        num_patches, own = loaded.shape[1] - 1, tuple(self.patch_resolution)
-        grid = tuple(metadata.get('grid', own))
-        if math.prod(grid) != num_patches:
-            grid = (math.isqrt(num_patches), ) * 2
-        if math.prod(grid) != num_patches:
-            raise ValueError(
-                f'{name} has {num_patches} patches, which are no square grid, '
-                'and the weights do not tell their grid, so it cannot be '
-                f'resized to the {own} of this model. Build it with the '
-                'img_size (height, width) of the training; it takes images '
-                'of other sizes as it is.')
+        own = tuple(self.patch_resolution)
+        grid = find_grid(name, loaded, own, metadata.get('grid'))
         if grid != own:
             print_log(
                 f'Resized {name} from a grid of {grid} patches (rows, '
@@ -281,12 +392,12 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
 
 def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
-    """Attention probabilities (B, H, R, 1 + N): rows attend to columns.
+    """Attention probabilities (B, H, n, M): rows attend to columns.
 
     Args:
         block (nn.Module): mmpretrain's, with ``ln1`` and ``attn``.
-        x (Tensor): Tokens that the block gets, shape (B, 1 + N, D).
-        rows (int, optional): Of so many tokens, the first R; by default all.
+        x (Tensor): Tokens that the block gets, shape (B, M, D).
+        rows (int, optional): Of so many tokens, the first n; by default all.
     """
     attn = block.attn
     qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))

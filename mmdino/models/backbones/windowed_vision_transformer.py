@@ -1,6 +1,6 @@
 """A plain ViT for large images: most blocks attend within windows.
 
-B images, D features; h x w patches, N = h w.
+B images, R registers, D features; h x w patches, N = h w.
 """
 import math
 from collections import defaultdict
@@ -23,7 +23,7 @@ class WindowedVisionTransformer(VisionTransformer):
     It has the weights of ``VisionTransformer`` and no others. The grid is cut
     into the least number of windows of nearly equal sides, so that nothing is
     padded: with one window a block is the global one. The class token, which
-    ViTDet drops, attends in every window; its average goes on.
+    ViTDet drops, and registers attend in every window; their averages go on.
 
     Args:
         window_size (int): Largest side of a window in patches.
@@ -49,10 +49,11 @@ class WindowedVisionTransformer(VisionTransformer):
         self.global_blocks = frozenset(global_blocks)
 
     def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Run block ``i`` on tokens (B, 1 + N, D)."""
+        """Run block ``i`` on tokens (B, 1 + R + N, D)."""
         if i in self.global_blocks:
             return super().run_block(i, x, grid)
-        return run_in_windows(self.layers[i], x, grid, self.window_size)
+        return run_in_windows(self.layers[i], x, grid, self.window_size,
+                              self.num_extra_tokens)
 
     def last_attention(self, x: Tensor) -> Tensor:
         """See :meth:`VisionTransformer.last_attention`.
@@ -85,25 +86,32 @@ class WindowedVisionTransformer(VisionTransformer):
         def probabilities(tokens: Tensor) -> Tensor:
             return attention(self.layers[-1], tokens, rows=1)[:, :, 0].mT
 
-        maps = run_in_windows(probabilities, x, grid, self.window_size)
+        maps = run_in_windows(probabilities, x, grid, self.window_size,
+                              self.num_extra_tokens)
         windows = math.prod(-(-side // self.window_size) for side in grid)
-        return (maps[:, 1:] / windows).mT.unflatten(-1, grid)
+        maps = maps[:, self.num_extra_tokens:] / windows
+        return maps.mT.unflatten(-1, grid)
 
 
-def run_in_windows(block: Callable[[Tensor], Tensor], x: Tensor,
-                   grid: tuple[int, int], window_size: int) -> Tensor:
+def run_in_windows(block: Callable[[Tensor], Tensor],
+                   x: Tensor,
+                   grid: tuple[int, int],
+                   window_size: int,
+                   num_extra_tokens: int = 1) -> Tensor:
     """Run a transformer block within windows of the grid.
 
     Args:
         block (Callable): Turns tokens (B', M, D) into (B', M, D').
-        x (Tensor): Tokens (B, 1 + h w, D), the class token first.
+        x (Tensor): Tokens (B, E + h w, D), the class token first.
         grid (tuple[int, int]): (h, w) of the image, in patches.
         window_size (int): Largest side of a window in patches.
+        num_extra_tokens (int): E, the class token and registers.
 
     Returns:
-        Tensor: Shape (B, 1 + h w, D').
+        Tensor: Shape (B, E + h w, D').
     """
-    cls_token, maps = x[:, :1], x[:, 1:].unflatten(1, grid)
+    extra, maps = x[:, :num_extra_tokens], x[:, num_extra_tokens:]
+    maps = maps.unflatten(1, grid)
     rows, columns = (-(-side // window_size) for side in grid)
     windows = [
         window for row in maps.tensor_split(rows, 1)
@@ -112,14 +120,14 @@ def run_in_windows(block: Callable[[Tensor], Tensor], x: Tensor,
     by_shape = defaultdict(list)  # at most four shapes, each a batch
     for i, window in enumerate(windows):
         by_shape[window.shape[1:3]].append(i)
-    cls_sum = 0
+    extra_sum = 0
     for shape, places in by_shape.items():
         patches = torch.stack([windows[i] for i in places], 1).flatten(2, 3)
         tokens = torch.cat(
-            [cls_token[:, None].expand(-1, len(places), -1, -1), patches], 2)
+            [extra[:, None].expand(-1, len(places), -1, -1), patches], 2)
         tokens = block(tokens.flatten(0, 1)).unflatten(0, (-1, len(places)))
-        cls_sum = cls_sum + tokens[:, :, 0].sum(1, keepdim=True)
-        patches = tokens[:, :, 1:].unflatten(2, shape)
+        extra_sum = extra_sum + tokens[:, :, :num_extra_tokens].sum(1)
+        patches = tokens[:, :, num_extra_tokens:].unflatten(2, shape)
         for i, window in zip(places, patches.unbind(1)):
             windows[i] = window
     bands = [
@@ -127,4 +135,4 @@ def run_in_windows(block: Callable[[Tensor], Tensor], x: Tensor,
         for i in range(0, rows * columns, columns)
     ]
     patches = torch.cat(bands, 1).flatten(1, 2)
-    return torch.cat([cls_sum / (rows * columns), patches], 1)
+    return torch.cat([extra_sum / (rows * columns), patches], 1)

@@ -6,4 +6,5 @@ from mmdino.models.frozen.features import (ClassAndGeMFeatures,
                                            MultiScaleFeatures, PooledFeatures)
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.models.frozen.linear_probe import LinearProbe
+from mmdino.models.frozen.object_finder import ObjectFinder
 from mmdino.models.frozen.video_segmentation import VideoSegmenter

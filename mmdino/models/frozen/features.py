@@ -58,7 +58,8 @@ class ClassAndPatchFeatures:
     def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Features (B, 2 D)."""
         tokens, = last_blocks(network['backbone'], images)
-        return interleave(tokens[:, 0], tokens[:, 1:].mean(dim=1))
+        patches = patch_tokens(network['backbone'], tokens)
+        return interleave(tokens[:, 0], patches.mean(dim=1))
 
 
 @MODELS.register_module()
@@ -75,7 +76,8 @@ class ClassAndGeMFeatures:
     def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Features (B, 2 D)."""
         tokens, = last_blocks(network['backbone'], images)
-        pooled = gem(tokens[:, 1:], self.power)
+        patches = patch_tokens(network['backbone'], tokens)
+        pooled = gem(patches, self.power)
         return torch.cat([tokens[:, 0].float(), pooled], dim=1)
 
 
@@ -122,7 +124,9 @@ def interleave(first: Tensor, second: Tensor) -> Tensor:
 def last_blocks(backbone: nn.Module,
                 images: Tensor,
                 n: int = 1) -> List[Tensor]:
-    """Tokens (B, 1 + N, D) of the last ``n`` blocks, after the final norm.
+    """Tokens (B, 1 + R + N, D) of the last ``n`` blocks, normed.
+
+    The class token, registers, patches.
 
     Raises:
         ValueError: If the backbone has fewer blocks, or tells no tokens.
@@ -136,3 +140,8 @@ def last_blocks(backbone: nn.Module,
         raise ValueError(f'n={n} last blocks of a backbone that has '
                          f'{backbone.num_layers}: set model.features.n.')
     return backbone.last_blocks(images, n)
+
+
+def patch_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
+    """The patches' (B, N, D) of tokens (B, 1 + R + N, D) of a backbone."""
+    return tokens[:, backbone.num_extra_tokens:]

@@ -1,6 +1,6 @@
 """A trained network for everything but training it.
 
-B images, D features, N patch tokens, H heads; h x w patches.
+B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
 from contextlib import nullcontext
 from typing import Dict, List, Optional, Union
@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.models.embedding import embed
-from mmdino.models.frozen.features import last_blocks
+from mmdino.models.frozen.features import last_blocks, patch_tokens
 from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
 from mmdino.weights.config import describe_network, preprocessor_cfg
 from mmdino.weights.network import load_strictly, open_weights, resolve_network
@@ -136,11 +136,47 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def tokens(self, images: Tensor, n: int = 1) -> List[Tensor]:
-        """Tokens (B, 1 + N, D) of the last ``n`` blocks, the last one last.
+        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
 
-        After the final norm.
+        Of the last ``n``, after the final norm: the class token, registers,
+        patches.
         """
         return last_blocks(self.backbone, images, n)
+
+    @torch.no_grad()
+    def patches(self, images: Tensor, facet: str = 'token') -> Tensor:
+        """Features (B, h, w, D) of the patches of images (B, C, H, W).
+
+        Args:
+            images: Normalised; both sides multiples of the patch.
+            facet: 'token', after the final norm, or 'key', of the last
+                block's attention.
+
+        Raises:
+            ValueError: If the backbone has no such facet.
+        """
+        self.require_patches(facet)
+        if facet == 'key':
+            tokens = self.backbone.last_keys(images)
+        else:
+            tokens = self.backbone.tokens(images)
+        return patch_tokens(self.backbone,
+                            tokens).unflatten(1,
+                                              self.backbone.patch_grid(images))
+
+    def require_patches(self, facet: str = 'token') -> None:
+        """Refuse a backbone that tells no features of patches.
+
+        Raises:
+            ValueError: If it has not this facet.
+        """
+        needed = dict(token='tokens', key='last_keys').get(facet)
+        if needed is None:
+            raise ValueError(f"facet must be 'token' or 'key', got {facet!r}")
+        if not hasattr(self.backbone, needed):
+            raise ValueError(
+                f'{type(self.backbone).__name__} has no {facet} a patch: take '
+                'a ViT, such as mmdino.VisionTransformer.')
 
     @torch.no_grad()
     def class_attention(self, images: Tensor) -> Tensor:

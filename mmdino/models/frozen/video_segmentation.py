@@ -13,6 +13,7 @@ from torch import Tensor
 from mmdino.functional.label_propagation import (labels_to_mask,
                                                  mask_to_labels,
                                                  propagate_labels)
+from mmdino.models.frozen.features import patch_tokens
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.utils.progress import track
@@ -102,6 +103,6 @@ class VideoSegmenter(FrozenTeacher):
 
     def _patch_features(self, frame: Tensor) -> Tensor:
         """Unit features (h, w, D) of a frame (C, H, W)."""
-        tokens = self.tokens(frame[None])[0][0, 1:]
+        tokens = patch_tokens(self.backbone, self.tokens(frame[None])[0])[0]
         width = frame.shape[-1] // self.backbone.patch_size
         return F.normalize(tokens.float(), dim=-1).unflatten(0, (-1, width))

@@ -1,53 +1,73 @@
 """The names that libraries give to the same tensors, and the ways between."""
 import os.path as osp
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
+from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.weights.formats import hf, mmpretrain, official, ours, timm
-from mmdino.weights.infer import family, kind_of
+from mmdino.weights.formats import (dinov2, hf, ibot, mmpretrain, official,
+                                    ours, timm)
+from mmdino.weights.formats.format import Format, adapt_mask_token
+from mmdino.weights.infer import (LAYER_SCALE, REGISTERS, SWIGLU, dinov2_parts,
+                                  family, kind_of, name_vit)
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
                                  name_keys)
 
-
-class Format(NamedTuple):
-    """The two ways between a format, of what a file holds, and ours."""
-    from_: Callable[[Dict[str, Any]], StateDict]
-    to_: Callable[[StateDict], Dict[str, Any]]
-    matches: Callable[[Mapping[str, Any]], bool]  # by the names
-    places: Sequence[str]  # families of networks that the library has
-    classifier: Sequence[str] = ()  # prefixes of what no use of ours needs
-    pos_embed_mode: str = 'size'  # how position embeddings are resized
-    # What its own files in a folder tell of a network.
-    read_config: Callable[[str], dict] = lambda folder: {}
-
-
 # In the order in which they are tried; the authors' names are timm's too.
 FORMATS = dict(
+    dinov2=Format(
+        dinov2.from_dinov2,
+        dinov2.to_dinov2,
+        dinov2.is_dinov2, ('dinov2', ),
+        pos_embed_modes=('offset', 'antialias'),
+        parts=(REGISTERS, LAYER_SCALE, SWIGLU),
+        mask_token=lambda parts: True),
+    ibot=Format(
+        ibot.from_ibot,
+        ibot.to_ibot,
+        ibot.is_ibot, ('vit', 'dinov2'),
+        pos_embed_modes=('offset', 'offset'),
+        parts=(LAYER_SCALE, ),
+        mask_token=lambda parts: None),
     official=Format(
         official.from_official,
         official.to_official,
         official.is_official, ('vit', 'xcit', 'resnet'),
-        pos_embed_mode='offset'),
+        pos_embed_modes=('offset', 'offset')),
     hf=Format(
         hf.from_hf,
         hf.to_hf,
-        hf.is_hf, ('vit', ), ('pooler.', 'classifier.'),
-        read_config=hf.read_config),
-    timm=Format(timm.from_timm, timm.to_timm, timm.is_timm,
-                ('vit', 'xcit', 'resnet', 'timm'),
-                ('head.', 'fc_norm.', 'fc.'), 'antialias', timm.read_config),
+        hf.is_hf, ('vit', 'dinov2'), ('pooler.', 'classifier.'),
+        pos_embed_modes=('size', 'antialias'),
+        read_config=hf.read_config,
+        parts=(REGISTERS, LAYER_SCALE, SWIGLU),
+        mask_token=hf.mask_token,
+        needs_layer_scale=True),
+    timm=Format(
+        timm.from_timm,
+        timm.to_timm,
+        timm.is_timm, ('vit', 'dinov2', 'xcit', 'resnet', 'timm'),
+        ('head.', 'fc_norm.', 'fc.'),
+        pos_embed_modes=('antialias', 'antialias'),
+        read_config=timm.read_config,
+        parts=(REGISTERS, LAYER_SCALE, SWIGLU)),
     torchvision=Format(timm.rename_torchvision, timm.rename_torchvision,
                        timm.is_torchvision, ('resnet', ), ('fc.', )),
     mmdino=Format(
         ours.from_mmdino,
         dict,
-        ours.is_mmdino, ('vit', 'xcit', 'resnet', 'timm', 'other', 'ours'),
-        pos_embed_mode='offset'),
-    mmpretrain=Format(mmpretrain.from_mmpretrain, mmpretrain.to_mmpretrain,
-                      mmpretrain.is_mmpretrain,
-                      ('vit', 'xcit', 'resnet', 'timm', 'other'),
-                      ('head.', 'neck.')))
+        ours.is_mmdino,
+        ('vit', 'dinov2', 'xcit', 'resnet', 'timm', 'other', 'ours'),
+        pos_embed_modes=('offset', 'antialias'),
+        parts=(REGISTERS, LAYER_SCALE, SWIGLU),
+        mask_token=lambda parts: None),
+    mmpretrain=Format(
+        mmpretrain.from_mmpretrain,
+        mmpretrain.to_mmpretrain,
+        mmpretrain.is_mmpretrain,
+        ('vit', 'dinov2', 'xcit', 'resnet', 'timm', 'other'),
+        ('head.', 'neck.'),
+        parts=(LAYER_SCALE, SWIGLU)))
 LONE = ('hf', 'timm', 'torchvision')  # their two ways are of a backbone
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
@@ -117,7 +137,30 @@ def convert(checkpoint: Dict[str, Any],
             shape, or the target has no such architecture.
     """
     state = to_ours(without(checkpoint, drop or []), source, network)
-    return from_ours(select(state, which), target, network)
+    state, network = adapt(select(state, which), network, target)
+    return from_ours(state, target, network)
+
+
+def adapt(state: StateDict, network: Optional[dict],
+          target: str) -> Tuple[StateDict, Optional[dict]]:
+    """Our state dict and its network config as a format can have them.
+
+    See :func:`adapt_mask_token`; the log says what becomes another.
+    """
+    if ours.is_linear(state) or not any('backbone.' in key for key in state):
+        return state, network
+    backbone = ours.backbone_of(state)
+    if network and kind_of(network)[0] != 'dinov2' or (family(backbone)
+                                                       != 'dinov2'):
+        return state, network
+    state, network = adapt_mask_token(state, network, target, FORMATS[target])
+    if target == 'timm' and REGISTERS in dinov2_parts(backbone):
+        print_log(
+            'timm has the sum of the class token and its position embedding '
+            'in the place of the two: no feature differs, but the way back '
+            'does not tell them apart.',
+            logger='current')
+    return state, network
 
 
 def to_ours(checkpoint: Dict[str, Any],
@@ -139,6 +182,25 @@ def tells_timm(network: Optional[dict]) -> bool:
     """Whether a network config tells a model of timm's."""
     backbone = (network or {}).get('backbone') or {}
     return backbone.get('type', '').endswith('TimmBackbone')
+
+
+def told_by_timm(
+        state: StateDict, path: str,
+        network: Optional[dict]) -> Tuple[Optional[dict], Sequence[str]]:
+    """What timm's config.json beside a file says of timm's names.
+
+    Returns:
+        The network, a TimmBackbone where the tensors are not of a network of
+        ours, and prefixes of the tensors that classify.
+    """
+    told = timm.read_config(osp.dirname(path))
+    unused = FORMATS['timm'].classifier
+    if (network or {}).get('backbone') or 'model_name' not in told:
+        return network, unused
+    lone = without(state, unused)
+    if timm.fits_other(lone) or timm.fits_vit(lone, told):
+        return network, unused
+    return dict(backbone=dict(type='TimmBackbone')), told['classifier']
 
 
 def select(state: StateDict, which: Optional[str]) -> StateDict:
@@ -164,6 +226,7 @@ def _require_place(state: StateDict, target: str,
     """Refuse by name what the library of a format does not have."""
     if target == 'mmdino':
         return
+    parts = ()
     if any('neck.' in key for key in state):
         kind, what = None, 'the weights of a neck'
     elif network:
@@ -171,8 +234,14 @@ def _require_place(state: StateDict, target: str,
     else:
         kind = family(ours.backbone_of(state))
         what = f'a {kind}'
-    if kind not in FORMATS[target].places:
-        places = [name for name in FORMATS if kind in FORMATS[name].places]
+    if kind == 'dinov2':
+        parts = dinov2_parts(ours.backbone_of(state))
+        _, what = name_vit(ours.backbone_of(state))
+    if not FORMATS[target].has_place(kind, parts):
+        places = [
+            name for name, format_ in FORMATS.items()
+            if format_.has_place(kind, parts)
+        ]
         raise CheckpointError(f'{target} has no place for {what}: convert to '
                               f'{", ".join(places) or "mmdino"}.')
 

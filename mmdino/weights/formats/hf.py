@@ -1,15 +1,17 @@
-"""Hugging Face transformers' ViTModel, without its pooler.
+"""Hugging Face transformers' ViT, without its pooler, and its DINOv2.
 
-The names are those in its files, which ``ViTModel.from_pretrained`` reads;
+The names are those in its files, which ``from_pretrained`` reads;
 config.json and preprocessor_config.json beside a file tell its network.
 """
 import os.path as osp
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Sequence
 
 from mmengine.fileio import load
 
-from mmdino.weights.infer import build_empty
-from mmdino.weights.keys import StateDict, flipped, join_qkv, rename, split_qkv
+from mmdino.weights.infer import (LAYER_SCALE, MASK_TOKEN, REGISTERS, SWIGLU,
+                                  build_empty, dinov2_parts, swiglu_width)
+from mmdino.weights.keys import (CheckpointError, StateDict, flipped, join_qkv,
+                                 rename, split_qkv)
 
 # theirs, ours with query, key and value apart
 NAMES = (
@@ -30,26 +32,72 @@ NAMES = (
       )),
     ('layernorm.{p}', 'ln1.{p}'),
 )
+DINOV2_NAMES = (
+    *NAMES[:3],
+    ('embeddings.mask_token', 'mask_token'),
+    ('embeddings.register_tokens', 'register_tokens'),
+    *((f'encoder.layer.{{n}}.{theirs}', f'layers.{{n}}.{ours}')
+      for theirs, ours in (
+          ('norm1.{p}', 'ln1.{p}'),
+          ('attention.attention.query.{p}', 'attn.q.{p}'),
+          ('attention.attention.key.{p}', 'attn.k.{p}'),
+          ('attention.attention.value.{p}', 'attn.v.{p}'),
+          ('attention.output.dense.{p}', 'attn.proj.{p}'),
+          ('layer_scale1.lambda1', 'attn.gamma1.weight'),
+          ('norm2.{p}', 'ln2.{p}'),
+          ('mlp.fc1.{p}', 'ffn.layers.0.0.{p}'),
+          ('mlp.fc2.{p}', 'ffn.layers.1.{p}'),
+          ('mlp.weights_in.{p}', 'ffn.w12.{p}'),
+          ('mlp.weights_out.{p}', 'ffn.w3.{p}'),
+          ('layer_scale2.lambda1', 'ffn.gamma2.weight'),
+      )),
+    NAMES[-1],
+)
+# What a model for a task puts before the names.
+PREFIXES = ('', 'vit.', 'dinov2.', 'dinov2_with_registers.')
+MODEL_TYPES = ('vit', 'dinov2', 'dinov2_with_registers')
 FILE, CONFIG, PROCESSOR = ('model.safetensors', 'config.json',
                            'preprocessor_config.json')
 
 
 def is_hf(state: Mapping[str, Any]) -> bool:
-    """Whether names are transformers', with the task's ``vit.`` or without."""
-    return any(f'{prefix}embeddings.cls_token' in state
-               for prefix in ('', 'vit.'))
+    """Whether names are transformers', of a model for a task or without."""
+    return any(f'{prefix}embeddings.cls_token' in state for prefix in PREFIXES)
 
 
 def from_hf(state: StateDict) -> StateDict:
-    """Our names for a ViT's."""
-    state = {key.removeprefix('vit.'): value for key, value in state.items()}
-    state = rename(state, NAMES, "transformers' ViT")
-    return join_qkv(state, r'layers\.\d+\.attn')
+    """Our names for a ViT's.
+
+    Raises:
+        CheckpointError: If tensors are left over, such as all of a DINOv3.
+    """
+    prefix = next((p for p in PREFIXES if f'{p}embeddings.cls_token' in state),
+                  '')
+    state = {key.removeprefix(prefix): value for key, value in state.items()}
+    if 'layer.0.attention.q_proj.weight' in state:
+        raise CheckpointError(
+            "These are transformers' names of a DINOv3, which mmdino takes "
+            "from timm: timm:NAME, with a name of timm.list_pretrained("
+            "'*dinov3*'), as the checkpoint.")
+    names, what = NAMES, "transformers' ViT"
+    if 'encoder.layer.0.layer_scale1.lambda1' in state:
+        names, what = DINOV2_NAMES, "transformers' DINOv2"
+    return join_qkv(rename(state, names, what), r'layers\.\d+\.attn')
 
 
 def to_hf(backbone: StateDict) -> StateDict:
+    names, what = NAMES, "transformers' ViT"
+    if LAYER_SCALE in dinov2_parts(backbone):
+        names, what = DINOV2_NAMES, "transformers' DINOv2"
     backbone = split_qkv(backbone, r'layers\.\d+\.attn\.qkv')
-    return rename(backbone, flipped(NAMES), "transformers' ViT")
+    return rename(backbone, flipped(names), what)
+
+
+def mask_token(parts: Sequence[str]) -> bool | None:
+    """Whether the model for a ViT with these parts has a mask token."""
+    if LAYER_SCALE not in parts:  # ViTModel
+        return False
+    return True if REGISTERS in parts else None
 
 
 def read_config(folder: str) -> dict:
@@ -68,7 +116,11 @@ def read_config(folder: str) -> dict:
         depth=cfg.get('num_hidden_layers'),
         num_heads=cfg.get('num_attention_heads'),
         norm_eps=cfg.get('layer_norm_eps')) if cfg.get(
-            'model_type') == 'vit' else {}
+            'model_type') in MODEL_TYPES else {}
+    if told and cfg.get('hidden_act', 'gelu') != 'gelu':
+        raise CheckpointError(
+            f'{folder}/{CONFIG} tells of the activation {cfg["hidden_act"]!r},'
+            ' and what is read here has GELU: no network of ours fits.')
     pixel = 1 / processor.get('rescale_factor', 1 / 255)
     for ours, theirs in (('mean', 'image_mean'), ('std', 'image_std')):
         if processor.get(theirs):
@@ -102,20 +154,26 @@ def configs(network: Mapping) -> Dict[str, dict]:
 
 
 def vit_config(network: Mapping) -> dict:
-    """Arguments of ``transformers.ViTConfig``, config.json's content.
+    """Arguments of the config that ``model_type`` names; config.json's.
 
     Read off the network that is built, so that heads and the epsilon of the
     layer norms, DINO's 1e-6 and not their 1e-12, are its own.
     """
     vit = build_empty(network['backbone'])
     layer, projection = vit.layers[0], vit.patch_embed.projection
+    state = vit.state_dict()
+    if LAYER_SCALE in dinov2_parts(state):
+        own = _dinov2_config(state)
+    else:
+        own = dict(
+            model_type='vit',
+            architectures=['ViTModel'],
+            intermediate_size=layer.ffn.layers[0][0].out_features)
     return dict(
-        model_type='vit',
-        architectures=['ViTModel'],
+        **own,
         hidden_size=vit.embed_dims,
         num_hidden_layers=len(vit.layers),
         num_attention_heads=layer.attn.num_heads,
-        intermediate_size=layer.ffn.layers[0][0].out_features,
         image_size=vit.img_size[0],
         patch_size=projection.kernel_size[0],
         num_channels=projection.in_channels,
@@ -124,3 +182,43 @@ def vit_config(network: Mapping) -> dict:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         layer_norm_eps=layer.ln1.eps)
+
+
+def _dinov2_config(state: StateDict) -> dict:
+    """What is told of a ViT of DINOv2's kind alone."""
+    parts = dinov2_parts(state)
+    cfg = dict(
+        mlp_ratio=_mlp_ratio(state),
+        use_swiglu_ffn=SWIGLU in parts,
+        layerscale_value=1.)
+    if REGISTERS in parts:
+        return dict(
+            cfg,
+            model_type='dinov2_with_registers',
+            architectures=['Dinov2WithRegistersModel'],
+            num_register_tokens=state['register_tokens'].shape[1])
+    return dict(
+        cfg,
+        model_type='dinov2',
+        architectures=['Dinov2Model'],
+        use_mask_token=MASK_TOKEN in parts)
+
+
+def _mlp_ratio(state: StateDict) -> int:
+    """The whole number that gives the width of the FFN.
+
+    Raises:
+        CheckpointError: If there is none, which transformers needs.
+    """
+    if SWIGLU in dinov2_parts(state):
+        width, hidden = state['layers.0.ffn.w3.weight'].shape
+        sizes = {ratio: swiglu_width(ratio * width) for ratio in range(1, 17)}
+    else:
+        hidden, width = state['layers.0.ffn.layers.0.0.weight'].shape
+        sizes = {ratio: ratio * width for ratio in range(1, 17)}
+    found = [ratio for ratio, size in sizes.items() if size == hidden]
+    if not found:
+        raise CheckpointError(
+            f"transformers' DINOv2 has no place for an FFN {hidden} wide at "
+            f'a width of {width}: its mlp_ratio is a whole number.')
+    return found[0] if 4 not in found else 4

@@ -35,7 +35,7 @@ XCIT_NAMES = (
 
 def is_mmpretrain(state: Mapping[str, Any]) -> bool:
     """Whether there is a backbone and no teacher, or a linear classifier."""
-    return 'head.fc.weight' in state or any(
+    return {*state} == {'head.fc.weight', 'head.fc.bias'} or any(
         key.startswith('backbone.') for key in state)
 
 

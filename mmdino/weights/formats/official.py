@@ -1,4 +1,4 @@
-"""The files that the authors published.
+"""The files that the authors of DINO published.
 
 Four kinds: a backbone, a full checkpoint of a training (``student``,
 ``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
@@ -10,19 +10,18 @@ not.
 import re
 from typing import Any, Dict, Mapping
 
+from mmdino.weights.formats.heads import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
 from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
-from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
-                                 add_prefix, flipped, join_qkv, name_keys,
-                                 rename, split_qkv, strip_prefix)
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 flipped, join_qkv, name_keys, rename,
+                                 split_qkv, strip_prefix)
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
 LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
-# An MLP of one layer is no Sequential there.
-ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
 PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
           'centering.')
 REMEDY = 'give --which to convert one backbone alone.'
@@ -85,8 +84,7 @@ def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
         network = _network(checkpoint[name])
         _refuse([k for k in network if not k.startswith(PLACES[:2])])
         backbone = _backbone_from(strip_prefix(network, 'backbone.'))
-        head = rename(
-            strip_prefix(network, 'head.'), ONE_LAYER + WEIGHT_NORM, 'A head')
+        head = head_from(strip_prefix(network, 'head.'))
         state.update(add_prefix(backbone, f'{prefix}backbone.'))
         state.update(add_prefix(head, f'{prefix}head.'))
     return {**state, **add_prefix(checkpoint['dino_loss'], 'centering.')}
@@ -111,15 +109,11 @@ def _to_full(state: StateDict) -> Dict[str, Any]:
         head = strip_prefix(state, f'{prefix}head.')
         if not head:
             raise CheckpointError(f'The {name} has no head: {REMEDY}')
-        if 'last_layer.parametrizations.weight.original1' not in head:
-            raise CheckpointError(
-                "The authors' full checkpoint has no place for another head "
-                f'than DINOHead, its tensors are {name_keys(head, 4)}: '
-                f'{REMEDY}')
+        head = head_to(head, REMEDY)
         backbone = _backbone_to(backbone_of(state, prefix))
         network = {
             **add_prefix(backbone, 'backbone.'),
-            **add_prefix(_head_to(head), 'head.')
+            **add_prefix(head, 'head.')
         }
         # The authors wrap the student in DDP, and the teacher too where its
         # BatchNorm is synchronised.
@@ -148,13 +142,6 @@ def _backbone_to(backbone: StateDict) -> StateDict:
         re.sub('^pos_embed', 'pos_embeder', key): value
         for key, value in state.items()
     }
-
-
-def _head_to(head: StateDict) -> StateDict:
-    mlp = [key for key in head if key.startswith('mlp.')]
-    single = all(key.startswith('mlp.0.') for key in mlp)
-    names = ONE_LAYER + WEIGHT_NORM if single else WEIGHT_NORM
-    return rename(head, flipped(names), 'A head')
 
 
 def _refuse(leftover) -> None:

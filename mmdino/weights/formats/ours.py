@@ -1,7 +1,8 @@
 """Our checkpoints, which all other formats are converted through.
 
 A flat state dict: ``backbone.*`` and ``head.*`` of the student,
-``teacher.backbone.*`` and ``teacher.head.*``, ``centering.center`` (1, K). A
+``teacher.backbone.*`` and ``teacher.head.*``, ``centering.center`` (1, K); of
+a :class:`DINOv2` perhaps ``patch_head.*`` and ``patch_centering.center``. A
 file of a lone backbone holds it as both the student's and the teacher's, so
 that it can be tested and trained from. A linear classifier is a
 :class:`LinearProbe`'s one head, ``heads.0.*``, with or without
@@ -17,7 +18,7 @@ from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
 STUDENT, TEACHER, FROZEN = '', 'teacher.', 'network.'
 LINEAR = {'heads.0.weight', 'heads.0.bias'}
 PARTS = tuple(f'{network}{part}.' for network in (STUDENT, TEACHER, FROZEN)
-              for part in ('backbone', 'neck', 'head'))
+              for part in ('backbone', 'neck', 'head', 'patch_head'))
 OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'heads.')
 
 

@@ -3,14 +3,20 @@
 A ViT, an XCiT and a ResNet are networks of ours, any other is a TimmBackbone.
 timm's config.json beside a file tells the model.
 """
+import math
 import os.path as osp
 from typing import Any, Mapping
 
 import timm
+import torch
+import torch.nn as nn
 from mmengine.fileio import load
+from timm.layers import GluMlp
+from timm.models.vision_transformer import VisionTransformer
 
 from mmdino.weights.infer import build_empty, family
-from mmdino.weights.keys import StateDict, add_prefix, flipped, rename
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 flipped, rename)
 
 VIT_NAMES = (
     ('cls_token', 'cls_token'),
@@ -24,18 +30,37 @@ VIT_NAMES = (
     ('norm.{p}', 'ln1.{p}'),
 )
 
+SWIGLU_NAMES = (
+    ('blocks.{n}.mlp.fc1.{p}', 'layers.{n}.ffn.w12.{p}'),
+    ('blocks.{n}.mlp.fc2.{p}', 'layers.{n}.ffn.w3.{p}'),
+)
+DINOV2_NAMES = (
+    ('reg_token', 'register_tokens'),
+    ('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),
+    ('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
+    *VIT_NAMES,
+)
+
 RESNET_NAMES = tuple((name, name) for name in (
     'conv1.{p}',
     'bn1.{p}',
     'layer{n}.{p}',
 ))
 
+# timm's name of an argument: that of a TimmBackbone.
+RENAMED = dict(in_chans='in_channels')
+
 TIMM = [('model.{p}', '{p}')]
 
 
 def is_timm(state: Mapping[str, Any]) -> bool:
-    """Whether names are timm's alone: a ViT with a classifier, an XCiT."""
-    return ('blocks.0.norm1.weight' in state and 'head.weight' in state
+    """Whether names are timm's alone.
+
+    Those of a ViT with a classifier, registers or layer scale, of an XCiT.
+    """
+    return ('blocks.0.norm1.weight' in state and any(
+        key in state
+        for key in ('head.weight', 'reg_token', 'blocks.0.ls1.gamma'))
             or 'pos_embed.token_projection.weight' in state)
 
 
@@ -44,23 +69,83 @@ def from_timm(state: StateDict) -> StateDict:
     if is_torchvision(state):
         return rename(state, RESNET_NAMES, "mmpretrain's ResNet")
     if {'cls_token', 'pos_embed'} <= state.keys():
-        return rename(state, VIT_NAMES, "mmdino's VisionTransformer")
+        return _from_vit(state)
     return add_prefix(state, 'model.')
 
 
 def to_timm(backbone: StateDict) -> StateDict:
-    """timm's names for ours."""
+    """timm's names for ours.
+
+    With registers timm's network has the sum of the class token and its
+    position embedding in the place of the two.
+    """
     names = dict(
-        vit=flipped(VIT_NAMES), xcit=TIMM, timm=TIMM, resnet=RESNET_NAMES)
-    return rename(backbone, names[family(backbone)], 'timm')
+        vit=flipped(VIT_NAMES),
+        dinov2=flipped(SWIGLU_NAMES + DINOV2_NAMES),
+        xcit=TIMM,
+        timm=TIMM,
+        resnet=RESNET_NAMES)
+    state = rename(backbone, names[family(backbone)], 'timm')
+    if 'register_tokens' in backbone:
+        of_class, of_patches = state['pos_embed'].split(
+            [1, state['pos_embed'].shape[1] - 1], dim=1)
+        state['cls_token'] = state['cls_token'] + of_class
+        state['pos_embed'] = of_patches
+    return state
+
+
+def fits_other(state: Mapping[str, Any]) -> bool:
+    """Whether timm's tensors are of an XCiT or a ResNet."""
+    return ('pos_embed.token_projection.weight' in state
+            or is_torchvision(state))
+
+
+def fits_vit(state: Mapping[str, Any], told: Mapping) -> bool:
+    """Whether timm's tensors are of a ViT that is one of ours, too.
+
+    Args:
+        state: Without a classifier.
+        told: What config.json beside the file tells, see :func:`read_config`.
+    """
+    if not told.get('is_vit', True) or 'pos_embed' not in state:
+        return False
+    try:
+        patches = _from_vit(state)['pos_embed'].shape[1] - 1
+    except CheckpointError:
+        return False
+    return 'norm.weight' in state and math.isqrt(patches)**2 == patches
+
+
+def _from_vit(state: StateDict) -> StateDict:
+    fc1, fc2 = (state.get(f'blocks.0.mlp.fc{i}.weight') for i in (1, 2))
+    names = DINOV2_NAMES
+    if fc1 is not None and fc2 is not None and (fc1.shape[0]
+                                                == 2 * fc2.shape[1]):
+        names = SWIGLU_NAMES + names
+    state = rename(state, names, "mmdino's VisionTransformer")
+    if 'register_tokens' in state:
+        pos_embed = state['pos_embed']
+        if math.isqrt(pos_embed.shape[1])**2 != pos_embed.shape[1]:
+            raise CheckpointError(
+                f'pos_embed has {pos_embed.shape[1]} tokens, which is no '
+                "square of patches: mmdino's VisionTransformer has no place "
+                "for it, a TimmBackbone may have (--config).")
+        state['pos_embed'] = torch.cat(
+            [torch.zeros_like(state['cls_token']), pos_embed], dim=1)
+    return state
 
 
 def read_config(folder: str) -> dict:
     """What timm's config.json beside a file tells.
 
+    Of a DINOv3 timm averages patches by default: here the class token is
+    taken, which it was trained with, unless the file tells.
+
     Returns:
-        dict: Of ``model_name``, ``kwargs``, ``width``, ``depth`` and
-        ``num_heads`` of a ViT, ``mean`` and ``std`` in pixel values, ``size``
+        dict: Of ``model_name``, ``kwargs`` of a :class:`TimmBackbone`,
+        ``classifier``, prefixes of its tensors, ``is_vit``, whether it
+        computes what our ViT does, ``width``, ``depth``, ``num_heads`` and
+        ``norm_eps`` of a ViT, ``mean`` and ``std`` in pixel values, ``size``
         in pixels, those that are told.
     """
     path = osp.join(folder, 'config.json')
@@ -68,14 +153,24 @@ def read_config(folder: str) -> dict:
     name, kwargs = cfg.get('architecture'), cfg.get('model_args') or {}
     if not isinstance(name, str) or not timm.is_model(name):
         return {}
-    told = dict(model_name=name, kwargs=kwargs)
+    kwargs = {RENAMED.get(key, key): v for key, v in kwargs.items()}
+    kwargs.pop('num_classes', None)
+    if name.startswith('vit_') and '_dinov3' in name:
+        kwargs.setdefault('global_pool', 'token')
     model = build_empty(
         dict(type='mmdino.TimmBackbone', model_name=name, **kwargs)).model
+    told = dict(
+        model_name=name,
+        kwargs=kwargs,
+        classifier=classifier(model),
+        is_vit=_is_vit(model))
     if hasattr(model, 'blocks') and hasattr(model.blocks[0], 'attn'):
         told.update(
             width=model.embed_dim,
             depth=len(model.blocks),
             num_heads=model.blocks[0].attn.num_heads)
+    if told['is_vit']:
+        told['norm_eps'] = model.norm.eps
     seen = cfg.get('pretrained_cfg') or {}
     told.update({
         key: [round(value * 255, 6) for value in seen[key]]
@@ -84,6 +179,21 @@ def read_config(folder: str) -> dict:
     if seen.get('input_size'):
         told['size'] = seen['input_size'][-1]
     return told
+
+
+def classifier(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of what timm's model has for its classes alone."""
+    names = model.pretrained_cfg.get('classifier') or ()
+    names = (names, ) if isinstance(names, str) else names
+    return tuple(f'{name}.' for name in names)
+
+
+def _is_vit(model: nn.Module) -> bool:
+    if type(model) is not VisionTransformer or model.global_pool != 'token':
+        return False
+    mlp = model.blocks[0].mlp
+    activation = nn.SiLU if isinstance(mlp, GluMlp) else nn.GELU
+    return isinstance(mlp.act, activation)
 
 
 def is_torchvision(state: Mapping[str, Any]) -> bool:

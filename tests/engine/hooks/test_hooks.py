@@ -61,6 +61,22 @@ def test_last_layer_is_frozen_wholly_then_trained(tmp_path):
     assert steps == 2  # no moments were kept in epoch 0
 
 
+def test_last_layer_is_frozen_by_rate(tmp_path):
+    """Its weights stay, its moments are filled, and it counts in the norm."""
+    cfg = runner_cfg(tmp_path, head__norm_last_layer=False)
+    cfg.default_hooks.freeze_last_layer.update(num_epochs=1.5, by_rate=True)
+    runner, snapshots = train(cfg)
+    states = snapshots.states
+    for step in (1, 2, 3):  # an epoch and a half
+        for name in (LAST_LAYER, LAST_LAYER[:-1] + '0'):
+            assert not changed(states[step - 1], states[step], name)
+        assert changed(states[step - 1], states[step], 'head.mlp.0.weight')
+    assert changed(states[3], states[4], LAST_LAYER)
+    param = runner.model.head.last_layer.parametrizations.weight.original1
+    moments = runner.optim_wrapper.optimizer.state[param]
+    assert moments['step'] == 4 and moments['exp_avg'].any()
+
+
 def test_teacher_and_center_move_every_step(tmp_path):
     _, snapshots = train(runner_cfg(tmp_path))
     name = 'backbone.layers.0.attn.qkv.weight'
@@ -71,6 +87,18 @@ def test_teacher_and_center_move_every_step(tmp_path):
                                                         momentum) * new[name]
         torch.testing.assert_close(new[f'teacher.{name}'], expected)
         assert changed(old, new, 'centering.center')
+
+
+def test_temperature_changes_every_iteration(tmp_path):
+    cfg = runner_cfg(tmp_path, epochs=3)
+    cfg.default_hooks.centering.update(
+        teacher_temp=.07,
+        warmup_teacher_temp=.04,
+        warmup_epochs=2,
+        by_epoch=False)
+    _, snapshots = train(cfg)
+    expected = [.04, .05, .06, .07, .07, .07]
+    assert snapshots.temps == pytest.approx(expected)
 
 
 def test_temperature_changes_every_epoch(tmp_path):
@@ -170,6 +198,7 @@ def test_uniform_output_is_reported_once(tmp_path):
     (TeacherEMAHook, dict(momentum=1.2), 'got 1.2'),
     (CenteringHook, dict(teacher_temp=0), 'must be > 0, got 0'),
     (CenteringHook, dict(warmup_epochs=-1), 'got -1'),
+    (CenteringHook, dict(warmup_epochs=1.5), 'within an epoch'),
     (FreezeLastLayerHook, dict(num_epochs=-2), 'got -2'),
     (TeacherCopyHook, dict(when='daily'), "got 'daily'"),
     (NonFiniteHook, dict(action='ignore'), "got 'ignore'"),

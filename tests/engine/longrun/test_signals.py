@@ -173,6 +173,20 @@ def test_before_training_a_signal_ends_the_process(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_failed_training_listens_no_longer(tmp_path):
+
+    class Fail(Hook):
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            assert signal.getsignal(signal.SIGINT) is not before
+            raise RuntimeError('out of luck')
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError, match='out of luck'):
+        train(random_cfg(tmp_path), Fail())
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_slow_save_is_told(monkeypatch):
     lines = []
     monkeypatch.setattr(checkpoints, 'print_log',

@@ -1,0 +1,104 @@
+"""Features of many images on disk, read one by one.
+
+A folder holds ``features-NNNNN.safetensors``, whose tensors are named by the
+images' places in the list, and ``images.json``, which names the images and is
+written last.
+"""
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from mmpretrain.structures import DataSample
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mmdino.weights.io import replaced
+
+INDEX = 'images.json'
+BYTES_PER_FILE = 256 * 2**20
+
+
+def save_features(samples: Iterable[DataSample],
+                  folder: str | Path,
+                  dtype: torch.dtype = torch.float16) -> None:
+    """Write the ``feature`` of samples as they come.
+
+    Args:
+        samples: With ``feature``, of any shape, ``sample_idx``, ``img_path``.
+        folder: A new or empty one.
+        dtype: Of the files.
+
+    Raises:
+        FileExistsError: If the folder is not empty.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f'{folder} is not empty: features are written '
+                              'into a new folder.')
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number, part in enumerate(_parts(samples, dtype)):
+        name = f'features-{number:05d}.safetensors'
+        with replaced(str(folder / name)) as path:
+            save_file({str(s.sample_idx): s.feature for s in part}, path)
+        entries += [
+            dict(
+                name=s.img_path,
+                index=s.sample_idx,
+                shape=[*s.feature.shape],
+                file=name) for s in part
+        ]
+    with replaced(str(folder / INDEX)) as path:
+        Path(path).write_text(json.dumps(dict(images=entries), indent=1))
+
+
+class SavedFeatures(Sequence):
+    """What :func:`save_features` wrote: ``[i]`` is the i-th image's tensor.
+
+    Attributes:
+        names (list[str]): Of the N images.
+        indices (list[int]): Their places in the list that was given, which
+            skip what could not be read.
+        shapes (list[tuple[int, ...]]): Of their features.
+
+    Raises:
+        FileNotFoundError: If the folder is none, or was not finished.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        index = self.folder / INDEX
+        if not index.is_file():
+            raise FileNotFoundError(f'{index} is missing: {folder} holds no '
+                                    'features, or was not finished.')
+        entries = json.loads(index.read_text())['images']
+        self.names = [entry['name'] for entry in entries]
+        self.indices = [entry['index'] for entry in entries]
+        self.shapes = [tuple(entry['shape']) for entry in entries]
+        self._files = [entry['file'] for entry in entries]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> Tensor:
+        """The features of image ``i``, as they were saved."""
+        with safe_open(self.folder / self._files[i], 'pt') as file:
+            return file.get_tensor(str(self.indices[i]))
+
+
+def _parts(samples: Iterable[DataSample],
+           dtype: torch.dtype) -> Iterator[list[DataSample]]:
+    """Lists of samples that fill a file, their features on the CPU."""
+    part, size = [], 0
+    for sample in samples:
+        feature = sample.feature.to('cpu', dtype).contiguous()
+        if part and size + feature.nbytes > BYTES_PER_FILE:
+            yield part
+            part, size = [], 0
+        sample.set_field(feature, 'feature')
+        part.append(sample)
+        size += feature.nbytes
+    if part:
+        yield part

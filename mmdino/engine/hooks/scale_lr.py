@@ -1,0 +1,77 @@
+"""The learning rate by the size of the batch."""
+import math
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from mmdino.registry import HOOKS
+
+RULES = dict(linear=float, sqrt=math.sqrt)
+
+
+@HOOKS.register_module()
+class ScaleLRHook(Hook):
+    """Scale the rates by the images of an optimizer step.
+
+    The batch is that of all processes and of all accumulated iterations
+    (MMEngine's ``auto_scale_lr``, which is linear, leaves out the latter).
+    DINOv2 scales by the square root (Oquab et al. 2023, arXiv 2304.07193,
+    App. B). What the rate falls to is not scaled.
+
+    Args:
+        base_batch_size (int): Images that the optimizer's ``lr`` is for.
+        rule (str): 'sqrt' or 'linear'.
+
+    Raises:
+        ValueError: If there is no such rule or the size is not positive; at
+            the start, if ``auto_scale_lr`` scales as well, or a scheduler of
+            MMEngine's has noted the rates already.
+    """
+
+    def __init__(self,
+                 base_batch_size: int = 1024,
+                 rule: str = 'sqrt') -> None:
+        if rule not in RULES:
+            raise ValueError(
+                f'ScaleLRHook: rule must be one of {[*RULES]}, got {rule!r}')
+        if not base_batch_size > 0:
+            raise ValueError('ScaleLRHook: base_batch_size must be > 0, got '
+                             f'{base_batch_size}')
+        self.base_batch_size = base_batch_size
+        self.rule = rule
+
+    def before_run(self, runner: Runner) -> None:
+        """Scale before the first step, of a resumed run as well."""
+        wrapper = runner.optim_wrapper
+        if not isinstance(wrapper, OptimWrapper):
+            return  # a test
+        schedulers = runner.param_schedulers or []
+        _check(runner.cfg, schedulers)
+        batch = (
+            runner.train_dataloader.batch_size * get_world_size() *
+            wrapper._accumulative_counts)
+        factor = RULES[self.rule](batch / self.base_batch_size)
+        for group in wrapper.param_groups:  # and what is logged as base_lr
+            group['lr'] *= factor
+        for scheduler in schedulers:
+            scheduler.scale(factor)
+        runner.logger.info(
+            f'The learning rate is for {self.base_batch_size} images and a '
+            f'step has {batch}: scaled by {factor:.4g} ({self.rule}).')
+
+
+def _check(cfg: dict, schedulers: list) -> None:
+    if (cfg.get('auto_scale_lr') or {}).get('enable'):
+        raise ValueError(
+            'Both ScaleLRHook and auto_scale_lr scale the learning rate: set '
+            'auto_scale_lr.enable=False, or leave the hook out.')
+    for scheduler in schedulers:
+        if not hasattr(scheduler, 'scale'):
+            raise ValueError(
+                f'ScaleLRHook cannot scale what {type(scheduler).__name__} '
+                'has noted, as it has no method scale: use '
+                "param_scheduler.type='WarmupCosine', or "
+                'multiply optim_wrapper.optimizer.lr yourself and leave the '
+                'hook out.')

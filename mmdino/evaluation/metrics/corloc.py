@@ -1,0 +1,79 @@
+"""Share of images in which one object is boxed well."""
+from typing import Dict, List
+
+import numpy as np
+
+from mmdino.evaluation.gallery import SampleMetric
+from mmdino.functional.dense import box_iou
+from mmdino.registry import METRICS
+
+
+@METRICS.register_module()
+class CorLoc(SampleMetric):
+    """Images whose box overlaps an object's by half, in percent.
+
+    The key is ``discovery/corloc`` (Deselaers et al. 2010; arXiv 2109.14279,
+    section 4.1): intersection over union of at least ``iou``. Samples need
+    ``pred_box`` in fractions, which :class:`ObjectFinder` gives, and either
+    ``gt_boxes`` (M, 4) in pixels of ``ori_shape`` or ``gt_mask`` (H, W): 0
+    background, then one number an object. Images without an object do not
+    count.
+
+    Args:
+        iou: Least intersection over union, in (0, 1].
+        ignore_index: Mask value that counts nowhere.
+        **kwargs: Those of BaseMetric.
+
+    Raises:
+        ValueError: If ``iou`` is out of its range; on evaluation, if no
+            image has an object.
+    """
+    default_prefix = 'discovery'
+    needs = dict(pred_box='the model must be an ObjectFinder')
+
+    def __init__(self,
+                 iou: float = 0.5,
+                 ignore_index: int = 255,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not 0 < iou <= 1:
+            raise ValueError(f'iou must be in (0, 1], got {iou}')
+        self.iou = iou
+        self.ignore_index = ignore_index
+
+    def keep(self, sample: dict) -> float:
+        """The best overlap with an object; NaN if there is none."""
+        boxes, shape = self._objects(sample)
+        if not len(boxes):
+            return float('nan')
+        box = np.asarray(sample['pred_box'], float) * np.tile(shape, 2)
+        return float(box_iou(box, boxes).max())
+
+    def _objects(self, sample: dict) -> tuple[np.ndarray, tuple[int, int]]:
+        """Boxes (M, 4) in pixels, and the (height, width) of their image."""
+        if sample.get('gt_boxes') is not None:
+            return np.asarray(sample['gt_boxes'], float), sample['ori_shape']
+        if sample.get('gt_mask') is None:
+            raise KeyError(
+                'CorLoc found neither `gt_boxes` nor `gt_mask` in the sample '
+                f'of {sample.get("img_path", "an image")}: PackInputs must '
+                "pack one of them (algorithm_keys=('gt_boxes', )).")
+        mask = np.asarray(sample['gt_mask'])
+        numbers = np.setdiff1d(np.unique(mask), [0, self.ignore_index])
+        return np.array([mask_box(mask == n) for n in numbers]), mask.shape
+
+    def compute_metrics(self, results: List[float]) -> Dict[str, float]:
+        """The share of the images with an object."""
+        overlaps = np.array(results)
+        overlaps = overlaps[~np.isnan(overlaps)]
+        if not len(overlaps):
+            raise ValueError(f'CorLoc found no object in {len(results)} '
+                             'images.')
+        return {'corloc': 100 * float((overlaps >= self.iou).mean())}
+
+
+def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right, the last two exclusive, of a bool mask."""
+    rows, columns = np.nonzero(mask)
+    return (int(rows.min()), int(columns.min()), int(rows.max()) + 1,
+            int(columns.max()) + 1)

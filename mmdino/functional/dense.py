@@ -1,0 +1,148 @@
+"""What patch features tell: colours, correspondences, objects.
+
+N patches, D features, (h, w) the patch grid; boxes are (top, left, bottom,
+right), the last two exclusive.
+"""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Components(NamedTuple):
+    """Principal components of features.
+
+    Attributes:
+        mean: (D, ).
+        axes: (n, D), orthonormal, the largest variance first.
+        share: (n, ), of the variance along each.
+    """
+    mean: Tensor
+    axes: Tensor
+    share: Tensor
+
+    def project(self, features: Tensor) -> Tensor:
+        """Coordinates (..., n) of features (..., D)."""
+        return (features - self.mean) @ self.axes.T
+
+
+def principal_components(features: Tensor, n: int = 3) -> Components:
+    """The directions in which features (N, D) vary most.
+
+    The sign of each is such that its largest entry is positive, so that it
+    does not change from run to run.
+
+    Raises:
+        ValueError: If there are fewer than ``n`` + 1 features or ``n`` is
+            more than D.
+    """
+    if not 1 <= n <= features.shape[1] or len(features) <= n:
+        raise ValueError(f'{n} principal components need more than {n} '
+                         f'features of width {n} or more, got '
+                         f'{tuple(features.shape)}.')
+    features = features.double()
+    mean = features.mean(dim=0)
+    centred = features - mean
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    axes = vectors.T.flip(0)[:n]
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    share = values.flip(0)[:n] / values.sum().clamp(min=1e-300)
+    return Components(mean, axes * largest.sign(), share)
+
+
+def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of features that are each other's nearest by cosine.
+
+    Args:
+        first: (N, D).
+        second: (M, D).
+
+    Returns:
+        (P, 2) indices into both, the most similar pair first, and their P
+        similarities.
+    """
+    alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+    there, back = alike.argmax(dim=1), alike.argmax(dim=0)
+    here = torch.arange(len(first), device=first.device)
+    here = here[back[there] == here]
+    values, order = alike[here, there[here]].sort(descending=True, stable=True)
+    here = here[order]
+    return torch.stack([here, there[here]], dim=1), values
+
+
+def binned_descriptors(maps: Tensor, levels: int = 2) -> Tensor:
+    """Features of a patch beside those around it, in log-spaced bins.
+
+    Amir et al. 2021 (arXiv 2112.05814), section 3.2: a patch knows its place
+    by what is near it. Level i averages squares of 3^i patches a side, and
+    takes that of the patch and the eight around it; what lies outside is the
+    nearest inside.
+
+    Args:
+        maps: (D, h, w).
+        levels: Rings of bins.
+
+    Returns:
+        ((8 levels + 1) D, h, w).
+    """
+    height, width = maps.shape[1:]
+    bins = [maps]
+    for level in range(levels):
+        size = 3**level
+        reach = size + size // 2
+        padded = F.pad(maps[None], [reach] * 4, mode='replicate')
+        means = F.avg_pool2d(padded, size, stride=1)[0]
+        bins += [
+            means[:, y:y + height, x:x + width] for y in (0, size, 2 * size)
+            for x in (0, size, 2 * size) if (y, x) != (size, size)
+        ]
+    return torch.cat(bins)
+
+
+def lost_box(features: Tensor,
+             grid: tuple[int, int],
+             seeds: int = 100) -> tuple[int, int, int, int]:
+    """The box of one object, found without labels.
+
+    LOST, Siméoni et al. 2021 (arXiv 2109.14279), section 3: patches are
+    alike if their product is not negative. The one that is like the fewest
+    is taken to be of an object; those like it among the ``seeds`` patches
+    that are like few join it, and the object is the connected part, with the
+    first one in it, of the patches that are like them altogether.
+
+    Args:
+        features: (h w, D), such as the last block's keys.
+        grid: (h, w).
+        seeds: k of the paper.
+
+    Returns:
+        In patches.
+    """
+    alike = features @ features.T
+    degrees = (alike >= 0).sum(dim=1)
+    order = degrees.argsort(stable=True)
+    seed = order[0]
+    joined = order[:seeds]
+    joined = joined[alike[seed, joined] >= 0]
+    mask = (alike[:, joined].sum(dim=1) >= 0).view(grid)
+    mask.view(-1)[seed] = True
+    _, parts = cv2.connectedComponents(
+        mask.cpu().numpy().astype(np.uint8), connectivity=4)
+    rows, columns = np.nonzero(parts == parts.ravel()[int(seed)])
+    return (int(rows.min()), int(columns.min()), int(rows.max()) + 1,
+            int(columns.max()) + 1)
+
+
+def box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of a box (4, ) with others (M, 4)."""
+    box, boxes = np.asarray(box, float), np.asarray(boxes,
+                                                    float).reshape(-1, 4)
+    top_left = np.maximum(box[:2], boxes[:, :2])
+    bottom_right = np.minimum(box[2:], boxes[:, 2:])
+    overlap = np.clip(bottom_right - top_left, 0, None).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    union = (box[2:] - box[:2]).prod() + areas - overlap
+    return overlap / np.maximum(union, 1e-12)

@@ -1,0 +1,105 @@
+"""Classes of patches and of pixels.
+
+P patches, D features, C classes, (h, w) the patch grid, (H, W) pixels.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdino.functional.knn import nearest_neighbours
+
+
+def patch_labels(mask: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
+    """The most frequent number of a mask (H, W) in each patch, (h, w) int64.
+
+    The mask is first resized to the grid's pixels by nearest neighbours; of
+    equally frequent numbers the lowest is taken.
+    """
+    size = (grid[0] * patch, grid[1] * patch)
+    # As doubles every number of a mask is exact.
+    pixels = F.interpolate(mask[None, None].double(), size, mode='nearest')
+    blocks = pixels[0, 0].long().unflatten(0, (grid[0], patch)).unflatten(
+        2, (grid[1], patch))
+    return blocks.transpose(1, 2).flatten(2).mode(dim=2).values
+
+
+def knn_scores(queries: Tensor,
+               gallery: Tensor,
+               labels: Tensor,
+               num_classes: int,
+               k: int = 20,
+               temperature: float = 0.07) -> Tensor:
+    """Votes (Q, C) of the k nearest of a gallery, which sum to 1.
+
+    Args:
+        queries: (Q, D).
+        gallery: (P, D), compared by cosine.
+        labels: (P, ) of the gallery, in [0, C).
+        num_classes: C.
+        k: Number of neighbours.
+        temperature: Votes are exp(similarity / temperature).
+    """
+    similarities, places = nearest_neighbours(queries, gallery, k)
+    weights = ((similarities - similarities[:, :1]) / temperature).exp()
+    votes = weights.new_zeros(len(queries), num_classes)
+    votes.scatter_add_(1, labels[places], weights)
+    return votes / votes.sum(dim=1, keepdim=True)
+
+
+def ridge_classifier(features: Tensor,
+                     labels: Tensor,
+                     num_classes: int,
+                     penalty: float = 1e-3) -> tuple[Tensor, Tensor]:
+    """A linear layer by ridge regression on one-hot classes, in float64.
+
+    Args:
+        features: (P, D), standardised here.
+        labels: (P, ) in [0, C).
+        num_classes: C.
+        penalty: On the squared weights of standardised features, per patch.
+
+    Returns:
+        Weight (C, D) and bias (C, ), for the features as they are.
+    """
+    features = features.double()
+    mean = features.mean(dim=0)
+    scale = features.std(dim=0, correction=0).clamp(min=1e-9)
+    rows = (features - mean) / scale
+    targets = F.one_hot(labels, num_classes).double()
+    centre = targets.mean(dim=0)
+    gram = rows.T @ rows / len(rows)
+    gram.diagonal().add_(penalty)
+    weight = torch.linalg.solve(gram, rows.T @ (targets - centre) / len(rows))
+    weight = weight.T / scale
+    return weight, centre - weight @ mean
+
+
+def pixel_classes(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Classes (H, W) of scores (C, h, w), enlarged bilinearly."""
+    scores = F.interpolate(
+        scores[None].float(), size, mode='bilinear', align_corners=False)
+    return scores[0].argmax(dim=0)
+
+
+def confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+    """Counts (C, C) of (truth, predicted); what is no class is left out."""
+    counts = (truth >= 0) & (truth < num_classes)
+    pairs = truth[counts] * num_classes + predicted[counts]
+    return torch.bincount(
+        pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def segmentation_scores(matrix: Tensor) -> dict[str, float]:
+    """Mean intersection over union, and pixel accuracy, in percent.
+
+    Args:
+        matrix: (C, C) of :func:`confusion`. Classes that are neither there
+            nor predicted do not count.
+    """
+    matrix = matrix.double()
+    hits, union = matrix.diagonal(), matrix.sum(0) + matrix.sum(1)
+    union = union - hits
+    there = union > 0
+    return dict(
+        miou=100 * float((hits[there] / union[there]).mean()),
+        accuracy=100 * float(hits.sum() / matrix.sum()))

@@ -1,0 +1,49 @@
+"""ResNets for pictures of 32 px, small enough to train on a CPU."""
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmpretrain.models.backbones import ResNet_CIFAR
+from mmpretrain.models.backbones.resnet import BasicBlock
+from torch import nn
+
+from mmdino.models.backbones.pretrained import StrictPretrained
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class SmallResNet(StrictPretrained, ResNet_CIFAR):
+    """mmpretrain's ``ResNet_CIFAR``, also with one block a stage.
+
+    He et al. 2016 (arXiv 1512.03385). Its stem is a single 3 x 3 convolution
+    of stride 2, after which a picture of 32 px is a map of 16 x 16: at full
+    size the first maps take most of the time and learn little.
+
+    Args:
+        depth (int): 10, one block in each of four stages, or those of
+            mmpretrain's: 18, 34, 50, 101 and 152.
+        img_size (int): Height and width in pixels of the images that it is
+            trained on. It takes any size.
+        **kwargs: Those of mmpretrain's ``ResNet``, such as ``base_channels``,
+            the width of the first stage, which doubles from stage to stage,
+            and ``stem_channels``.
+    """
+    arch_settings = {
+        10: (BasicBlock, (1, 1, 1, 1)),
+        **ResNet_CIFAR.arch_settings
+    }
+
+    def __init__(self, depth: int, img_size: int = 32, **kwargs) -> None:
+        super().__init__(depth, **kwargs)
+        self.img_size = img_size
+
+    def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
+        self.conv1 = build_conv_layer(
+            self.conv_cfg,
+            in_channels,
+            stem_channels,
+            kernel_size=3,
+            stride=2,
+            padding=1,
+            bias=False)
+        self.norm1_name, norm1 = build_norm_layer(
+            self.norm_cfg, stem_channels, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.relu = nn.ReLU(inplace=True)

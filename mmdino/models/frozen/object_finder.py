@@ -1,0 +1,56 @@
+"""Objects found without labels, by the features of patches.
+
+B images; (h, w) the patch grid, D features.
+"""
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from mmdino.functional.dense import lost_box
+from mmdino.models.frozen.frozen_teacher import FrozenTeacher
+from mmdino.registry import MODELS
+
+
+@MODELS.register_module()
+class ObjectFinder(FrozenTeacher):
+    """A teacher that boxes one object an image (:func:`lost_box`).
+
+    LOST, Siméoni et al. 2021 (arXiv 2109.14279).
+
+    Args:
+        facet (str): Features of a patch, see :meth:`FrozenTeacher.patches`;
+            the paper takes 'key'.
+        seeds (int): Patches that may join the first one, k of the paper.
+        **kwargs: As :class:`FrozenTeacher`'s.
+
+    Raises:
+        ValueError: If the backbone has no such features, or ``seeds`` is
+            below 1.
+    """
+
+    def __init__(self, facet: str = 'key', seeds: int = 100, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.require_patches(facet)
+        if seeds < 1:
+            raise ValueError(f'seeds must be at least 1, got {seeds}')
+        self.facet = facet
+        self.seeds = seeds
+
+    def predict(self, inputs: Tensor,
+                data_samples: list[DataSample]) -> list[DataSample]:
+        """Write the box of each of images (B, C, H, W) into its sample.
+
+        Returns:
+            list[DataSample]: The samples with ``pred_box`` (4, ): top, left,
+            bottom, right, as fractions of the image's height and width.
+        """
+        for image, sample in zip(inputs, data_samples):
+            sample.set_field(self.find(image), 'pred_box', dtype=Tensor)
+        return data_samples
+
+    def find(self, image: Tensor) -> Tensor:
+        """The box (4, ), in fractions, of an image (C, H, W); on the CPU."""
+        patches = self.patches(image[None], self.facet)[0].float()
+        grid = tuple(patches.shape[:2])
+        box = lost_box(patches.flatten(0, 1), grid, self.seeds)
+        return torch.tensor(box) / torch.tensor(grid * 2)

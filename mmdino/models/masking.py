@@ -1,0 +1,178 @@
+"""Which patches the student does not see.
+
+B' crops, every view of every image; h x w patches, N = h w.
+"""
+import math
+import random
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdino.registry import MODELS
+
+
+class Masking(BaseModule):
+    """Draws which patches of which crops are masked, for a whole batch.
+
+    On the CPU, from PyTorch's default generator, which
+    :class:`ResumableTrainLoop` seeds with (seed, rank, iteration): a resumed
+    run draws the same masks and every rank its own. Nothing is drawn in the
+    constructor.
+
+    Args:
+        probability (float): Share of the crops that are masked.
+        ratio (Sequence[float]): Bounds of the share of a crop's patches that
+            are masked, low and high.
+        stratified (bool): Exactly ``int(B' probability)`` crops are masked,
+            one in each of as many equal parts of ``ratio``, and shuffled
+            (DINOv2); otherwise each crop by itself is masked or not and draws
+            its share from all of ``ratio`` (iBOT).
+
+    Raises:
+        ValueError: If a share is not in [0, 1] or ``ratio`` falls.
+    """
+
+    def __init__(self, probability: float, ratio: Sequence[float],
+                 stratified: bool) -> None:
+        super().__init__()
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                f'probability must be in [0, 1], got {probability}')
+        if len(ratio) != 2 or not 0 <= ratio[0] <= ratio[1] <= 1:
+            raise ValueError('ratio must be two rising shares in [0, 1], got '
+                             f'{tuple(ratio)}')
+        self.probability = probability
+        self.ratio = tuple(ratio)
+        self.stratified = stratified
+
+    def forward(self,
+                num_images: int,
+                grid: tuple[int, int],
+                device: torch.device | str = 'cpu') -> Tensor:
+        """Masks (B', h w), bool: True where a patch is masked.
+
+        Args:
+            num_images (int): B', crops of all views, view by view.
+            grid (tuple[int, int]): (h, w) in patches.
+            device (torch.device | str): Where they go, without waiting. What
+                needs their number on the CPU asks for them there first.
+        """
+        with torch.device('cpu'):
+            targets = self.draw_targets(num_images, math.prod(grid))
+            masks = self.draw_masks(targets, grid)
+        return masks.flatten(1).to(device, non_blocking=True)
+
+    def draw_targets(self, num_images: int, num_patches: int) -> Tensor:
+        """How many patches of each crop to mask, (B', ) int64; 0 for none."""
+        low, high = self.ratio
+        shares = torch.rand(num_images, dtype=torch.float64)
+        if not self.stratified:
+            shares = low + (high - low) * shares
+            chosen = torch.rand(num_images) < self.probability
+            return (num_patches * shares * chosen).long()
+        num_masked = int(num_images * self.probability)
+        edges = torch.linspace(low, high, num_masked + 1, dtype=torch.float64)
+        shares = edges[:-1].lerp(edges[1:], shares[:num_masked])
+        targets = torch.zeros(num_images, dtype=torch.int64)
+        targets[:num_masked] = (num_patches * shares).long()
+        return targets[torch.randperm(num_images)]
+
+    @abstractmethod
+    def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Masks (B', h, w), bool, of the targets (B', ) of a grid (h, w)."""
+
+
+@MODELS.register_module()
+class RandomMasking(Masking):
+    """Single patches anywhere, as many as drawn (iBOT, arXiv 2111.07832)."""
+
+    def __init__(self,
+                 probability: float = .5,
+                 ratio: Sequence[float] = (.1, .5),
+                 stratified: bool = False) -> None:
+        super().__init__(probability, ratio, stratified)
+
+    def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
+        """As the base class says, with exactly so many patches."""
+        size = len(targets), math.prod(grid)
+        ranks = torch.rand(size).argsort(1).argsort(1)
+        return (ranks < targets[:, None]).unflatten(1, grid)
+
+
+@MODELS.register_module()
+class BlockMasking(Masking):
+    """Rectangles of patches, one over another (BEiT, arXiv 2106.08254).
+
+    As in DINOv2: rectangles are added until the target is met. One that would
+    mask nothing new or more than is left is drawn anew, 10 times at most;
+    then the crop stays short of its target. A rectangle is smaller than the
+    grid in height and in width, so that a grid of one row has no masks.
+
+    Args:
+        min_patches (int): Least area of a rectangle that is drawn; what is
+            left to be masked may be less.
+        max_share (float): Largest area, as a share of all patches.
+        min_aspect (float): Least height by width; the greatest is 1 by it.
+        **kwargs: Those of :class:`Masking`.
+
+    Raises:
+        ValueError: If ``min_aspect`` or ``max_share`` is not in (0, 1].
+    """
+
+    TRIES = 10
+
+    def __init__(self,
+                 probability: float = .5,
+                 ratio: Sequence[float] = (.1, .5),
+                 stratified: bool = True,
+                 min_patches: int = 4,
+                 max_share: float = .5,
+                 min_aspect: float = .3) -> None:
+        super().__init__(probability, ratio, stratified)
+        for name, value in dict(
+                max_share=max_share, min_aspect=min_aspect).items():
+            if not 0 < value <= 1:
+                raise ValueError(f'{name} must be in (0, 1], got {value}')
+        self.min_patches = min_patches
+        self.max_share = max_share
+        self.min_aspect = min_aspect
+
+    def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
+        """As the base class says, with so many patches or fewer."""
+        # Python draws single numbers at a fraction of PyTorch's time.
+        rng = random.Random(int(torch.randint(2**62, ())))
+        masks = torch.zeros(len(targets), *grid, dtype=torch.bool)
+        for mask, target in zip(masks.numpy(), targets.tolist()):
+            self._fill(mask, target, rng)
+        return masks
+
+    def _fill(self, mask, target: int, rng: random.Random) -> None:
+        """Set rectangles of a NumPy array (h, w) until the target is met."""
+        left, most = target, self.max_share * mask.size
+        while left > 0:
+            limit = min(left, most)
+            for _ in range(self.TRIES):
+                block = self._draw_block(mask, limit, rng)
+                new = block.size - int(block.sum())
+                if 0 < new <= limit:
+                    break
+            else:
+                return
+            block[:] = True
+            left -= new
+
+    def _draw_block(self, mask, limit: float, rng: random.Random):
+        """A view of the mask: a rectangle within it, or nothing."""
+        area = rng.uniform(self.min_patches, limit)
+        bound = math.log(self.min_aspect)
+        aspect = math.exp(rng.uniform(bound, -bound))
+        height = round(math.sqrt(area * aspect))
+        width = round(math.sqrt(area / aspect))
+        if height >= mask.shape[0] or width >= mask.shape[1]:
+            return mask[:0]
+        top = rng.randint(0, mask.shape[0] - height)
+        left = rng.randint(0, mask.shape[1] - width)
+        return mask[top:top + height, left:left + width]

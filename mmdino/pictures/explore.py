@@ -1,0 +1,124 @@
+"""A page to look at pictures through a network: one file, no network.
+
+(h, w) the patch grid, D features, H heads.
+"""
+import base64
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdino.functional.dense import principal_components
+from mmdino.pictures.dense import PatchColours
+from mmdino.weights.io import replaced
+
+WIDTH = 64  # of the features on the page
+LONG_SIDE = 448  # of the pictures on the page, pixels
+
+
+class Seen(NamedTuple):
+    """A picture and what the network makes of it.
+
+    Attributes:
+        name: Shown below it.
+        image: (H', W', 3) uint8 RGB.
+        patches: (h, w, D).
+        feature: (D', ), of the whole picture.
+        attention: (H, h, w) of the class token, None of a network without.
+    """
+    name: str
+    image: np.ndarray
+    patches: Tensor
+    feature: Tensor
+    attention: Tensor | None = None
+
+
+def write_page(pictures: Sequence[Seen],
+               out: str | Path,
+               title: str = 'Pictures through a network') -> int:
+    """Write the page.
+
+    A click on a patch lights up what is similar in all pictures; layers show
+    principal components and attention, and the nearest pictures are below.
+    Similarity is the cosine of patch features less their mean, compressed to
+    64 principal components of 8 bits.
+
+    Args:
+        pictures: At least one.
+        out: The .html file.
+        title: Of the page.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        ValueError: If there is no picture, or too few patches.
+    """
+    if not pictures:
+        raise ValueError('There is no picture to explore.')
+    every = torch.cat([p.patches.flatten(0, 1) for p in pictures]).double()
+    width = min(WIDTH, every.shape[1], len(every) - 1)
+    components = principal_components(every, width)
+    colours = PatchColours([p.patches for p in pictures])
+    attention = [p.attention for p in pictures if p.attention is not None]
+    features = torch.stack([p.feature for p in pictures]).double()
+    features = features - features.mean(dim=0)
+    data = dict(
+        width=width,
+        featureWidth=features.shape[1],
+        heads=attention[0].shape[0] if attention else 0,
+        pictures=[
+            dict(
+                name=p.name,
+                jpeg=_jpeg(p.image),
+                rows=p.patches.shape[0],
+                columns=p.patches.shape[1],
+                patches=_text(
+                    _quantise(components.project(p.patches.double()))),
+                feature=_text(_quantise(feature)),
+                colours=_text(colours(p.patches)),
+                attention=None if p.attention is None else _text(
+                    _brightness(p.attention)))
+            for p, feature in zip(pictures, features)
+        ])
+    page = files('mmdino.pictures').joinpath('explore.html').read_text('utf-8')
+    page = page.replace('__TITLE__', html.escape(title))
+    # A name could otherwise end the script.
+    page = page.replace('__DATA__', json.dumps(data).replace('<', '\\u003c'))
+    with replaced(str(out)) as part:
+        Path(part).write_text(page, 'utf-8')
+    return Path(out).stat().st_size
+
+
+def _quantise(vectors: Tensor) -> np.ndarray:
+    """Rows of 8 bits: of vectors only the direction is kept."""
+    largest = vectors.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
+    return (127 * vectors / largest).round().to(torch.int8).numpy()
+
+
+def _brightness(attention: Tensor) -> np.ndarray:
+    """Each head's attention (H, h, w), the strongest patch 255."""
+    largest = attention.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    return (255 * attention / largest).round().byte().numpy()
+
+
+def _text(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array)).decode()
+
+
+def _jpeg(image: np.ndarray) -> str:
+    """As an address that holds the picture."""
+    scale = min(1., LONG_SIDE / max(image.shape[:2]))
+    if scale < 1:
+        image = cv2.resize(
+            image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    done = cv2.imencode('.jpg', image[..., ::-1],
+                        [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+    return f'data:image/jpeg;base64,{_text(done)}'

@@ -1,0 +1,117 @@
+"""The files of pictures and videos: named, read and written whole."""
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmdino.datasets.images import Images
+from mmdino.datasets.listing import is_image
+from mmdino.utils.progress import track
+
+
+def is_video(path: Path) -> bool:
+    """Whether it is a file, and neither an image nor an archive of them."""
+    return path.is_file() and not (is_image(path.name)
+                                   or path.suffix == '.zip')
+
+
+def find_images(source: Path) -> list[str]:
+    """The image, or those in a folder or archive.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f'There is no file or folder {source}.')
+    if is_image(source.name):
+        return [str(source)]
+    images = Images(str(source), with_label=False)
+    return [images.get_data_info(i)['img_path'] for i in range(len(images))]
+
+
+def name_stems(paths: Sequence[str]) -> list[str]:
+    """The images' names without extension, numbered where they are equal.
+
+    A number is passed over where an image has that name of its own.
+    """
+    stems = [Path(path).stem for path in paths]
+    counts, taken, names = Counter(stems), set(stems), []
+    numbers = {stem: itertools.count() for stem in counts}
+    for name in stems:
+        if counts[name] > 1:
+            name = next(f'{name}_{i}' for i in numbers[name]
+                        if f'{name}_{i}' not in taken)
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
+    """Write NAME.png each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        path = folder / f'{name}.png'
+        path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
+
+
+def draw_video(draw: Callable[[np.ndarray], np.ndarray], path: Path,
+               out: Path) -> int:
+    """Write a video as long, as large and as fast, of other frames.
+
+    ``draw`` turns a frame (H, W, 3), uint8 BGR, into another. The codec knows
+    even sides alone: of an odd one the last row or column of pixels is left
+    out. The ``.mp4`` appears when it is whole; returns the number of frames.
+
+    Raises:
+        ValueError: If no frame can be read, or OpenCV cannot write.
+    """
+    count = count_frames(path)
+    if not count:
+        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
+    video = cv2.VideoCapture(str(path))
+    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    part = out.with_name(f'{out.stem}.part.mp4')
+    writer = cv2.VideoWriter(
+        str(part), cv2.VideoWriter_fourcc(*'mp4v'),
+        video.get(cv2.CAP_PROP_FPS) or 25, size)
+    if not writer.isOpened():
+        raise ValueError(f'OpenCV cannot write the video {part}.')
+    for _ in track(range(count), f'Video {path.name}'):
+        frame = video.read()[1]
+        writer.write(draw(frame))
+    writer.release()
+    part.replace(out)
+    return count
+
+
+def count_frames(path: Path) -> int:
+    """Count by decoding: what a header says may be too few or too many."""
+    video = cv2.VideoCapture(str(path))
+    count = 0
+    while video.grab():
+        count += 1
+    return count
+
+
+def read_frames(path: Path, count: int) -> list[np.ndarray]:
+    """At most ``count`` frames (H, W, 3), uint8 BGR, evenly spread.
+
+    Raises:
+        ValueError: If none can be read.
+    """
+    total = count_frames(path)
+    if not total:
+        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
+    wanted = {
+        *np.linspace(0, total - 1, min(count, total)).round().astype(int)
+    }
+    video, frames = cv2.VideoCapture(str(path)), []
+    for i in range(total):
+        frame = video.read()[1]
+        if i in wanted:
+            frames.append(frame)
+    return frames

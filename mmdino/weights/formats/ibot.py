@@ -1,0 +1,200 @@
+"""The files that the authors of iBOT published.
+
+Two kinds: a backbone, and a full checkpoint of a training (``student``,
+``teacher``, ``ibot_loss``, beside ``optimizer``, ``epoch``, ``args`` and
+``fp16_scaler``, which are not taken).
+
+The two heads there share an MLP, and perhaps the last layer, which stands in
+the files twice (``last_layer``, ``last_layer2``). Ours share all or nothing:
+of two last layers a patch head with an MLP of its own is made, equal to the
+first. Their teacher, which sees no masks, has no mask token: it gets the
+student's.
+"""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+
+from mmdino.weights.formats.heads import head_from, head_to
+from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
+                                         from_backbone)
+from mmdino.weights.formats.timm import VIT_NAMES
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 flipped, name_keys, rename, strip_prefix)
+
+NAMES = (
+    ('masked_embed', 'mask_token'),
+    ('blocks.{n}.gamma_1', 'layers.{n}.attn.gamma1.weight'),
+    ('blocks.{n}.gamma_2', 'layers.{n}.ffn.gamma2.weight'),
+    *VIT_NAMES,
+)
+FULL = {'student', 'teacher', 'ibot_loss'}
+NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
+NETWORKS = (('student', STUDENT), ('teacher', TEACHER))
+CENTERS = (('center', 'centering.center'), ('center2',
+                                            'patch_centering.center'))
+PLACES = tuple(f'{network}{part}' for network in (STUDENT, TEACHER)
+               for part in ('backbone.', 'head.', 'patch_head.'))
+REMEDY = 'give --which to convert one backbone alone.'
+FIRST, SECOND = 'last_layer.', 'last_layer2.'
+
+
+def is_ibot(state: Mapping[str, Any]) -> bool:
+    """Whether names are those of a training or of a student's backbone.
+
+    A teacher's backbone has the names of DINO's.
+    """
+    return FULL <= state.keys() or 'masked_embed' in state
+
+
+def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
+    """Our state dict of any of the authors' files."""
+    if 'ibot_loss' not in checkpoint:
+        state = checkpoint.get('state_dict', checkpoint)
+        return from_backbone(from_ibot_vit(state))
+    missing = FULL - checkpoint.keys()
+    if missing:
+        raise CheckpointError(
+            f'The full checkpoint lacks {name_keys(missing)}.')
+    _refuse(checkpoint.keys() - FULL - NOT_WEIGHTS)
+    networks = {name: _without_ddp(checkpoint[name]) for name, _ in NETWORKS}
+    one_head = all(map(_is_shared, networks.values()))
+    state = {}
+    for name, prefix in NETWORKS:
+        network = _from_network(networks[name], one_head)
+        state.update(add_prefix(network, prefix))
+    if 'backbone.mask_token' in state:
+        state.setdefault('teacher.backbone.mask_token',
+                         state['backbone.mask_token'])
+    if not one_head:
+        _say('The heads of this iBOT share their MLP: the patch head gets a '
+             'copy of it, and a training moves the two apart.')
+    centers = dict(checkpoint['ibot_loss'])
+    for theirs, ours in CENTERS:
+        if theirs in centers:
+            state[ours] = centers.pop(theirs).flatten(0, -2)
+    _refuse(centers)
+    return state
+
+
+def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
+    """One network's backbone as the authors' own model is filled with it.
+
+    Args:
+        checkpoint: What any of their files holds.
+        which: 'teacher' or 'student'.
+    """
+    if which not in checkpoint:
+        return checkpoint.get('state_dict', checkpoint)
+    return strip_prefix(_without_ddp(checkpoint[which]), 'backbone.')
+
+
+def to_ibot(state: StateDict) -> dict[str, Any]:
+    """The authors' file: a full one if heads and centres are there."""
+    if not any(key.startswith(('head.', 'teacher.head.')) for key in state):
+        return to_ibot_vit(backbone_of(state))
+    centers = {ours for _, ours in CENTERS}
+    missing = centers - state.keys()
+    if missing:
+        raise CheckpointError(f"There is no {name_keys(missing)}, which the "
+                              f"authors' training needs: {REMEDY}")
+    leftover = [
+        key for key in state if not key.startswith(PLACES) | (key in centers)
+    ]
+    if leftover:
+        raise CheckpointError("The authors' full checkpoint has no place for "
+                              f'{name_keys(leftover)}: {REMEDY}')
+    mask_tokens = [
+        state[key]
+        for key in ('backbone.mask_token', 'teacher.backbone.mask_token')
+        if key in state
+    ]
+    if len(mask_tokens) == 2 and not torch.equal(*mask_tokens):
+        _say("iBOT's teacher has no mask token: that of the teacher is left "
+             'out, which no feature depends on.')
+    checkpoint = dict(
+        ibot_loss=dict(
+            center=state['centering.center'],
+            center2=state['patch_centering.center'][None]))
+    for name, prefix in NETWORKS:
+        network = _to_network(state, prefix)
+        if name == 'teacher':
+            network.pop('backbone.masked_embed', None)
+        # The authors wrap the student in DDP, and the teacher too where its
+        # BatchNorm is synchronised.
+        wrapped = name == 'student' or any(
+            key.endswith('running_mean') for key in network)
+        checkpoint[name] = add_prefix(network, 'module.' if wrapped else '')
+    return checkpoint
+
+
+def from_ibot_vit(state: StateDict) -> StateDict:
+    """Our names for a lone ViT."""
+    return rename(state, NAMES, "mmdino's VisionTransformer")
+
+
+def to_ibot_vit(backbone: StateDict) -> StateDict:
+    return rename(backbone, flipped(NAMES), "The authors' iBOT")
+
+
+def _from_network(network: StateDict, one_head: bool) -> StateDict:
+    _refuse(k for k in network if not k.startswith(('backbone.', 'head.')))
+    backbone = from_ibot_vit(strip_prefix(network, 'backbone.'))
+    head = strip_prefix(network, 'head.')
+    second = strip_prefix(head, SECOND)
+    head = {k: v for k, v in head.items() if not k.startswith(SECOND)}
+    state = {
+        **add_prefix(backbone, 'backbone.'),
+        **add_prefix(head_from(head), 'head.')
+    }
+    if not one_head:
+        patch_head = {**head, **add_prefix(second, FIRST)}
+        state.update(add_prefix(head_from(patch_head), 'patch_head.'))
+    return state
+
+
+def _to_network(state: StateDict, prefix: str) -> StateDict:
+    head = strip_prefix(state, f'{prefix}head.')
+    patch_head = strip_prefix(state, f'{prefix}patch_head.') or head
+    if not head:
+        raise CheckpointError(
+            f'There is no {prefix}head.* beside the backbone: {REMEDY}')
+    head, patch_head = (head_to(part, REMEDY) for part in (head, patch_head))
+    apart = [
+        key for key, value in head.items() if key.startswith('mlp.')
+        and not (key in patch_head and torch.equal(value, patch_head[key]))
+    ]
+    if apart or {k for k in patch_head if k.startswith('mlp.')} - head.keys():
+        raise CheckpointError(
+            f"iBOT's two heads share their MLP, and {prefix}patch_head has "
+            f'another than {prefix}head: {REMEDY}')
+    second = strip_prefix(patch_head, FIRST)
+    return {
+        **add_prefix(to_ibot_vit(backbone_of(state, prefix)), 'backbone.'),
+        **add_prefix(head, 'head.'),
+        **add_prefix(second, f'head.{SECOND}')
+    }
+
+
+def _is_shared(network: StateDict) -> bool:
+    """Whether the two last layers are one, number by number."""
+    first, second = (
+        strip_prefix(network, f'head.{layer}') for layer in (FIRST, SECOND))
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[key]) for key, value in first.items())
+
+
+def _without_ddp(state: StateDict) -> StateDict:
+    return {key.removeprefix('module.'): v for key, v in state.items()}
+
+
+def _say(text: str) -> None:
+    print_log(text, logger='current')
+
+
+def _refuse(leftover) -> None:
+    leftover = [*leftover]
+    if leftover:
+        raise CheckpointError("The authors' iBOT has no "
+                              f'{name_keys(leftover)}. Is --from right?')

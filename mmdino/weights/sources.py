@@ -1,0 +1,233 @@
+"""Where the file of a checkpoint is: here, or where its name says it is from.
+
+A checkpoint is named by
+
+- a file, or a folder as transformers and timm write it;
+- the name of a published model of model-index.yml, such as ``dino_vit-s16``;
+- ``timm:NAME``, of ``timm.list_pretrained()``;
+- ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``, of the Hugging Face hub;
+- an address, ``https://...``.
+
+An address is downloaded once, as everywhere in MMEngine. Nothing else is
+downloaded unasked: what is in the cache of torch.hub or of huggingface_hub
+is used, and the rest needs ``--download``, :func:`downloads_allowed` or
+``MMDINO_DOWNLOAD=1`` in the environment. Of the processes of a node, the first
+one downloads and the others wait. Neither cache shows a file before it is
+whole; offline switches (``HF_HUB_OFFLINE``) hold.
+"""
+import json
+import os
+import os.path as osp
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.logging import print_log
+
+from mmdino.weights.keys import CheckpointError, name_keys
+from mmdino.weights.published import PublishedModel, list_models
+
+SWITCH = 'MMDINO_DOWNLOAD'  # in the environment, for the processes started
+REMEDY = 'Give --download (in Python download=True) to have it downloaded'
+WEIGHTS = ('model.safetensors', 'model.safetensors.index.json',
+           'pytorch_model.bin')
+BESIDE = ('config.json', 'preprocessor_config.json')
+
+
+@contextmanager
+def downloads_allowed() -> Iterator[None]:
+    """Let checkpoints be downloaded, by this process and those it starts."""
+    before = os.environ.get(SWITCH, '')
+    os.environ[SWITCH] = '1'
+    try:
+        yield
+    finally:
+        os.environ[SWITCH] = before
+
+
+def may_download() -> bool:
+    return os.environ.get(SWITCH, '0') not in ('', '0')
+
+
+def find_checkpoint(name: str) -> str:
+    """Give the file of a checkpoint, downloaded if that is allowed.
+
+    Args:
+        name: See the top of this module.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or it would have to be
+            downloaded; says from where.
+        CheckpointError: If a folder has no weights, or a name no source.
+        RuntimeError: On every process, if a download failed on one.
+    """
+    if '://' in name:
+        return _first_on_node(lambda: _fetch_url(name), name)
+    source, _, rest = name.partition(':')
+    if source == 'hf' and rest:
+        return _first_on_node(lambda: _fetch_from_hub(name, rest), name)
+    if source == 'timm' and rest:
+        repo = _timm_repo(rest)
+        return _first_on_node(lambda: _fetch_from_hub(name, repo), name)
+    path = osp.expanduser(name)
+    if osp.isdir(path):
+        return _in_folder(path)
+    if osp.isfile(path):
+        return path
+    published = next((m for m in list_models() if m.name == name), None)
+    if published is None:
+        raise FileNotFoundError(
+            f'There is no checkpoint {name!r}. Training writes epoch_N.pth to '
+            'its work dir; published models are '
+            f'{[m.name for m in list_models()]}; timm:NAME and hf:ORG/NAME '
+            'name those of timm and of the Hugging Face hub.')
+    return _published(published)
+
+
+def shards_of(index: str) -> list[str]:
+    """The files that a ``*.safetensors.index.json`` lists, beside it.
+
+    Raises:
+        CheckpointError: If it lists none, or one is not there.
+    """
+    with open(index) as file:
+        names = sorted({*json.load(file).get('weight_map', {}).values()})
+    folder = osp.dirname(index)
+    missing = [n for n in names if not osp.isfile(osp.join(folder, n))]
+    if missing or not names:
+        raise CheckpointError(
+            f'{index} lists {len(names)} files of weights, and '
+            f'{name_keys(missing) if missing else "no file"} is not beside '
+            'it: download or copy the whole folder again.')
+    return [osp.join(folder, name) for name in names]
+
+
+def _in_folder(folder: str) -> str:
+    for name in WEIGHTS:
+        if osp.isfile(osp.join(folder, name)):
+            return osp.join(folder, name)
+    raise CheckpointError(
+        f'The folder {folder} holds none of {", ".join(WEIGHTS)}: give the '
+        'file itself. Training writes epoch_N.pth to its work dir.')
+
+
+def _published(model: PublishedModel) -> str:
+    """A converted file, else the authors' own, from torch.hub's cache."""
+    if osp.isfile(model.checkpoint):
+        return model.checkpoint
+    if model.packaged:
+        raise FileNotFoundError(
+            f'This installation of mmdino is without {model.checkpoint}, the '
+            f'weights of {model.name}: install it again, or take '
+            f'{model.packaged} from the repository.')
+    if not may_download() and not osp.isfile(_cached(model.url)):
+        raise FileNotFoundError(
+            f'There is neither {model.checkpoint} nor {_cached(model.url)}, '
+            f"and nothing is downloaded unasked. {REMEDY}: the authors' "
+            f'weights from {model.url}; or put that file there; or give your '
+            'own file as checkpoint.')
+    return _first_on_node(lambda: _fetch_url(model.url, model.sha256_prefix),
+                          model.name)
+
+
+def _first_on_node(fetch: Callable[[], str], name: str) -> str:
+    """Fetch by one process of each node, then find it on the others.
+
+    Nodes may share the cache or not: files get their names when they are
+    whole.
+    """
+    path, error = None, None
+    # Launchers set it, or MMEngine does.
+    is_first = os.environ.get('LOCAL_RANK', '0') == '0'
+    if is_first:
+        try:
+            path = fetch()
+        except Exception as caught:  # the others would wait for it
+            error = caught
+    errors = [e for e in all_gather_object(error and str(error)) if e]
+    if error is not None:
+        raise error
+    if errors:
+        raise RuntimeError(f'Another process could not get {name}: '
+                           f'{errors[0]}')
+    return path or fetch()
+
+
+def _cached(url: str) -> str:
+    return osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
+
+
+def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:
+    path = _cached(url)
+    if osp.isfile(path):
+        return path
+    os.makedirs(osp.dirname(path), exist_ok=True)
+    print_log(f'Downloading {url} to {path}', logger='current')
+    try:
+        torch.hub.download_url_to_file(url, path, sha256_prefix)
+    except Exception as error:
+        raise RuntimeError(
+            f'Could not download {url} to {path}: {type(error).__name__}: '
+            f'{error}. Download it by other means to there.') from error
+    return path
+
+
+def _timm_repo(model: str) -> str:
+    """The repository of timm's weights on the Hugging Face hub."""
+    import timm
+    try:
+        cfg = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        raise CheckpointError(f'timm:{model}: {error}') from error
+    if cfg is None or not cfg.hf_hub_id:
+        similar = timm.list_pretrained(f'{model.partition(".")[0]}*')[:5]
+        raise CheckpointError(
+            f'timm has no weights on the hub for {model!r}; it has {similar}, '
+            'and timm.list_pretrained() lists all.')
+    return cfg.hf_hub_id
+
+
+def _fetch_from_hub(name: str, repo: str) -> str:
+    """Weights, all shards of them, and the two files that tell of them."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import (EntryNotFoundError,
+                                        LocalEntryNotFoundError)
+    repo, _, revision = repo.partition('@')
+
+    def get(file: str) -> str | None:
+        """None if the repository, or without downloads the cache, has not
+        got it."""
+        if not may_download():  # asks nobody
+            path = try_to_load_from_cache(
+                repo, file, revision=revision or None)
+            return path if isinstance(path, str) else None
+        try:
+            return hf_hub_download(repo, file, revision=revision or None)
+        except LocalEntryNotFoundError:  # the hub cannot be reached
+            raise
+        except EntryNotFoundError:
+            return None
+
+    try:
+        path = next(filter(None, map(get, WEIGHTS)), None)
+        if path and path.endswith('.index.json'):
+            with open(path) as file:
+                shards = {*json.load(file)['weight_map'].values()}
+            if None in [*map(get, sorted(shards))]:
+                path = None
+        for file in BESIDE if path else ():
+            get(file)
+    except Exception as error:  # of huggingface_hub or of its http library
+        raise RuntimeError(
+            f'Could not download {name} from the Hugging Face hub: '
+            f'{type(error).__name__}: {error}') from error
+    if not path:
+        if may_download():
+            raise CheckpointError(f'The repository {repo} of {name} holds '
+                                  f'none of {", ".join(WEIGHTS)}.')
+        raise FileNotFoundError(
+            f'{name} is not, or not whole, in the cache of huggingface_hub, '
+            f'and nothing is downloaded unasked. {REMEDY}: {repo}'
+            f'{revision and f" at {revision}"} from the Hugging Face hub.')
+    return path

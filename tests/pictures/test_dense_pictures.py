@@ -1,0 +1,145 @@
+"""Colours of patches, and the tools that draw them."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmdino.pictures.dense import (PatchColours, draw_box, draw_matches,
+                                   draw_pairs)
+from mmdino.pictures.files import count_frames, read_frames
+from mmdino.weights import save_checkpoint
+from tests.tiny import model_cfg
+from tests.tools.test_train_and_test import in_process
+
+
+def scene(box, shape=(12, 16), width=8):
+    """Patches of an object that differs from the ground, in two parts."""
+    patches = .1 * torch.randn(*shape, width)
+    top, left, bottom, right = box
+    patches[..., 0] -= 1
+    patches[top:bottom, left:right, 0] += 2
+    patches[top:bottom, left:(left + right) // 2, 1] += 1
+    return patches
+
+
+BOXES = [(3, 4, 9, 12), (5, 2, 11, 8)]
+
+
+def test_alike_patches_have_one_colour():
+    scenes = [scene(box) for box in BOXES]
+    colours = PatchColours(scenes)
+    drawn = [colours(s).astype(int) for s in scenes]
+    assert drawn[0].shape == (12, 16, 3)
+    ground = [d[0, 0] for d in drawn]
+    objects = [d[b[0] + 1, b[1] + 1] for d, b in zip(drawn, BOXES)]
+    assert np.abs(ground[0] - ground[1]).max() < 100
+    assert np.abs(objects[0] - objects[1]).max() < 100
+    assert np.abs(objects[0] - ground[0]).max() > 150
+
+
+@pytest.mark.parametrize('sign', [1, -1])
+def test_the_ground_is_black(sign):
+    """Whichever way the first component points."""
+    scenes = [sign * scene(box) for box in BOXES]
+    colours = PatchColours(scenes, foreground=True)
+    for patches, (top, left, bottom, right) in zip(scenes, BOXES):
+        drawn = colours(patches).any(axis=-1)
+        expected = np.zeros((12, 16), bool)
+        expected[top:bottom, left:right] = True
+        assert (drawn & ~expected).sum() == 0
+        assert (drawn & expected).sum() > .9 * expected.sum()
+
+
+def test_a_box_is_drawn_at_its_place():
+    image = np.zeros((40, 60, 3), np.uint8)
+    drawn = draw_box(image, (.25, .5, .75, 1))
+    rows, columns = np.nonzero(drawn.any(axis=-1))
+    assert (rows.min(), columns.min(), rows.max(), columns.max()) == (10, 30,
+                                                                      29, 59)
+    assert not image.any()
+
+
+def test_figures(tmp_path):
+    images = [np.zeros((20 + i, 30, 3), np.uint8) for i in range(10)]
+    draw_pairs(images, images, tmp_path / 'pairs.png')
+    draw_matches(images[0], images[9], np.array([[1, 2, 3, 4.]]),
+                 tmp_path / 'matches.png')
+    assert Image.open(tmp_path / 'pairs.png').size[0] > 500
+    assert Image.open(tmp_path / 'matches.png').size[0] > 500
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A checkpoint, images of two sizes, one that is broken, a video."""
+    from mmdino.models import FrozenTeacher
+    model = FrozenTeacher(backbone=model_cfg()['backbone'])
+    model.init_weights()
+    state = {
+        f'backbone.{k}': v
+        for k, v in model.backbone.state_dict().items()
+    }
+    save_checkpoint(
+        dict(state_dict=state, meta=dict(network=model.network_cfg)),
+        str(tmp_path / 'vit.pth'))
+    (tmp_path / 'images').mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (('a', (40, 64, 3)), ('b', (50, 33, 3))):
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(
+            tmp_path / f'images/{name}.png')
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'v.avi'), cv2.CAP_OPENCV_MJPEG,
+        cv2.VideoWriter_fourcc(*'MJPG'), 7, (48, 32))
+    for _ in range(5):
+        writer.write(rng.integers(0, 256, (32, 48, 3), np.uint8))
+    writer.release()
+    return tmp_path
+
+
+def draw(tool, files, *options):
+    in_process(f'visualization/{tool}', *options, '--checkpoint',
+               files / 'vit.pth', '--out', files / 'out')
+
+
+@pytest.mark.parametrize('options', [(), ('--foreground', ), ('--size', '32')])
+def test_pca(options, files, capsys):
+    draw('pca', files, files / 'images', *options)
+    assert Image.open(files / 'out/a.png').size == (64, 40)
+    assert Image.open(files / 'out/b.png').size == (33, 50)
+    assert 'overview.png and 2 pictures' in capsys.readouterr().out
+
+
+def test_pca_of_a_video(files, capsys):
+    draw('pca', files, files / 'v.avi')
+    assert count_frames(files / 'out/v_pca.mp4') == 5
+    assert len(read_frames(files / 'v.avi', 3)) == 3
+
+
+@pytest.mark.parametrize('options', [(), ('--bins', ), ('--pairs', '3')])
+def test_match(options, files, capsys):
+    images = files / 'images'
+    draw('match', files, images / 'a.png', images / 'b.png', *options)
+    assert (files / 'out/a_b.png').exists()
+    assert ' pairs, cosine ' in capsys.readouterr().out
+
+
+def test_an_image_matches_itself(files, capsys):
+    image = files / 'images/a.png'
+    draw('match', files, image, image, '--pairs', '40')
+    assert '24 of 24 pairs, cosine 1.00 to 1.00' in capsys.readouterr().out
+
+
+def test_discover(files):
+    draw('discover', files, files / 'images')
+    first, second = json.loads((files / 'out/boxes.json').read_text())
+    assert first['image'].endswith('a.png')
+    assert 0 <= first['top'] < first['bottom'] <= 40
+    assert 0 <= second['left'] < second['right'] <= 33
+
+
+def test_what_is_not_there(files):
+    for tool in ('pca', 'discover'):
+        with pytest.raises(FileNotFoundError, match='no file or folder'):
+            draw(tool, files, files / 'none')

@@ -1,0 +1,109 @@
+"""The documentation is built without warnings, and its code runs."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmdino.engine import configs
+from mmdino.engine.launch import build_runner
+from mmdino.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / 'docs').glob('*.md'))
+EXTENDING = (ROOT / 'docs/extending.md').read_text()
+BLOCKS = {
+    re.match(r'# ([\w.]+)', code)[1]: code
+    for code in re.findall(r'```python\n(.*?)```', EXTENDING, re.DOTALL)
+}
+OURS = r'(?<![\w/.-])((?:configs|tools|mmdino)/[\w/.-]+\.\w+)'
+
+
+def test_it_is_built_without_warnings(tmp_path):
+    pytest.importorskip('myst_parser')
+    done = subprocess.run([
+        sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', 'docs',
+        tmp_path
+    ],
+                          cwd=ROOT,
+                          env=dict(os.environ, PYTHONWARNINGS='ignore'),
+                          text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (tmp_path / 'api.html').read_text()
+    for name in ('FeatureExtractor', 'DINOv2', 'IBOTLoss', 'TeacherEMAHook',
+                 'CorLoc', 'open_weights'):
+        assert name in text, name
+
+
+@pytest.mark.parametrize('page', DOCS, ids=lambda page: page.stem)
+def test_links_and_named_files(page):
+    text = page.read_text()
+    links = re.findall(r'\]\((?!http)([^)#]+)\)', text)
+    links += re.findall(r'\{include\} (\S+)', text)
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for name in re.findall(OURS, text):
+        assert (ROOT / name).exists(), name
+
+
+def one_step(cfg, folder):
+    """Of a training on few pictures, and a validation."""
+    cfg.work_dir, cfg.launcher = str(folder / 'run'), 'none'
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.param_scheduler.warmup_epochs = 0
+    cfg.train_dataloader.update(batch_size=8, num_workers=0)
+    cfg.train_dataloader.persistent_workers = False
+    cfg.train_dataloader.dataset.num_images = 8
+    for loader in (cfg.val_dataloader, cfg.val_cfg.gallery_dataloader):
+        loader.update(num_workers=0, persistent_workers=False, batch_size=20)
+        loader.dataset.num_images = 20
+    runner = build_runner(configs.prepare(cfg))
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize('config,part', [
+    ('my_loss.py', 'CosineLoss'),
+    ('my_centering.py', 'HardTargets'),
+    ('my_network.py', 'TwoLayers'),
+    ('my_metric.py', None),
+])
+def test_extensions_train(config, part, tmp_path, monkeypatch):
+    for name, code in BLOCKS.items():
+        (tmp_path / name).write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runner = one_step(configs.read_config(str(tmp_path / config)), tmp_path)
+    if part:
+        assert part in {type(m).__name__ for m in runner.model.modules()}
+    else:
+        values = runner.message_hub.get_scalar('val/nearest_mean/top1').data[0]
+        assert 0 <= values[-1] <= 100
+
+
+def component(file, name):
+    """The class of a block, which can be registered once only."""
+    if name not in MODELS.module_dict:
+        exec(BLOCKS[file], {'__name__': file})
+    return MODELS.get(name)
+
+
+def test_the_masking():
+    masks = component('half_masking.py', 'HalfMasking')()(6, (2, 4))
+    assert masks.shape == (6, 8) and (masks.sum(1) == 4).all()
+
+
+def test_the_loss_by_definition():
+    loss = component('cosine_loss.py', 'CosineLoss')()
+    student, targets = torch.randn(3, 4, 5), torch.randn(2, 4, 5).softmax(-1)
+    pairs = [
+        1 - torch.cosine_similarity(
+            student[v].softmax(-1), targets[t], dim=-1).mean()
+        for v in range(3) for t in range(2) if v != t
+    ]
+    torch.testing.assert_close(
+        loss(student, targets),
+        torch.stack(pairs).mean())

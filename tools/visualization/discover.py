@@ -1,0 +1,67 @@
+"""Box one object in each image, without labels (LOST, arXiv 2109.14279):
+
+    python tools/visualization/discover.py INPUT --checkpoint CHECKPOINT
+
+INPUT is an image, a folder or a zip archive. Writes boxes.json, in pixels,
+and overview.png of the first sixteen. configs/benchmarks/discovery-voc07.py
+scores the boxes.
+"""
+import argparse
+import json
+from pathlib import Path
+
+from mmdino.datasets.transforms import LoadImage, WholeView
+from mmdino.datasets.transforms.formatting import to_planes
+from mmdino.engine.arguments import add_picture_arguments
+from mmdino.engine.testing import given_network
+from mmdino.models import ObjectFinder
+from mmdino.pictures.dense import draw_box, draw_pairs
+from mmdino.pictures.files import find_images
+from mmdino.utils.progress import track
+from mmdino.weights.io import replaced
+
+SHOWN = 16  # images in the overview
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('input', type=Path)
+    add_picture_arguments(parser, 'discover')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    paths = find_images(args.input)
+    finder = ObjectFinder(
+        checkpoint=args.checkpoint, **given_network(args.config))
+    load = LoadImage()
+    view = WholeView(args.size, finder.backbone.patch_size)
+    boxes, shown = [], []
+    for path in track(paths, 'Image'):
+        results = load(dict(img_path=path))
+        inputs = to_planes(view(results)['img'])[None]
+        data = finder.data_preprocessor(dict(inputs=inputs, data_samples=[]))
+        box = finder.find(data['inputs'][0]).tolist()
+        image = results['img'][..., ::-1]
+        height, width = image.shape[:2]
+        sides = zip(('top', 'left', 'bottom', 'right'), box,
+                    (height, width) * 2)
+        boxes.append(
+            dict(image=path, **{
+                k: round(f * n)
+                for k, f, n in sides
+            }))
+        if len(shown) < SHOWN:
+            shown.append((image, draw_box(image, box)))
+    args.out.mkdir(parents=True, exist_ok=True)
+    with replaced(str(args.out / 'boxes.json')) as part:
+        Path(part).write_text(json.dumps(boxes, indent=1))
+    draw_pairs(*zip(*shown), out=args.out / 'overview.png')
+    print(f'In {args.out}: overview.png and the boxes of {len(boxes)} images')
+
+
+if __name__ == '__main__':
+    main()

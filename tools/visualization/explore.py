@@ -1,0 +1,78 @@
+"""Write a page to look at pictures through a network, in one file:
+
+    python tools/visualization/explore.py FOLDER --checkpoint CHECKPOINT
+
+Open the page in a browser, also without network. A click on a patch of any
+picture lights up the similar patches in all of them; a slider sets from which
+similarity on. Layers show principal components and each head's attention; the
+pictures most alike are below. 50 pictures take a few megabytes.
+"""
+import argparse
+from pathlib import Path
+
+import torch
+
+from mmdino.apis import get_model
+from mmdino.datasets.transforms import LoadImage, WholeView
+from mmdino.datasets.transforms.formatting import to_planes
+from mmdino.engine.arguments import add_picture_arguments
+from mmdino.models import FrozenTeacher
+from mmdino.pictures.explore import Seen, write_page
+from mmdino.pictures.files import find_images, name_stems
+from mmdino.utils.progress import track
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('input', type=Path)
+    add_picture_arguments(parser, 'explore.html')
+    parser.add_argument(
+        '--pictures', type=int, default=50, help='at most, evenly spread')
+    args = parser.parse_args()
+    if args.pictures < 1:
+        parser.error('--pictures must be positive')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    paths = find_images(args.input)
+    count = min(args.pictures, len(paths))
+    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    if count < len(paths):
+        print(f'{count} of {len(paths)} pictures, evenly spread: --pictures '
+              'takes more.')
+    model = get_model(args.config, args.checkpoint)
+    model.require_patches()
+    load = LoadImage()
+    size = args.size or model.preprocessing['size']
+    view = WholeView(size, model.backbone.patch_size)
+    pictures = []
+    for path, name in track(list(zip(chosen, name_stems(chosen))), 'Picture'):
+        image = load(dict(img_path=path))['img']
+        pictures.append(look(model, view, image, name))
+    out = args.out
+    if out.suffix != '.html':
+        out = out / 'explore.html'
+    size = write_page(pictures, out, args.input.name)
+    print(f'{out}: {len(pictures)} pictures, {size / 2**20:.1f} MiB')
+
+
+@torch.no_grad()
+def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
+    """What the network makes of an image (H, W, 3), uint8 BGR."""
+    inputs = to_planes(view(dict(img=image))['img'])[None]
+    inputs = model.data_preprocessor(dict(inputs=inputs,
+                                          data_samples=[]))['inputs']
+    patches = model.patches(inputs)[0].float().cpu()
+    attention = None
+    if hasattr(model.backbone, 'class_attention'):
+        attention = model.class_attention(inputs)[0].float().cpu()
+    feature = model.features(inputs)[0].float().cpu()
+    return Seen(name, image[..., ::-1], patches, feature, attention)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,79 @@
+"""Draw what corresponds in two images.
+
+    python tools/visualization/match.py FIRST SECOND --checkpoint CHECKPOINT
+
+Patches that are each other's nearest by cosine, the most similar ones; --bins
+compares a patch together with those around it (arXiv 2112.05814).
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdino.apis import FeatureExtractor, get_model
+from mmdino.datasets.transforms import LoadImage
+from mmdino.engine.arguments import add_picture_arguments
+from mmdino.functional.dense import binned_descriptors, mutual_nearest
+from mmdino.pictures.dense import draw_matches
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('first', type=Path)
+    parser.add_argument('second', type=Path)
+    add_picture_arguments(parser, 'match')
+    parser.add_argument(
+        '--pairs', type=int, default=30, help='most similar ones to draw')
+    parser.add_argument(
+        '--bins', action='store_true', help='look around each patch, too')
+    args = parser.parse_args()
+    if args.pairs < 1:
+        parser.error('--pairs must be positive')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    extract = FeatureExtractor(
+        get_model(args.config, args.checkpoint),
+        what='patches',
+        size=args.size)
+    paths = [args.first, args.second]
+    patches = extract(paths)
+    pairs, alike = mutual_nearest(*(describe(p, args.bins) for p in patches))
+    load = LoadImage()
+    images = [load(dict(img_path=str(p)))['img'][..., ::-1] for p in paths]
+    points = np.concatenate([
+        centres(pairs[:args.pairs, i], patches[i], images[i]) for i in range(2)
+    ],
+                            axis=1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    out = args.out / f'{args.first.stem}_{args.second.stem}.png'
+    draw_matches(*images, points, out)
+    print(f'{out}: {len(points)} of {len(pairs)} pairs, cosine '
+          f'{alike[0]:.2f} to {alike[len(points) - 1]:.2f}')
+
+
+def describe(patches: Tensor, bins: bool) -> Tensor:
+    """Descriptors (h w, D) of patches (h, w, D)."""
+    if bins:
+        patches = torch.nn.functional.normalize(patches, dim=-1)
+        patches = binned_descriptors(patches.permute(2, 0, 1)).permute(1, 2, 0)
+    return patches.flatten(0, 1)
+
+
+def centres(places: Tensor, patches: Tensor, image: np.ndarray) -> np.ndarray:
+    """(x, y) in pixels of an image of the patches (P, ) in its grid."""
+    height, width = patches.shape[:2]
+    rows, columns = places // width, places % width
+    return np.stack([(columns + .5) / width * image.shape[1],
+                     (rows + .5) / height * image.shape[0]],
+                    axis=1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,86 @@
+"""Draw patches by colour: their first three principal components.
+
+    python tools/visualization/pca.py INPUT --checkpoint CHECKPOINT
+
+INPUT is an image, a folder, a zip archive or a video. The components are
+those of all pictures together (at most 200 of them, of a video 16 frames):
+what is alike has one colour in all of them. --foreground leaves the ground
+black. Each image gets NAME.png, overview.png shows the first sixteen; a video
+gets a video.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmdino.apis import FeatureExtractor, get_model
+from mmdino.datasets.transforms import LoadImage
+from mmdino.engine.arguments import add_picture_arguments
+from mmdino.pictures.dense import PatchColours, draw_pairs, enlarge
+from mmdino.pictures.files import (draw_video, find_images, is_video,
+                                   name_stems, read_frames, write_pictures)
+from mmdino.utils.progress import track
+
+SHOWN = 16  # images in the overview
+LEARNT_FROM = 200  # images, for the components
+FRAMES = 16  # of a video
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('input', type=Path)
+    add_picture_arguments(parser, 'pca')
+    parser.add_argument(
+        '--foreground', action='store_true', help='leave the ground black')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    paths = [] if is_video(args.input) else find_images(args.input)
+    extract = FeatureExtractor(
+        get_model(args.config, args.checkpoint),
+        what='patches',
+        size=args.size,
+        batch_size=8)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not paths:
+        draw_frames(extract, args)
+        return
+    step = -(-len(paths) // LEARNT_FROM)
+    colours = PatchColours(extract(paths[::step]), args.foreground)
+    draw_images(extract, colours, paths, args.out)
+
+
+def draw_images(extract: FeatureExtractor, colours: PatchColours,
+                paths: list[str], out: Path) -> None:
+    load, shown = LoadImage(), []
+    for path, name in track(list(zip(paths, name_stems(paths))), 'Image'):
+        image = load(dict(img_path=path))['img'][..., ::-1]
+        drawn = enlarge(colours(extract([path])[0]), image.shape[:2])
+        write_pictures({name: drawn[..., ::-1]}, out)
+        if len(shown) < SHOWN:
+            shown.append((image, drawn))
+    draw_pairs(*zip(*shown), out=out / 'overview.png')
+    print(f'In {out}: overview.png and {len(paths)} pictures')
+
+
+def draw_frames(extract: FeatureExtractor, args: argparse.Namespace) -> None:
+
+    def patches(frame: np.ndarray):
+        return extract([Image.fromarray(frame[..., ::-1])])[0]
+
+    frames = read_frames(args.input, FRAMES)
+    colours = PatchColours([*map(patches, frames)], args.foreground)
+    out = args.out / f'{args.input.stem}_pca.mp4'
+    count = draw_video(
+        lambda frame: enlarge(colours(patches(frame)), frame.shape[:2])[
+            ..., ::-1].copy(), args.input, out)
+    print(f'{out}: {count} frames')
+
+
+if __name__ == '__main__':
+    main()
