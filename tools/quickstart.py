@@ -7,8 +7,8 @@ with a table, a verdict and, in the work dir, summary.json and pictures:
     python tools/quickstart.py --data PHOTOS --weights dino_vit-s16
     python tools/quickstart.py --data PHOTOS
 
-With --weights nothing is trained: within a minute or so it shows what these
-weights give on the pictures.
+With --weights nothing is trained: it shows what these weights give on 500 of
+the pictures, for a ViT-S/16 in about a minute of CPU time.
 """
 import argparse
 import copy

@@ -5,11 +5,12 @@ on the same images. Both are measured once and kept, by the data and the
 network, in ``~/.cache/mmdino/baselines``.
 """
 import copy
+import glob
 import hashlib
 import json
 import os
 import os.path as osp
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -227,14 +228,32 @@ def data_key(dataset: Dataset, config: Any) -> Optional[str]:
     places = range(len(dataset))
     if isinstance(dataset, Subset):
         dataset, places = dataset.dataset, dataset.indices
+    is_stamped = False
     if isinstance(dataset, BaseDataset):
         for index in places:
             item = BaseDataset.get_data_info(dataset, index)
-            found.update(json.dumps(item, default=str).encode())
-            found.update(_stamp(item.get('img_path')))
+            stamp = _stamp(item.get('img_path'))
+            is_stamped |= bool(stamp)
+            found.update(json.dumps(item, default=str).encode() + stamp)
     elif not type(dataset).__module__.startswith('mmdino.'):
         return None
+    for root in () if is_stamped else _roots(config['dataset']):
+        found.update(root.encode() + _stamp(root))
     return f'{len(places)} {found.hexdigest()}'
+
+
+def _roots(node: Any) -> Iterator[str]:
+    """The files that data sets read whose items name none, by config."""
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if isinstance(node, dict):
+        for key, value in node.items():
+            roots = value if isinstance(value, (list, tuple)) else [value]
+            for root in roots if key == 'data_root' else ():
+                root = osp.expanduser(str(root))
+                inside = osp.join(glob.escape(root), '*')
+                yield from sorted(glob.glob(inside) or glob.glob(root))
+            yield from _roots(value)
 
 
 def _stamp(path: Any) -> bytes:

@@ -1,16 +1,20 @@
 """What raw pixels and the untrained network reach is said beside figures."""
 import copy
 import json
+import os
 import random
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from PIL import Image
 
 from mmdino.evaluation import baselines
 from mmdino.evaluation.baselines import below
+from mmdino.registry import DATASETS
 from tests.evaluation.test_gallery import WRAPPER
 from tests.tiny import runner_cfg
 
@@ -102,6 +106,29 @@ def test_a_large_gallery_is_cut_evenly(val_loop):
     ]
     loop.run()
     assert loop.baselines['pixels']['knn/k20_top1'] >= 0
+
+
+@pytest.mark.parametrize('kind', ['Images', 'Shards'])
+def test_the_key_follows_the_files(kind, tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    if kind == 'Images':
+        image.save(folder / 'a.png')
+    else:
+        image.save(tmp_path / 'a.png')
+        with tarfile.open(folder / '0.tar', 'w') as shard:
+            shard.add(tmp_path / 'a.png', 'a.png')
+    config = dict(dataset=dict(type=kind, data_root=str(folder), pipeline=[]))
+    dataset = DATASETS.build(dict(config['dataset'], type=f'mmdino.{kind}'))
+    before = baselines.data_key(dataset, config)
+    assert before == baselines.data_key(dataset, config)
+    for path in folder.iterdir():
+        os.utime(path, ns=(0, 0))
+    assert baselines.data_key(dataset, config) != before
+    other = dict(dataset=dict(config['dataset'], subset='a'))
+    assert baselines.data_key(dataset, other) != before
+    assert baselines.data_key(dataset, dict(dataset=dataset)) is None
 
 
 def test_two_processes_find_what_one_does(val_loop, two_ranks, tmp_path):
