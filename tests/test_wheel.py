@@ -89,4 +89,4 @@ def test_two_iterations_from_the_wheel(site, tmp_path):
         'print(mmdino.__file__, len(list_models()))',
         env=dict(PYTHONPATH=str(site)),
         cwd=tmp_path)
-    assert f'{site}/mmdino/__init__.py 9' in where
+    assert f'{site}/mmdino/__init__.py 17' in where
