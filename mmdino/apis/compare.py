@@ -6,6 +6,7 @@ library is told: transformers by config.json, others by their constructors.
 The authors' networks, of DINO, iBOT and DINOv2, are not a library: timm's
 stands in for theirs, with their way to resize position embeddings.
 """
+import math
 import os.path as osp
 from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 
@@ -86,8 +87,12 @@ def differences(ours: FrozenTeacher, done: Conversion, format_: str,
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Largest difference as a fraction of the largest of ours."""
-    return float((ours - theirs).abs().max() / ours.abs().max())
+    """Largest difference as a fraction of the largest of ours.
+
+    Infinite if there are values that are none.
+    """
+    found = float((ours - theirs).abs().max() / ours.abs().max())
+    return math.inf if math.isnan(found) else found
 
 
 def our_network(done: Conversion) -> FrozenTeacher:

@@ -16,6 +16,22 @@ class CheckpointError(ValueError):
     """A checkpoint that is not what it should be."""
 
 
+def refuse_dinov3(state: StateDict) -> None:
+    """Refuse a DINOv3 of its authors' or transformers' names.
+
+    Raises:
+        CheckpointError: Says where else the same weights are.
+    """
+    if {
+            'storage_tokens', 'rope_embed.periods',
+            'layer.0.attention.q_proj.weight'
+    } & state.keys():
+        raise CheckpointError(
+            'These are the names of a DINOv3 of its authors or of '
+            'transformers. mmdino takes it from timm: give timm:NAME as the '
+            "checkpoint, with a NAME of timm.list_pretrained('*dinov3*').")
+
+
 def rename(state: StateDict, names: Names, what: str) -> StateDict:
     """Rename every key by the first pair whose left side is the whole key.
 

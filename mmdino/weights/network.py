@@ -92,6 +92,8 @@ def sort_out(checkpoint: Dict[str, Any],
     elif name == 'timm':
         told, unused = told_by_timm(tensors, path, told)
     left_out = [key for key in tensors if key.startswith(tuple(unused))]
+    if len(left_out) == len(tensors):  # a lone classifier
+        left_out = []
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
         print_log(

@@ -359,6 +359,32 @@ def test_files_of_transformers(kind, tmp_path):
         })
 
 
+@pytest.mark.parametrize('name', [
+    'vit_small_patch14_dinov2', 'vit_base_patch14_reg4_dinov2',
+    'vit_giant_patch14_reg4_dinov2'
+])
+@pytest.mark.parametrize('classes', [0, 5])
+def test_files_of_timm(name, classes, tmp_path):
+    """Whose config.json tells the heads: networks of ours all the same."""
+    kwargs = dict(depth=2, embed_dim=48, num_heads=6, img_size=70)
+    torch.manual_seed(0)
+    model = timm.create_model(
+        name, num_classes=classes, dynamic_img_size=True, **kwargs).eval()
+    model.load_state_dict(states.vary(model.state_dict()))
+    path = str(tmp_path / 'model.safetensors')
+    save_file(model.state_dict(), path)
+    (tmp_path / 'config.json').write_text(
+        json.dumps(dict(architecture=name, model_args=kwargs)))
+    teacher = FrozenTeacher(path)
+    assert type(teacher.backbone).__name__ == 'VisionTransformer'
+    assert teacher.backbone.pos_embed_mode == 'antialias'
+    for size in ((70, 70), (28, 84), (112, 70)):
+        images = torch.randn(2, 3, *size)
+        with torch.no_grad():
+            theirs = model.forward_features(images)[:, 0]
+            assert (teacher.features(images) - theirs).abs().max() < BOUND
+
+
 def errors():
     plain, reg = states.dinov2('plain'), states.dinov2('registers')
     training = states.dinov2_training(plain)
@@ -406,12 +432,14 @@ def test_errors(case):
         convert(state, source, target)
 
 
-def test_dinov3_of_others_is_refused_by_name(tmp_path):
-    names = {
-        'embeddings.cls_token': torch.zeros(1, 1, 8),
-        'layer.0.attention.q_proj.weight': torch.zeros(8, 8)
-    }
-    save_file(names, tmp_path / 'model.safetensors')
+@pytest.mark.parametrize('names', [
+    ('embeddings.cls_token', 'layer.0.attention.q_proj.weight'),
+    ('cls_token', 'storage_tokens', 'mask_token', 'blocks.0.ls1.gamma',
+     'blocks.0.norm1.weight'),
+])
+def test_dinov3_of_others_is_refused_by_name(names, tmp_path):
+    save_file({name: torch.zeros(1)
+               for name in names}, tmp_path / 'model.safetensors')
     with pytest.raises(CheckpointError, match='DINOv3.*timm:NAME'):
         open_weights(str(tmp_path / 'model.safetensors'))
 

@@ -114,6 +114,15 @@ def test_linear_weights_are_joined_with_their_backbone(official, tmp_path):
         convert_file(official, ours, 'official', 'mmdino', backbone=ours)
 
 
+@pytest.mark.parametrize('format_', ['official', 'mmpretrain'])
+def test_a_lone_linear_classifier_is_read_whole(format_, tmp_path):
+    ours = {'heads.0.weight': torch.randn(3, 8), 'heads.0.bias': torch.ones(3)}
+    path = str(tmp_path / 'a.pth')
+    torch.save(convert(ours, 'mmdino', format_), path)
+    weights = open_weights(path)
+    assert weights.format == format_ and same(weights.state, ours)
+
+
 def test_a_full_checkpoint_does_not_fit_safetensors(official, tmp_path):
     with pytest.raises(CheckpointError, match='write a .pth'):
         convert_file(

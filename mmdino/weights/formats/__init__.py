@@ -11,7 +11,7 @@ from mmdino.weights.formats.format import Format, adapt_mask_token
 from mmdino.weights.infer import (LAYER_SCALE, REGISTERS, SWIGLU, dinov2_parts,
                                   family, kind_of, name_vit)
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 name_keys)
+                                 name_keys, refuse_dinov3)
 
 # In the order in which they are tried; the authors' names are timm's too.
 FORMATS = dict(
@@ -91,6 +91,7 @@ def recognise(checkpoint: Mapping[str, Any],
     if not isinstance(state, Mapping):
         raise CheckpointError(f'The state_dict in {path} is a '
                               f'{type(state).__name__}, not a dict.')
+    refuse_dinov3(state)
     name = next((n for n, f in FORMATS.items() if f.matches(state)), None)
     # The authors' and torchvision's names are timm's, too.
     if name in (None, 'official', 'torchvision') and state and not (

@@ -66,19 +66,10 @@ def is_hf(state: Mapping[str, Any]) -> bool:
 
 
 def from_hf(state: StateDict) -> StateDict:
-    """Our names for a ViT's.
-
-    Raises:
-        CheckpointError: If tensors are left over, such as all of a DINOv3.
-    """
+    """Our names for a ViT's."""
     prefix = next((p for p in PREFIXES if f'{p}embeddings.cls_token' in state),
                   '')
     state = {key.removeprefix(prefix): value for key, value in state.items()}
-    if 'layer.0.attention.q_proj.weight' in state:
-        raise CheckpointError(
-            "These are transformers' names of a DINOv3, which mmdino takes "
-            "from timm: timm:NAME, with a name of timm.list_pretrained("
-            "'*dinov3*'), as the checkpoint.")
     names, what = NAMES, "transformers' ViT"
     if 'encoder.layer.0.layer_scale1.lambda1' in state:
         names, what = DINOV2_NAMES, "transformers' DINOv2"
