@@ -211,7 +211,7 @@ def use_folder(cfg: Config, root: Path) -> None:
             raise ValueError(
                 f'--data needs a config whose data sets are Images, and '
                 f'{cfg.filename} reads {kind}: take another --config, such as '
-                'quickstart/dino_vit-tiny_images, or leave it out.')
+                'quickstart/dino_resnet10_images, or leave it out.')
     if not cfg.get('val_dataloader'):
         raise ValueError(
             f'--data needs a config with a validation, to say '
