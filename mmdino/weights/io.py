@@ -147,6 +147,11 @@ def _statistic(owner: Any, name: str) -> Any:
 
 def _explain(path: str, error: Exception) -> str:
     refused = re.search(r'GLOBAL ([\w.]+)', str(error))
+    if refused and refused[1].startswith('torch.distributed.'):
+        return (f"{path} holds {refused[1]!r}: it is one rank's share of a "
+                'sharded training. Ask for the whole weights, such as the '
+                "teacher_checkpoint.pth that DINOv2's training writes below "
+                'eval/.')
     if refused:
         return (f'{path} was refused and nothing of it was run: it holds '
                 f'{refused[1]!r}, which is neither a tensor nor plain data '

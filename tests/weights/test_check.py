@@ -6,7 +6,7 @@ import timm
 import torch
 
 from mmdino.apis.compare import (BOUND, check_conversion, differences,
-                                 image_sizes, our_network)
+                                 image_sizes, our_network, relative)
 from mmdino.weights import CheckpointError, convert_file, load_checkpoint
 from tests.weights import states
 
@@ -106,6 +106,11 @@ def test_wrong_weights_are_seen(tmp_path):
     torch.save(state, target)
     worst = {d.format: d.largest for d in check_conversion(done)}
     assert worst['official'] < BOUND < worst['timm']
+
+
+def test_what_is_no_number_differs():
+    ones, nan = torch.ones(2, 3), torch.full((2, 3), float('nan'))
+    assert relative(ones, nan) == relative(nan, ones) == float('inf')
 
 
 def test_a_linear_classifier_has_no_network(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch.distributed._shard.sharded_tensor import ShardedTensorMetadata
 
 from mmdino.apis.compare import BOUND, check_conversion, image_sizes
 from mmdino.models import FrozenTeacher
@@ -430,6 +431,13 @@ def test_errors(case):
     state, source, target, message = case
     with pytest.raises(CheckpointError, match=message):
         convert(state, source, target)
+
+
+def test_a_share_of_a_sharded_training_is_refused_by_name(tmp_path):
+    path = str(tmp_path / 'model_0001249.rank_0.pth')
+    torch.save(dict(model=dict(a=ShardedTensorMetadata())), path)
+    with pytest.raises(CheckpointError, match="one rank's share.*teacher_ch"):
+        open_weights(path)
 
 
 @pytest.mark.parametrize('names', [

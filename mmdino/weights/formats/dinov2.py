@@ -48,8 +48,7 @@ def is_dinov2(state: Mapping[str, Any]) -> bool:
     model, teacher = state.get('model'), state.get('teacher')
     if isinstance(model, Mapping):
         return _is_lone(model) or any(
-            key.startswith(('student.backbone.', 'teacher.backbone.'))
-            for key in model)
+            key.startswith('student.backbone.') for key in model)
     if isinstance(teacher, Mapping):
         return 'student' not in state and any(
             key.startswith('backbone.') for key in teacher)
