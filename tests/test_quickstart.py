@@ -43,8 +43,8 @@ def quickstart(work_dir, *args, loaders=LOADERS, options=()):
     return json.loads((work_dir / 'summary.json').read_text()), out.stdout
 
 
-def check_pictures(work_dir):
-    for name in ('attention.png', 'curves.png'):
+def check_pictures(work_dir, kind):
+    for name in (kind, 'curves.png'):
         with Image.open(work_dir / name) as picture:
             assert min(picture.size) > 200
             assert len(picture.convert('RGB').getcolors(1 << 24)) > 50
@@ -63,7 +63,7 @@ def test_shapescenes(tmp_path):
         if 'jaccard' in key:
             assert summary[key] < 1
     assert 'k-NN top-1, %' in printed and 'wall time, s' in printed
-    check_pictures(tmp_path / 'run')
+    check_pictures(tmp_path / 'run', 'attention.png')
 
 
 @pytest.mark.parametrize('labelled', [True, False])
@@ -75,7 +75,7 @@ def test_a_folder_of_images(tmp_path, labelled):
         folder.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (80, 100, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f'{i}.jpg')
-    summary, _ = quickstart(
+    summary, printed = quickstart(
         tmp_path / 'run',
         '--data',
         'my images',
@@ -84,4 +84,5 @@ def test_a_folder_of_images(tmp_path, labelled):
     assert (summary['knn_top1'] is not None) == labelled
     assert (summary['knn_top1_pixels'] is not None) == labelled
     assert summary['attention_jaccard'] is None
-    check_pictures(tmp_path / 'run')
+    check_pictures(tmp_path / 'run', 'nearest.png')
+    assert 'nearest.png' in printed

@@ -11,8 +11,8 @@ def test_configs_by_name(tmp_path, monkeypatch):
     for name in ('dino_vit-s16', 'dino_vit-s16.py', 'configs/dino_vit-s16.py',
                  str(expected)):
         assert Path(find_config(name)) == expected
-    found = Path(find_config('dino_vit-tiny_images'))
-    assert found == resource('configs') / 'quickstart/dino_vit-tiny_images.py'
+    found = Path(find_config('dino_resnet10_images'))
+    assert found == resource('configs') / 'quickstart/dino_resnet10_images.py'
     (tmp_path / 'dino_vit-s16').write_text('')
     assert find_config('dino_vit-s16') == 'dino_vit-s16'
 

@@ -1,7 +1,8 @@
-"""Pretrain a small ViT with DINO, evaluate it and draw what it sees.
+"""Pretrain a small network with DINO, evaluate it and draw what it sees.
 
 Without --data it learns from ShapeScenes, pictures drawn on the fly. It ends
-with a table and, in the work dir, summary.json, attention.png and curves.png.
+with a table and, in the work dir, summary.json, curves.png and attention.png,
+or, of a network without attention, nearest.png.
 """
 import argparse
 import copy
@@ -21,13 +22,17 @@ from mmdino.datasets import Images
 from mmdino.engine.configs import override, read_config
 from mmdino.engine.testing import use_checkpoint
 from mmdino.experiments.jobs import write_json
+from mmdino.functional.knn import nearest_neighbours
 from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
+from mmdino.pictures.nearest import Picture, draw_nearest
 from mmdino.registry import DATASETS
 
 MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
 PICTURES = 8
+SEARCHED = 1000  # pictures among which neighbours are looked for
+NEIGHBOURS = 7
 ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
                                         'knn_top1_untrained'),
         ('  raw pixels', 'knn_top1_pixels'), ('attention Jaccard',
@@ -81,7 +86,7 @@ def main() -> None:
         'trained network',
         checkpoint=find_latest_checkpoint(cfg.work_dir))
 
-    draw_pictures(trainer.model, cfg)
+    picture = draw_pictures(trainer.model, cfg)
     draw_curves(
         Path(trainer.log_dir),
         out=osp.join(cfg.work_dir, 'curves.png'),
@@ -95,13 +100,13 @@ def main() -> None:
             attention_jaccard=trained.get('attention/jaccard'),
             attention_jaccard_untrained=untrained.get('attention/jaccard'),
             images_per_second=cfg.train_dataloader.batch_size / iteration_s,
-            wall_s=time.time() - start))
+            wall_s=time.time() - start), picture)
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
-    name = 'images' if args.data else 'shapescenes'
-    cfg = read_config(args.config or f'quickstart/dino_vit-tiny_{name}')
+    packaged = 'resnet10_images' if args.data else 'vit-tiny_shapescenes'
+    cfg = read_config(args.config or f'quickstart/dino_{packaged}')
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
     override(cfg, args.cfg_options)
@@ -188,23 +193,64 @@ def score(cfg: Config,
     return runner.test()
 
 
-def draw_pictures(model: DINO, cfg: Config) -> None:
-    """Draw the attention to some test pictures."""
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    count = min(PICTURES, len(dataset))
-    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    batch = default_collate([dataset[int(i)] for i in chosen])
-    images = batch['inputs'].flip(1).permute(0, 2, 3, 1).numpy()
+def draw_pictures(model: DINO, cfg: Config) -> str:
+    """Draw some test pictures with the attention to them, or with their
+    neighbours where there is none; give the file's name."""
     model.eval()
+    shown = DATASETS.build(cfg.test_dataloader.dataset)
+    batch = default_collate(spread(shown, PICTURES))
     samples = model.test_step(batch)
+    if not model.predict_attention:
+        draw_neighbours(model, cfg, batch, samples)
+        return 'nearest.png'
     draw_attention(
-        images, [sample.attention for sample in samples],
+        rgb(batch), [sample.attention for sample in samples],
         masks=[s.gt_mask
                for s in samples] if 'gt_mask' in samples[0] else None,
         out=osp.join(cfg.work_dir, 'attention.png'))
+    return 'attention.png'
 
 
-def report(work_dir: str, summary: dict) -> None:
+def draw_neighbours(model: DINO, cfg: Config, queries: dict,
+                    samples: list) -> None:
+    """Draw pictures with those of the gallery whose features are nearest."""
+    gallery = DATASETS.build(cfg.test_cfg.gallery_dataloader.dataset)
+    others = spread(gallery, SEARCHED)
+    batches = [
+        default_collate(others[i:i + 100]) for i in range(0, len(others), 100)
+    ]
+    found = [sample for batch in batches for sample in model.test_step(batch)]
+    images = [image for batch in batches for image in rgb(batch)]
+    similarities, places = nearest_neighbours(
+        torch.stack([sample.feature for sample in samples]),
+        torch.stack([sample.feature for sample in found]),
+        min(NEIGHBOURS, len(found)))
+    classes = gallery.metainfo.get('classes')
+
+    def name(sample) -> Optional[str]:
+        return classes[int(sample.gt_label)] if 'gt_label' in sample else None
+
+    draw_nearest([[
+        Picture(image, name(sample)), *(Picture(images[i], name(found[i]), s)
+                                        for i, s in zip(near, alike))
+    ] for image, sample, near, alike in zip(
+        rgb(queries), samples, places.tolist(), similarities.tolist())],
+                 out=osp.join(cfg.work_dir, 'nearest.png'))
+
+
+def spread(dataset: Images, count: int) -> list:
+    """At most so many items of a data set, from its begin to its end."""
+    count = min(count, len(dataset))
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    return [dataset[int(i)] for i in chosen]
+
+
+def rgb(batch: dict) -> np.ndarray:
+    """The pictures (B, H, W, 3) of a batch."""
+    return batch['inputs'].flip(1).permute(0, 2, 3, 1).numpy()
+
+
+def report(work_dir: str, summary: dict, picture: str) -> None:
     """Write summary.json and print the table."""
     write_json(Path(work_dir, 'summary.json'), summary)
     print()
@@ -213,7 +259,7 @@ def report(work_dir: str, summary: dict) -> None:
         digits = 3 if 'jaccard' in key else 1
         shown = '-' if value is None else f'{value:.{digits}f}'
         print(f'{title:22}{shown:>8}')
-    print(f'\nIn {work_dir}: attention.png, curves.png, summary.json')
+    print(f'\nIn {work_dir}: {picture}, curves.png, summary.json')
 
 
 if __name__ == '__main__':

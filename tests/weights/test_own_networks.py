@@ -37,7 +37,7 @@ PLACES = dict(
     ours=())
 
 # To trace takes seconds: one of a kind, some for images of any size.
-DYNAMIC = ('dino_vit-tiny_images', 'antialias', 'timm_convnet',
+DYNAMIC = ('dino_vit-tiny_shapescenes', 'antialias', 'timm_convnet',
            'dino_resnet50')
 GRAPHS = (*DYNAMIC, 'dino_vit-b8', 'dino_vit-t4_cifar10', 'dino_xcit-s12-p16',
           'four_channels', 'size', 'windows', 'timm_vit', 'mobilenet',
@@ -58,6 +58,8 @@ def tiny(cfg):
             img_size=4 * backbone.patch_size)
     elif backbone.type == 'TimmBackbone':
         backbone.update(depth=2, embed_dim=32, num_heads=4)
+    elif backbone.type == 'SmallResNet':
+        backbone.update(stem_channels=8, base_channels=8)
     else:
         backbone.depth = 18
     for view in _views(cfg.train_dataloader):
@@ -85,6 +87,7 @@ def kind_of_config(cfg):
     return {
         'VisionTransformer': 'vit',
         'TimmBackbone': 'xcit',
+        'SmallResNet': 'ours',
         'mmpretrain.ResNet': 'resnet'
     }[backbone.type]
 
