@@ -5,7 +5,7 @@
 The graph turns images (B, C, H, W), normalised as in the training, into
 features (B, D); its metadata tells the network and the normalisation. --batch
 and --size fix what is dynamic otherwise. --format safetensors writes the
-weights alone, which all tools open.
+weights alone, which all tools open, with --half in float16.
 """
 import argparse
 import sys
@@ -25,6 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', required=True, choices=FORMATS)
     parser.add_argument(
         '--out', help='by default the checkpoint with another ending')
+    parser.add_argument(
+        '--half', action='store_true', help='safetensors in float16')
     parser.add_argument('--batch', type=int, help='images at once')
     parser.add_argument(
         '--size',
@@ -54,7 +56,7 @@ def main() -> None:
         teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
         checked = []
         for shape, largest in export(teacher, out, args.format, args.batch,
-                                     size):
+                                     size, args.half):
             print(f'images {shape}: features at most {largest:.1e} off')
             checked.append(largest)
     except (CheckpointError, FileNotFoundError, ImportError, RuntimeError,

@@ -44,7 +44,8 @@ def export(teacher: FrozenTeacher,
            out: str,
            format_: str,
            batch: Optional[int] = None,
-           size: Optional[Size] = None) -> Iterator[Checked]:
+           size: Optional[Size] = None,
+           half: bool = False) -> Iterator[Checked]:
     """Write a file, read it again and compare; it stays if all is well.
 
     Args:
@@ -54,6 +55,8 @@ def export(teacher: FrozenTeacher,
         batch: B of a graph and of the images that are compared; by default
             it takes any.
         size: (H, W) of them, in pixels; by default it takes any.
+        half: Write the weights in float16, of half the size. What is compared
+            is the network with its weights rounded so.
 
     Yields:
         For random images of each shape.
@@ -61,15 +64,20 @@ def export(teacher: FrozenTeacher,
     Raises:
         RuntimeError: If the file computes something else.
         ValueError: If the network cannot take images of any size, or not of
-            this one.
+            this one; if ``half`` is asked of a graph, or does not fit.
     """
+    if half:
+        if format_ != 'safetensors':
+            raise ValueError(f'The format {format_} is written in float32: '
+                             'half precision is for safetensors.')
+        teacher = round_to_half(teacher)
     _, save, load = FORMATS[format_]
     network = teacher.network_cfg
     exported = teacher if format_ == 'safetensors' else trace(
         teacher, batch, size)
     shapes = list(sample_shapes(teacher, batch, size))
     with replaced(out) as temporary:
-        save(exported, network, temporary)
+        save(exported, network, temporary, *([torch.float16] if half else []))
         graph = load(temporary)
         if graph.network != network:
             raise RuntimeError(f'{out} does not tell its network again.')
@@ -132,7 +140,24 @@ def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
     onnx.save(path)
 
 
-def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
+def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
+    """A copy in float32 whose weights float16 holds exactly.
+
+    Raises:
+        ValueError: If a weight is too large for float16.
+    """
+    rounded = copy.deepcopy(teacher).half().float()
+    for name, weight in rounded.state_dict().items():
+        if not weight.isfinite().all():
+            raise ValueError(f'{name} is too large for float16: write it in '
+                             'float32.')
+    return rounded
+
+
+def save_weights(teacher: FrozenTeacher,
+                 network: dict,
+                 path: str,
+                 dtype: Optional[torch.dtype] = None) -> None:
     """Write the weights alone, to be opened as any checkpoint.
 
     The backbone's names are its own, unless a neck has weights, too.
@@ -140,6 +165,11 @@ def save_weights(teacher: FrozenTeacher, network: dict, path: str) -> None:
     state = nn.ModuleDict(teacher.parts).state_dict()
     if not any(key.startswith('neck.') for key in state):
         state = teacher.backbone.state_dict()
+    if dtype is not None:
+        state = {
+            key: value.to(dtype) if value.is_floating_point() else value
+            for key, value in state.items()
+        }
     save_checkpoint(dict(meta=dict(network=network), state_dict=state), path)
 
 

@@ -53,6 +53,7 @@ def get_model(name: Optional[str] = None,
         raise ValueError('get_model needs a checkpoint or the name of a '
                          f'published model: {[m.name for m in list_models()]}')
     published = {model.name: model for model in list_models()}.get(name)
+    config = published.config if published else name
     if checkpoint is None:
         is_file = '://' in name or osp.isfile(name)
         if name.endswith('.py') or not (is_file or published):
@@ -60,8 +61,10 @@ def get_model(name: Optional[str] = None,
             raise ValueError(
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
-        name, checkpoint = None, name
-    given = given_network(published.config if published else name)
+        checkpoint = name
+        if not published or published.packaged:
+            config = None  # the file tells its network
+    given = given_network(config)
     model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 

@@ -1,6 +1,7 @@
-"""The models that the authors published, and where their files are looked for.
+"""The models of model-index.yml, and where their files are looked for.
 
-Read from model-index.yml.
+Most were published by the authors of DINO, and their files are not here. A
+few small ones are mmdino's own: these are packaged with it.
 """
 import fnmatch
 import os.path as osp
@@ -12,21 +13,25 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model that the authors of DINO published."""
+    """A model of the authors of DINO, or one of ours that is packaged."""
     name: str
     config: str
-    url: str
+    url: Optional[str]  # of the authors' file, None if it is packaged
     sha256_prefix: Optional[str]
-    metrics: Dict[str, float]  # the figures that they report, in percent
+    metrics: Dict[str, float]  # the figures that are reported, in percent
+    packaged: Optional[str] = None  # file below the repository
 
     @property
     def file(self) -> str:
-        """The name of the authors' file."""
-        return osp.basename(self.url)
+        """The name of the file as it was published."""
+        return osp.basename(self.url or self.packaged)
 
     @property
     def checkpoint(self) -> str:
-        """Where the converted file is looked for."""
+        """Where the file, the authors' converted, is looked for."""
+        if self.packaged:
+            folder, _, file = self.packaged.partition('/')
+            return str(resource(folder) / file)
         return osp.join('checkpoints', f'{self.name}.pth')
 
     @property
@@ -37,7 +42,7 @@ class PublishedModel(NamedTuple):
 
 
 def list_models(pattern: str = '*') -> List[PublishedModel]:
-    """List the published models.
+    """List the published models, and those that are packaged.
 
     Args:
         pattern: Of the names, with the wildcards * and ?.
@@ -46,8 +51,10 @@ def list_models(pattern: str = '*') -> List[PublishedModel]:
         PublishedModel(
             name=entry['Name'],
             config=entry['Config'],
-            url=entry['Converted From']['Weights'],
-            sha256_prefix=entry['Converted From']['SHA-256 prefix'],
+            url=entry.get('Converted From', {}).get('Weights'),
+            sha256_prefix=entry.get('Converted From',
+                                    {}).get('SHA-256 prefix'),
+            packaged=entry.get('Weights'),
             metrics={
                 name: value
                 for result in entry['Results']
@@ -76,6 +83,11 @@ def find_checkpoint(name: str) -> str:
             f'There is no checkpoint {name!r}. Training writes epoch_N.pth to '
             'its work dir; published models are '
             f'{[m.name for m in list_models()]}.')
+    if not osp.isfile(published.checkpoint) and published.packaged:
+        raise FileNotFoundError(
+            f'This installation of mmdino is without {published.checkpoint}, '
+            f'the weights of {name}: install it again, or take '
+            f'{published.packaged} from the repository.')
     if not osp.isfile(published.checkpoint):
         raise FileNotFoundError(
             f'There is no {published.checkpoint}, and nothing is downloaded '

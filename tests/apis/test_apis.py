@@ -1,5 +1,6 @@
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_attention(folder):
 
 
 def test_the_published_models():
-    models = list_models()
+    models = [model for model in list_models() if not model.packaged]
     assert len(models) == 9
     for model in models:
         cfg = Config.fromfile(model.config)
@@ -102,6 +103,28 @@ def test_the_published_models():
             open(cfg.filename).read().replace('#', '').split())
     assert [m.name
             for m in list_models('dino_xcit-s12-p?')] == ['dino_xcit-s12-p8']
+
+
+def test_a_packaged_model(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # wherever one is
+    model, = list_models('dino_cifar10')
+    assert Path(model.checkpoint).stat().st_size < 6e6
+    extract = FeatureExtractor(model.name, device='cpu')
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    features = extract([image, image[::-1]])
+    assert features.shape == (2, 256) and features.isfinite().all()
+    assert not torch.equal(features[0], features[1])
+    # By the config as well, which is checked against the file.
+    assert get_model(model.config, model.checkpoint, 'cpu')
+
+
+def test_a_packaged_model_that_is_not_there(monkeypatch, tmp_path):
+    monkeypatch.setattr('mmdino.weights.published.resource', tmp_path.joinpath)
+    (tmp_path / 'model-index.yml').write_text(
+        'Models: [{Name: mine, Config: a.py, Weights: configs/mine.pth, '
+        'Results: []}]')
+    with pytest.raises(FileNotFoundError, match='without .*mine.pth'):
+        get_model('mine')
 
 
 def test_absent_files(folder, monkeypatch, tmp_path):

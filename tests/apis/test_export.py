@@ -84,6 +84,29 @@ def test_weights_alone(checkpoint, tmp_path):
     torch.testing.assert_close(read, backbone, rtol=0, atol=0)
 
 
+def test_weights_in_half_precision(checkpoint, tmp_path):
+    args = (checkpoint, '--heads', 3, '--half', '--format')
+    in_process('export', *args, 'safetensors')
+    backbone = backbone_of(convert(states.vit(), 'official', 'mmdino'))
+    read = load_file(tmp_path / 'ours.safetensors')
+    assert read.keys() == backbone.keys()
+    for name, weight in backbone.items():
+        assert torch.equal(read[name], weight.half())
+    with pytest.raises(SystemExit, match='half precision is for safetensors'):
+        in_process('export', *args, 'torch-export')
+
+
+def test_weights_that_half_precision_cannot_hold(tmp_path):
+    state = states.vit()
+    state['cls_token'].fill_(1e5)
+    path = str(tmp_path / 'large.pth')
+    save_checkpoint(convert(state, 'official', 'mmdino'), path)
+    with pytest.raises(SystemExit, match='cls_token is too large'):
+        in_process('export', path, '--heads', 3, '--half', '--format',
+                   'safetensors')
+    assert not (tmp_path / 'large.safetensors').exists()
+
+
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'LIMIT', -1.)
     with pytest.raises(SystemExit, match='graph is .* off for images'):
