@@ -1,7 +1,7 @@
 # The quickstart on a folder of images: tools/quickstart.py sets data_root.
 # The network and the setting of dino_resnet10_cifar10.py on pictures of 64 px,
 # of which a crop of 48 px shows the objects as large as they are. README.md in
-# this folder tells how the numbers were found.
+# this folder tells how the numbers were found, and what they have not shown.
 _base_ = [
     '../_base_/models/dino_resnet50.py',
     '../_base_/schedules/adamw_100e.py',

@@ -6,7 +6,6 @@ import torch.nn as nn
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.utils import to_2tuple
-from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import Tensor
 
 from mmdino.registry import MODELS
@@ -32,10 +31,6 @@ class ConvStem(BaseModule):
         input_size (int | tuple[int, int], optional): Height and width in
             pixels that ``init_out_size`` is told for.
         norm_cfg (dict): The norm after each 3 x 3 convolution.
-        num_blocks (int): Residual blocks (two 3 x 3 convolutions each) of
-            width D at the tokens' resolution, before the 1 x 1 convolution.
-            With them tokens know their neighbourhood before any attention,
-            which few layers and short trainings need.
 
     Raises:
         ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``
@@ -48,7 +43,6 @@ class ConvStem(BaseModule):
                  patch_size: int = 16,
                  input_size: int | None = None,
                  norm_cfg: dict = dict(type='BN'),
-                 num_blocks: int = 0,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         steps = patch_size.bit_length() - 1
@@ -68,10 +62,6 @@ class ConvStem(BaseModule):
                 nn.ReLU(inplace=True)
             ]
             channels = width
-        layers += [
-            BasicBlock(channels, channels, norm_cfg=norm_cfg)
-            for _ in range(num_blocks)
-        ]
         self.convs = nn.Sequential(*layers)
         self.projection = nn.Conv2d(channels, embed_dims, 1)
         self.embed_dims = embed_dims

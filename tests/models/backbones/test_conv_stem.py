@@ -52,13 +52,3 @@ def test_other_patches_are_refused(patch_size):
 def test_widths_that_cannot_be_halved_are_refused():
     with pytest.raises(ValueError, match='embed_dims is 20.*multiple of 8'):
         _stem(embed_dims=20, patch_size=16)
-
-
-def test_blocks_let_tokens_know_their_neighbourhood():
-    stem = _stem(num_blocks=1)
-    img = torch.zeros(1, 3, 32, 32)
-    changed = img.clone()
-    changed[..., :4, :4] = 1
-    stem.eval()
-    moved = (stem(img)[0] != stem(changed)[0]).any(-1).view(8, 8)
-    assert moved[0, 2] and not moved[:, 5:].any()
