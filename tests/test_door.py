@@ -164,7 +164,7 @@ def test_training_starts_from_any_format(
             }), path)
     in_process('train', config, '--work-dir', tmp_path, '--no-validate',
                '--cfg-options', f'load_from={path}', SMALL,
-               'optim_wrapper.optimizer.lr=0.',
+               f'experiment_name=from_{name}', 'optim_wrapper.optimizer.lr=0.',
                'optim_wrapper.optimizer.weight_decay=0.',
                'param_scheduler.end_weight_decay=None',
                'default_hooks.teacher.momentum=1.')

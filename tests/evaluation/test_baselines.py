@@ -4,6 +4,7 @@ import json
 import os
 import random
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,10 +171,13 @@ def test_a_training_says_both_once(tmp_path, monkeypatch):
     resumed = training_cfg(tmp_path)
     resumed.train_cfg.update(max_epochs=4, val_interval=1)
     resumed.experiment_name += '_resumed'
+    resumed.work_dir = str(tmp_path / 'resumed')
     resumed.update(resume=True, load_from=str(tmp_path / 'epoch_3.pth'))
     Runner.from_cfg(resumed).train()
-    logs = [path.read_text() for path in sorted(tmp_path.rglob('*.log'))]
-    assert len(logs) == 2
+    logs = [
+        next(Path(cfg.work_dir).glob('2*/*.log')).read_text()
+        for cfg in (cfg, resumed)
+    ]
     assert [log.count('far below') for log in logs] == [1, 0]
     assert [log.count('Baselines on the same 12 q') for log in logs] == [1, 0]
     assert [log.count('Gallery of the baselines') for log in logs] == [1, 0]

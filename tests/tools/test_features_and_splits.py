@@ -62,7 +62,8 @@ def test_saved_features_score_as_the_network_does(run):
         k: v
         for k, v in json.loads(p.read_text()).items() if 'time' not in k
     } for p in (out, again)]
-    assert scores[0] == scores[1] and len(scores[0]) == 4
+    # Saved features have no pixels to compare with.
+    assert scores[0].items() > scores[1].items() and len(scores[1]) == 4
 
     in_process('test', 'configs/benchmarks/low-shot_features.py', '--work-dir',
                run / 'rows', '--out', again, *options)
