@@ -18,9 +18,7 @@ def test_a_patch_has_its_most_frequent_number():
     mask[4:, 4:7] = 2
     assert patch_labels(mask, (2, 3), 4).tolist() == [[3, 0, 0], [0, 2, 0]]
     # Of another size: by nearest neighbours.
-    assert patch_labels(mask, (2, 3),
-                        2).tolist() == [[3, 0, 0], [0, 0, 0]] or (patch_labels(
-                            mask, (2, 3), 2)[0, 0] == 3)
+    assert patch_labels(mask, (2, 3), 2).tolist() == [[3, 0, 0], [0, 2, 0]]
     assert (patch_labels(torch.full((5, 5), 255), (2, 2), 2) == 255).all()
 
 
