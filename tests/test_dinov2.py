@@ -295,18 +295,25 @@ def test_patches_that_collapse_are_told(tmp_path, caplog):
                for line in told) == 1
 
 
-def resumable_cfg(work_dir, accumulate=1):
+def resumable_cfg(work_dir, accumulate=1, lean=False):
     cfg = random_cfg(work_dir, accumulate=accumulate)
-    model = model_cfg(**V2, backbone__drop_path_rate=.5)
-    cfg.model = model
+    cfg.model = model_cfg(
+        **V2,
+        backbone__drop_path_rate=.5,
+        backbone__drop_path_subset=lean,
+        backbone__with_cp=lean)
     return as_dinov2(cfg)
 
 
-@pytest.mark.parametrize('iteration,accumulate', [(2, 1), (4, 1), (5, 2)])
-def test_stop_and_resume_to_the_same_end(iteration, accumulate, tmp_path):
+@pytest.mark.parametrize('iteration,accumulate,lean', [(2, 1, False),
+                                                       (4, 1, False),
+                                                       (5, 2, False),
+                                                       (4, 1, True)])
+def test_stop_and_resume_to_the_same_end(iteration, accumulate, lean,
+                                         tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    train_and_resume(resumable_cfg(whole, accumulate))
-    cfg = resumable_cfg(parts, accumulate)
+    train_and_resume(resumable_cfg(whole, accumulate, lean))
+    cfg = resumable_cfg(parts, accumulate, lean)
     with pytest.raises(SystemExit):
         train_and_resume(cfg, StopAfter(iteration))
     train_and_resume(cfg)
