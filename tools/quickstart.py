@@ -208,7 +208,7 @@ def use_folder(cfg: Config, root: Path) -> None:
     """Read a folder's images and hold a fifth of the labelled ones back.
 
     A folder with train/ and val/ or test/ is split already. Without labels
-    there is nothing to score. Large photos are shrunk once.
+    the rank of the features is all there is to watch. Large photos are shrunk once.
 
     Raises:
         ValueError: If the config's data sets are no Images, or there are
@@ -258,7 +258,9 @@ def use_folder(cfg: Config, root: Path) -> None:
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_cfg.gallery_dataloader = cfg.val_cfg.gallery_dataloader
     if not labelled:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        queries.indices = list(range(min(MAX_EVALUATED, len(images))))
+        cfg.val_cfg.gallery_dataloader = None
+        cfg.val_evaluator = dict(type='RankMe')
         cfg.test_evaluator = []
 
 
