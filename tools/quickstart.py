@@ -146,9 +146,8 @@ def train(args: argparse.Namespace) -> None:
     else:
         images = DATASETS.build(cfg.test_dataloader.dataset if scores else cfg.
                                 train_dataloader.dataset)
-        first_look(
-            get_model(checkpoint, device=args.device), images, MAX_LOOKED_AT,
-            folder)
+        teacher = get_model(checkpoint, device=args.device)
+        first_look(teacher, images, MAX_LOOKED_AT, folder)
     draw_curves(
         Path(trainer.log_dir),
         out=folder / 'curves.png',
