@@ -207,7 +207,8 @@ def use_folder(cfg: Config, root: Path) -> None:
     """Read a folder's images and hold a fifth of the labelled ones back.
 
     A folder with train/ and val/ or test/ is split already. Without labels
-    the rank of the features is all there is to watch. Large photos are shrunk once.
+    the rank of the features is all there is to watch. Large photos are shrunk
+    once.
 
     Raises:
         ValueError: If the config's data sets are no Images, or there are
