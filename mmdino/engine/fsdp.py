@@ -148,6 +148,11 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
                     f'mmdino.FSDPStrategy: {option}={number} needs the whole '
                     'weight of the last layer, which is in pieces here: leave '
                     'it out, or use DDP.')
+        if getattr(model, 'lora', None):
+            raise ValueError(
+                'mmdino.FSDPStrategy: model.lora lets student and teacher '
+                'share their backbone, which FSDP cuts apart: use DDP, whose '
+                'gradients and moments are those of the adapters alone.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(

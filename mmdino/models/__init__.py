@@ -1,3 +1,4 @@
+from mmdino.models.anchor import AnchorLoss
 from mmdino.models.backbones import (ConvStem, ResNet, SmallResNet,
                                      TimmBackbone, TimmFeatureMaps,
                                      VisionTransformer,
@@ -12,6 +13,7 @@ from mmdino.models.frozen import (FrozenTeacher, LinearProbe, ObjectFinder,
                                   SavedFeatures, VideoSegmenter)
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.koleo import KoLeoLoss
+from mmdino.models.lora import LoRA, LoRALinear
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
 from mmdino.models.masking import BlockMasking, RandomMasking
 from mmdino.models.patch_loss import IBOTLoss

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmdino.functional.losses import at_least_float32
 from mmdino.models.centerings import Centering
 from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.lora import adapters_off, share_base
 from mmdino.models.monitors import target_monitors
 from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
@@ -49,10 +50,18 @@ class DINO(BaseSelfSupervisor):
             gradient then never exist at once, the result is the same.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
+        lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
+            in memory once for both networks, and adapters are trained.
+        anchor (dict, optional): Config of an :class:`AnchorLoss`, which keeps
+            patch tokens near those of the backbone without its adapters; it
+            needs ``lora``.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Attributes:
         num_features (int): D, the width of the head's input.
+        base (dict, optional): What the training with adapters has started
+            from, see :mod:`mmdino.weights.adapters`, and the ``names`` of its
+            tensors.
         step_is_lost (Tensor, optional): Whether a loss or gradient of the
             step under way is not finite on any rank, a bool on the device.
             :class:`NonFiniteHook` watches by it; None where nobody does.
@@ -75,6 +84,8 @@ class DINO(BaseSelfSupervisor):
                  predictor: dict | None = None,
                  images_per_chunk: int | None = None,
                  predict_attention: bool = False,
+                 lora: dict | None = None,
+                 anchor: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         preprocessor = dict(
@@ -84,11 +95,17 @@ class DINO(BaseSelfSupervisor):
             neck=neck and build_module(neck),
             data_preprocessor=build_module(preprocessor),
             init_cfg=init_cfg)
+        self.lora = lora and build_module(lora)
+        self.base: dict | None = None
+        if self.lora:
+            self.lora(self.backbone)
         mean = getattr(self.data_preprocessor, 'mean', None)
         self.num_features = embedding_width(
             self._student(), channels=3 if mean is None else len(mean))
         self.head = build_module(dict(head, in_channels=self.num_features))
         self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
+        self._share_base()
+        self.register_load_state_dict_post_hook(_share_loaded)
         self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
         self.loss_module = build_module(loss)
@@ -106,6 +123,8 @@ class DINO(BaseSelfSupervisor):
                 'class_attention, such as mmdino.VisionTransformer; '
                 f'{type(self.backbone).__name__} has none.')
         self.predict_attention = predict_attention
+        self.anchor = anchor and build_module(anchor)
+        self._check_anchor()
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
 
@@ -153,7 +172,9 @@ class DINO(BaseSelfSupervisor):
         Returns:
             dict[str, Tensor]: ``loss`` and, for the log, without gradient,
             :func:`target_monitors` and, where the loss is their
-            cross-entropy, ``kl``: KL(teacher || student) in nats.
+            cross-entropy, ``kl``: KL(teacher || student) in nats. With an
+            ``anchor`` in the place of ``loss`` the two that are added,
+            ``loss_cls`` and ``loss_anchor``.
 
         Raises:
             ValueError: If a view is larger than one before it.
@@ -161,10 +182,15 @@ class DINO(BaseSelfSupervisor):
         targets = self.centering(self._teacher_logits(inputs))
         mean = at_least_float32(targets.detach()).mean((0, 1))
         shared = SharedSum([mean, *self.centering.collected()])
-        features = vectors_of_views(self._student(), inputs)
+        if self.anchor is None:
+            features, anchored = vectors_of_views(self._student(), inputs), {}
+        else:
+            features, anchored = self._anchored_features(inputs)
         loss = self._compare(self._outputs(features, len(inputs)), targets)
         shared.wait()
-        return dict(loss=loss, **self._monitors(loss, targets, mean))
+        losses = dict(
+            loss_cls=loss, **anchored) if anchored else dict(loss=loss)
+        return dict(losses, **self._monitors(loss, targets, mean))
 
     @torch.no_grad()
     def extract_feat(self, inputs: Tensor) -> Tensor:
@@ -198,17 +224,19 @@ class DINO(BaseSelfSupervisor):
 
         teacher <- momentum teacher + (1 - momentum) student. Buffers, such
         as a BatchNorm's running statistics, stay the teacher's own. It stays
-        where the step is lost.
+        where the step is lost. What both have in common stays, too.
         """
-        teacher = [*self.teacher.parameters()]
-        student = self._student().parameters()
+        pairs = [(theirs, ours)
+                 for theirs, ours in zip(self.teacher.parameters(),
+                                         self._student().parameters())
+                 if theirs is not ours]
         if self.step_is_lost is not None:
             # One at a time: a copy of the network may not fit.
-            for theirs, ours in zip(teacher, student):
+            for theirs, ours in pairs:
                 ours = torch.where(self.step_is_lost, theirs, ours)
                 theirs.lerp_(ours, 1 - momentum)
             return
-        torch._foreach_lerp_(teacher, [*student], 1 - momentum)
+        torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
@@ -220,6 +248,8 @@ class DINO(BaseSelfSupervisor):
         targets = chain(self.teacher.parameters(), self.teacher.buffers())
         sources = chain(student.parameters(), student.buffers())
         for target, source in zip(targets, sources):
+            if target is source:
+                continue
             pairs[target.dtype].append((target, source))
         for same_type in pairs.values():
             torch._foreach_copy_(*map(list, zip(*same_type)))
@@ -227,6 +257,7 @@ class DINO(BaseSelfSupervisor):
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
         super().init_weights()
+        self._share_base()
         self.copy_student()
 
     def train(self, mode: bool = True) -> 'DINO':
@@ -234,9 +265,13 @@ class DINO(BaseSelfSupervisor):
 
         The teacher has no stochastic depth or dropout: of its layers only
         BatchNorm is ever in train mode, and only where the student's is, too
-        (``norm_eval``, ``frozen_stages``).
+        (``norm_eval``, ``frozen_stages``). With adapters the backbone's are
+        not: their statistics are the base's.
         """
         super().train(mode)
+        if self.lora:
+            for norm in _batch_norms(self.backbone):
+                norm.eval()
         self.teacher.eval()
         for norm, students in zip(
                 _batch_norms(self.teacher), _batch_norms(self._student())):
@@ -252,6 +287,36 @@ class DINO(BaseSelfSupervisor):
             self.step_is_lost = (
                 self.step_is_lost | ~log_vars['loss'].isfinite())
         return loss, log_vars
+
+    def _share_base(self) -> None:
+        """Let both networks have one frozen base, if there are adapters."""
+        if self.lora:
+            share_base(self.backbone, self.teacher.backbone)
+
+    def _anchored_features(
+            self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Features (V B, D) of the student, and the loss of its patches."""
+        num_global = count_teacher_views(views)
+        crops = torch.cat(views[:num_global])
+        tokens = self.backbone(crops, out_type='raw')[-1]
+        features = tokens[:, 0]
+        if len(views) > num_global:
+            local = vectors_of_views(self._student(), views[num_global:])
+            features = torch.cat([features, local])
+        return features, dict(loss_anchor=self._anchor_loss(tokens, crops))
+
+    def _anchor_loss(self,
+                     tokens: Tensor,
+                     crops: Tensor,
+                     masks: Tensor | None = None) -> Tensor:
+        """Of the student's tokens (C, 1 + R + N, D) of crops (C, 3, H, W),
+        of which the patches of the masks (C, N) do not count."""
+        backbone = self.teacher.backbone
+        with torch.no_grad(), adapters_off(backbone):
+            base = backbone(crops, masks, out_type='raw')[-1]
+        start = backbone.num_extra_tokens
+        return self.anchor(tokens[:, start:], base[:, start:],
+                           None if masks is None else ~masks)
 
     def _outputs(self, features: Tensor, num_views: int) -> Tensor:
         """The student's logits (V, B, K) of features (V B, D); with chunks,
@@ -307,6 +372,20 @@ class DINO(BaseSelfSupervisor):
         parts = {name: getattr(self, name, None) for name in self.PARTS}
         return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
+    def _check_anchor(self) -> None:
+        """Refuse an anchor without a start that is at hand, or tokens."""
+        if self.anchor is None:
+            return
+        if not self.lora:
+            raise ValueError(
+                'model.anchor compares with the backbone without its adapters,'
+                " and there are none: set model.lora=dict(type='LoRA').")
+        if not hasattr(self.backbone, 'tokens'):
+            raise ValueError(
+                'model.anchor needs a backbone with tokens, such as '
+                f'mmdino.VisionTransformer; {type(self.backbone).__name__} '
+                'has none.')
+
     def _check_chunks(self) -> None:
         """Refuse a number, a head or a loss that makes no chunks."""
         number = self.images_per_chunk
@@ -332,6 +411,11 @@ class DINO(BaseSelfSupervisor):
                     f'{option} needs a head with a bottleneck, in two halves '
                     f'project and last_layer, such as DINOHead; '
                     f'{type(self.head).__name__} has no {name}.')
+
+
+def _share_loaded(model: DINO, keys: object) -> None:
+    """After loading, which may have put other tensors into the modules."""
+    model._share_base()
 
 
 def total_loss(outputs: Mapping[str, Tensor]) -> Tensor:

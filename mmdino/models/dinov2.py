@@ -118,12 +118,13 @@ class DINOv2(DINO):
             inputs (list[Tensor]): V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls``, ``loss_patch`` and, with KoLeo,
-            ``loss_koleo``, by their weights, whose sum is minimised. For the
-            log, without gradient, what :class:`DINO` gives of the class
-            tokens; with ``patch_`` before their names the same of the masked
-            patches of all ranks; ``masked_share`` of the global crops'
-            patches; with KoLeo, ``koleo_duplicates``.
+            dict[str, Tensor]: ``loss_cls``, ``loss_patch`` and, with KoLeo and
+            with an anchor, ``loss_koleo`` and ``loss_anchor``, by their
+            weights, whose sum is minimised. For the log, without gradient,
+            what :class:`DINO` gives of the class tokens; with ``patch_``
+            before their names the same of the masked patches of all ranks;
+            ``masked_share`` of the global crops' patches; with KoLeo,
+            ``koleo_duplicates``.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -146,6 +147,9 @@ class DINOv2(DINO):
         if self.koleo is not None:
             losses['loss_koleo'] = self.koleo_weight * self.koleo(
                 tokens[:, 0].unflatten(0, (num_global, -1)))
+        if self.anchor is not None:
+            losses['loss_anchor'] = self._anchor_loss(tokens, crops,
+                                                      masked.masks)
         shared.wait()
         return dict(losses, **self._monitors(loss, targets, mean),
                     **self._patch_monitors(patch_targets.sums, masked))
