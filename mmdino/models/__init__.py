@@ -8,6 +8,7 @@ from mmdino.models.centerings import (Centering, MeanCentering, NoCentering,
 from mmdino.models.data_preprocessor import MultiViewDataPreprocessor
 from mmdino.models.dino import DINO, total_loss
 from mmdino.models.dinov2 import DINOv2
+from mmdino.models.distillation import Distillation
 from mmdino.models.frozen import (FrozenTeacher, LinearProbe, ObjectFinder,
                                   PixelFeatures, PretrainedClassifier,
                                   SavedFeatures, VideoSegmenter)
@@ -16,4 +17,5 @@ from mmdino.models.koleo import KoLeoLoss
 from mmdino.models.lora import LoRA, LoRALinear
 from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
 from mmdino.models.masking import BlockMasking, RandomMasking
+from mmdino.models.mean_teacher import MeanTeacher
 from mmdino.models.patch_loss import IBOTLoss

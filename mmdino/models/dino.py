@@ -2,31 +2,25 @@
 
 V student views, T teacher views, B images, K prototypes, D features.
 """
-import copy
-from collections import defaultdict
 from collections.abc import Mapping
-from itertools import chain, groupby, pairwise
 
 import torch
-import torch.nn as nn
-from mmengine.dist import all_reduce_dict, get_world_size
-from mmengine.logging import print_log
-from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmengine.dist import get_world_size
 from mmpretrain.structures import DataSample
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32
 from mmdino.models.centerings import Centering
-from mmdino.models.embedding import embed, embedding_width
-from mmdino.models.lora import adapters_off, share_base
+from mmdino.models.lora import adapters_off
+from mmdino.models.mean_teacher import (MeanTeacher, count_teacher_views,
+                                        vectors_of_views)
 from mmdino.models.monitors import target_monitors
 from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
 
 
 @MODELS.register_module()
-class DINO(BaseSelfSupervisor):
+class DINO(MeanTeacher):
     """A student that learns to predict its own moving average.
 
     ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
@@ -40,36 +34,21 @@ class DINO(BaseSelfSupervisor):
         head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
         centering (dict): Config of a :class:`Centering` without ``out_dim``.
         loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
-        neck (dict, optional): Config of the pooling of a backbone that yields
-            maps, such as mmpretrain's ``GlobalAveragePooling``.
         predictor (dict, optional): Config of a :class:`Predictor`, without
             ``channels``, between the student's bottleneck and its prototypes
             (Tab. 7). The teacher has none.
         images_per_chunk (int, optional): Images that the last layer and the
             loss take at a time: the student's logits (V, B, K) and their
             gradient then never exist at once, the result is the same.
-        predict_attention (bool): Let ``predict`` also give the class token's
-            attention; needs a :class:`VisionTransformer`.
-        lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
-            in memory once for both networks, and adapters are trained.
         anchor (dict, optional): Config of an :class:`AnchorLoss`, which keeps
             patch tokens near those of the backbone without its adapters; it
             needs ``lora``.
-        data_preprocessor (dict, optional): Config of the preprocessor.
-
-    Attributes:
-        num_features (int): D, the width of the head's input.
-        base (dict, optional): What the training with adapters has started
-            from, see :mod:`mmdino.weights.adapters`, and the ``names`` of its
-            tensors.
-        step_is_lost (Tensor, optional): Whether a loss or gradient of the
-            step under way is not finite on any rank, a bool on the device.
-            :class:`NonFiniteHook` watches by it; None where nobody does.
+        **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
 
     Raises:
         ValueError: If the backbone yields maps and there is no neck, or has
             no attention to predict; if the head or the loss has not what a
-            predictor or chunks need.
+            predictor or chunks need; if there is an anchor and no adapters.
     """
 
     # What the teacher has a copy of, in this order.
@@ -80,32 +59,13 @@ class DINO(BaseSelfSupervisor):
                  head: dict,
                  centering: dict,
                  loss: dict,
-                 neck: dict | None = None,
                  predictor: dict | None = None,
                  images_per_chunk: int | None = None,
-                 predict_attention: bool = False,
-                 lora: dict | None = None,
                  anchor: dict | None = None,
-                 data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
-        preprocessor = dict(
-            dict(type='MultiViewDataPreprocessor'), **data_preprocessor or {})
-        super().__init__(
-            build_module(backbone),
-            neck=neck and build_module(neck),
-            data_preprocessor=build_module(preprocessor),
-            init_cfg=init_cfg)
-        self.lora = lora and build_module(lora)
-        self.base: dict | None = None
-        if self.lora:
-            self.lora(self.backbone)
-        mean = getattr(self.data_preprocessor, 'mean', None)
-        self.num_features = embedding_width(
-            self._student(), channels=3 if mean is None else len(mean))
+                 **kwargs) -> None:
+        super().__init__(backbone, **kwargs)
         self.head = build_module(dict(head, in_channels=self.num_features))
-        self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
-        self._share_base()
-        self.register_load_state_dict_post_hook(_share_loaded)
+        self._copy_to_teacher()
         self.centering = build_module(
             dict(centering, out_dim=self.head.out_dim))
         self.loss_module = build_module(loss)
@@ -117,16 +77,8 @@ class DINO(BaseSelfSupervisor):
         self.images_per_chunk = images_per_chunk
         if images_per_chunk is not None:
             self._check_chunks()
-        if predict_attention and not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                'predict_attention=True needs a backbone with the method '
-                'class_attention, such as mmdino.VisionTransformer; '
-                f'{type(self.backbone).__name__} has none.')
-        self.predict_attention = predict_attention
         self.anchor = anchor and build_module(anchor)
         self._check_anchor()
-        self._views_are_logged = False
-        self.step_is_lost: Tensor | None = None
 
     @property
     def centerings(self) -> list[Centering]:
@@ -134,31 +86,9 @@ class DINO(BaseSelfSupervisor):
         return [self.centering]
 
     @property
-    def heads(self) -> list[nn.Module]:
-        """The student's, each with a ``last_layer``."""
-        return [
-            part for name, part in self._student().items()
-            if name.endswith('head')
-        ]
-
-    @property
     def prototypes(self) -> dict[str, int]:
         """K of all targets that are monitored, by the prefix in the log."""
         return {'': self.head.out_dim}
-
-    def forward(
-            self,
-            inputs: Tensor | list[Tensor],
-            data_samples: list[DataSample] | None = None,
-            mode: str = 'tensor'
-    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
-        """Run the mode ``tensor``, ``loss`` or ``predict``.
-
-        See :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
-        """
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        return super().forward(inputs, data_samples, mode)
 
     def loss(
             self,
@@ -191,107 +121,6 @@ class DINO(BaseSelfSupervisor):
         losses = dict(
             loss_cls=loss, **anchored) if anchored else dict(loss=loss)
         return dict(losses, **self._monitors(loss, targets, mean))
-
-    @torch.no_grad()
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Give the teacher's features (B, D) of images (B, C, H, W)."""
-        return embed(self.teacher, inputs)
-
-    @torch.no_grad()
-    def predict(self, inputs: Tensor,
-                data_samples: list[DataSample]) -> list[DataSample]:
-        """Write the teacher's features of images (B, C, H, W) into samples.
-
-        Returns:
-            list[DataSample]: The samples with ``feature`` (D, ) and, with
-            ``predict_attention``, ``attention`` (heads, h, w).
-        """
-        outputs = {}
-        if self.predict_attention:
-            with self.teacher.backbone.recorded_attention() as maps:
-                outputs['feature'] = self.extract_feat(inputs)
-            outputs['attention'] = maps[0]
-        else:
-            outputs['feature'] = self.extract_feat(inputs)
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
-        return data_samples
-
-    @torch.no_grad()
-    def update_teacher(self, momentum: float) -> None:
-        """Move the teacher's parameters towards the student's.
-
-        teacher <- momentum teacher + (1 - momentum) student. Buffers, such
-        as a BatchNorm's running statistics, stay the teacher's own. It stays
-        where the step is lost. What both have in common stays, too.
-        """
-        pairs = [(theirs, ours)
-                 for theirs, ours in zip(self.teacher.parameters(),
-                                         self._student().parameters())
-                 if theirs is not ours]
-        if self.step_is_lost is not None:
-            # One at a time: a copy of the network may not fit.
-            for theirs, ours in pairs:
-                ours = torch.where(self.step_is_lost, theirs, ours)
-                theirs.lerp_(ours, 1 - momentum)
-            return
-        torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
-
-    @torch.no_grad()
-    def copy_student(self) -> None:
-        """Make the teacher equal to the student, buffers included.
-
-        In place: a rank copies its pieces of weights that are spread.
-        """
-        pairs, student = defaultdict(list), self._student()
-        targets = chain(self.teacher.parameters(), self.teacher.buffers())
-        sources = chain(student.parameters(), student.buffers())
-        for target, source in zip(targets, sources):
-            if target is source:
-                continue
-            pairs[target.dtype].append((target, source))
-        for same_type in pairs.values():
-            torch._foreach_copy_(*map(list, zip(*same_type)))
-
-    def init_weights(self) -> None:
-        """Initialise the student and make the teacher equal to it."""
-        super().init_weights()
-        self._share_base()
-        self.copy_student()
-
-    def train(self, mode: bool = True) -> 'DINO':
-        """Switch the mode.
-
-        The teacher has no stochastic depth or dropout: of its layers only
-        BatchNorm is ever in train mode, and only where the student's is, too
-        (``norm_eval``, ``frozen_stages``). With adapters the backbone's are
-        not: their statistics are the base's.
-        """
-        super().train(mode)
-        if self.lora:
-            for norm in _batch_norms(self.backbone):
-                norm.eval()
-        self.teacher.eval()
-        for norm, students in zip(
-                _batch_norms(self.teacher), _batch_norms(self._student())):
-            norm.train(students.training)
-        return self
-
-    def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses; the figures to log are means over all ranks."""
-        loss, log_vars = super().parse_losses(losses)
-        log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
-        all_reduce_dict(log_vars, op='mean')
-        if self.step_is_lost is not None:
-            self.step_is_lost = (
-                self.step_is_lost | ~log_vars['loss'].isfinite())
-        return loss, log_vars
-
-    def _share_base(self) -> None:
-        """Let both networks have one frozen base, if there are adapters."""
-        if self.lora:
-            share_base(self.backbone, self.teacher.backbone)
 
     def _anchored_features(
             self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -338,16 +167,6 @@ class DINO(BaseSelfSupervisor):
         features = vectors_of_views(self.teacher, views[:num_views])
         return self.teacher.head(features).unflatten(0, (num_views, -1))
 
-    def _count_teacher_views(self, views: list[Tensor]) -> int:
-        """The leading views as large as the first; says so once."""
-        num_views = count_teacher_views(views)
-        if not self._views_are_logged:
-            self._views_are_logged = True
-            print_log(
-                f'teacher: {num_views} views of {_size(views[0])} px, '
-                f'student: {len(views)}', 'current')
-        return num_views
-
     def _monitors(self, loss: Tensor, targets: Tensor,
                   mean: Tensor) -> dict[str, Tensor]:
         """What the log shows of the class tokens' targets (T, B, K).
@@ -366,11 +185,6 @@ class DINO(BaseSelfSupervisor):
         return self.loss_module.from_vectors(student,
                                              self.head.last_layer.weight,
                                              targets, self.images_per_chunk)
-
-    def _student(self) -> nn.ModuleDict:
-        """The student's parts, as far as they exist."""
-        parts = {name: getattr(self, name, None) for name in self.PARTS}
-        return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
     def _check_anchor(self) -> None:
         """Refuse an anchor without a start that is at hand, or tokens."""
@@ -413,50 +227,6 @@ class DINO(BaseSelfSupervisor):
                     f'{type(self.head).__name__} has no {name}.')
 
 
-def _share_loaded(model: DINO, keys: object) -> None:
-    """After loading, which may have put other tensors into the modules."""
-    model._share_base()
-
-
 def total_loss(outputs: Mapping[str, Tensor]) -> Tensor:
     """What of the outputs of ``forward(mode='loss')`` is minimised."""
     return sum(value for name, value in outputs.items() if 'loss' in name)
-
-
-def count_teacher_views(views: list[Tensor]) -> int:
-    """How many of the leading views (B, C, H, W) have the size of the first.
-
-    Raises:
-        ValueError: If a view is larger than the one before it: the teacher
-            would see local views.
-    """
-    for i, (before, view) in enumerate(pairwise(views), 1):
-        if view.shape[-2:].numel() > before.shape[-2:].numel():
-            raise ValueError(
-                f'View {i + 1} of {_size(view)} px is larger than view {i} of '
-                f'{_size(before)} px, but the global views, which the teacher '
-                'sees, come first. MultiCrop sorts the views by their names: '
-                'name the larger ones so that they come first, such as '
-                "'global', before 'local'.")
-    return next(
-        (i for i, view in enumerate(views) if view.shape != views[0].shape),
-        len(views))
-
-
-def _size(view: Tensor) -> str:
-    height, width = view.shape[-2:]
-    return f'{height}' if height == width else f'{height} x {width}'
-
-
-def _batch_norms(network: nn.Module) -> list[nn.Module]:
-    return [m for m in network.modules() if isinstance(m, _BatchNorm)]
-
-
-def vectors_of_views(network: Mapping[str, nn.Module],
-                     views: list[Tensor]) -> Tensor:
-    """Features (V B, D) of V views, one backbone pass a size."""
-    by_size = [
-        torch.cat(list(group))
-        for _, group in groupby(views, key=lambda view: view.shape)
-    ]
-    return torch.cat([embed(network, images) for images in by_size])

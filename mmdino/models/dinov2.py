@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32, token_weights
 from mmdino.models.centerings import Centering
-from mmdino.models.dino import DINO, vectors_of_views
+from mmdino.models.dino import DINO
+from mmdino.models.mean_teacher import vectors_of_views
 from mmdino.models.monitors import name_monitors
 from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module

@@ -4,6 +4,7 @@ from mmengine.runner import Runner
 from torch.optim import Optimizer
 
 from mmdino.engine.hooks.access import dino_model
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 
 
@@ -51,7 +52,7 @@ class FreezeBackboneHook(Hook):
                 'lower it, or train for longer (train_cfg.max_epochs).')
         optimizer = runner.optim_wrapper.optimizer
         params = [
-            p for p in dino_model(runner).backbone.parameters()
+            p for p in dino_model(runner, MeanTeacher).backbone.parameters()
             if p.requires_grad
         ]
         groups = _groups_of(params, optimizer) if rising else []

@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmdino.engine.hooks.access import whole_state
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 from mmdino.weights import (CheckpointError, Weights, check_fit,
                             describe_network, resolve_network, sort_out)
@@ -20,7 +20,8 @@ from mmdino.weights.network import with_base
 
 # What a training that starts from other weights may begin anew.
 NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
-       'centering.', 'patch_centering.', 'predictor.')
+       'centering.', 'patch_centering.', 'predictor.', 'class_projector.',
+       'patch_projector.')
 
 
 @HOOKS.register_module()
@@ -56,7 +57,7 @@ class NetworkHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what is loaded under the model's names, or refuse it."""
         model, path = _unwrapped(runner), str(runner._load_from)
-        is_start = isinstance(model, DINO) and not runner._resume
+        is_start = isinstance(model, MeanTeacher) and not runner._resume
         if is_start and not self.testing:
             weights = sort_out(checkpoint, path)
             resolve_network(
@@ -118,7 +119,7 @@ def _describe_base(weights: Weights, path: str) -> dict:
     return dict(name=path, sha256=digest(tensors), names=[*tensors])
 
 
-def _note_adapters(model: DINO, checkpoint: dict) -> None:
+def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
     """Tell of the adapters; leave their base out, if a file has it."""
     told = dict(scale=model.lora.scale, base=model.base)
     checkpoint['meta'][ADAPTERS_KEY] = told
@@ -135,7 +136,7 @@ def _note_adapters(model: DINO, checkpoint: dict) -> None:
     }
 
 
-def _restore_base(model: DINO, checkpoint: dict, path: str) -> None:
+def _restore_base(model: MeanTeacher, checkpoint: dict, path: str) -> None:
     """Complete what a run with these adapters has saved."""
     state = checkpoint['state_dict']
     told = told_adapters(checkpoint.get('meta', {}), state, path)
