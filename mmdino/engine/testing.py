@@ -71,7 +71,8 @@ def fill_sizes(cfg: Config) -> None:
     """
     steps = [
         step for loader in loaders(cfg)
-        for step in _dicts(loader['dataset'].get('pipeline')) if any(
+        for dataset in _dicts(loader['dataset'])
+        for step in _dicts(dataset.get('pipeline')) if any(
             step.get(key, 0) is None for key in (*SIZES, 'patch'))
     ]
     checkpoint = cfg.model.get('checkpoint')
