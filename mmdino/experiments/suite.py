@@ -507,7 +507,7 @@ def fine_tune(name: str) -> Callable[[Suite], Config]:
     def prepare(suite: Suite) -> Config:
         cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
         backbone = suite.backbone
-        if not hasattr(backbone, 'last_blocks'):
+        if not hasattr(backbone, 'get_layer_depth'):
             raise ValueError('the fine-tuning configs are for a ViT, not for '
                              f'a {type(backbone).__name__}')
         cfg.model.backbone = suite.network['backbone']

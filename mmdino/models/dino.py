@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32
+from mmdino.models.backbones.attention import require_attention
 from mmdino.models.centerings import Centering
 from mmdino.models.embedding import embed, embedding_width
 from mmdino.models.monitors import target_monitors
@@ -100,11 +101,8 @@ class DINO(BaseSelfSupervisor):
         self.images_per_chunk = images_per_chunk
         if images_per_chunk is not None:
             self._check_chunks()
-        if predict_attention and not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                'predict_attention=True needs a backbone with the method '
-                'class_attention, such as mmdino.VisionTransformer; '
-                f'{type(self.backbone).__name__} has none.')
+        if predict_attention:
+            require_attention(self.backbone)
         self.predict_attention = predict_attention
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None

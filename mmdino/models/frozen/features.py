@@ -199,6 +199,8 @@ def require_blocks(backbone: nn.Module) -> None:
             f'{type(backbone).__name__} has no method last_blocks, as '
             'mmdino.VisionTransformer has: for other networks set '
             "model.features=dict(type='PooledFeatures').")
+    if hasattr(backbone, 'require_blocks'):
+        backbone.require_blocks()
 
 
 def patch_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:

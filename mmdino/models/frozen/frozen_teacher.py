@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from mmdino.models.backbones.attention import require_attention
 from mmdino.models.embedding import embed
 from mmdino.models.frozen.features import last_blocks, patch_tokens
 from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
@@ -124,10 +125,7 @@ class FrozenTeacher(BaseModel):
         Raises:
             ValueError: If it is no ViT.
         """
-        if not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                f'{type(self.backbone).__name__} has no class token to look '
-                'through: take a ViT, such as mmdino.VisionTransformer.')
+        require_attention(self.backbone)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -177,6 +175,9 @@ class FrozenTeacher(BaseModel):
             raise ValueError(
                 f'{type(self.backbone).__name__} has no {facet} a patch: take '
                 'a ViT, such as mmdino.VisionTransformer.')
+        require = dict(token='require_patches', key='require_keys')[facet]
+        if hasattr(self.backbone, require):
+            getattr(self.backbone, require)()
 
     @torch.no_grad()
     def class_attention(self, images: Tensor) -> Tensor:

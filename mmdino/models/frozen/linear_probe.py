@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.models.embedding import embedding_width
-from mmdino.models.frozen.features import Choice
+from mmdino.models.frozen.features import Choice, require_blocks
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS, build_module
 from mmdino.weights.keys import strip_prefix
@@ -188,7 +188,9 @@ def official_features(backbone: nn.Module) -> dict:
     fewer; of a ViT of width 768 or more the class token and the mean patch
     token; the pooled output of other networks.
     """
-    if not hasattr(backbone, 'last_blocks'):
+    try:
+        require_blocks(backbone)
+    except ValueError:
         return dict(type='PooledFeatures')
     if backbone.embed_dims >= 768:
         return dict(type='ClassAndPatchFeatures')
