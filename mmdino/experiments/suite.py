@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
@@ -30,8 +31,9 @@ from mmdino.functional.low_shot import balanced_split
 from mmdino.models.frozen.features import require_blocks
 from mmdino.models.frozen.linear_probe import official_features
 from mmdino.pictures.curves import read_scalars
-from mmdino.utils.resources import resource
-from mmdino.weights import find_checkpoint, open_weights, resolve_network
+from mmdino.utils.resources import find_config, resource
+from mmdino.weights import (find_checkpoint, list_models, open_weights,
+                            resolve_network)
 from mmdino.weights.infer import build_empty
 from mmdino.weights.io import replaced
 
@@ -73,7 +75,7 @@ class Suite:
 
     Args:
         config: Config file of the pretraining run; None for the one that the
-            checkpoint keeps.
+            checkpoint keeps, else :func:`default_run`.
         checkpoint: Its checkpoint.
         data: Folder of the data sets.
         folder: The work dir; what was finished there before is kept.
@@ -101,6 +103,7 @@ class Suite:
         ]
         if keys:
             self.rows.sort(key=lambda row: keys.index(row.key))
+        config = config or default_run(checkpoint)
         self.checkpoint = find_checkpoint(checkpoint)
         if '://' not in self.checkpoint:
             self.checkpoint = os.path.abspath(self.checkpoint)
@@ -274,13 +277,13 @@ class Suite:
         folder = self.folder / cfg.pop('saved')
         share = cfg.pop('label_share', None)
         for dataset in feature_rows(cfg):
-            part, dataset.path = dataset.path, str(folder /
-                                                   f'{dataset.path}.npz')
+            part = dataset['path']
+            dataset['path'] = str(folder / f'{part}.npz')
             if share and part == 'gallery':
-                labels = load_features(dataset.path).labels
+                labels = load_features(dataset['path']).labels
                 if labels is None:
                     raise MissingData(f'{self.own_data} has no labels.')
-                dataset.indices = balanced_split(
+                dataset['indices'] = balanced_split(
                     labels.tolist(), share, seed=0)
 
     @cached_property
@@ -296,15 +299,34 @@ class Suite:
         return build_empty(self.network['backbone'])
 
 
+def default_run(checkpoint: str) -> Optional[str]:
+    """The config on whose data a checkpoint without one is measured.
+
+    That of a published model, else ImageNet's, which the log says. None if
+    the file holds the config of its run.
+    """
+    weights = open_weights(checkpoint)
+    if weights.meta.get('cfg'):
+        return None
+    published = {model.name: model.config for model in list_models()}
+    config = published.get(checkpoint) or 'benchmarks/knn.py'
+    print_log(
+        f'{checkpoint} holds no config of a run: what needs data of its own '
+        f'is measured on those of {config}, in the folder of --data. Give '
+        '--config to measure on others.',
+        logger='current')
+    return str(find_config(config))
+
+
 def feature_rows(cfg: Config) -> List[dict]:
     """The data sets of saved features, also inside of others."""
     found, left = [], [dataset for _, dataset in data_sets(cfg)]
     while left:
         dataset = left.pop()
-        if dataset.type == 'FeatureRows':
+        if dataset['type'] == 'FeatureRows':
             found.append(dataset)
         left += dataset.get('datasets', [])
-        left += [dataset.dataset] if 'dataset' in dataset else []
+        left += [dataset['dataset']] if 'dataset' in dataset else []
     return found
 
 
