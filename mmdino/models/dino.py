@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmdino.functional.losses import at_least_float32
 from mmdino.models.backbones.attention import require_attention
 from mmdino.models.centerings import Centering
-from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.embedding import embed, embedding_width, write_features
 from mmdino.models.monitors import target_monitors
 from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
@@ -178,17 +178,9 @@ class DINO(BaseSelfSupervisor):
             list[DataSample]: The samples with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (heads, h, w).
         """
-        outputs = {}
-        if self.predict_attention:
-            with self.teacher.backbone.recorded_attention() as maps:
-                outputs['feature'] = self.extract_feat(inputs)
-            outputs['attention'] = maps[0]
-        else:
-            outputs['feature'] = self.extract_feat(inputs)
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
-        return data_samples
+        return write_features(
+            data_samples, self.extract_feat, inputs,
+            self.teacher.backbone if self.predict_attention else None)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:

@@ -2,7 +2,6 @@
 
 B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
-from contextlib import nullcontext
 from typing import Dict, List, Optional, Union
 
 import torch
@@ -12,7 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.models.backbones.attention import require_attention
-from mmdino.models.embedding import embed
+from mmdino.models.embedding import embed, write_features
 from mmdino.models.frozen.features import last_blocks, patch_tokens
 from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
 from mmdino.weights.config import describe_network, preprocessor_cfg
@@ -194,17 +193,9 @@ class FrozenTeacher(BaseModel):
             The same samples, with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (H, h, w).
         """
-        recording = self.backbone.recorded_attention(
-        ) if self.predict_attention else nullcontext()
-        with recording as maps:
-            outputs = dict(feature=self.features(inputs))
-        if maps:
-            outputs['attention'] = maps[0]
-        data_samples = data_samples or [DataSample() for _ in inputs]
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
-        return data_samples
+        return write_features(
+            data_samples or [DataSample() for _ in inputs], self.features,
+            inputs, self.backbone if self.predict_attention else None)
 
 
 @MODEL_WRAPPERS.register_module()
