@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -83,6 +85,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, 'ENDPOINT', address)
     monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE',
                         address + '/{repo_id}/resolve/{revision}/{filename}')
+    impatient = SimpleNamespace(**{**vars(time), 'sleep': lambda _: None})
+    monkeypatch.setattr('huggingface_hub.utils._http.time', impatient)
     server.address = address
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
