@@ -3,7 +3,7 @@
 # rates. The 52 classifiers learn in one pass: 8 GPUs x 128 images, 10 epochs
 # of SGD, cosine from one iteration to the next. Run by
 #   python tools/train.py configs/benchmarks/linear-blocks.py \
-#       --cfg-options model.checkpoint=CHECKPOINT
+#       --checkpoint CHECKPOINT
 # The best one is chosen on a tenth of the training images, which none learns
 # from, and measured on the validation images. (The authors choose on the
 # validation images themselves.)
