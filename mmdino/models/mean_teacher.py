@@ -16,7 +16,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.backbones.attention import require_attention
+from mmdino.models.embedding import embed, embedding_width, write_features
 from mmdino.models.lora import share_base
 from mmdino.registry import build_module
 
@@ -77,11 +78,8 @@ class MeanTeacher(BaseSelfSupervisor):
         mean = getattr(self.data_preprocessor, 'mean', None)
         self.num_features = embedding_width(
             self._student(), channels=3 if mean is None else len(mean))
-        if predict_attention and not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                'predict_attention=True needs a backbone with the method '
-                'class_attention, such as mmdino.VisionTransformer; '
-                f'{type(self.backbone).__name__} has none.')
+        if predict_attention:
+            require_attention(self.backbone)
         self.predict_attention = predict_attention
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
@@ -122,17 +120,9 @@ class MeanTeacher(BaseSelfSupervisor):
             list[DataSample]: The samples with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (heads, h, w).
         """
-        outputs = {}
-        if self.predict_attention:
-            with self.teacher.backbone.recorded_attention() as maps:
-                outputs['feature'] = self.extract_feat(inputs)
-            outputs['attention'] = maps[0]
-        else:
-            outputs['feature'] = self.extract_feat(inputs)
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
-        return data_samples
+        return write_features(
+            data_samples, self.extract_feat, inputs,
+            self.teacher.backbone if self.predict_attention else None)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
