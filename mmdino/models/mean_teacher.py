@@ -87,6 +87,11 @@ class MeanTeacher(BaseSelfSupervisor):
         self.step_is_lost: Tensor | None = None
 
     @property
+    def centerings(self) -> list[nn.Module]:
+        """Those that a :class:`CenteringHook` moves."""
+        return []
+
+    @property
     def heads(self) -> list[nn.Module]:
         """The student's, each with a ``last_layer``."""
         return [
