@@ -1,20 +1,23 @@
 """A frozen network's features, into another architecture and grid."""
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
-from mmdino.models import FrozenTeacher
+from mmdino.models import FrozenTeacher, total_loss
 from mmdino.models.distillation import resample
 from mmdino.models.embedding import class_and_patches
-from mmdino.registry import MODELS
+from mmdino.registry import HOOKS, MODELS, build_module
 from mmdino.weights import load_checkpoint, open_weights
 from tests.resuming import (StopAfter, assert_same, end_of, random_cfg, train,
                             train_interruptibly)
 from tests.tiny import MODEL, runner_cfg
 
+CONFIGS = sorted(Path('configs/distil').glob('*.py'))
 SMALL = dict(
     type='mmdino.VisionTransformer',
     arch=dict(
@@ -168,3 +171,22 @@ def test_networks_without_patches(large):
     assert model(views(32, 32), mode='loss').keys() == {'loss_cls'}
     with pytest.raises(ValueError, match='class_weight=0'):
         MODELS.build(distil_cfg(large, class_weight=0., patch_weight=0.))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_configs(path, large):
+    cfg = read_config(str(path))
+    cfg.model.frozen.checkpoint = large
+    cfg.model.data_preprocessor.update(MODEL['data_preprocessor'])
+    model = build_module(cfg.model)
+    model.init_weights()
+    views = cfg.train_dataloader.dataset.pipeline.views
+    sizes = [v.crop.size for v in views.values() for _ in range(v.num_views)]
+    losses = model([torch.randn(2, 3, s, s) for s in sizes], mode='loss')
+    assert {'loss_cls', 'loss_patch'} <= losses.keys()
+    total_loss(losses).backward()
+    assert all(p.grad is not None for p in model.parameters()
+               if p.requires_grad)
+    for hook in cfg.default_hooks.values():
+        assert HOOKS.build(hook)
+    assert cfg.default_hooks.teacher.type == 'TeacherEMAHook'

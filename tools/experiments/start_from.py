@@ -37,11 +37,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, required=True)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
-        '--images', type=int, default=500, help='of the other patterns')
+        '--images',
+        type=int,
+        nargs=2,
+        default=[640, 320],
+        help='of the pretraining, and of the other patterns')
     parser.add_argument(
-        '--seconds', type=float, default=30., help='CPU time of a training')
+        '--seconds', type=float, default=15., help='CPU time of a training')
     parser.add_argument(
-        '--epochs', type=int, default=45, help='of the pretraining')
+        '--epochs', type=int, default=25, help='of the pretraining')
     return parser.parse_args()
 
 
@@ -50,11 +54,11 @@ def main() -> None:
     init_default_scope('mmdino')
     torch.set_num_threads(1)
     start = args.work_dir / 'published'
-    first = run(pretraining(args.epochs), start, seed=0)
+    first = run(pretraining(args.images[0], args.epochs), start, seed=0)
     weights = str(start / f'epoch_{args.epochs}.pth')
     lines = [['training', 'epochs', 'before', 'after', 'of the seeds']]
     for name, (title, settings) in trainings(weights).items():
-        cfg = other_patterns(settings, args.images)
+        cfg = other_patterns(settings, args.images[1])
         epochs = fitting_epochs(cfg, args.work_dir / name, args.seconds)
         cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
         found = [
@@ -115,7 +119,7 @@ def base_cfg(classes: tuple[str, ...], images: int) -> Config:
     for loader in (cfg.train_dataloader, cfg.val_dataloader, gallery):
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.update(classes=classes, num_images=images)
-    cfg.val_dataloader.dataset.num_images = 1000
+    cfg.val_dataloader.dataset.num_images = 500
     cfg.val_cfg.baseline_images = 0
     cfg.val_evaluator = dict(type='KNNAccuracy', k=(20, ))
     cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
@@ -123,9 +127,9 @@ def base_cfg(classes: tuple[str, ...], images: int) -> Config:
     return cfg
 
 
-def pretraining(epochs: int) -> Config:
+def pretraining(images: int, epochs: int) -> Config:
     """What stands for the publishing of a backbone."""
-    cfg = base_cfg(CLASSES[::2], 1000)
+    cfg = base_cfg(CLASSES[::2], images)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     return cfg
 
@@ -133,6 +137,7 @@ def pretraining(epochs: int) -> Config:
 def other_patterns(settings: dict, images: int) -> Config:
     """A training on few pictures of the patterns that were not seen."""
     cfg = base_cfg(CLASSES[1::2], images)
+    cfg.train_dataloader.batch_size = 32
     cfg.merge_from_dict(settings)
     if cfg.model.type == 'Distillation':
         for part in ('head', 'centering', 'loss'):
