@@ -1,7 +1,7 @@
 # Ten more epochs of a trained ViT-S/16, on ImageNet or on images of yours:
 #   python tools/train.py configs/continue/dino_vit-s16_continue.py \
-#       --cfg-options load_from=dino_vit-s16_full.pth
-# where load_from was made of the authors' full checkpoint by
+#       --checkpoint dino_vit-s16_full.pth
+# where that file was made of the authors' full checkpoint by
 #   python tools/convert_checkpoint.py \
 #       dino_deitsmall16_pretrain_full_checkpoint.pth dino_vit-s16_full.pth \
 #       --from official --to mmdino

@@ -21,6 +21,7 @@ from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
 from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
+from mmdino.utils.device import pick_device
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
@@ -71,7 +72,7 @@ def get_model(name: Optional[str] = None,
     given = given_network(config)
     with downloads_allowed() if download else nullcontext():
         model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
-    return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    return model.to(pick_device(device))
 
 
 class Extracted(NamedTuple):
@@ -231,7 +232,8 @@ class FeatureExtractor:
     def _samples(self, images: Sequence[ImageLike],
                  causes: List[UnreadableImageError]) -> Iterator[DataSample]:
         """One by one, with ``feature``; adds to ``causes`` what fails."""
-        for start in track(range(0, len(images), self.batch_size), 'images'):
+        starts = range(0, len(images), self.batch_size)
+        for start in track(starts, 'images') if len(starts) > 1 else starts:
             items, failed = self._read_all(
                 images[start:start + self.batch_size], start)
             causes += failed

@@ -11,9 +11,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from mmdino.engine.folders import read_folder
-from mmdino.engine.settings import (KEYS, check_settings, check_top_level,
-                                    suggest)
+from mmdino.engine.settings import KEYS, check_settings, check_top_level
 from mmdino.registry import DATASETS
+from mmdino.utils.device import use_device
+from mmdino.utils.names import suggest
 from mmdino.utils.resources import find_config
 from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import require_registered
@@ -22,10 +23,13 @@ from mmdino.weights.config import require_registered
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config, merge the options of :func:`.arguments.add_arguments`.
 
+    MMEngine's device is that of ``--device`` from here on.
+
     Raises:
         FileNotFoundError: If the config does not exist.
         ValueError: If a key looks misspelled.
     """
+    use_device(args.device, args.launcher)
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg = read_run(args.config, getattr(args, 'checkpoint', None),

@@ -14,7 +14,8 @@ def read_folder(cfg: Config, root: str) -> bool:
     """Read a folder's images and hold a fifth of the labelled ones back.
 
     A folder with train/ and val/ or test/ is split already. Without labels
-    there is nothing to validate by. A batch is no larger than the folder.
+    the rank of the features is all there is to watch. A batch is no larger
+    than the folder.
 
     Args:
         cfg: With a training and a validation by a gallery, whose data sets
@@ -61,8 +62,11 @@ def read_folder(cfg: Config, root: str) -> bool:
                                           len(train.get('indices', images)))
     if not labelled:
         print_log(
-            f'{root} has no classes (folders), hence no k-NN: nothing is '
-            'validated on the way.',
+            f'{root} has no classes (folders), hence no k-NN: the rank of the '
+            'features is what the validation shows.',
             logger='current')
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        queries.with_label = False
+        queries.indices = list(range(min(MAX_EVALUATED, len(images))))
+        cfg.val_cfg.gallery_dataloader = None
+        cfg.val_evaluator = dict(type='RankMe')
     return labelled

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmdino.engine.configs import loaders, read_config
 from mmdino.models import FrozenTeacher, MeanTeacher
 from mmdino.registry import MODELS
-from mmdino.weights import open_weights, resolve_network
+from mmdino.weights import find_checkpoint, open_weights, resolve_network
 from mmdino.weights.infer import build_empty
 
 SIZES = ('size', 'scale')  # of transforms, in pixels
@@ -34,6 +34,35 @@ def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
         cfg.load_from = checkpoint
         return
     cfg.model.checkpoint = checkpoint or cfg.model.get('checkpoint')
+
+
+def start_from(cfg: Config, checkpoint: str) -> None:
+    """Let a training start from the weights of a checkpoint.
+
+    A DINO continues from them; a classifier, linear layers, a segmentor or a
+    detector take them into their backbone.
+
+    Args:
+        cfg: Changed in place.
+        checkpoint: As :mod:`mmdino.weights.sources` lists them.
+
+    Raises:
+        ValueError: If the model has no place for weights.
+    """
+    kind = model_class(cfg)
+    backbone = cfg.model.get('backbone') or {}
+    pretrained = backbone.get('init_cfg') or {}
+    if 'checkpoint' in inspect.signature(kind).parameters:
+        cfg.model.checkpoint = checkpoint
+    elif issubclass(kind, MeanTeacher):
+        cfg.load_from = find_checkpoint(checkpoint)
+    elif 'checkpoint' in pretrained:
+        pretrained.checkpoint = checkpoint
+    else:
+        raise ValueError(
+            f'{cfg.model.type} has no place for --checkpoint {checkpoint}: '
+            "neither `checkpoint` nor a backbone with "
+            "init_cfg=dict(type='Pretrained', ...); see docs/transfer.md.")
 
 
 def model_class(cfg: Config) -> type:

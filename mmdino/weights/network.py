@@ -303,7 +303,7 @@ def require_resumable(path: str) -> None:
     raise CheckpointError(
         f'{path} cannot be resumed, it lacks {name_keys(lacking)}: only what '
         'a training itself has saved can. To start a training from its '
-        f'weights: --cfg-options load_from={path}.{convert}')
+        f'weights: --checkpoint {path}.{convert}')
 
 
 def _kept_network(meta: Dict[str, Any]) -> Optional[dict]:

@@ -25,6 +25,7 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 
+from mmdino.utils.names import suggest
 from mmdino.weights.keys import CheckpointError, name_keys
 from mmdino.weights.published import PublishedModel, list_models
 
@@ -77,11 +78,15 @@ def find_checkpoint(name: str) -> str:
         return path
     published = next((m for m in list_models() if m.name == name), None)
     if published is None:
+        folder = osp.dirname(path)
+        beside = os.listdir(folder or '.') if osp.isdir(folder or '.') else []
+        names = [m.name for m in list_models()]
+        names += [osp.join(folder, file) for file in beside]
         raise FileNotFoundError(
-            f'There is no checkpoint {name!r}. Training writes epoch_N.pth to '
-            'its work dir; published models are '
-            f'{[m.name for m in list_models()]}; timm:NAME and hf:ORG/NAME '
-            'name those of timm and of the Hugging Face hub.')
+            f'There is no checkpoint {name!r}.{suggest(name, names)} Training '
+            'writes epoch_N.pth to its work dir; `mmdino models` lists the '
+            'published ones; timm:NAME and hf:ORG/NAME name those of timm and '
+            'of the Hugging Face hub.')
     return _published(published)
 
 

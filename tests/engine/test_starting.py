@@ -110,7 +110,7 @@ def test_a_folder_without_classes(tmp_path, pictures, published):
     for path in pictures.rglob('*.jpg'):
         (flat / path.name).write_bytes(path.read_bytes())
     cfg = started(tmp_path, flat, load_from=published)
-    assert cfg.val_dataloader is None and cfg.val_evaluator is None
+    assert cfg.val_evaluator.type == 'RankMe'
     runner = build_runner(cfg)
     assert len(runner.train_dataloader.dataset) == 10
     runner.train()
@@ -135,7 +135,7 @@ def test_a_folder_that_is_split_and_one_that_is_not_there(tmp_path, pictures):
 
 
 @pytest.mark.parametrize('kind,cause', [
-    ('none', 'load_from=FILE_OR_NAME'),
+    ('none', '--checkpoint FILE_OR_NAME'),
     ('no file', "There is no checkpoint 'nowhere'"),
     ('damaged', 'is damaged, incomplete or no checkpoint'),
     ('another network', 'does not fit'),

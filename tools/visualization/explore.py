@@ -20,13 +20,13 @@ from mmdino.models import FrozenTeacher
 from mmdino.pictures.explore import Seen, write_page
 from mmdino.pictures.files import find_images, name_stems
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('input', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'input', type=Path, help='folder of images, zip archive or image')
     add_picture_arguments(parser, 'explore.html')
     parser.add_argument(
         '--pictures', type=int, default=50, help='at most, evenly spread')
@@ -44,7 +44,7 @@ def main() -> None:
     if count < len(paths):
         print(f'{count} of {len(paths)} pictures, evenly spread: --pictures '
               'takes more.')
-    model = get_model(args.config, args.checkpoint)
+    model = get_model(args.config, args.checkpoint, args.device)
     model.require_patches()
     load = LoadImage()
     size = args.size or model.preprocessing['size']
@@ -75,4 +75,4 @@ def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -84,7 +84,7 @@ class LinearProbe(BaseModel):
         if not self.network.has_weights:
             raise ValueError(
                 'A linear probe has no checkpoint to start from. Give the '
-                'file of the pretraining: --cfg-options model.checkpoint=FILE')
+                'file of the pretraining: --checkpoint FILE_OR_NAME')
         super().init_weights()
         for head in self.heads:
             nn.init.normal_(head.weight, std=.01)
