@@ -67,6 +67,8 @@ class Distillation(MeanTeacher):
         # No submodule: not saved, not loaded, not the optimizer's or DDP's.
         self.__dict__['frozen'] = build_module(frozen)
         self._check_channels()
+        self._renormalises = self._normalises_otherwise(
+            kwargs.get('data_preprocessor') or {})
         self._copy_to_teacher()
         widths = [
             self._widths(dict(network))
@@ -122,7 +124,7 @@ class Distillation(MeanTeacher):
         """The frozen network's features of crops (T B, C, H, W)."""
         self.frozen.to(crops)  # it is no submodule, which moves with others
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
-        if self._normalises_otherwise():
+        if self._renormalises:
             crops = crops * ours.std + ours.mean
             crops = (crops - theirs.mean) / theirs.std
         try:
@@ -134,11 +136,11 @@ class Distillation(MeanTeacher):
                 f'{height} x {width} px: {error} Change the crops of '
                 'train_dataloader, or take another network.') from error
 
-    def _normalises_otherwise(self) -> bool:
-        ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
-        return ours._enable_normalize and theirs._enable_normalize and not (
-            torch.equal(ours.mean, theirs.mean.to(ours.mean))
-            and torch.equal(ours.std, theirs.std.to(ours.std)))
+    def _normalises_otherwise(self, ours: dict) -> bool:
+        """By the config of the preprocessor, which needs no device."""
+        theirs = self.frozen.preprocessing
+        return self.data_preprocessor._enable_normalize and any(
+            list(ours[name]) != list(theirs[name]) for name in ('mean', 'std'))
 
     def _check_channels(self) -> None:
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
