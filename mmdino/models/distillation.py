@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.init import trunc_normal_
 
 from mmdino.functional.losses import at_least_float32
-from mmdino.models.embedding import class_and_patches, embedding_width
+from mmdino.models.embedding import (class_and_patches, embedding_width,
+                                     require_patches)
 from mmdino.models.mean_teacher import MeanTeacher, vectors_of_views
 from mmdino.registry import MODELS, build_module
 
@@ -179,13 +180,12 @@ def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def _part(index: int, network: dict, images: Tensor) -> Tensor:
     """Features of the image or, 1, of its patches, which must be there."""
-    found = class_and_patches(network, images)[index]
-    if found is None:
-        raise ValueError(
-            f'{type(network["backbone"]).__name__} gives no features of '
-            'patches: set model.patch_weight=0., or give it a neck if it '
-            'yields maps.')
-    return found
+    if index == 0:
+        return class_and_patches(network, images)[0]
+    try:
+        return require_patches(network, images)
+    except ValueError as error:
+        raise ValueError(f'{error} Set model.patch_weight=0.') from error
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:

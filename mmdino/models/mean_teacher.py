@@ -16,7 +16,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.embedding import embed, embedding_width
+from mmdino.models.embedding import embed, embedding_width, require_patches
 from mmdino.models.lora import share_base
 from mmdino.registry import build_module
 
@@ -35,6 +35,8 @@ class MeanTeacher(BaseSelfSupervisor):
             maps, such as mmpretrain's ``GlobalAveragePooling``.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
+        predict_patches (bool): Let ``predict`` also give the patches'
+            features; needs a network that has them.
         lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
             in memory once for both networks, and adapters are trained.
         data_preprocessor (dict, optional): Config of the preprocessor.
@@ -60,6 +62,7 @@ class MeanTeacher(BaseSelfSupervisor):
                  backbone: dict,
                  neck: dict | None = None,
                  predict_attention: bool = False,
+                 predict_patches: bool = False,
                  lora: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -83,6 +86,7 @@ class MeanTeacher(BaseSelfSupervisor):
                 'class_attention, such as mmdino.VisionTransformer; '
                 f'{type(self.backbone).__name__} has none.')
         self.predict_attention = predict_attention
+        self.predict_patches = predict_patches
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
 
@@ -125,7 +129,8 @@ class MeanTeacher(BaseSelfSupervisor):
 
         Returns:
             list[DataSample]: The samples with ``feature`` (D, ) and, with
-            ``predict_attention``, ``attention`` (heads, h, w).
+            ``predict_attention``, ``attention`` (heads, h, w), with
+            ``predict_patches``, ``patches`` (E, h, w).
         """
         outputs = {}
         if self.predict_attention:
@@ -134,6 +139,8 @@ class MeanTeacher(BaseSelfSupervisor):
             outputs['attention'] = maps[0]
         else:
             outputs['feature'] = self.extract_feat(inputs)
+        if self.predict_patches:
+            outputs['patches'] = require_patches(self.teacher, inputs)
         for name, values in outputs.items():
             for sample, value in zip(data_samples, values):
                 sample.set_field(value, name)

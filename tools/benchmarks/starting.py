@@ -1,7 +1,7 @@
 """What a training from trained weights takes: numbers, bytes and seconds.
 
-    python tools/benchmarks/starting.py              # ViT-S and B/14, no CPU time
-    python tools/benchmarks/starting.py --tiny       # a step of a tiny one, too
+    python tools/benchmarks/starting.py
+    python tools/benchmarks/starting.py --tiny  # steps of tiny ones, too
 
 Everything is counted on torch's meta device, which computes nothing: the
 parameters that are trained, the bytes of weights (what both networks share
