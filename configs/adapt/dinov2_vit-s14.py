@@ -1,6 +1,6 @@
 # Adapters of low rank on DINOv2's ViT-S/14, trained on pictures of your own:
-#   python tools/train.py configs/adapt/dinov2_vit-s14.py --download \
-#       --cfg-options data=DIR load_from=dinov2_vit-s14
+#   python tools/train.py configs/adapt/dinov2_vit-s14.py \
+#       --checkpoint dinov2_vit-s14 --download --cfg-options data=DIR
 # Checkpoints hold the adapters and name their base; all tools read them as
 # the merged network. Any config with a ViT takes model.lora likewise.
 _base_ = [

@@ -12,9 +12,7 @@ model = dict(
     backbone=dict(
         type='VisionTransformer',
         arch=dict(
-            embed_dims=96,
-            num_layers=3,
-            num_heads=3,
+            embed_dims=96, num_layers=3, num_heads=3,
             feedforward_channels=192),
         img_size=32,
         patch_size=4,
@@ -33,5 +31,4 @@ val_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=1000)))
 train_cfg = dict(max_epochs=10, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))  # 1.5e-3 at a batch of 128
 param_scheduler = dict(warmup_epochs=1)
-default_hooks = dict(
-    teacher=dict(momentum=0.98), checkpoint=dict(interval=10))
+default_hooks = dict(teacher=dict(momentum=0.98), checkpoint=dict(interval=10))

@@ -9,10 +9,11 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(type='ResNet', depth=18, norm_cfg=dict(type='SyncBN')),
+    backbone=dict(
+        type='mmpretrain.ResNet', depth=18, zero_init_residual=False),
     neck=dict(type='mmpretrain.GlobalAveragePooling'))
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(
-        pipeline=dict(
-            views=dict(local=dict(num_views=2, crop=dict(size=96))))))
+        pipeline=dict(views=dict(local=dict(num_views=2, crop=dict(
+            size=96))))))

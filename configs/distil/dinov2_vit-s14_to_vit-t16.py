@@ -20,5 +20,5 @@ model = dict(
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(
-        pipeline=dict(
-            views=dict(local=dict(num_views=2, crop=dict(size=96))))))
+        pipeline=dict(views=dict(local=dict(num_views=2, crop=dict(
+            size=96))))))

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.init import trunc_normal_
 
 from mmdino.functional.losses import at_least_float32
-from mmdino.models.embedding import class_and_patches, embedding_width
+from mmdino.models.embedding import (class_and_patches, embedding_width,
+                                     require_patches)
 from mmdino.models.mean_teacher import MeanTeacher, vectors_of_views
 from mmdino.registry import MODELS, build_module
 
@@ -67,6 +68,8 @@ class Distillation(MeanTeacher):
         # No submodule: not saved, not loaded, not the optimizer's or DDP's.
         self.__dict__['frozen'] = build_module(frozen)
         self._check_channels()
+        self._renormalises = self._normalises_otherwise(
+            kwargs.get('data_preprocessor') or {})
         self._copy_to_teacher()
         widths = [
             self._widths(dict(network))
@@ -122,7 +125,7 @@ class Distillation(MeanTeacher):
         """The frozen network's features of crops (T B, C, H, W)."""
         self.frozen.to(crops)  # it is no submodule, which moves with others
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
-        if self._normalises_otherwise():
+        if self._renormalises:
             crops = crops * ours.std + ours.mean
             crops = (crops - theirs.mean) / theirs.std
         try:
@@ -134,11 +137,11 @@ class Distillation(MeanTeacher):
                 f'{height} x {width} px: {error} Change the crops of '
                 'train_dataloader, or take another network.') from error
 
-    def _normalises_otherwise(self) -> bool:
-        ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
-        return ours._enable_normalize and theirs._enable_normalize and not (
-            torch.equal(ours.mean, theirs.mean.to(ours.mean))
-            and torch.equal(ours.std, theirs.std.to(ours.std)))
+    def _normalises_otherwise(self, ours: dict) -> bool:
+        """By the config of the preprocessor, which needs no device."""
+        theirs = self.frozen.preprocessing
+        return self.data_preprocessor._enable_normalize and any(
+            list(ours[name]) != list(theirs[name]) for name in ('mean', 'std'))
 
     def _check_channels(self) -> None:
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
@@ -177,13 +180,12 @@ def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def _part(index: int, network: dict, images: Tensor) -> Tensor:
     """Features of the image or, 1, of its patches, which must be there."""
-    found = class_and_patches(network, images)[index]
-    if found is None:
-        raise ValueError(
-            f'{type(network["backbone"]).__name__} gives no features of '
-            'patches: set model.patch_weight=0., or give it a neck if it '
-            'yields maps.')
-    return found
+    if index == 0:
+        return class_and_patches(network, images)[0]
+    try:
+        return require_patches(network, images)
+    except ValueError as error:
+        raise ValueError(f'{error} Set model.patch_weight=0.') from error
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -123,6 +123,21 @@ def class_and_patches(network: Mapping[str, nn.Module],
     return pooled, last if last.ndim == 4 else None
 
 
+def require_patches(network: Mapping[str, nn.Module],
+                    images: Tensor) -> Tensor:
+    """The patches (B, E, h, w) of :func:`class_and_patches`.
+
+    Raises:
+        ValueError: If the network gives none.
+    """
+    patches = class_and_patches(network, images)[1]
+    if patches is None:
+        raise ValueError(
+            f'{type(network["backbone"]).__name__} gives no features of '
+            'patches: it has no tokens, and no neck that would tell of maps.')
+    return patches
+
+
 def _gives_tokens(backbone: nn.Module) -> bool:
     """Whether there are tokens, and patches in a grid."""
     try:

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.models.backbones.attention import require_attention
-from mmdino.models.embedding import embed, embedding_width, write_features
+from mmdino.models.embedding import (embed, embedding_width, require_patches,
+                                     write_features)
 from mmdino.models.lora import share_base
 from mmdino.registry import build_module
 
@@ -36,6 +37,8 @@ class MeanTeacher(BaseSelfSupervisor):
             maps, such as mmpretrain's ``GlobalAveragePooling``.
         predict_attention (bool): Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
+        predict_patches (bool): Let ``predict`` also give the patches'
+            features; needs a network that has them.
         lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
             in memory once for both networks, and adapters are trained.
         data_preprocessor (dict, optional): Config of the preprocessor.
@@ -61,6 +64,7 @@ class MeanTeacher(BaseSelfSupervisor):
                  backbone: dict,
                  neck: dict | None = None,
                  predict_attention: bool = False,
+                 predict_patches: bool = False,
                  lora: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -81,8 +85,14 @@ class MeanTeacher(BaseSelfSupervisor):
         if predict_attention:
             require_attention(self.backbone)
         self.predict_attention = predict_attention
+        self.predict_patches = predict_patches
         self._views_are_logged = False
         self.step_is_lost: Tensor | None = None
+
+    @property
+    def centerings(self) -> list[nn.Module]:
+        """Those that a :class:`CenteringHook` moves."""
+        return []
 
     @property
     def heads(self) -> list[nn.Module]:
@@ -118,11 +128,17 @@ class MeanTeacher(BaseSelfSupervisor):
 
         Returns:
             list[DataSample]: The samples with ``feature`` (D, ) and, with
-            ``predict_attention``, ``attention`` (heads, h, w).
+            ``predict_attention``, ``attention`` (heads, h, w), with
+            ``predict_patches``, ``patches`` (E, h, w).
         """
-        return write_features(
+        write_features(
             data_samples, self.extract_feat, inputs,
             self.teacher.backbone if self.predict_attention else None)
+        if self.predict_patches:
+            patches = require_patches(self.teacher, inputs)
+            for sample, values in zip(data_samples, patches):
+                sample.set_field(values, 'patches')
+        return data_samples
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:

@@ -137,7 +137,7 @@ def test_a_folder_that_is_split_and_one_that_is_not_there(tmp_path, pictures):
 
 
 @pytest.mark.parametrize('kind,cause', [
-    ('none', 'load_from=FILE_OR_NAME'),
+    ('none', '--checkpoint FILE_OR_NAME'),
     ('no file', "There is no checkpoint 'nowhere'"),
     ('damaged', 'is damaged, incomplete or no checkpoint'),
     ('another network', 'does not fit'),

@@ -211,7 +211,7 @@ class ValidateFirstHook(Hook):
     Args:
         needs_start (bool): Refuse a training that loads no weights.
         metric (str, optional): What is compared with the start, higher is
-            better; by default k-NN with k = 20, else the first.
+            better; by default k-NN with k = 20, else the first but a rank.
         stop_below (float, optional): Stop the training when this metric has
             fallen by more than so much, in its own units; by default never.
 
@@ -236,8 +236,8 @@ class ValidateFirstHook(Hook):
         if self.needs_start and not runner._load_from:
             raise ValueError(
                 'This config goes on from trained weights, and none are given:'
-                ' --cfg-options load_from=FILE_OR_NAME, such as '
-                'dinov2_vit-s14 with --download.')
+                ' --checkpoint FILE_OR_NAME, such as dinov2_vit-s14 with '
+                '--download.')
 
     def before_train(self, runner: Runner) -> None:
         """Validate the loaded weights."""
@@ -274,8 +274,9 @@ class ValidateFirstHook(Hook):
 
     def _compare(self, runner: Runner, rows: List[Dict[str, float]]) -> None:
         first, last = rows[0], rows[-1]
-        metric = self.metric or next(
-            (key for key in last if key.endswith('k20_top1')), [*last][0])
+        metric = self.metric or _main_metric(last)
+        if metric is None:
+            return
         if metric not in last or metric not in first:
             raise ValueError(
                 f'ValidateFirstHook: there is no metric {metric!r} among '
@@ -293,6 +294,13 @@ class ValidateFirstHook(Hook):
                 f'It has fallen by more than stop_below={self.stop_below}: '
                 'the training stops here.')
             runner.train_loop.stop_training = True
+
+
+def _main_metric(row: Dict[str, float]) -> Optional[str]:
+    """k-NN with k = 20, else the first; a rank may well fall."""
+    names = [k for k in row if k != 'iter' and not k.startswith('rank/')]
+    return next((k for k in names if k.endswith('k20_top1')),
+                names[0] if names else None)
 
 
 def _as_table(rows: List[Dict[str, float]]) -> str:
