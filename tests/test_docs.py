@@ -11,6 +11,7 @@ import torch
 from mmdino.engine import configs
 from mmdino.engine.launch import build_runner
 from mmdino.registry import MODELS
+from mmdino.weights import list_models
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
@@ -116,6 +117,22 @@ def test_training_shows_itself(page, name, tmp_path):
         assert 'val/knn/k20_top1' in runner.message_hub.log_scalars
     rank, = runner.message_hub.get_scalar('val/rank/rankme').data[0]
     assert 1 <= rank <= 20
+
+
+def test_the_table_of_models_is_that_of_the_index():
+    text = (ROOT / 'docs/models.md').read_text()
+    rows = [[cell.strip() for cell in line.strip('| ').split('|')]
+            for line in text.splitlines() if line.startswith('| `')]
+    told = {}
+    for names, _, _, knn, linear, *_ in rows:
+        first, *more = re.findall('`(.+?)`', names)
+        for place, name in enumerate([first, *(first + m for m in more)]):
+            told[name] = [
+                float(cell.split(',')[place]) for cell in (knn, linear) if cell
+            ]
+    for model in list_models():
+        assert told.pop(model.name) == [*model.metrics.values()], model.name
+    assert not told
 
 
 def component(file, name):
