@@ -1,4 +1,5 @@
 """The documentation is built without warnings, and its code runs."""
+import json
 import os
 import re
 import subprocess
@@ -133,6 +134,28 @@ def test_the_table_of_models_is_that_of_the_index():
     for model in list_models():
         assert told.pop(model.name) == [*model.metrics.values()], model.name
     assert not told
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """On drawn pictures, the shipped weights and a ViT of the tests."""
+    path = ROOT / 'docs/look_at_pictures.ipynb'
+    cells = [
+        cell for cell in json.loads(path.read_text())['cells']
+        if cell['cell_type'] == 'code'
+    ]
+    drawn = [o for cell in cells for o in cell['outputs'] if 'data' in o]
+    assert sum('image/jpeg' in output['data'] for output in drawn) == 3
+    assert path.stat().st_size < 1e6
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for cell in cells:
+        code = ''.join(cell['source'])
+        exec(re.sub('^%.*', '', code, flags=re.MULTILINE), scope)
+        if 'VIT' in code and 'SIZE =' in code:
+            scope.update(
+                VIT=str(ROOT / 'tests/data/checkpoints/vit.pth'), SIZE=32)
+    assert len(scope['names']) == 80
+    assert scope['patches'][0].shape[:2] == (8, 8)
 
 
 def component(file, name):
