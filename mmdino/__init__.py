@@ -12,5 +12,7 @@ if _missing:
         "[openmmlab]'`; never both in one environment.")
 
 from mmdino.utils.resources import let_configs_inherit  # noqa: E402
+from mmdino.utils.screen import import_quietly  # noqa: E402
 
 let_configs_inherit()
+import_quietly()

@@ -31,7 +31,7 @@ DATASETS = _child(mmengine.DATASETS, 'datasets')
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child(mmengine.TRANSFORMS, 'datasets.transforms')
 HOOKS = _child(mmengine.HOOKS, 'engine.hooks', 'engine.longrun',
-               'evaluation.metrics')
+               'evaluation.metrics', 'pictures.while_training')
 LOOPS = _child(mmengine.LOOPS, 'engine.longrun', 'evaluation')
 LOG_PROCESSORS = _child(mmengine.LOG_PROCESSORS, 'engine')
 OPTIMIZERS = _child(mmengine.OPTIMIZERS, 'engine.optim')

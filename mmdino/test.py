@@ -4,21 +4,31 @@ The config is a file, or the name of one that is packaged with mmdino.
 """
 import argparse
 
-from mmdino.engine.arguments import add_arguments
+from mmdino.engine.arguments import CHECKPOINT, add_arguments
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     add_arguments(parser)
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='file of any known format, or name of a published model; only a '
-        'model without weights needs none')
+        help=f'{CHECKPOINT}; only a model without weights needs none')
+    parser.add_argument(
+        '--checkpoint',
+        dest='named',
+        metavar='CHECKPOINT',
+        help='the same, as the other tools have it')
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision, on GPUs')
     parser.add_argument('--out', help='JSON file for the metrics')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.named and args.checkpoint:
+        parser.error('give one checkpoint, after the config or by '
+                     '--checkpoint')
+    args.checkpoint = args.checkpoint or args.named
+    return args
 
 
 def main() -> None:
@@ -57,4 +67,4 @@ def test(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

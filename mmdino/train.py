@@ -5,12 +5,18 @@ The config is a file, or the name of one that is packaged with mmdino.
 import argparse
 import sys
 
-from mmdino.engine.arguments import add_arguments
+from mmdino.engine.arguments import CHECKPOINT, add_arguments
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     add_arguments(parser)
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE_OR_NAME',
+        help=f'weights to start from, or for a classifier, a segmentor or a '
+        f'detector those of its backbone: {CHECKPOINT}')
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -42,11 +48,14 @@ def train(args: argparse.Namespace) -> None:
     from mmdino.engine.launch import build_runner, leave_process_group, use_amp
     from mmdino.engine.longrun.signals import ignore_signals
     from mmdino.engine.longrun.workers import close_workers
+    from mmdino.engine.testing import start_from
     cfg = load_config(args)
     if args.amp:
         use_amp(cfg, args.amp)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.checkpoint:
+        start_from(cfg, args.checkpoint)
     if args.resume == 'auto':
         cfg.resume = 'auto'
     elif args.resume:
@@ -65,4 +74,4 @@ def train(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

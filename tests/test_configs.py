@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1] / 'configs'
 # The others are tested beside what they configure.
 CONFIGS = sorted(
     p for p in ROOT.rglob('*.py')
-    if not {'_base_', 'ablations', 'benchmarks', 'transfer'}
+    if not {'_base_', 'ablations', 'benchmarks', 'distil', 'transfer'}
     & {*p.relative_to(ROOT).parts})
 TEACHERS = {'TeacherEMAHook', 'TeacherCopyHook'}
 

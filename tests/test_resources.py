@@ -18,7 +18,7 @@ def test_configs_by_name(tmp_path, monkeypatch):
 
 
 def test_absent_names():
-    with pytest.raises(FileNotFoundError, match="Similar.*'dino_vit-s16'"):
+    with pytest.raises(FileNotFoundError, match="Did you mean 'dino_vit-s16'"):
         find_config('dino_vit-s17')
     with pytest.raises(FileNotFoundError, match='installed without its none'):
         resource('none')

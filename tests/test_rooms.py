@@ -29,6 +29,7 @@ ROOMS = {
     'transfer': ('registry', 'functional'),
     'train': BELOW,
     'test': BELOW,
+    'cli': BELOW,
 }
 # The lists of what a package holds: they name the rooms inside.
 LISTS = {'models': ('models.backbones', 'models.frozen')}

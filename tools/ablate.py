@@ -20,21 +20,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Dict, List
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from mmdino.engine.arguments import add_settings
 from mmdino.experiments.ablations import (BASES, TABLES, Ablation, Figures,
                                           Row, TableRow, find_rows,
                                           write_table)
 from mmdino.experiments.jobs import attempt, table
 from mmdino.experiments.settings import MissingData
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('table', choices=TABLES)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'table', choices=TABLES, help='which of the ablations to run')
     parser.add_argument('--rows', nargs='+', help='some of them, by name')
     parser.add_argument(
         '--base',
@@ -46,17 +46,23 @@ def parse_args() -> argparse.Namespace:
         default=Path('data'),
         help='folder that holds the data sets')
     parser.add_argument('--epochs', type=int, help="instead of the base's")
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument(
-        '--cfg-options',
+        '--seeds',
+        type=int,
         nargs='+',
-        action=DictAction,
-        default={},
-        metavar='[ROW.]key=value',
-        help='settings that override the base, or those of one row, such as '
+        default=[0],
+        help='one run of each row a seed (default: 0)')
+    add_settings(
+        parser,
+        'settings that override the base, or those of one row, such as '
         'momentum-0.99.train_cfg.max_epochs=20; linear.key=value those of '
-        'the linear classifiers')
-    parser.add_argument('--work-dir', type=Path)
+        'the linear classifiers',
+        metavar='[ROW.]KEY=VALUE')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='folder of the runs and the table (default: '
+        'work_dirs/ablations/BASE)')
     parser.add_argument(
         '--processes', type=int, default=1, help='GPUs, or CPU processes')
     parser.add_argument(
@@ -168,4 +174,4 @@ def time_left(seconds: List[float], cases: int) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -2,7 +2,6 @@
 
 Names the first file that is missing of each and how to lay it out.
 """
-import argparse
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
@@ -10,10 +9,11 @@ from mmengine.registry import init_default_scope
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
 from mmdino.engine.configs import read_config
 from mmdino.experiments.suite import missing_data, with_data
+from mmdino.utils.tool import Parser, run_tool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument('folder', type=Path, help='where the data sets lie')
     folder = parser.parse_args().folder
     if not folder.is_dir():
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -11,15 +11,14 @@ import argparse
 import sys
 
 from mmdino.apis import compare
-from mmdino.engine.arguments import CHECKPOINT, add_download
+from mmdino.engine.arguments import CHECKPOINT, CONFIG, add_download
 from mmdino.engine.testing import given_network
-from mmdino.weights import FORMATS, CheckpointError, convert_file
+from mmdino.utils.tool import Parser, run_tool
+from mmdino.weights import FORMATS, convert_file
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('source', help=f'checkpoint to read: {CHECKPOINT}')
     add_download(parser)
     parser.add_argument('target', help='checkpoint to write')
@@ -29,7 +28,11 @@ def parse_args() -> argparse.Namespace:
         choices=FORMATS,
         help='by default recognised by the names of the tensors')
     parser.add_argument(
-        '--to', dest='target_format', required=True, choices=FORMATS)
+        '--to',
+        dest='target_format',
+        required=True,
+        choices=FORMATS,
+        help='whose names the target is to have')
     parser.add_argument(
         '--which',
         choices=['teacher', 'student'],
@@ -48,8 +51,8 @@ def parse_args() -> argparse.Namespace:
         'are not those of a published one')
     parser.add_argument(
         '--config',
-        help="config of the network, for another library's file of one that "
-        'no tensor tells')
+        help=f"{CONFIG}; for another library's file of a network that no "
+        'tensor tells')
     parser.add_argument(
         '--backbone',
         help='checkpoint of mmdino to join linear weights with, so that '
@@ -64,18 +67,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        done = convert_file(args.source, args.target, args.source_format,
-                            args.target_format, args.which, args.drop,
-                            args.heads, args.backbone,
-                            given_network(args.config))
-        print(f'Wrote {args.target} ({done.source.format} to '
-              f'{done.target}).')
-        if args.check:
-            check(done)
-    except (CheckpointError, FileNotFoundError, ImportError,
-            ValueError) as error:
-        sys.exit(f'Error: {error}')
+    done = convert_file(args.source, args.target, args.source_format,
+                        args.target_format, args.which, args.drop, args.heads,
+                        args.backbone, given_network(args.config))
+    print(f'Wrote {args.target} ({done.source.format} to {done.target}).')
+    if args.check:
+        check(done)
 
 
 def check(done) -> None:
@@ -92,4 +89,4 @@ def check(done) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

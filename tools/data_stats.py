@@ -14,6 +14,7 @@ import numpy as np
 from mmdino.datasets import Images
 from mmdino.datasets.transforms import UnreadableImageError
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 
 
 class Stats(NamedTuple):
@@ -25,9 +26,7 @@ class Stats(NamedTuple):
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('data', nargs='+', help='folders, archives or lists')
     parser.add_argument('--subset', default='', help='a folder in DATA')
     parser.add_argument(
@@ -35,11 +34,13 @@ def parse_args() -> argparse.Namespace:
         type=int,
         default=10000,
         help='so many of the pictures, by chance; 0 for all of them')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the sample (default: 0)')
     parser.add_argument(
         '--color-type',
         default='unchanged',
-        choices=('color', 'grayscale', 'unchanged'))
+        choices=('color', 'grayscale', 'unchanged'),
+        help="channels, as LoadImage's color_type (default: unchanged)")
     parser.add_argument(
         '--value-range',
         nargs='+',
@@ -131,4 +132,4 @@ def rounded(values: np.ndarray) -> list:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -18,44 +18,45 @@ import sys
 from pathlib import Path
 from typing import List
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmdino.engine.arguments import add_network_arguments, parse_network
+from mmdino.engine.arguments import (add_device, add_network_arguments,
+                                     add_settings, parse_network)
 from mmdino.experiments.jobs import table
 from mmdino.experiments.report import Outcome, as_table, write_report
 from mmdino.experiments.suite import ROWS, Suite
+from mmdino.utils.device import use_device_in_children
+from mmdino.utils.tool import Parser, run_tool
 
 KEYS = [row.key for row in ROWS]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_network_arguments(parser)
     parser.add_argument(
         '--data',
         type=Path,
         default=Path('data'),
         help='folder of the data sets, see configs/benchmarks/README.md')
-    parser.add_argument('--work-dir', type=Path)
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='folder of the report and of each row (default: below '
+        'work_dirs/eval)')
     parser.add_argument(
         '--only',
         nargs='+',
         choices=KEYS,
         metavar='ROW',
         help=f'some of: {" ".join(KEYS)}; by default all but fine-tuning')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='ROW.key=value',
-        help="settings that override a row's config, such as "
+    add_settings(
+        parser, "settings that override a row's config, such as "
         'linear.train_cfg.max_epochs=20, knn.test_evaluator.k=(5,20), '
         'low-shot-1.label_share=.05, tsne.seed=1, nearest.queries=4; '
-        "run.key=value overrides the run's own, on whose data rows measure")
+        "run.key=value overrides the run's own, on whose data rows measure",
+        metavar='ROW.KEY=VALUE')
+    add_device(parser)
     parser.add_argument(
         '--dry-run',
         action='store_true',
@@ -68,6 +69,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     init_default_scope('mmdino')
+    use_device_in_children(args.device)
     names = [
         osp.splitext(osp.basename(path))[0]
         for path in (args.config, args.checkpoint) if path
@@ -107,4 +109,4 @@ def plan(suite: Suite) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -8,23 +8,26 @@ and --size fix what is dynamic otherwise. --format safetensors writes the
 weights alone, which all tools open, with --half in float16.
 """
 import argparse
-import sys
 
 from mmdino.apis import get_model
 from mmdino.apis.export import FORMATS, LIMIT, default_out, export
-from mmdino.engine.arguments import CHECKPOINT, add_download
-from mmdino.weights import CheckpointError
+from mmdino.engine.arguments import CHECKPOINT, CONFIG, add_download
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('file', nargs='?', help='the same as --checkpoint')
-    parser.add_argument('--checkpoint', help=CHECKPOINT)
+    parser.add_argument(
+        '--checkpoint', metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
-    parser.add_argument('--config', help='by default the file tells')
-    parser.add_argument('--format', required=True, choices=FORMATS)
+    parser.add_argument(
+        '--config', help=f'{CONFIG}; by default the file tells')
+    parser.add_argument(
+        '--format',
+        required=True,
+        choices=FORMATS,
+        help='of the graph, or safetensors for the weights alone')
     parser.add_argument(
         '--out', help='by default the checkpoint with another ending')
     parser.add_argument(
@@ -54,19 +57,15 @@ def main() -> None:
     args = parse_args()
     out = args.out or default_out(args.checkpoint, args.format)
     size = (args.size[0], args.size[-1]) if args.size else None
-    try:
-        teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
-        checked = []
-        for shape, largest in export(teacher, out, args.format, args.batch,
-                                     size, args.half):
-            print(f'images {shape}: features at most {largest:.1e} off')
-            checked.append(largest)
-    except (CheckpointError, FileNotFoundError, ImportError, RuntimeError,
-            ValueError) as error:
-        sys.exit(f'Error: {error}')
+    teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
+    checked = []
+    for shape, largest in export(teacher, out, args.format, args.batch, size,
+                                 args.half):
+        print(f'images {shape}: features at most {largest:.1e} off')
+        checked.append(largest)
     print(f'Wrote {out}. Check passed: read again, features differ by '
           f'{max(checked):.1e} of the largest, {LIMIT:.0e} is allowed.')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -8,19 +8,17 @@ tools/visualization read, and job.json, which tells from which settings,
 weights and data they come. Given again, the command keeps what is there; files
 of other settings are refused.
 """
-import argparse
 
 from mmdino.engine.arguments import (add_network_arguments, add_run_arguments,
                                      parse_network)
 from mmdino.engine.configs import load_config
 from mmdino.engine.launch import leave_process_group
 from mmdino.experiments.extraction import extract_features
+from mmdino.utils.tool import Parser, run_tool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_network_arguments(parser)
     add_run_arguments(parser)
     parser.add_argument('--out', required=True, help='folder of the features')
@@ -33,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -17,12 +17,11 @@ import os.path as osp
 from mmdino.datasets import Images
 from mmdino.datasets.shard_writer import write_shards
 from mmdino.datasets.tar_shards import TarShards
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('source', help='folder, zip archive or list file')
     parser.add_argument(
         'folder', help='where to write; SUBSET becomes a folder in it')
@@ -69,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -11,16 +11,20 @@ from typing import List
 
 from mmdino.datasets import Images
 from mmdino.functional.low_shot import balanced_split
+from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.io import replaced
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('root', type=Path, help='folder with train/CLASS/')
-    parser.add_argument('--fraction', type=float, default=0.01)
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--fraction',
+        type=float,
+        default=0.01,
+        help='share of the images of each class (default: 0.01)')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the choice (default: 0)')
     parser.add_argument('--names', type=Path, help='names to take instead')
     parser.add_argument('--out', type=Path, help='the file, below ROOT')
     return parser.parse_args()
@@ -61,4 +65,4 @@ def find(items: List[dict], names: Path) -> List[int]:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -21,7 +21,7 @@ from typing import Dict
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -29,7 +29,10 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmdino.apis import get_model
 from mmdino.datasets import Images
 from mmdino.datasets.shrinking import shrink_folder
+from mmdino.engine.arguments import (CHECKPOINT, CONFIG, add_device,
+                                     add_download, add_settings)
 from mmdino.engine.configs import loaders, override, read_config
+from mmdino.engine.folders import read_folder
 from mmdino.engine.testing import use_checkpoint
 from mmdino.experiments.first_look import first_look
 from mmdino.experiments.jobs import write_json
@@ -38,9 +41,10 @@ from mmdino.models import DINO
 from mmdino.pictures.attention import draw_attention
 from mmdino.pictures.curves import draw_curves
 from mmdino.registry import DATASETS
+from mmdino.utils.device import use_device
+from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.config import training_size
 
-MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
 MAX_LOOKED_AT = 500  # by published weights: a minute on two cores
 SHRINK = 3  # times the size of a view that large photos keep
 PICTURES = 8
@@ -54,28 +58,32 @@ ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument(
         '--data', help='folder of images, with or without class sub-folders')
     parser.add_argument(
         '--config',
-        help='another config, with a test loop on labelled images; with '
+        help=f'another {CONFIG}; with a test loop on labelled images; with '
         '--data, one whose data sets are Images')
     parser.add_argument(
+        '--checkpoint',
         '--weights',
-        help='show what a checkpoint or a published model, by its name, gives '
-        'on --data, without training')
-    parser.add_argument('--work-dir', default='work_dirs/quickstart')
-    parser.add_argument('--epochs', type=int)
-    parser.add_argument('--seed', type=int, default=0)
+        dest='weights',
+        metavar='FILE_OR_NAME',
+        help='show what a checkpoint gives on --data, without training: '
+        f'{CHECKPOINT}')
+    add_download(parser)
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that override the config, as key=value')
+        '--work-dir',
+        default='work_dirs/quickstart',
+        help='folder of logs, checkpoints and pictures (default: '
+        'work_dirs/quickstart)')
+    parser.add_argument(
+        '--epochs', type=int, help="of training, instead of the config's")
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the training (default: 0)')
+    add_settings(parser)
+    add_device(parser)
     args = parser.parse_args()
     unused = [
         name for name in ('config', 'epochs', 'cfg_options')
@@ -92,6 +100,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     init_default_scope('mmdino')
+    use_device(args.device)
     if args.weights:
         show_weights(args)
     else:
@@ -101,7 +110,7 @@ def main() -> None:
 def show_weights(args: argparse.Namespace) -> None:
     """What weights give on a folder."""
     start, folder = time.time(), Path(args.work_dir)
-    model = get_model(args.weights)
+    model = get_model(args.weights, device=args.device)
     size = model.preprocessing['size']
     # Views are the middle of images of 8/7 of their size.
     images = Images(
@@ -137,7 +146,8 @@ def train(args: argparse.Namespace) -> None:
     else:
         images = DATASETS.build(cfg.test_dataloader.dataset if scores else cfg.
                                 train_dataloader.dataset)
-        first_look(get_model(checkpoint), images, MAX_LOOKED_AT, folder)
+        teacher = get_model(checkpoint, device=args.device)
+        first_look(teacher, images, MAX_LOOKED_AT, folder)
     draw_curves(
         Path(trainer.log_dir),
         out=folder / 'curves.png',
@@ -178,9 +188,9 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
     packaged = 'resnet10_images' if args.data else 'vit-tiny_shapescenes'
     cfg = read_config(args.config or f'quickstart/dino_{packaged}')
+    override(cfg, args.cfg_options)
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
-    override(cfg, args.cfg_options)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
     warmup = cfg.param_scheduler.get('warmup_epochs', 0)
@@ -194,10 +204,9 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def use_folder(cfg: Config, root: Path) -> None:
-    """Read a folder's images and hold a fifth of the labelled ones back.
+    """Read a folder's images by :func:`read_folder`.
 
-    A folder with train/ and val/ or test/ is split already. Without labels
-    there is nothing to score. Large photos are shrunk once.
+    Without labels there is nothing to score. Large photos are shrunk once.
 
     Raises:
         ValueError: If the config's data sets are no Images, or there are
@@ -216,38 +225,11 @@ def use_folder(cfg: Config, root: Path) -> None:
         raise ValueError(
             f'--data needs a config with a validation, to say '
             f'how images are scored, and {cfg.filename} has none.')
-    root = shrink_folder(root, SHRINK * training_size(cfg))
-    held = next((s for s in ('val', 'test') if (root / s).is_dir()), '')
-    split = held and (root / 'train').is_dir()
-    train = cfg.train_dataloader.dataset
-    gallery = cfg.val_cfg.gallery_dataloader.dataset
-    queries = cfg.val_dataloader.dataset
-    for dataset in (train, gallery, queries):
-        dataset.data_root = str(root)
-        dataset.subset = 'train' if split else ''
-        dataset.pop('images_per_class', None)
-    if split:
-        queries.subset = held
-    images = Images(str(root), subset=gallery.subset)
-    if len(images) < 2:
-        raise ValueError(f'{root} has {len(images)} image: give at least two.')
-    labelled = 'gt_label' in images.get_data_info(0)
-    if labelled:
-        queries.classes = gallery.classes = list(images.metainfo['classes'])
-    if labelled and not split:
-        chosen = np.random.default_rng(0).permutation(len(images))
-        chosen = chosen[:MAX_EVALUATED].tolist()
-        fifth = -(-len(chosen) // 5)
-        queries.indices = sorted(chosen[:fifth])
-        gallery.indices = sorted(chosen[fifth:])
-        train.indices = sorted(set(range(len(images))) - {*chosen[:fifth]})
-    # The learning rate follows by itself.
-    cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
-                                          len(train.get('indices', images)))
+    labelled = read_folder(
+        cfg, str(shrink_folder(root, SHRINK * training_size(cfg))))
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_cfg.gallery_dataloader = cfg.val_cfg.gallery_dataloader
     if not labelled:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.test_evaluator = []
 
 
@@ -306,4 +288,4 @@ def report(folder: Path, summary: dict) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

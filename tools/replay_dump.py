@@ -6,17 +6,18 @@ import argparse
 
 from mmdino.engine.configs import read_config
 from mmdino.engine.longrun.replay import replay
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('dump', help='file that NonFiniteHook wrote')
     parser.add_argument(
         '--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
     parser.add_argument(
-        '--config', help='of the run, where it imports parts of your own')
+        '--config',
+        help='config of the run, a file or a name, where it imports parts of '
+        'your own')
     return parser.parse_args()
 
 
@@ -38,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

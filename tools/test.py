@@ -1,5 +1,6 @@
 """Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT"""
 from mmdino.test import main
+from mmdino.utils.tool import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

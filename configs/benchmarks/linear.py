@@ -1,7 +1,7 @@
 # Linear classification on frozen features, with the authors' settings: 8 GPUs
 # x 128 images, 100 epochs of SGD, cosine from one epoch to the next. Run by
 #   python tools/train.py configs/benchmarks/linear.py \
-#       --cfg-options model.checkpoint=CHECKPOINT
+#       --checkpoint CHECKPOINT
 # On other data: model.num_classes, the data sets, train_cfg.max_epochs.
 _base_ = '../_base_/default_runtime.py'
 

@@ -21,6 +21,7 @@ from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
 from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
+from mmdino.utils.device import pick_device
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
@@ -71,7 +72,7 @@ def get_model(name: Optional[str] = None,
     given = given_network(config)
     with downloads_allowed() if download else nullcontext():
         model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
-    return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    return model.to(pick_device(device))
 
 
 class Extracted(NamedTuple):
@@ -85,8 +86,9 @@ class Extracted(NamedTuple):
 class FeatureExtractor:
     """The teacher's features of images, or of their patches.
 
-    Images are resized and cut to the size that the network was trained on,
-    and normalised as then: the checkpoint tells. For patches the whole image
+    Images are resized and cut to the size that the network was trained on
+    (DINOv2's and DINOv3's to 224 px, as their authors evaluate them), and
+    normalised as then: the checkpoint tells. For patches the whole image
     is taken, its short side resized to that size. Paths, Pillow images and
     arrays of the same pixels give the same features; photos are turned as
     their EXIF tag says. Those that cannot be read are left out with a warning.
@@ -104,7 +106,7 @@ class FeatureExtractor:
         what: 'features', (D, ) an image; 'patches', (h, w, D) of its h x w
             patches; 'tokens', (1 + R + h w, D): the class token, registers,
             patches. Patches and tokens are after the final norm.
-        size: Pixels of the short side, by default those of the training.
+        size: Pixels of the short side; by default those above.
 
     Raises:
         ValueError: If the network has no patches, or ``what`` is none of the
@@ -231,7 +233,8 @@ class FeatureExtractor:
     def _samples(self, images: Sequence[ImageLike],
                  causes: List[UnreadableImageError]) -> Iterator[DataSample]:
         """One by one, with ``feature``; adds to ``causes`` what fails."""
-        for start in track(range(0, len(images), self.batch_size), 'images'):
+        starts = range(0, len(images), self.batch_size)
+        for start in track(starts, 'images') if len(starts) > 1 else starts:
             items, failed = self._read_all(
                 images[start:start + self.batch_size], start)
             causes += failed

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+CONFIG = 'config: a file, or the name of one that comes with mmdino'
 CHECKPOINT = ('a file of any known format, a folder of transformers, an '
               'address, the name of a published model, timm:NAME or '
               'hf:ORG/NAME')
@@ -30,10 +31,41 @@ def add_download(parser: argparse.ArgumentParser) -> None:
         'yet in the cache')
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        '--device',
+        help='cpu, cuda, cuda:1, ...; by default the GPU if there is one')
+
+
+class _Settings(DictAction):
+    """KEY=VALUE pairs; says so where there are none."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string} takes KEY=VALUE, such as '
+                             f'train_cfg.max_epochs=10, not {value!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_settings(parser: argparse.ArgumentParser,
+                 what: str = 'settings that override the config, such as '
+                 'train_cfg.max_epochs=10',
+                 metavar: str = 'KEY=VALUE') -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_Settings,
+        default={},
+        metavar=metavar,
+        help=what)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
-    parser.add_argument(
-        'config', help='config file, or name of a packaged config')
+    parser.add_argument('config', help=CONFIG)
     add_run_arguments(parser)
     add_download(parser)
 
@@ -41,19 +73,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs on one process or several."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='settings that override the config, as key=value')
+    add_settings(parser)
+    add_device(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='job launcher')
+        help='what has started several processes; tools/dist_train.sh and '
+        'tools/slurm_train.sh give it')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='number of the process on its node, which launchers give')
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +101,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         '--checkpoint', metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
     parser.add_argument(
-        '--config',
-        help='config file or name; by default the one in the checkpoint')
+        '--config', help=f'{CONFIG}; by default the one in the checkpoint')
 
 
 def parse_network(parser: argparse.ArgumentParser,
@@ -94,10 +127,24 @@ def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     Args:
         out: Name of the folder below work_dirs, unless another is given.
     """
-    parser.add_argument('--checkpoint', required=True, help=CHECKPOINT)
+    parser.add_argument(
+        '--checkpoint', required=True, metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
     parser.add_argument(
-        '--config', help='file or name, if the checkpoint holds none')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs', out))
+        '--config', help=f'{CONFIG}; where the checkpoint does not tell')
+    add_device(parser)
+    add_out(parser, out)
     parser.add_argument(
-        '--size', type=int, help='pixels of the short side the network sees')
+        '--size',
+        type=int,
+        help='pixels of the short side that the network sees; by default '
+        'those of its training')
+
+
+def add_out(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add ``--out``, by default a name below work_dirs."""
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs', out),
+        help=f'where to write (default: work_dirs/{out})')

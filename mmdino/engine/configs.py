@@ -10,9 +10,11 @@ from typing import Any, Iterator, Optional, Set
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from mmdino.engine.settings import (KEYS, check_settings, check_top_level,
-                                    suggest)
+from mmdino.engine.folders import read_folder
+from mmdino.engine.settings import KEYS, check_settings, check_top_level
 from mmdino.registry import DATASETS
+from mmdino.utils.device import use_device
+from mmdino.utils.names import suggest
 from mmdino.utils.resources import find_config
 from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import require_registered
@@ -21,10 +23,13 @@ from mmdino.weights.config import require_registered
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config, merge the options of :func:`.arguments.add_arguments`.
 
+    MMEngine's device is that of ``--device`` from here on.
+
     Raises:
         FileNotFoundError: If the config does not exist.
         ValueError: If a key looks misspelled.
     """
+    use_device(args.device, args.launcher)
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg = read_run(args.config, getattr(args, 'checkpoint', None),
@@ -109,6 +114,8 @@ def prepare(cfg: Config) -> Config:
 def complete(cfg: Config) -> Config:
     """Fill in what inheritance cannot, since bases are evaluated first.
 
+    - The top-level ``data`` is a folder of pictures, see
+      :func:`.read_folder`.
     - The top-level ``data_root`` is that of all data sets of ours that name
       none.
     - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are those of the
@@ -124,6 +131,9 @@ def complete(cfg: Config) -> Config:
     """
     for name in [key for key in cfg if key.startswith('_')]:
         cfg.pop(name)
+    data = cfg.pop('data', None)
+    if data:
+        read_folder(cfg, data)
     _follow_validation(cfg)
     for loader in loaders(cfg):
         if cfg.get('data_root') is not None:

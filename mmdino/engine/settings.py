@@ -4,7 +4,7 @@ import difflib
 import inspect
 import textwrap
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Set
+from typing import Any, Callable, Dict, Iterator, Optional, Set
 
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -21,13 +21,14 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from mmdino import registry
+from mmdino.utils.names import suggest
 from mmdino.utils.resources import resource
 
 # Top-level keys: those of the Runner, and those that prepare() reads.
 KEYS = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
     'model_wrapper_cfg', 'activation_checkpointing', 'compile',
-    'custom_imports', 'data_root', 'teacher_snapshots', 'tf32'
+    'custom_imports', 'data', 'data_root', 'teacher_snapshots', 'tf32'
 }
 # Where the parts of a config are registered; below them, by their own keys.
 ROOTS = dict(
@@ -237,12 +238,6 @@ def _refuse_others(node: dict, known: Set[str], path: str, owner: str) -> None:
         raise ValueError(
             f'{path}.{key}={node[key]!r}: {owner} has no setting {key!r}.'
             f'{suggest(key, known)}')
-
-
-def suggest(part: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known."""
-    close = difflib.get_close_matches(part, known, 1)
-    return f' Did you mean {close[0]!r}?' if close else ''
 
 
 def check_top_level(cfg: Config) -> None:

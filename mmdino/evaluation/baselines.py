@@ -22,6 +22,7 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmdino.datasets.listing import ZIP_PREFIX, ZIP_SEPARATOR
+from mmdino.engine.longrun.workers import fork_again_if_stuck
 from mmdino.models.frozen import FrozenTeacher, PixelFeatures
 from mmdino.utils.progress import track
 from mmdino.utils.randomness import seeded
@@ -101,7 +102,9 @@ def baseline_gallery(loop: Any) -> Optional[DataLoader]:
     places = torch.linspace(0, len(dataset) - 1, most).long().tolist()
     config = dict(
         config, dataset=Subset(dataset, places), persistent_workers=False)
-    return loop.runner.build_dataloader(config, seed=loop.runner.seed)
+    loader = loop.runner.build_dataloader(config, seed=loop.runner.seed)
+    fork_again_if_stuck(loader)
+    return loader
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ paper's ViT-S/16 of 100 epochs, or any other config.
 """
 import copy
 import csv
-import difflib
 import io
 import json
 import runpy
@@ -26,6 +25,7 @@ from mmdino.experiments.settings import (Settings, cap_workers, describe,
 from mmdino.experiments.suite import Suite, dump
 from mmdino.pictures.ablations import draw_ablation, draw_collapse
 from mmdino.pictures.curves import read_scalars
+from mmdino.utils.names import suggest
 from mmdino.utils.resources import resource
 
 ABLATIONS = resource('configs') / 'ablations'
@@ -83,10 +83,8 @@ def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
 
 def _require(what: str, name: str, known: List[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f' Did you mean {near[0]!r}?' if near else ''
-        raise ValueError(
-            f'There is no {what} called {name!r}, only {known}.{hint}')
+        raise ValueError(f'There is no {what} called {name!r}, only {known}.'
+                         f'{suggest(name, known)}')
 
 
 def merge_row(row: Row, base: Config) -> Config:

@@ -24,7 +24,8 @@ TOOLS = resource('tools')
 PROGRESS = re.compile(r'\[ *\d+/\d+\]')
 WARNING = re.compile(r'\b(WARNING|ERROR|CRITICAL)\b|Warning: ')
 RECORD = re.compile(r'\S*\d\d/\d\d \d\d:\d\d:\d\d - ')  # a line of a logger
-ERROR = re.compile(r'(?:\[rank\d+\]: )?((?:\w+\.)*\w*(?:Error|Exception)\b.*)')
+ERROR = re.compile(r'(?:\[rank\d+\]:? )?(?:\w+\.py: error: (?P<told>.*)|'
+                   r'((?:\w+\.)*\w*(?:Error|Exception)\b.*))')
 
 
 class Job(NamedTuple):
@@ -214,7 +215,9 @@ def call_tool(tool: str,
 def cause(log: str) -> str:
     """The last error that a log names, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [match[1] for match in map(ERROR.match, lines) if match]
+    errors = [
+        match['told'] or match[2] for match in map(ERROR.match, lines) if match
+    ]
     errors = [e for e in errors if 'ChildFailedError' not in e]
     return [*lines[-1:], *errors][-1] if lines else 'it said nothing'
 

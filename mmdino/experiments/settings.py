@@ -5,7 +5,6 @@ the files that it names and the content of some of them, an archive by its size
 and time. How many workers read it and what is logged do not count.
 """
 import copy
-import difflib
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from mmengine.dataset import BaseDataset
 from mmdino.datasets.listing import ZIP_PREFIX, ZIP_SEPARATOR
 from mmdino.engine.configs import loaders, override
 from mmdino.registry import DATASETS
+from mmdino.utils.names import suggest
 
 Settings = Dict[str, Any]
 
@@ -309,10 +309,9 @@ def split_options(
         fitting = [row for row in rows if key.startswith(f'{row}.')]
         row = max(fitting, key=len, default='')
         first = key.partition('.')[0]
-        near = difflib.get_close_matches(first, rows, 1)
-        meant = not shared or (near and first not in shared)
+        hint = suggest(first, rows)
+        meant = not shared or (hint and first not in shared)
         if not row and meant:
-            hint = f' Did you mean {near[0]!r}?' if near else ''
             raise ValueError(
                 f'--cfg-options {key}={value}: an option is ROW.key=value, '
                 f'and no row of this run begins it: {", ".join(rows)}.{hint}')

@@ -11,7 +11,7 @@ Item = TypeVar('Item')
 
 def track(items: Iterable[Item],
           name: str,
-          interval: float = 10.) -> Iterator[Item]:
+          interval: float = 5.) -> Iterator[Item]:
     """Yield the items and log how many are done and the time left.
 
     Lines start with ``name``, go to the current MMEngine logger, hence to

@@ -2,13 +2,14 @@
 
 In the repository at its top, in an installed wheel below ``mmdino/.mim``.
 """
-import difflib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+
+from mmdino.utils.names import suggest
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGED = PACKAGE / '.mim'
@@ -29,12 +30,21 @@ def resource(name: str) -> Path:
         '`pip install -e .`.')
 
 
+def list_configs() -> Dict[str, Path]:
+    """The packaged configs, files by names such as 'benchmarks/knn'."""
+    root = resource('configs')
+    return {
+        p.relative_to(root).with_suffix('').as_posix(): p
+        for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts
+    }
+
+
 def find_config(name: str) -> str:
     """Path of a config, given as a file or as the name of a packaged one.
 
     Args:
         name: A path, or a name such as 'dino_vit-s16', with or without
-            '.py', the folders before it and 'configs/'.
+            '.py', the folders before it, 'configs/' and 'mmdino::'.
 
     Raises:
         FileNotFoundError: If there is none; names similar ones.
@@ -42,12 +52,9 @@ def find_config(name: str) -> str:
     """
     if Path(name).is_file():
         return name
-    root = resource('configs')
-    wanted = name.removesuffix('.py').removeprefix('configs/')
-    configs = {
-        p.relative_to(root).with_suffix('').as_posix(): p
-        for p in sorted(root.rglob('*.py')) if '_base_' not in p.parts
-    }
+    wanted = name.removeprefix('mmdino::').removeprefix('./')
+    wanted = wanted.removesuffix('.py').removeprefix('configs/')
+    configs = list_configs()
     found = [wanted] if wanted in configs else [
         key for key in configs if key.endswith(f'/{wanted}')
     ]
@@ -55,10 +62,12 @@ def find_config(name: str) -> str:
         return str(configs[found[0]])
     if found:
         raise ValueError(f'{name!r} may be one of {found}: give its folder.')
-    near = difflib.get_close_matches(wanted, configs, 3, cutoff=.4)
+    last = {key.rpartition('/')[2]: key for key in configs}
+    close = suggest(wanted, configs) or suggest(
+        wanted.rpartition('/')[2], last)
     raise FileNotFoundError(
-        f'There is no config {name!r}, neither as a file nor among those '
-        f'packaged in {root}. Similar names: {near}.')
+        f'There is no config {name!r}, neither as a file nor among those that '
+        f'come with mmdino.{close} `mmdino configs` lists them.')
 
 
 def require(purpose: str, *packages: str) -> None:

@@ -130,15 +130,17 @@ def test_the_checkpoint_is_complete(trained):
     ('default_hooks.teacher.momentum=2', r'must be in \[0, 1\], got 2'),
 ])
 def test_clear_errors(config, tmp_path, option, message):
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(SystemExit, match=message) as ending:
         in_process('train', config, '--work-dir', tmp_path, '--cfg-options',
                    option)
+    assert ending.value.code == 2
 
 
 def test_missing_checkpoint(config):
     with pytest.raises(
-            FileNotFoundError, match="There is no checkpoint 'nowhere.pth'"):
+            SystemExit, match="There is no checkpoint 'nowhere.pth'") as end:
         in_process('test', config, 'nowhere.pth')
+    assert end.value.code == 2
 
 
 def test_tensorboard_is_a_config_switch(config, tmp_path):

@@ -34,6 +34,7 @@ from PIL import Image
 import mmdino.train
 from mmdino.datasets import ShapeScenes
 from mmdino.registry import DATASETS
+from mmdino.utils.tool import Parser
 from mmdino.weights import load_checkpoint
 from mmdino.weights.keys import CheckpointError
 
@@ -612,9 +613,7 @@ def table(rows: List[Row]) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--out', help='Markdown file for the table')
     parser.add_argument(
         '--only', default='', help='try those whose names have this in them')

@@ -23,6 +23,7 @@ from typing import Any, Callable, Dict, List, Sequence
 import torch
 
 from mmdino.pictures.curves import read_scalars
+from mmdino.utils.tool import Parser
 from mmdino.weights.io import replaced
 
 HERE = Path(__file__).resolve().parent
@@ -289,9 +290,7 @@ def main(args: Options) -> None:
 
 
 def parse_args() -> Options:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('--out', type=Path, required=True, help='folder')
     parser.add_argument('--minutes', type=float, default=9, help='in all')
     parser.add_argument(

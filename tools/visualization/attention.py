@@ -17,15 +17,17 @@ from mmdino.pictures.attention import AttentionMaps, draw_attention
 from mmdino.pictures.files import (draw_video, find_images, is_video,
                                    name_stems, write_pictures)
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 12  # images in the overview
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('input', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'input',
+        type=Path,
+        help='image, folder of images, zip archive or video')
     add_picture_arguments(parser, 'attention')
     parser.add_argument(
         '--mass',
@@ -38,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     paths = [] if is_video(args.input) else find_images(args.input)
-    model = get_model(args.config, args.checkpoint)
+    model = get_model(args.config, args.checkpoint, args.device)
     maps = AttentionMaps(model, args.size, args.mass)
     args.out.mkdir(parents=True, exist_ok=True)
     if is_video(args.input):
@@ -62,4 +64,4 @@ def draw_images(maps: AttentionMaps, paths: list[str], out: Path) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -2,21 +2,19 @@
 
     python tools/visualization/collapse.py WORK_DIR [WORK_DIR ...] --out FILE
 """
-import argparse
 from pathlib import Path
 
+from mmdino.engine.arguments import add_out
 from mmdino.pictures.ablations import draw_collapse, name_runs
+from mmdino.utils.tool import Parser, run_tool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument(
         'runs', nargs='+', type=Path, help='work dirs, or scalars.json files')
     parser.add_argument('--names', nargs='+', help='one a run')
-    parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/collapse.png'))
+    add_out(parser, 'collapse.png')
     args = parser.parse_args()
     if args.names and len(args.names) != len(args.runs):
         parser.error(f'{len(args.names)} names for {len(args.runs)} runs')
@@ -30,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

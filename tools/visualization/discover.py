@@ -17,17 +17,18 @@ from mmdino.engine.testing import given_network
 from mmdino.models import ObjectFinder
 from mmdino.pictures.dense import draw_box, draw_pairs
 from mmdino.pictures.files import find_images
+from mmdino.utils.device import pick_device
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.io import replaced
 
 SHOWN = 16  # images in the overview
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('input', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'input', type=Path, help='image, folder of images or zip archive')
     add_picture_arguments(parser, 'discover')
     return parser.parse_args()
 
@@ -36,7 +37,8 @@ def main() -> None:
     args = parse_args()
     paths = find_images(args.input)
     finder = ObjectFinder(
-        checkpoint=args.checkpoint, **given_network(args.config))
+        checkpoint=args.checkpoint,
+        **given_network(args.config)).to(pick_device(args.device))
     load = LoadImage()
     view = WholeView(args.size, finder.backbone.patch_size)
     boxes, shown = [], []
@@ -64,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -17,16 +17,17 @@ from mmdino.datasets.transforms import LoadImage, WholeView
 from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.models import FrozenTeacher
+from mmdino.models.backbones.attention import has_attention
 from mmdino.pictures.explore import Seen, write_page
 from mmdino.pictures.files import find_images, name_stems
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('input', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'input', type=Path, help='folder of images, zip archive or image')
     add_picture_arguments(parser, 'explore.html')
     parser.add_argument(
         '--pictures', type=int, default=50, help='at most, evenly spread')
@@ -44,7 +45,7 @@ def main() -> None:
     if count < len(paths):
         print(f'{count} of {len(paths)} pictures, evenly spread: --pictures '
               'takes more.')
-    model = get_model(args.config, args.checkpoint)
+    model = get_model(args.config, args.checkpoint, args.device)
     model.require_patches()
     load = LoadImage()
     size = args.size or model.preprocessing['size']
@@ -68,11 +69,11 @@ def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
                                           data_samples=[]))['inputs']
     patches = model.patches(inputs)[0].float().cpu()
     attention = None
-    if hasattr(model.backbone, 'class_attention'):
+    if has_attention(model.backbone):
         attention = model.class_attention(inputs)[0].float().cpu()
     feature = model.features(inputs)[0].float().cpu()
     return Seen(name, image[..., ::-1], patches, feature, attention)
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -17,14 +17,13 @@ from mmdino.datasets.transforms import LoadImage
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.functional.dense import binned_descriptors, mutual_nearest
 from mmdino.pictures.dense import draw_matches
+from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('first', type=Path)
-    parser.add_argument('second', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument('first', type=Path, help='an image')
+    parser.add_argument('second', type=Path, help='another one')
     add_picture_arguments(parser, 'match')
     parser.add_argument(
         '--pairs', type=int, default=30, help='most similar ones to draw')
@@ -39,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     extract = FeatureExtractor(
-        get_model(args.config, args.checkpoint),
+        get_model(args.config, args.checkpoint, args.device),
         what='patches',
         size=args.size)
     paths = [args.first, args.second]
@@ -76,4 +75,4 @@ def centres(places: Tensor, patches: Tensor, image: np.ndarray) -> np.ndarray:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

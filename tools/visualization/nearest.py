@@ -6,7 +6,6 @@ Queries are the test set of the run's config, which the checkpoint keeps, the
 gallery is its test loop's; their features are kept in the folder features/
 beside FILE. Features of other settings, weights or data are refused.
 """
-import argparse
 from pathlib import Path
 from typing import Optional
 
@@ -16,21 +15,23 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from mmdino.datasets.feature_rows import Features
-from mmdino.engine.arguments import add_network_arguments, parse_network
+from mmdino.engine.arguments import (add_device, add_network_arguments,
+                                     add_out, parse_network)
 from mmdino.engine.configs import read_run
+from mmdino.engine.testing import fill_sizes, use_checkpoint
 from mmdino.experiments.extraction import extract_features
 from mmdino.functional.knn import nearest_neighbours
 from mmdino.pictures.nearest import Picture, draw_nearest
 from mmdino.registry import DATASETS
+from mmdino.utils.device import use_device
+from mmdino.utils.tool import Parser, run_tool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_network_arguments(parser)
-    parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/nearest/nearest.png'))
+    add_device(parser)
+    add_out(parser, 'nearest/nearest.png')
     parser.add_argument('--features', type=Path, help='folder to keep them in')
     parser.add_argument('--queries', type=int, default=8, help='rows')
     parser.add_argument(
@@ -39,6 +40,7 @@ def main() -> None:
     if min(args.queries, args.k) < 1:
         parser.error('--queries and -k must be positive')
     init_default_scope('mmdino')
+    use_device(args.device)
     cfg = read_run(args.config, args.checkpoint)
     found = extract_features(cfg, args.checkpoint, args.features
                              or args.out.parent / 'features')
@@ -47,6 +49,8 @@ def main() -> None:
     chosen = random.permutation(len(queries.features))[:args.queries].tolist()
     similarities, places = nearest_neighbours(queries.features[chosen],
                                               gallery.features, args.k)
+    use_checkpoint(cfg, args.checkpoint)
+    fill_sizes(cfg)
     shown = DATASETS.build(cfg.test_dataloader.dataset)
     source = DATASETS.build(cfg.test_cfg.gallery_dataloader.dataset)
     rows = []
@@ -74,4 +78,4 @@ def picture(dataset: Dataset,
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -21,6 +21,7 @@ from mmdino.pictures.dense import PatchColours, draw_pairs, enlarge
 from mmdino.pictures.files import (draw_video, find_images, is_video,
                                    name_stems, read_frames, write_pictures)
 from mmdino.utils.progress import track
+from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 16  # images in the overview
 LEARNT_FROM = 200  # images, for the components
@@ -28,10 +29,11 @@ FRAMES = 16  # of a video
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('input', type=Path)
+    parser = Parser(__doc__)
+    parser.add_argument(
+        'input',
+        type=Path,
+        help='image, folder of images, zip archive or video')
     add_picture_arguments(parser, 'pca')
     parser.add_argument(
         '--foreground', action='store_true', help='leave the ground black')
@@ -42,7 +44,7 @@ def main() -> None:
     args = parse_args()
     paths = [] if is_video(args.input) else find_images(args.input)
     extract = FeatureExtractor(
-        get_model(args.config, args.checkpoint),
+        get_model(args.config, args.checkpoint, args.device),
         what='patches',
         size=args.size,
         batch_size=8)
@@ -83,4 +85,4 @@ def draw_frames(extract: FeatureExtractor, args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

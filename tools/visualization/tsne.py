@@ -6,26 +6,27 @@
 DIR gets tsne.png, tsne.csv and, in features/, the features. Features of other
 settings, weights or data are refused.
 """
-import argparse
-from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
 from mmdino.datasets.feature_rows import load_features
-from mmdino.engine.arguments import add_network_arguments, parse_network
+from mmdino.engine.arguments import (add_device, add_network_arguments,
+                                     add_out, parse_network)
 from mmdino.engine.configs import read_run
 from mmdino.experiments.extraction import extract_features
 from mmdino.pictures.tsne import draw_map, map_classes, write_csv
+from mmdino.utils.device import use_device
+from mmdino.utils.tool import Parser, run_tool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add_network_arguments(parser)
     parser.add_argument('--features', help='saved features to draw instead')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/tsne'))
-    parser.add_argument('--seed', type=int, default=0)
+    add_device(parser)
+    add_out(parser, 'tsne')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the map (default: 0)')
     args = parse_network(parser, needed=False)
     if bool(args.features) == bool(args.checkpoint):
         parser.error('give --checkpoint FILE_OR_NAME, or --features FILE')
@@ -34,6 +35,7 @@ def main() -> None:
         data = load_features(args.features)
     else:
         init_default_scope('mmdino')
+        use_device(args.device)
         data = extract_features(
             read_run(args.config, args.checkpoint), args.checkpoint,
             args.out / 'features')['queries']
@@ -45,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

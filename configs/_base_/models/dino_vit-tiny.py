@@ -3,13 +3,12 @@ _base_ = 'dino_vit.py'
 
 model = dict(
     backbone=dict(
-        # Narrow heads look at the whole object, wide ones soon at a few of its
-        # patches only.
+        # Three wider heads soon look at a few patches of the object only.
         arch=dict(
             _delete_=True,
             embed_dims=96,
             num_layers=2,
-            num_heads=24,
+            num_heads=6,
             feedforward_channels=192),
         img_size=48,
         # 6 x 6 patches; patches of 4 px would be four times as many tokens.

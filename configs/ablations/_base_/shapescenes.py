@@ -1,12 +1,14 @@
 # ShapeScenes at CPU size, two minutes a row on a free core: the quickstart's
-# setting at half its width and pictures, the two global views by their names,
-# and local ones to switch on.
+# data and network at half its width and pictures, centred targets and many
+# heads, the two global views by their names, and local ones to switch on.
 #   python tools/ablate.py TABLE --base shapescenes
 _base_ = '../../quickstart/dino_vit-tiny_shapescenes.py'
 
 model = dict(
+    data_preprocessor=dict(channels_last=False),
     backbone=dict(
         arch=dict(embed_dims=48, num_heads=12, feedforward_channels=96)),
+    centering=dict(_delete_=True, type='MeanCentering', momentum=0.9),
     predict_attention=False)
 
 _pipeline = _base_.train_dataloader.dataset.pipeline
@@ -32,10 +34,13 @@ test_evaluator = [
     dict(type='LowShotAccuracy', C=(100., ))
 ]
 
-train_cfg = dict(max_epochs=30)
+train_cfg = dict(max_epochs=30, val_interval=8)
 
 # 1e-3 at a batch of 64, and less weight decay: 450 steps are few.
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.1))
 param_scheduler = dict(end_weight_decay=1.)
 default_hooks = dict(
-    logger=dict(interval=5), collapse=dict(interval=15, begin=4))
+    centering=dict(teacher_temp=0.03, warmup_teacher_temp=0.03),
+    logger=dict(interval=5),
+    checkpoint=dict(interval=8),
+    collapse=dict(interval=15, begin=4))

@@ -4,17 +4,19 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.engine.hooks.access import dino_model
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 
 
-def compile_backbones(model: DINO, dynamic: bool = False, **options) -> None:
+def compile_backbones(model: MeanTeacher,
+                      dynamic: bool = False,
+                      **options) -> None:
     """Compile both backbones in place, a graph for each size of crops.
 
     Names in checkpoints stay as they are.
 
     Args:
-        model (DINO): Changed in place.
+        model (MeanTeacher): Changed in place.
         dynamic (bool): One graph for all sizes instead.
         **options: Others of ``torch.compile``.
 
@@ -50,7 +52,7 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile at the first forward pass of each size."""
-        compile_backbones(dino_model(runner), **self.options)
+        compile_backbones(dino_model(runner, MeanTeacher), **self.options)
         runner.logger.info('Both backbones will be compiled: the first '
                            'iterations take minutes.')
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 
 from mmdino.engine.longrun.checkpoints import (INTERRUPTED, point_to,
                                                warn_if_slow)
-from mmdino.engine.longrun.workers import (SIGNALS, known_signals,
-                                           protect_workers)
+from mmdino.engine.longrun.workers import (SIGNALS, fork_again_if_stuck,
+                                           known_signals, protect_workers)
 from mmdino.registry import HOOKS
 
 PATIENCE = 2.  # seconds after which another Ctrl-C is meant to be one
@@ -60,6 +60,8 @@ class PreemptionHook(Hook):
         """Protect the workers of a training."""
         self._is_training = isinstance(runner._train_loop, BaseLoop)
         if not self._is_training:
+            for loader in _loaders(runner._test_loop):
+                fork_again_if_stuck(loader)
             return
         self._group = None
         if get_world_size() > 1 and get_backend() != 'gloo':

@@ -7,9 +7,12 @@ import threading
 import weakref
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkContext, ForkProcess
 from multiprocessing.util import Finalize
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 # What launchers, schedulers and terminals send. Not every system has all.
@@ -57,6 +60,64 @@ def protect_workers(loader: DataLoader) -> None:
 
     loader._get_iterator = start_protected
     loader.worker_init_fn = partial(_begin, then=begin)
+    fork_again_if_stuck(loader)
+
+
+def fork_again_if_stuck(loader: DataLoader) -> None:
+    """Let no worker hang in the fork that makes it.
+
+    Up to Python 3.11 a fork may copy the interpreter's lock on its list of
+    threads while a thread of gloo holds it, for an instant at the end of a
+    collective. The new process then waits for that lock for ever.
+
+    Args:
+        loader: Changed in place, before it is iterated, where its workers are
+            forked.
+    """
+    context = loader.multiprocessing_context or multiprocessing
+    if loader.num_workers and context.get_start_method() == 'fork':
+        loader.multiprocessing_context = _SureFork()
+
+
+class SureProcess(ForkProcess):
+    """One that is forked again if it does not come to its first line.
+
+    Raises:
+        RuntimeError: From :meth:`start`, if it never does.
+    """
+    patience = (10., 20., 40., 80.)  # seconds, of each try
+
+    def start(self) -> None:
+        task = self._target, self._args, self._kwargs
+        for seconds in self.patience:
+            has_begun, self._begins = os.pipe()
+            super().start()
+            os.close(self._begins)
+            heard = wait([has_begun], seconds)
+            os.close(has_begun)
+            if heard:
+                return
+            print_log(
+                f'A new data worker stood still for {seconds:g} s in the fork '
+                'that makes it. It is ended, another one is forked.',
+                'current', 30)
+            self.kill()
+            self.join()
+            self._popen = None  # this and the task as before its start
+            self._target, self._args, self._kwargs = task
+        raise RuntimeError(
+            f'{len(self.patience)} data workers in a row stood still in the '
+            'fork that makes them, the last one for '
+            f'{self.patience[-1]:g} s. Train with num_workers=0 or with '
+            "multiprocessing_context='forkserver' in the data loaders.")
+
+    def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
+        os.close(self._begins)
+        return super()._bootstrap(*args, **kwargs)
+
+
+class _SureFork(ForkContext):
+    Process = SureProcess
 
 
 def close_workers() -> None:

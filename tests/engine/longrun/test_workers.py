@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmdino.engine.longrun import workers
 from mmdino.engine.longrun.signals import PreemptionHook
-from mmdino.engine.longrun.workers import (SIGNALS, close_workers,
-                                           known_signals, protect_workers)
+from mmdino.engine.longrun.workers import (SIGNALS, SureProcess, close_workers,
+                                           fork_again_if_stuck, known_signals,
+                                           protect_workers)
+from tests.launching import end, free_port, start
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,6 +96,51 @@ def test_signals_from_the_first_moment_on():
     assert len([*iterator]) == 8
 
 
+@pytest.fixture
+def stuck(monkeypatch):
+    """Call it with the number of forks that hang, from the first on."""
+    bootstrap, counted, pids = SureProcess._bootstrap, os.fork, []
+
+    def fork():
+        pids.append(counted())
+        return pids[-1]
+
+    def hang(number):
+
+        def bootstrap_or_hang(self, *args, **kwargs):
+            if len(pids) <= number:  # its own 0 is the last of them
+                time.sleep(300)
+            return bootstrap(self, *args, **kwargs)
+
+        monkeypatch.setattr(SureProcess, '_bootstrap', bootstrap_or_hang)
+        return pids
+
+    monkeypatch.setattr(SureProcess, 'patience', (1., 1.5, 2.))
+    monkeypatch.setattr(os, 'fork', fork)
+    return hang
+
+
+def test_a_worker_that_hangs_in_its_fork_is_made_anew(stuck, capfd):
+    pids = stuck(2)
+    loader = DataLoader(
+        Noted(), num_workers=2, batch_size=None, worker_init_fn=note)
+    fork_again_if_stuck(loader)
+    assert {worker for _, worker in loader} == {0, 1}
+    assert len(pids) == 4  # two that hung, then the two that work
+    assert_gone(pids)
+    assert capfd.readouterr().out.count('stood still') == 2
+
+
+def test_workers_that_all_hang_are_an_error(stuck):
+    pids = stuck(99)
+    loader = DataLoader(Noted(), num_workers=1, batch_size=None)
+    fork_again_if_stuck(loader)
+    with pytest.raises(RuntimeError, match='3 data workers.*num_workers=0'):
+        iter(loader)
+    assert len(pids) == 3
+    assert_gone(pids)
+
+
 def script(end):
     """Two workers, both stuck in a sample; then ``end``."""
     return subprocess.Popen([
@@ -150,3 +197,36 @@ def test_signals_that_a_system_lacks(monkeypatch):
     monkeypatch.delattr(signal, 'pthread_sigmask')
     with workers._blocked_signals():
         assert SIGNALS
+
+
+FORKS_BESIDE_GLOO = """
+import os, sys, torch
+from torch.utils.data import DataLoader
+from mmdino.engine.longrun.workers import fork_again_if_stuck
+from torch.distributed import all_reduce, init_process_group
+init_process_group('gloo')
+net = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(99, 99))
+for _ in range(200):
+    for _ in range(2):
+        work = all_reduce(torch.ones(10000), async_op=True)
+        net(torch.ones(9, 99)).sum().backward()
+        work.wait()
+    loader = DataLoader(range(4), num_workers=2)
+    fork_again_if_stuck(loader)
+    work = all_reduce(torch.ones(100000), async_op=True)
+    assert len([*loader]) == 4
+    work.wait()
+print('all forked', flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_workers_are_forked_beside_collectives(tmp_path):
+    """As they were before, about one in 500 hung for ever on two cores."""
+    file = tmp_path / 'forks.py'
+    file.write_text(FORKS_BESIDE_GLOO)
+    process = start(sys.executable, '-m', 'torch.distributed.run',
+                    '--nproc_per_node=2', '--master_port', free_port(),
+                    str(file))
+    assert end(process).count('all forked') == 2

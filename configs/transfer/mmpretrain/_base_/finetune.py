@@ -3,7 +3,7 @@
 # near zero. The checkpoint tells the network, a ViT of any size. Files beside
 # this folder give data, learning rate and epochs.
 #   python tools/train.py configs/transfer/mmpretrain/finetune_cifar10.py \
-#       --cfg-options model.checkpoint=CHECKPOINT
+#       --checkpoint CHECKPOINT
 # The authors decay no learning rates over the layers; to do so:
 #   optim_wrapper.paramwise_cfg.layer_decay_rate=0.75
 _base_ = '../../../_base_/default_runtime.py'
@@ -111,7 +111,9 @@ optim_wrapper = dict(
         flat_decay_mult=0.,
         custom_keys={
             '.cls_token': dict(decay_mult=0.),
-            '.pos_embed': dict(decay_mult=0.)
+            '.pos_embed': dict(decay_mult=0.),
+            '.register_tokens': dict(decay_mult=0.),
+            '.mask_token': dict(decay_mult=0.)
         }))
 param_scheduler = [
     dict(

@@ -1,0 +1,122 @@
+"""Pictures that a training shows of itself."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmdino.datasets.transforms import LoadImage
+from mmdino.datasets.transforms.formatting import WholeView, to_planes
+from mmdino.engine.hooks.access import dino_model
+from mmdino.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AttentionPicturesHook(Hook):
+    """Show what the teacher's class token attends to, of a few fixed pictures.
+
+    A picture named ``attention`` goes to MMEngine's visualizer before the
+    first epoch and after every ``interval`` epochs: to all of its backends,
+    such as ``vis_data/vis_image/attention_EPOCH.png`` beside the log,
+    TensorBoard, Weights & Biases or MLflow. It shows a row a picture: the
+    input, one map a head, and the patches that hold 60 % of the attention.
+    No random number of the training is used up.
+
+    Args:
+        pictures: Paths, or how many of the validation's images, evenly
+            spread.
+        interval: Epochs between two of them.
+        size: Pixels of the short side of what ``pictures`` names; by default
+            as they are. Images of the validation have its size.
+
+    Raises:
+        ValueError: If the backbone has no class token to look through, there
+            are no pictures, or a number is below 1.
+    """
+    priority = 'VERY_LOW'
+
+    def __init__(self,
+                 pictures: int | Sequence[str] = 4,
+                 interval: int = 1,
+                 size: int | None = None) -> None:
+        if not pictures or isinstance(pictures,
+                                      int) and pictures < 1 or (interval < 1):
+            raise ValueError('AttentionPicturesHook needs at least one '
+                             f'picture and epoch, got pictures={pictures!r} '
+                             f'and interval={interval}.')
+        self.pictures = [pictures] if isinstance(pictures, str) else pictures
+        self.interval = interval
+        self.size = size
+
+    def before_train(self, runner: Runner) -> None:
+        """Read the pictures; show them as the network sees them at first."""
+        backbone = dino_model(runner).teacher.backbone
+        if not hasattr(backbone, 'class_attention'):
+            raise ValueError(
+                f'AttentionPicturesHook: {type(backbone).__name__} has no '
+                'class token to look through: take a ViT, such as '
+                'mmdino.VisionTransformer, or remove the hook.')
+        self.images = self._read(runner, backbone)
+        self._show(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Show them every ``interval`` epochs."""
+        if self.every_n_epochs(runner, self.interval):
+            self._show(runner, runner.epoch + 1)
+
+    def _read(self, runner: Runner, backbone: torch.nn.Module) -> list[Tensor]:
+        """The images (C, H, W), uint8, channels as they are loaded."""
+        if isinstance(self.pictures, int):
+            if runner.val_loop is None:
+                raise ValueError(
+                    'AttentionPicturesHook shows images of the validation, '
+                    "and there is none: give pictures=['a.jpg', 'b.jpg'].")
+            dataset = runner.val_loop.dataloader.dataset
+            count = min(self.pictures, len(dataset))
+            return [
+                torch.as_tensor(dataset[i * len(dataset) // count]['inputs'])
+                for i in range(count)
+            ]
+        load = LoadImage()
+        view = WholeView(self.size, backbone.patch_size)
+        return [
+            to_planes(view(load(dict(img_path=str(path))))['img'])
+            for path in self.pictures
+        ]
+
+    @torch.no_grad()
+    def _show(self, runner: Runner, epoch: int | None = None) -> None:
+        from mmdino.pictures.attention import draw_attention
+        model = dino_model(runner)
+        is_training = model.teacher.training
+        model.teacher.eval()
+        attentions = [self._attend(model, image) for image in self.images]
+        model.teacher.train(is_training)
+        if not is_main_process():
+            return
+        shown = [
+            image.expand(3, -1, -1).flip(0).permute(1, 2, 0).numpy()
+            for image in self.images
+        ]
+        figure = draw_attention(shown, attentions)
+        runner.visualizer.add_image('attention', as_array(figure),
+                                    runner.epoch if epoch is None else epoch)
+
+    @staticmethod
+    def _attend(model: torch.nn.Module, image: Tensor) -> Tensor:
+        """Attention (H, h, w), on the CPU."""
+        data = model.data_preprocessor(
+            dict(inputs=image[None], data_samples=[]))
+        attention = model.teacher.backbone.class_attention(data['inputs'])
+        return attention[0].float().cpu()
+
+
+def as_array(figure) -> np.ndarray:
+    """The pixels (H, W, 3) of a figure of matplotlib, uint8 RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

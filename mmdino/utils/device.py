@@ -1,0 +1,68 @@
+"""Where a network runs."""
+import os
+from typing import Optional
+
+import mmengine.device.utils
+import torch
+
+
+def pick_device(name: Optional[str]) -> torch.device:
+    """The device of a name, by default the GPU if there is one.
+
+    Args:
+        name: 'cpu', 'cuda', 'cuda:1', ...
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    if name is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f'There is no device {name!r}: give cpu, cuda or '
+                         'cuda:1.') from None
+    count = torch.cuda.device_count()
+    if device.type == 'cuda' and (device.index or 0) >= count:
+        raise ValueError(f'There is no device {name!r}: torch sees {count} '
+                         'GPUs here. Leave --device out, or give cpu.')
+    return device
+
+
+def use_device(name: Optional[str], launcher: str = 'none') -> None:
+    """Let MMEngine run on a device, where a name is given.
+
+    Args:
+        name: As for :func:`pick_device`; None leaves MMEngine its choice.
+        launcher: Of several processes, of which each has its own device.
+
+    Raises:
+        ValueError: If there is no such device, or several processes.
+    """
+    if name is None:
+        return
+    if launcher != 'none':
+        raise ValueError(f'--device {name} is for one process: choose the '
+                         'GPUs of several with CUDA_VISIBLE_DEVICES.')
+    device = pick_device(name)
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+    mmengine.device.utils.DEVICE = device.type
+
+
+def use_device_in_children(name: Optional[str]) -> None:
+    """Let the processes that are started from here see one device alone.
+
+    Args:
+        name: As for :func:`pick_device`; None leaves them all.
+    """
+    if name is None:
+        return
+    device = pick_device(name)
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES', '')
+    visible = visible.split(',') if visible else [
+        str(i) for i in range(torch.cuda.device_count())
+    ]
+    is_gpu = device.type == 'cuda'
+    os.environ['CUDA_VISIBLE_DEVICES'] = (
+        visible[device.index or 0] if is_gpu else '')

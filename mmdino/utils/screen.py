@@ -1,0 +1,67 @@
+"""What is left out on the screen, so that what matters is seen there.
+
+MMEngine writes hundreds of lines before a training begins. They are in the
+log file of the run, as ever.
+"""
+import functools
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mmengine.logging
+from mmengine.logging import MMLogger
+
+# How the records begin that the screen does not need.
+DETAILS = (
+    '\n------',  # the environment
+    'Config:\n',
+    'Hooks will be executed in the following order:',
+    'paramwise_options -- ',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    'Failed to search registry with scope "mmdino"',
+)
+FROZEN = ' is skipped since its requires_grad=False'  # a parameter
+# Of mmcv without compiled operators, which only detectors need.
+NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
+
+
+@contextmanager
+def details_in_the_file_alone() -> Iterator[None]:
+    """Keep :data:`DETAILS` off the screen for loggers that are made inside."""
+    make = MMLogger.__init__
+
+    @functools.wraps(make)
+    def make_quiet(logger: MMLogger, *args, **kwargs) -> None:
+        make(logger, *args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_the_screen)
+
+    MMLogger.__init__ = make_quiet
+    try:
+        yield
+    finally:
+        MMLogger.__init__ = make
+
+
+def _is_for_the_screen(record: logging.LogRecord) -> bool:
+    text = str(record.msg)
+    return not text.startswith(DETAILS) and not text.endswith(FROZEN)
+
+
+def import_quietly() -> None:
+    """Let toolboxes be imported without a word about what they lack.
+
+    They print debug messages whatever the level, since no logger is there.
+    """
+    warnings.filterwarnings('ignore', NO_OPERATORS)
+    say = mmengine.logging.print_log
+
+    @functools.wraps(say)
+    def say_if_it_matters(msg, logger=None, level=logging.INFO) -> None:
+        if logger is not None or level > logging.DEBUG:
+            say(msg, logger, level)
+
+    mmengine.logging.print_log = say_if_it_matters

@@ -1,0 +1,200 @@
+"""What all tools share: how their options look, and how their errors end.
+
+A tool's file ends with ``run_tool(main)``, and its options are a
+:class:`Parser`'s.
+"""
+import argparse
+import dis
+import logging
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Iterator, NoReturn, Optional, Tuple
+
+from mmengine.logging import MMLogger
+
+from mmdino.utils.names import suggest
+from mmdino.utils.screen import details_in_the_file_alone
+
+TRACEBACK = 'MMDINO_TRACEBACK'  # in the environment: show where an error rose
+OURS = Path(__file__).parents[1]
+TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
+NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
+OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
+                 'lists what saves memory.')
+LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a tool; a wrong one is told in one line, status 2.
+
+    Args:
+        description: The tool's docstring, shown as it stands.
+    """
+
+    def __init__(self, description: Optional[str], **kwargs) -> None:
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None) -> tuple:
+        """Refuse a misspelt option before one that is missing is named."""
+        args = sys.argv[1:] if args is None else list(args)
+        for text in args[:args.index('--') if '--' in args else None]:
+            name = text.partition('=')[0]
+            known = self._option_string_actions
+            if name.startswith('--') and not any(
+                    option.startswith(name) for option in known):
+                self.error(f'there is no option {name}.{suggest(name, known)}')
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong in one line, and exit with the status 2."""
+        self.exit(
+            2, f'{self.prog}: error: {message} ({self.prog} --help '
+            'lists all options)\n')
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f'{value!r} is none of {", ".join(names)}.'
+                f'{suggest(str(value), names)}')
+
+
+def run_tool(main: Callable[[], Any]) -> None:
+    """Run a tool and end with its status.
+
+    What the user can mend, an error that mmdino raises on purpose or that a
+    toolbox raises of an argument, is one line on stderr and the exit status
+    2; the log file of a run, if there is one, has the traceback. Anything
+    else is a bug and shows its traceback. So does everything where
+    ``MMDINO_TRACEBACK=1`` is set.
+
+    Args:
+        main: Of the tool; what it returns is the exit status.
+    """
+    try:
+        with details_in_the_file_alone():
+            status = main()
+    except KeyboardInterrupt:
+        _leave('interrupted', 130)
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get(TRACEBACK, '0') not in ('', '0'):
+            raise
+        _log_traceback(error)
+        _leave(f'error: {message}', 2)
+    if status:
+        sys.exit(status)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    rank = os.environ.get('RANK', '0')
+    text = f'{Path(sys.argv[0]).name}: {message}'
+    print(
+        text if rank == '0' else f'[rank {rank}] {text}',
+        file=sys.stderr,
+        flush=True)
+    # With the text for those who call a tool from Python.
+    ending = SystemExit(text)
+    ending.code = status
+    raise ending from None
+
+
+def explain(error: BaseException) -> Optional[str]:
+    """The message of what a user can mend; None for a bug."""
+    error = _unwrapped(error)
+    while error is not None:
+        if _can_be_mended(error):
+            return _message(error)
+        error = error.__cause__ and _unwrapped(error.__cause__)
+    return None
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """The error that MMEngine's registries raise again with a longer text."""
+    inner = error.__context__
+    if inner and type(inner) is type(error) and str(inner) in str(error):
+        return _unwrapped(inner)
+    return error
+
+
+def _can_be_mended(error: BaseException) -> bool:
+    file, is_raised = _origin(error)
+    if isinstance(error, OSError) or _is_out_of_memory(error):
+        return True
+    if not is_raised or isinstance(error, FloatingPointError):
+        return False
+    if OURS in file.parents or OURS.parent / 'tools' in file.parents:
+        return not isinstance(error, (AssertionError, NotImplementedError))
+    if isinstance(error, ValueError):
+        return 'Original Traceback' not in str(error)
+    of_toolbox = any(part in TOOLBOXES for part in file.parts)
+    return of_toolbox and bool(str(error)) and isinstance(
+        error, (AssertionError, ImportError, KeyError, SyntaxError))
+
+
+def _origin(error: BaseException) -> Tuple[Path, bool]:
+    """The file that an error rose in, and whether by a ``raise``.
+
+    Of a process that loads data the text tells, which torch hands on.
+    """
+    told = [*LAST_FRAME.finditer(str(error))]
+    if told and 'Original Traceback' in str(error):
+        return Path(told[-1][1]), bool(told[-1][2])
+    last = [*traceback.walk_tb(error.__traceback__)][-1][0]
+    code, place = last.f_code, _last_instruction(error)
+    is_raised = dis.opname[code.co_code[place]] == 'RAISE_VARARGS'
+    return Path(code.co_filename), is_raised
+
+
+def _last_instruction(error: BaseException) -> int:
+    step = error.__traceback__
+    while step.tb_next:
+        step = step.tb_next
+    return step.tb_lasti
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return type(error).__name__ == 'OutOfMemoryError'
+
+
+def _message(error: BaseException) -> str:
+    text = str(error)
+    if 'Original Traceback' in text:
+        text = text.strip().splitlines()[-1].partition(': ')[2]
+    if isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])
+        missing = NO_SUCH_TYPE.match(text)
+        if missing:
+            name, kind = missing.groups()
+            text = (f'There is no {kind} {name!r}.'
+                    f'{suggest(name, _registered(kind))}')
+    if _is_out_of_memory(error):
+        text = text.partition('. ')[0] + '.' + OUT_OF_MEMORY
+    return ' '.join(text.split())
+
+
+def _registered(kind: str) -> Iterator[str]:
+    """Names in the registries of a kind, such as 'hook', of all toolboxes."""
+    from mmengine import registry
+    for root in vars(registry).values():
+        if isinstance(root, registry.Registry) and root.name == kind:
+            for scope in (root, *root.children.values()):
+                yield from scope.module_dict
+
+
+def _log_traceback(error: BaseException) -> None:
+    """Into the log file of a run that has one."""
+    if not MMLogger._instance_dict:
+        return
+    where = (type(error), error, error.__traceback__)
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(
+                logging.LogRecord('mmdino', logging.ERROR, __file__, 0,
+                                  'The run ends:', (), where))

@@ -1,0 +1,61 @@
+"""Attention on its way into MMEngine's visualizer."""
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmdino.pictures.while_training import AttentionPicturesHook
+from tests.tiny import runner_cfg
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    names = []
+    for i, shape in enumerate([(40, 60, 3), (33, 33, 3)]):
+        pixels = np.random.default_rng(i).integers(0, 256, shape, np.uint8)
+        names.append(str(tmp_path / f'{i}.png'))
+        Image.fromarray(pixels).save(names[-1])
+    return names
+
+
+def train(folder, *hooks):
+    cfg = runner_cfg(folder, epochs=2)
+    cfg.randomness = dict(seed=0)
+    cfg.optim_wrapper.optimizer.lr = 1.  # few steps change the picture
+    cfg.default_hooks.teacher.momentum = 0.
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def test_the_visualizer_gets_them_and_training_is_as_without(
+        pictures, tmp_path):
+    hook = dict(type='AttentionPicturesHook', pictures=pictures, size=32)
+    runner = train(tmp_path / 'with', hook)
+    files = sorted((tmp_path / 'with').rglob('vis_image/attention_*.png'))
+    assert [file.stem for file in files
+            ] == ['attention_0', 'attention_1', 'attention_2']
+    first, last = (cv2.imread(str(files[i])) for i in (0, 2))
+    assert first.shape == last.shape and (first != last).any()
+    plain = train(tmp_path / 'without')
+    for one, other in zip(runner.model.parameters(), plain.model.parameters()):
+        assert torch.equal(one, other)
+    assert runner.model.teacher.training == plain.model.teacher.training
+
+
+@pytest.mark.parametrize('arguments,message', [
+    (dict(pictures=0), 'at least one picture'),
+    (dict(pictures=[]), 'at least one picture'),
+    (dict(interval=0), 'interval=0'),
+])
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionPicturesHook(**arguments)
+
+
+def test_what_it_lacks_is_told(tmp_path):
+    with pytest.raises(ValueError, match='of the validation, and there is no'):
+        train(tmp_path, dict(type='AttentionPicturesHook'))

@@ -1,0 +1,158 @@
+"""All tools alike: their help, and what a user's mistakes end in.
+
+Before they had one place for errors, nine of the twelve mistakes below ended
+in a traceback, 13 to 71 lines on stderr and the exit status 1, one of them
+after 336 lines on the screen; the other three in 6 to 9 lines of usage.
+"""
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdino import cli
+from mmdino.engine.configs import read_config
+from mmdino.engine.testing import start_from
+from mmdino.utils.tool import explain
+from tests.tools.test_train_and_test import in_process
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+# launch.py has the options of torchrun, benchmarks are run by who builds.
+NAMES = sorted(
+    path.relative_to(TOOLS).with_suffix('').as_posix()
+    for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'))
+    if path.stem != 'launch')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_option_has_help(name, monkeypatch, capsys):
+    parsers = []
+    monkeypatch.setattr(argparse.ArgumentParser, 'print_help',
+                        lambda parser: parsers.append(parser))
+    with pytest.raises(SystemExit) as ending:
+        in_process(name, '--help')
+    assert ending.value.code == 0
+    parser, = parsers
+    assert len(parser.format_help().splitlines()) > 5
+    assert not [a.dest for a in parser._actions if not a.help]
+    if any(action.dest == 'checkpoint' for action in parser._actions):
+        assert any(action.dest == 'config' for action in parser._actions)
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('pictures')
+    for i in range(2):
+        Image.fromarray(np.full((40, 40, 3), 99 * i,
+                                np.uint8)).save(folder / f'{i}.png')
+    return folder
+
+
+CONFIG = 'dino_resnet10_images'
+MISTAKES = {
+    'a config is misspelt':
+    (('train', 'dino_vit-s61'),
+     r"no config 'dino_vit-s61'.* Did you mean 'dino_vit-s16'\?"),
+    'a published model is misspelt':
+    (('visualization/attention', 'PICTURES', '--checkpoint', 'dino_cifar01'),
+     r"no checkpoint 'dino_cifar01'\. Did you mean 'dino_cifar10'\?"),
+    'a published model is not downloaded':
+    (('visualization/pca', 'PICTURES', '--checkpoint', 'dino_vit-s16'),
+     'nothing is downloaded unasked. Give --download'),
+    'the pictures are elsewhere':
+    (('train', CONFIG, '--work-dir', 'OUT', '--no-validate', '--cfg-options',
+      'data_root=/nowhere'), "data_root '/nowhere' does not exist"),
+    'a setting is misspelt':
+    (('train', CONFIG, '--cfg-options', 'train_cfg.max_epoch=3'),
+     r"no setting 'max_epoch'\. Did you mean 'max_epochs'\?"),
+    'a component is misspelt': (('train', CONFIG, '--work-dir', 'OUT',
+                                 '--no-validate', '--cfg-options',
+                                 'data_root=PICTURES', 'model.type=DINOO'),
+                                r"'DINOO'\. Did you mean 'DINO'\?"),
+    'a setting has no value': (('train', CONFIG, '--cfg-options', 'lr'),
+                               "takes KEY=VALUE, such as .* not 'lr'"),
+    'there is no GPU': (('train', CONFIG, '--device', 'cuda:7'),
+                        "no device 'cuda:7': torch sees 0 GPUs"),
+    'the checkpoint is a picture': (('test', 'knn', 'PICTURES/0.png'),
+                                    '0.png is no checkpoint|0.png'),
+    'the network has no attention': (('visualization/attention', 'PICTURES',
+                                      '--checkpoint', 'dino_cifar10'),
+                                     'attention'),
+    'an option is misspelt': (('visualization/pca', 'PICTURES', '--chekpoint',
+                               'x'), r"Did you mean '--checkpoint'\?"),
+    'a table is misspelt': (('ablate', 'techer'), r"Did you mean 'teacher'\?"),
+}
+
+
+@pytest.mark.parametrize('arguments,message', MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(arguments, message, pictures, tmp_path, capsys,
+                               monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    places = dict(PICTURES=str(pictures), OUT=str(tmp_path / 'out'))
+    for key, value in places.items():
+        arguments = [text.replace(key, value) for text in arguments]
+    with pytest.raises(SystemExit) as ending:
+        in_process(*arguments)
+    assert ending.value.code == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in told if 'error: ' in line]) == 1, told
+    assert 'Traceback' not in ''.join(told)
+    assert re.search(message, told[-1]), told
+
+
+@pytest.mark.parametrize('config,place', [
+    ('dino_vit-s16', 'load_from'),
+    ('benchmarks/linear', 'model.checkpoint'),
+    ('transfer/mmpretrain/finetune_cifar10', 'model.checkpoint'),
+    ('transfer/mmseg/upernet_vit-s8_ade20k',
+     'model.backbone.init_cfg.checkpoint'),
+])
+def test_training_starts_from_a_checkpoint_by_one_option(config, place):
+    if 'mmseg' in config:
+        pytest.importorskip('mmseg')
+    cfg = read_config(config)
+    start_from(cfg, 'dino_cifar10')
+    for key in place.split('.'):
+        cfg = cfg[key]
+    assert Path(cfg).stem == 'dino_cifar10'
+
+
+def raised(*lines):
+    """The error that code raises."""
+    with pytest.raises(Exception) as caught:
+        exec('\n'.join(lines), {})
+    return caught.value
+
+
+def test_bugs_keep_their_traceback():
+    assert explain(raised('{}["x"]')) is None
+    assert explain(raised('a, b = 1, 2, 3')) is None
+    assert explain(raised('None.x')) is None
+    assert explain(raised('assert 0')) is None
+
+
+def test_the_command_lists_and_runs(capsys, monkeypatch):
+    for name in NAMES:
+        assert f'{name}.py' in cli.TOOLS.values()
+    monkeypatch.setattr(sys, 'argv', ['mmdino'])
+    cli.main()
+    listed = capsys.readouterr().out
+    assert all(f'  {name} ' in listed for name in cli.TOOLS)
+    assert max(map(len, listed.splitlines())) < 100
+    for name, told in (('configs', 'benchmarks/knn'), ('models',
+                                                       'dinov2_vit-s14')):
+        monkeypatch.setattr(sys, 'argv', ['mmdino', name])
+        cli.main()
+        assert told in capsys.readouterr().out
+    monkeypatch.setattr(sys, 'argv', ['mmdino', 'atention'])
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    assert ending.value.code == 2
+    assert "Did you mean 'attention'?" in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['mmdino', 'pca', '--help'])
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    assert ending.value.code == 0 and '--checkpoint' in capsys.readouterr().out
