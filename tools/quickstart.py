@@ -188,9 +188,9 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
     packaged = 'resnet10_images' if args.data else 'vit-tiny_shapescenes'
     cfg = read_config(args.config or f'quickstart/dino_{packaged}')
+    override(cfg, args.cfg_options)
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
-    override(cfg, args.cfg_options)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
     warmup = cfg.param_scheduler.get('warmup_epochs', 0)
@@ -206,8 +206,7 @@ def load_config(args: argparse.Namespace) -> Config:
 def use_folder(cfg: Config, root: Path) -> None:
     """Read a folder's images by :func:`read_folder`.
 
-    Without labels there is nothing to score in the end. Large photos are
-    shrunk once.
+    Without labels there is nothing to score. Large photos are shrunk once.
 
     Raises:
         ValueError: If the config's data sets are no Images, or there are
@@ -226,11 +225,11 @@ def use_folder(cfg: Config, root: Path) -> None:
         raise ValueError(
             f'--data needs a config with a validation, to say '
             f'how images are scored, and {cfg.filename} has none.')
-    # The test has the same loaders, also where the validation has not.
+    labelled = read_folder(
+        cfg, str(shrink_folder(root, SHRINK * training_size(cfg))))
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_cfg.gallery_dataloader = cfg.val_cfg.gallery_dataloader
-    shrunk = shrink_folder(root, SHRINK * training_size(cfg))
-    if not read_folder(cfg, str(shrunk)):
+    if not labelled:
         cfg.test_evaluator = []
 
 

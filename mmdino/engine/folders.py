@@ -14,8 +14,8 @@ def read_folder(cfg: Config, root: str) -> bool:
     """Read a folder's images and hold a fifth of the labelled ones back.
 
     A folder with train/ and val/ or test/ is split already. Without labels
-    the rank of the features is all there is to watch. A batch is no larger
-    than the folder.
+    the rank of the features is validated. A batch is no larger than the
+    folder.
 
     Args:
         cfg: With a training and a validation by a gallery, whose data sets
@@ -63,10 +63,10 @@ def read_folder(cfg: Config, root: str) -> bool:
     if not labelled:
         print_log(
             f'{root} has no classes (folders), hence no k-NN: the rank of the '
-            'features is what the validation shows.',
+            'features is all that is validated on the way.',
             logger='current')
-        queries.with_label = False
         queries.indices = list(range(min(MAX_EVALUATED, len(images))))
+        queries.with_label = False
         cfg.val_cfg.gallery_dataloader = None
         cfg.val_evaluator = dict(type='RankMe')
     return labelled

@@ -16,7 +16,7 @@ from mmdino.engine.optim import LARS, ClipMixin
 from mmdino.models import MeanTeacher
 from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
 
-BLOCKS = ('TransformerEncoderLayer', 'Block', 'XCABlock',
+BLOCKS = ('TransformerEncoderLayer', 'EncoderLayer', 'Block', 'XCABlock',
           'ClassAttentionBlock', 'Bottleneck')
 
 

@@ -1,10 +1,12 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 import torch.nn as nn
 from mmengine.utils import to_2tuple
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 
@@ -30,6 +32,35 @@ def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
             "Pool it with neck=dict(type='mmpretrain.GlobalAveragePooling') "
             "or, for a ViT, out_type='cls_token'.")
     return out
+
+
+def write_features(samples: list[DataSample],
+                   extract: Callable[[Tensor], Tensor],
+                   images: Tensor,
+                   attention_of: nn.Module | None = None) -> list[DataSample]:
+    """Write the features of images into their data samples.
+
+    Args:
+        samples (list[DataSample]): One an image.
+        extract (Callable): From the images to features (B, D).
+        images (Tensor): Shape (B, C, H, W).
+        attention_of (nn.Module, optional): The backbone that ``extract``
+            runs, where its class token's attention is wanted as well.
+
+    Returns:
+        list[DataSample]: The samples with ``feature`` (D, ) and perhaps
+        ``attention`` (H, h, w).
+    """
+    recording = (
+        attention_of.recorded_attention() if attention_of else nullcontext())
+    with recording as maps:
+        outputs = dict(feature=extract(images))
+    if maps:
+        outputs['attention'] = maps[0]
+    for name, values in outputs.items():
+        for sample, value in zip(samples, values):
+            sample.set_field(value, name)
+    return samples
 
 
 def embedding_width(network: Mapping[str, nn.Module],

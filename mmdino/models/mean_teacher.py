@@ -16,7 +16,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdino.models.embedding import embed, embedding_width, require_patches
+from mmdino.models.backbones.attention import require_attention
+from mmdino.models.embedding import (embed, embedding_width, require_patches,
+                                     write_features)
 from mmdino.models.lora import share_base
 from mmdino.registry import build_module
 
@@ -80,11 +82,8 @@ class MeanTeacher(BaseSelfSupervisor):
         mean = getattr(self.data_preprocessor, 'mean', None)
         self.num_features = embedding_width(
             self._student(), channels=3 if mean is None else len(mean))
-        if predict_attention and not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                'predict_attention=True needs a backbone with the method '
-                'class_attention, such as mmdino.VisionTransformer; '
-                f'{type(self.backbone).__name__} has none.')
+        if predict_attention:
+            require_attention(self.backbone)
         self.predict_attention = predict_attention
         self.predict_patches = predict_patches
         self._views_are_logged = False
@@ -132,18 +131,13 @@ class MeanTeacher(BaseSelfSupervisor):
             ``predict_attention``, ``attention`` (heads, h, w), with
             ``predict_patches``, ``patches`` (E, h, w).
         """
-        outputs = {}
-        if self.predict_attention:
-            with self.teacher.backbone.recorded_attention() as maps:
-                outputs['feature'] = self.extract_feat(inputs)
-            outputs['attention'] = maps[0]
-        else:
-            outputs['feature'] = self.extract_feat(inputs)
+        write_features(
+            data_samples, self.extract_feat, inputs,
+            self.teacher.backbone if self.predict_attention else None)
         if self.predict_patches:
-            outputs['patches'] = require_patches(self.teacher, inputs)
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
+            patches = require_patches(self.teacher, inputs)
+            for sample, value in zip(data_samples, patches):
+                sample.set_field(value, 'patches')
         return data_samples
 
     @torch.no_grad()

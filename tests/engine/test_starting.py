@@ -110,11 +110,14 @@ def test_a_folder_without_classes(tmp_path, pictures, published):
     for path in pictures.rglob('*.jpg'):
         (flat / path.name).write_bytes(path.read_bytes())
     cfg = started(tmp_path, flat, load_from=published)
-    assert cfg.val_evaluator.type == 'RankMe'
+    assert cfg.val_cfg.gallery_dataloader is None
+    assert cfg.val_evaluator == dict(type='RankMe')
     runner = build_runner(cfg)
     assert len(runner.train_dataloader.dataset) == 10
     runner.train()
     assert runner.iter == 8
+    rank = runner.message_hub.get_scalar('val/rank/rankme').current()
+    assert 1 <= rank <= 10
 
 
 def test_a_folder_that_is_split_and_one_that_is_not_there(tmp_path, pictures):

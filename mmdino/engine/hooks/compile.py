@@ -19,7 +19,18 @@ def compile_backbones(model: MeanTeacher,
         model (MeanTeacher): Changed in place.
         dynamic (bool): One graph for all sizes instead.
         **options: Others of ``torch.compile``.
+
+    Raises:
+        ValueError: If blocks are to be computed again for the backward pass
+            (``with_cp``) by a backend that draws anew then.
     """
+    if options.get('backend') == 'eager' and any(
+            getattr(module, 'with_cp', False)
+            for module in model.backbone.modules()):
+        raise ValueError(
+            "backend='eager' of torch.compile draws other random numbers when "
+            'blocks are computed again, which makes gradients wrong: set '
+            "backend='aot_eager' or leave with_cp of the backbone out.")
     for backbone in (model.backbone, model.teacher.backbone):
         backbone.compile(dynamic=dynamic, **options)
 
