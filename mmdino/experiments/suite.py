@@ -558,7 +558,7 @@ def own_discovery(suite: Suite) -> Config:
     cfg = own_attention(suite)
     cfg.model = dict(type='mmdino.ObjectFinder')
     put_network(cfg, suite)
-    cfg.test_evaluator = dict(type='CorLoc')
+    cfg.test_evaluator = [dict(type='CorLoc'), dict(type='CenterBoxCorLoc')]
     return cfg
 
 
@@ -618,7 +618,7 @@ JACCARD = {
 }
 CORLOC = {
     'discovery/corloc': 'CorLoc, %',
-    'discovery/corloc_untrained': 'CorLoc of the untrained network, %'
+    'discovery/corloc_center': 'CorLoc of the best box in the middle, %'
 }
 DENSE = {
     r'dense/(knn|linear)_miou': r'mIoU, \1, %',

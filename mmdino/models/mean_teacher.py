@@ -136,8 +136,8 @@ class MeanTeacher(BaseSelfSupervisor):
             self.teacher.backbone if self.predict_attention else None)
         if self.predict_patches:
             patches = require_patches(self.teacher, inputs)
-            for sample, value in zip(data_samples, patches):
-                sample.set_field(value, 'patches')
+            for sample, values in zip(data_samples, patches):
+                sample.set_field(values, 'patches')
         return data_samples
 
     @torch.no_grad()
