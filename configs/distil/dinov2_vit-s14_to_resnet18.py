@@ -9,8 +9,7 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(
-        type='mmpretrain.ResNet', depth=18, zero_init_residual=False),
+    backbone=dict(type='ResNet', depth=18, norm_cfg=dict(type='SyncBN')),
     neck=dict(type='mmpretrain.GlobalAveragePooling'))
 train_dataloader = dict(
     batch_size=64,

@@ -6,4 +6,4 @@ default_hooks = dict(
     teacher=dict(momentum=0.9995),
     centering=dict(teacher_temp=0.07, warmup_teacher_temp=0.07),
     freeze_last_layer=dict(num_epochs=0),
-    validate_first=dict(type='ValidateFirstHook', needs_start=True))
+    validate_first=dict(type='ValidateFirstHook'))

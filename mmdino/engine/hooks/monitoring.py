@@ -209,7 +209,8 @@ class ValidateFirstHook(Hook):
     warning says when the network has fallen below its start.
 
     Args:
-        needs_start (bool): Refuse a training that loads no weights.
+        needs_start (bool): Refuse a training that loads no weights, rather
+            than warn of it.
         metric (str, optional): What is compared with the start, higher is
             better; by default k-NN with k = 20, else the first but a rank.
         stop_below (float, optional): Stop the training when this metric has
@@ -231,16 +232,15 @@ class ValidateFirstHook(Hook):
         self.metric = metric
         self.stop_below = stop_below
 
-    def before_run(self, runner: Runner) -> None:
-        """Refuse to start from nothing, if weights are needed."""
-        if self.needs_start and not runner._load_from:
-            raise ValueError(
-                'This config goes on from trained weights, and none are given:'
-                ' --checkpoint FILE_OR_NAME, such as dinov2_vit-s14 with '
-                '--download.')
-
     def before_train(self, runner: Runner) -> None:
-        """Validate the loaded weights."""
+        """Validate the loaded weights; refuse or warn where there are none."""
+        if not runner._load_from:
+            problem = ('no weights are given to go on from: --checkpoint '
+                       'FILE_OR_NAME, such as dinov2_vit-s14 with --download.')
+            if self.needs_start:
+                raise ValueError(f'ValidateFirstHook: {problem}')
+            runner.logger.warning(f'This training starts from nothing: '
+                                  f'{problem}')
         if runner.iter == 0 and runner.val_loop is not None:
             runner.logger.info('Validating the weights as they were loaded')
             runner.val_loop.run()
