@@ -1,4 +1,5 @@
 """The documentation is built without warnings, and its code runs."""
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import torch
 from mmdino.engine import configs
 from mmdino.engine.launch import build_runner
 from mmdino.registry import MODELS
+from mmdino.weights import list_models
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / 'docs').glob('*.md'))
@@ -116,6 +118,44 @@ def test_training_shows_itself(page, name, tmp_path):
         assert 'val/knn/k20_top1' in runner.message_hub.log_scalars
     rank, = runner.message_hub.get_scalar('val/rank/rankme').data[0]
     assert 1 <= rank <= 20
+
+
+def test_the_table_of_models_is_that_of_the_index():
+    text = (ROOT / 'docs/models.md').read_text()
+    rows = [[cell.strip() for cell in line.strip('| ').split('|')]
+            for line in text.splitlines() if line.startswith('| `')]
+    told = {}
+    for names, _, _, knn, linear, *_ in rows:
+        first, *more = re.findall('`(.+?)`', names)
+        for place, name in enumerate([first, *(first + m for m in more)]):
+            told[name] = [
+                float(cell.split(',')[place]) for cell in (knn, linear) if cell
+            ]
+    for model in list_models():
+        assert told.pop(model.name) == [*model.metrics.values()], model.name
+    assert not told
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """On drawn pictures, the shipped weights and a ViT of the tests."""
+    path = ROOT / 'docs/look_at_pictures.ipynb'
+    cells = [
+        cell for cell in json.loads(path.read_text())['cells']
+        if cell['cell_type'] == 'code'
+    ]
+    drawn = [o for cell in cells for o in cell['outputs'] if 'data' in o]
+    assert sum('image/jpeg' in output['data'] for output in drawn) == 3
+    assert path.stat().st_size < 1e6
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for cell in cells:
+        code = ''.join(cell['source'])
+        exec(re.sub('^%.*', '', code, flags=re.MULTILINE), scope)
+        if 'VIT' in code and 'SIZE =' in code:
+            scope.update(
+                VIT=str(ROOT / 'tests/data/checkpoints/vit.pth'), SIZE=32)
+    assert len(scope['names']) == 80
+    assert scope['patches'][0].shape[:2] == (8, 8)
 
 
 def component(file, name):

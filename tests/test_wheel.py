@@ -60,6 +60,15 @@ def test_contents(site):
     assert not (ROOT / 'mmdino' / '.mim').exists()
 
 
+def test_the_command_is_in_it(site, tmp_path):
+    env = dict(PYTHONPATH=str(site))
+    command = site / 'bin/mmdino'
+    assert 'attention' in run(command, env=env, cwd=tmp_path)
+    assert 'benchmarks/knn' in run(command, 'configs', env=env, cwd=tmp_path)
+    told = run(command, 'stats', '--help', env=env, cwd=tmp_path)
+    assert 'usage: data_stats.py' in told
+
+
 def test_two_iterations_from_the_wheel(site, tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()

@@ -32,7 +32,7 @@ for i in range(4):
     pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
     Image.fromarray(pixels).save(f'images/{i}.png')
 PYTHON
-venv/bin/python -m mmdino.train dino_resnet10_images --no-validate \
+venv/bin/mmdino train dino_resnet10_images --no-validate \
     --work-dir run --cfg-options \
     data_root=images \
     train_dataloader.batch_size=2 \

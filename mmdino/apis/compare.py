@@ -356,7 +356,8 @@ LONE_BACKBONES = dict(
     official=official.lone_backbone)
 # Of our VisionTransformer, what mmpretrain's does not know.
 OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
-                 'cls_token_std', 'drop_path_uniform', 'stem')
+                 'cls_token_std', 'drop_path_uniform', 'drop_path_subset',
+                 'with_cp', 'stem')
 # By architecture and format.
 IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('dinov2', 'dinov2'): dinov2_vit,

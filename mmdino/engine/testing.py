@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdino.engine.configs import loaders, read_config
-from mmdino.models import DINO, FrozenTeacher
+from mmdino.models import FrozenTeacher, MeanTeacher
 from mmdino.registry import MODELS
 from mmdino.weights import find_checkpoint, open_weights, resolve_network
 from mmdino.weights.infer import build_empty
@@ -27,7 +27,7 @@ def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
             weights, or one whose config names the file.
     """
     kind = model_class(cfg)
-    if issubclass(kind, DINO):
+    if issubclass(kind, MeanTeacher):
         cfg.model = frozen(cfg.model)
         kind = FrozenTeacher
     if not issubclass(kind, FrozenTeacher) and (
@@ -55,7 +55,7 @@ def start_from(cfg: Config, checkpoint: str) -> None:
     pretrained = backbone.get('init_cfg') or {}
     if 'checkpoint' in inspect.signature(kind).parameters:
         cfg.model.checkpoint = checkpoint
-    elif issubclass(kind, DINO):
+    elif issubclass(kind, MeanTeacher):
         cfg.load_from = find_checkpoint(checkpoint)
     elif 'checkpoint' in pretrained:
         pretrained.checkpoint = checkpoint
