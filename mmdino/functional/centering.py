@@ -22,35 +22,42 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
     every image a sum of 1 over the prototypes; the latter holds exactly, the
     former in the limit. One iteration is the softmax over the batch of
     appendix B, scaled to sums of 1. As in SwAV (Caron et al. 2020, arXiv
-    2006.09882), on the images of all ranks, and in logarithms: exp overflows
-    at small temperatures.
+    2006.09882), on the images of all ranks. The first iteration is in
+    logarithms: exp overflows at small temperatures. After it each prototype's
+    sum is 1 / K at least, and only factors of rows and columns change.
 
     Args:
         logits: (..., K).
         temp: Regularisation, the teacher temperature.
-        num_iters: Iterations.
+        num_iters: Iterations, at least 1.
 
     Returns:
         Distributions over K, (..., K).
     """
     scores = logits.flatten(0, -2) / temp
-    for _ in range(num_iters):
-        scores = scores - all_rank_logsumexp(scores)
-        scores = scores.log_softmax(-1)
-    return scores.exp().view_as(logits)
+    buffer = torch.empty_like(scores)  # new memory costs a CPU more than exp
+    scores.sub_(all_rank_logsumexp(scores, buffer))
+    probs = torch.softmax(scores, -1, out=buffer)
+    columns, rows = probs.new_ones(probs.shape[1]), probs.new_ones(len(probs))
+    for _ in range(num_iters - 1):
+        total = rows @ probs
+        all_reduce(total)
+        columns = 1 / total
+        rows = 1 / (probs @ columns)
+    return probs.mul_(columns).mul_(rows[:, None]).view_as(logits)
 
 
-def all_rank_logsumexp(logits: Tensor) -> Tensor:
+def all_rank_logsumexp(logits: Tensor, buffer: Tensor) -> Tensor:
     """log of the sum of exp over the rows (N, K) of all ranks, shape (K,).
 
     The largest of all ranks is taken out first, so that nothing overflows. A
-    rank may have no rows.
+    rank may have no rows. The buffer is as large as the logits, to write to.
     """
     if len(logits):
         largest = logits.amax(0)
     else:
         largest = logits.new_full(logits.shape[1:], -torch.inf)
     all_reduce(largest, 'max')
-    total = (logits - largest).exp().sum(0)
+    total = torch.sub(logits, largest, out=buffer).exp_().sum(0)
     all_reduce(total)
     return largest + total.log()

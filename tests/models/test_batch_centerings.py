@@ -70,6 +70,19 @@ def test_targets_are_distributions_at_any_scale(centering):
         torch.testing.assert_close(targets.sum(-1), torch.ones(2, 6))
 
 
+@pytest.mark.parametrize('scale', [1., 30., 1e3])
+def test_sinkhorn_beyond_the_range_of_exp(scale):
+    """As in logarithms throughout, in float64."""
+    logits = scale * some_logits()
+    scores = logits.flatten(0, 1) / TEMP
+    for _ in range(3):
+        scores = (scores - scores.logsumexp(0)).log_softmax(-1)
+    for dtype, atol in ((torch.float32, 2e-4), (torch.float64, 1e-10)):
+        targets = build(SinkhornKnopp)(logits.to(dtype)).flatten(0, 1)
+        torch.testing.assert_close(
+            targets.double(), scores.exp(), rtol=0, atol=atol)
+
+
 def test_prototypes_are_used_alike():
     """However much the logits prefer one; the others let it be."""
     logits = some_logits()

@@ -229,6 +229,39 @@ def test_last_layer(benchmark):
     torch.testing.assert_close(whole(), chunked())
 
 
+def test_parts_of_dinov2(benchmark):
+    module = benchmark('dinov2_parts')
+    inputs = module.make_inputs(images=3, prototypes=32)
+    plain, ours = (
+        side(**inputs) for side in (module.straightforward, module.ours))
+    assert set(ours) == {*plain, 'masks'}
+    for name, side in plain.items():
+        copies = [[x.clone() for x in torch.utils._pytree.tree_leaves(call())]
+                  for call in (side, ours[name])]
+        torch.testing.assert_close(*copies, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    not os.environ.get('DINOV2_CHECKOUT'),
+    reason="DINOV2_CHECKOUT names no checkout of the authors' DINOv2")
+def test_the_authors_dinov2(benchmark, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, 'cuda', torch.Tensor.cuda)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    benchmark('side_by_side').import_authors(os.environ['DINOV2_CHECKOUT'],
+                                             'dinov2/train/ssl_meta_arch.py')
+    module = benchmark('dinov2_parts')
+    inputs = module.make_inputs(images=4, prototypes=32)
+    theirs = benchmark('authors').dinov2_parts(
+        **inputs, temps=(.1, .04), momentum=.9, grid=module.GRID)
+    ours = module.ours(**inputs)
+    for name in ('patch_loss', 'sinkhorn', 'koleo'):
+        copies = [[x.clone() for x in torch.utils._pytree.tree_leaves(call())]
+                  for call in (theirs[name], ours[name])]
+        torch.testing.assert_close(*copies, rtol=1e-4, atol=1e-5)
+    assert theirs['masks']().shape == ours['masks']().shape
+    torch.distributed.destroy_process_group()
+
+
 def test_checkpointed_blocks_give_the_same_loss(benchmark):
     module = benchmark('train_step')
     crops = module.make_crops(2, CROPS)

@@ -68,6 +68,58 @@ def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
     return call
 
 
+def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
+                 features: Tensor, temps: Sequence[float], momentum: float,
+                 grid: Tuple[int, int]) -> Dict[str, Callable]:
+    """Their DINOv2's losses with gradients, targets and masks, by name.
+
+    Args:
+        student: Logits (M, K) that ask for a gradient.
+        teacher: Logits (M, K).
+        masks: Of the crops, (2 B, N).
+        features: Class tokens (2, B, D) that ask for a gradient.
+        temps: Of student and teacher.
+        momentum: Of the centre.
+        grid: Rows and columns of patches.
+    """
+    from dinov2.data.collate import collate_data_and_cast
+    from dinov2.data.masking import MaskingGenerator
+    from dinov2.loss import KoLeoLoss, iBOTPatchLoss
+    loss = iBOTPatchLoss(student.shape[-1], temps[0], momentum)
+    koleo, count = KoLeoLoss(), masks.sum()
+    weights = 1 / masks.sum(1).clamp_min(1)
+    weights = weights[:, None].expand_as(masks)[masks]
+    generator = MaskingGenerator(grid, max_num_patches=.5 * masks.shape[1])
+    crops = dict(
+        global_crops=2 * [torch.zeros(1)], local_crops=[torch.zeros(1)])
+
+    def patch_loss() -> Tuple[Tensor, Tensor]:
+        student.grad = None
+        loss.center.zero_()
+        targets = loss.softmax_center_teacher(teacher[None], temps[1])[0]
+        loss.update_center(teacher[None])
+        value = loss.forward_masked(
+            student, targets, masks, masks_weight=weights)
+        value.backward()
+        loss.apply_center_update()
+        return value.detach(), student.grad
+
+    def spread() -> Tuple[Tensor, Tensor]:
+        features.grad = None
+        value = sum(map(koleo, features))
+        value.backward()
+        return value.detach(), features.grad
+
+    return dict(
+        patch_loss=patch_loss,
+        sinkhorn=lambda: loss.sinkhorn_knopp_teacher(teacher, temps[1],
+                                                     count.clone()),
+        koleo=spread,
+        masks=lambda: collate_data_and_cast(
+            len(masks) // 2 * [(crops, )], (.1, .5), .5, torch.float32, masks.
+            shape[1], generator)['collated_masks'])
+
+
 def knn(queries: Tensor, gallery: Tensor, labels: Tensor, ks: Sequence[int],
         temperature: float, num_classes: int) -> Callable[[], List[float]]:
     """Their k-NN: top-1 in percent for each k, of labels that are all 0."""

@@ -167,6 +167,7 @@ def main(args: argparse.Namespace) -> None:
         config=args.config,
         device=args.device,
         images=images,
+        changes=args.cfg_options or {},
         **figures)
 
 

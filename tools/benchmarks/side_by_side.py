@@ -59,7 +59,8 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--reference',
         help="checkout of the authors' code, whose own functions run beside "
-        'ours: https://github.com/facebookresearch/dino')
+        'ours: https://github.com/facebookresearch/dino; for dinov2_parts.py '
+        'that of .../dinov2')
     parser.add_argument(
         '--sides',
         nargs='+',
@@ -67,14 +68,14 @@ def add_reference(parser: argparse.ArgumentParser) -> None:
         help='those to run; by default all')
 
 
-def import_authors(checkout: str) -> None:
-    """Let the modules of a checkout be imported by their names.
+def import_authors(checkout: str, file: str = 'main_dino.py') -> None:
+    """Let the modules of a checkout, which has a file, be imported by name.
 
     Their loss adds the centre up over the processes: a group of one is made.
     What they send to a GPU stays on the CPU where there is none.
     """
-    if not Path(checkout, 'main_dino.py').is_file():
-        sys.exit(f'{checkout} has no main_dino.py: give a checkout of the '
+    if not Path(checkout, file).is_file():
+        sys.exit(f'{checkout} has no {file}: give a checkout of the '
                  "authors' code.")
     if checkout not in sys.path:
         sys.path.insert(0, checkout)
