@@ -95,7 +95,7 @@ def test_a_mistake_is_one_line(arguments, message, pictures, tmp_path, capsys,
     for key, value in places.items():
         arguments = [text.replace(key, value) for text in arguments]
     with pytest.raises(SystemExit) as ending:
-        in_process(*arguments)
+        in_process(*arguments, as_user=True)
     assert ending.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len([line for line in told if 'error: ' in line]) == 1, told
