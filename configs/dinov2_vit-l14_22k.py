@@ -3,27 +3,11 @@
 # images, of 4,621 iterations; where your copy has another number, change the
 # epochs below.
 _base_ = [
-    '_base_/models/dinov2_vit.py',
+    '_base_/models/dinov2_vit-l14.py',
     '_base_/datasets/imagenet_dinov2.py',
     '_base_/schedules/dinov2.py',
     '_base_/hooks/dinov2.py',
 ]
-
-model = dict(
-    backbone=dict(
-        patch_size=14,
-        drop_path_rate=0.4,
-        layer_cfgs=dict(ffn_type='swiglu_fused')),
-    head=dict(out_dim=131072, bottleneck_channels=384),
-    patch_head=dict(
-        type='DINOHead',
-        out_dim=131072,
-        hidden_channels=2048,
-        bottleneck_channels=256,
-        num_layers=3,
-        norm_last_layer=False),
-    centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=3),
-    patch_centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=3))
 
 # Class folders without splits; validation stays on ImageNet-1k.
 train_dataloader = dict(

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1] / 'configs'
 # The others are tested beside what they configure.
 CONFIGS = sorted(
     p for p in ROOT.rglob('*.py')
-    if not {'_base_', 'ablations', 'benchmarks', 'transfer'}
+    if not {'_base_', 'ablations', 'benchmarks', 'distil', 'transfer'}
     & {*p.relative_to(ROOT).parts})
 TEACHERS = {'TeacherEMAHook', 'TeacherCopyHook'}
 
@@ -43,6 +43,8 @@ DINOV2 = {
     'dinov2_vit-l14_22k': (131072, 10, 2e-4, 32, 135),
     'dinov2_vit-b16': (65536, 10, 4e-3, 128, 100),
     'dinov2_vit-s16': (65536, 10, 4e-3, 128, 100),
+    'dinov2_vit-l14_518px': (131072, 10, 2e-5, 32, 2),
+    'dinov2_vit-s16_512px': (65536, 10, 4e-4, 32, 2),
 }
 
 
@@ -157,6 +159,35 @@ def test_the_times_of_dinov2(name, gpus, images, iterations):
     total = 625000 if '22k' in name else 125000
     assert epoch * cfg.train_cfg.max_epochs == pytest.approx(total, rel=2e-3)
     assert not hooks.centering.by_epoch and hooks.freeze_last_layer.by_rate
+
+
+@pytest.mark.parametrize('name,first,size',
+                         [('dinov2_vit-l14_518px', 'dinov2_vit-l14_22k', 518),
+                          ('dinov2_vit-s16_512px', 'dinov2_vit-s16', 512)])
+def test_the_second_stage_of_dinov2(name, first, size):
+    """The first one's schedules, in two epochs of some 10,000 iterations."""
+    cfg, before = (Config.fromfile(ROOT / f'{n}.py') for n in (name, first))
+    assert cfg.load_from.startswith(f'work_dirs/{first}/')
+    assert cfg.load_from.endswith(f'epoch_{before.train_cfg.max_epochs}.pth')
+    times = [(c.param_scheduler.warmup_epochs,
+              c.default_hooks.centering.warmup_epochs,
+              c.default_hooks.freeze_last_layer.num_epochs)
+             for c in (cfg, before)]
+    share = cfg.train_cfg.max_epochs / before.train_cfg.max_epochs
+    assert times[0] == pytest.approx([t * share for t in times[1]], rel=5e-3)
+    for hook in ('teacher', 'scale_lr'):
+        assert cfg.default_hooks[hook] == before.default_hooks[hook]
+    assert (cfg.default_hooks.centering.teacher_temp ==
+            before.default_hooks.centering.teacher_temp)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        .1 * before.optim_wrapper.optimizer.lr)
+    assert cfg.model.backbone.img_size == size
+    views = cfg.train_dataloader.dataset.pipeline.views
+    assert [v.crop['size'] for v in views.values()] == [size, size, 224]
+    for old, new in zip(
+            before.train_dataloader.dataset.pipeline.views.values(),
+            views.values()):
+        assert old.crop.scale == new.crop.scale
 
 
 def test_the_details_of_dinov2_and_ibot():

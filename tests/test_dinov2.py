@@ -6,13 +6,15 @@ import torch
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.runner import Runner
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
 from mmdino.engine.longrun.replay import replay
 from mmdino.models import FrozenTeacher, total_loss
+from mmdino.models.backbones.position_embeddings import resize_pos_embed
 from mmdino.registry import MODELS
 from tests.resuming import StopAfter, assert_same, end_of, random_cfg
 from tests.resuming import train as train_and_resume
-from tests.tiny import RandomViews, model_cfg, runner_cfg
+from tests.tiny import MODEL, RandomViews, model_cfg, runner_cfg
 from tests.tiny_v2 import HEAD, V2, as_dinov2
 
 SINKHORN = dict(type='mmdino.SinkhornKnopp')
@@ -295,18 +297,25 @@ def test_patches_that_collapse_are_told(tmp_path, caplog):
                for line in told) == 1
 
 
-def resumable_cfg(work_dir, accumulate=1):
+def resumable_cfg(work_dir, accumulate=1, lean=False):
     cfg = random_cfg(work_dir, accumulate=accumulate)
-    model = model_cfg(**V2, backbone__drop_path_rate=.5)
-    cfg.model = model
+    cfg.model = model_cfg(
+        **V2,
+        backbone__drop_path_rate=.5,
+        backbone__drop_path_subset=lean,
+        backbone__with_cp=lean)
     return as_dinov2(cfg)
 
 
-@pytest.mark.parametrize('iteration,accumulate', [(2, 1), (4, 1), (5, 2)])
-def test_stop_and_resume_to_the_same_end(iteration, accumulate, tmp_path):
+@pytest.mark.parametrize('iteration,accumulate,lean', [(2, 1, False),
+                                                       (4, 1, False),
+                                                       (5, 2, False),
+                                                       (4, 1, True)])
+def test_stop_and_resume_to_the_same_end(iteration, accumulate, lean,
+                                         tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    train_and_resume(resumable_cfg(whole, accumulate))
-    cfg = resumable_cfg(parts, accumulate)
+    train_and_resume(resumable_cfg(whole, accumulate, lean))
+    cfg = resumable_cfg(parts, accumulate, lean)
     with pytest.raises(SystemExit):
         train_and_resume(cfg, StopAfter(iteration))
     train_and_resume(cfg)
@@ -339,3 +348,50 @@ def test_other_ways_of_computing(changes, tmp_path):
         losses.append(
             runner.message_hub.get_scalar('train/loss').data[0].tolist())
     assert losses[1] == pytest.approx(losses[0], rel=.05)
+
+
+def shrunk(name, work_dir, sizes):
+    """A packaged recipe with a tiny network, on noise of two sizes."""
+    cfg = read_config(name)
+    cfg.work_dir, cfg.launcher = str(work_dir), 'none'
+    cfg.model.backbone.update(
+        arch=MODEL['backbone']['arch'], patch_size=8, img_size=sizes[0])
+    for head in {'head', 'patch_head'} & cfg.model.keys():
+        cfg.model[head].update(
+            out_dim=48, hidden_channels=32, bottleneck_channels=16)
+    cfg.train_dataloader.pop('dataset')
+    cfg.train_dataloader.update(
+        batch_size=4,
+        num_workers=0,
+        persistent_workers=False,
+        dataset=dict(type='RandomViews', sizes=2 * sizes[:1] + 2 * sizes[1:]))
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    return cfg
+
+
+@pytest.mark.parametrize('first,second',
+                         [('dinov2_vit-l14_22k', 'dinov2_vit-l14_518px'),
+                          ('dinov2_vit-s16', 'dinov2_vit-s16_512px')])
+def test_a_second_stage_at_high_resolution(first, second, tmp_path):
+    """All of the first one's weights, at other places, and steps of its own.
+    """
+    cfg = shrunk(first, tmp_path / 'first', [32, 16])
+    cfg.train_cfg.max_epochs, cfg.param_scheduler.warmup_epochs = 1, 0
+    build_runner(cfg).train()
+    cfg = shrunk(second, tmp_path / 'second', [64, 32])
+    cfg.load_from = str(tmp_path / 'first/epoch_1.pth')
+    runner = build_runner(cfg)
+    runner.load_or_resume()
+    before = torch.load(cfg.load_from, weights_only=False)['state_dict']
+    after = runner.model.state_dict()
+    assert after.keys() == before.keys()
+    for name, value in before.items():
+        if name.endswith('pos_embed'):
+            value = resize_pos_embed(value, (4, 4), (8, 8))
+        assert after[name].equal(value), name
+    started = {name: value.clone() for name, value in after.items()}
+    runner.train()
+    assert runner.iter == 4
+    for name in ('backbone.pos_embed', 'teacher.backbone.pos_embed'):
+        ended = runner.model.state_dict()[name]
+        assert ended.isfinite().all() and not ended.equal(started[name])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import all_reduce, get_world_size
 from torch.nn.parallel import DistributedDataParallel
 
 import tests.tiny_v2  # noqa: F401
@@ -54,7 +54,11 @@ def assert_same_end(ours, theirs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
+@pytest.mark.parametrize(
+    'changes',
+    [dict(), FSDP,
+     dict(FSDP, model=dict(backbone=dict(with_cp=True)))],
+    ids=['ddp', 'fsdp', 'fsdp-with_cp'])
 @pytest.mark.parametrize('guard', GUARDS)
 def test_two_processes_one_of_them_without_masks(changes, guard, tmp_path,
                                                  float64):
@@ -126,6 +130,26 @@ def test_gradients_where_one_rank_has_no_masks(guard, tokens_per_chunk,
     _, expected = gradients_of_a_step(cfg, slice(None))
     torch.save(expected, tmp_path / 'one.pth')
     run_ranks(step_of_a_rank, tmp_path, cfg, [True, False])
+
+
+def step_on_a_subset(rank, folder, cfg):
+    outputs, gradients = gradients_of_a_step(cfg, slice(rank, None, 2))
+    for gradient in gradients.values():
+        mean = gradient.clone()
+        all_reduce(mean, 'mean')
+        torch.testing.assert_close(gradient, mean, rtol=0, atol=1e-12)
+
+
+def test_each_rank_leaves_out_images_of_its_own(tmp_path):
+    """Every parameter has a gradient, the same on both; blocks run again."""
+    cfg = cfg_of(
+        tmp_path / 'x',
+        4,
+        backbone__drop_path_rate=.5,
+        backbone__drop_path_subset=True,
+        backbone__drop_path_uniform=True,
+        backbone__with_cp=True)
+    run_ranks(step_on_a_subset, tmp_path, cfg.model.to_dict())
 
 
 @pytest.mark.parametrize('tokens_per_chunk', [None, 3])

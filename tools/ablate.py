@@ -101,10 +101,11 @@ def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
         folder = ablation.root / row.table
         for seed in seeds:
             try:
-                train, test = ablation.jobs(row, seed)
+                train, *tests = ablation.jobs(row, seed)
                 state = train.state
-                if state == 'finished' != test.state:
-                    state = f'trained, test {test.state}'
+                left = [job.state for job in tests if job.state != 'finished']
+                if state == 'finished' and left:
+                    state = f'trained, test {left[0]}'
                 if train.folder != folder / row.name / f'seed_{seed}/train':
                     state += f' in {train.folder.parent}'
                 if ablation.equals_base(row):

@@ -32,6 +32,7 @@ from mmdino.datasets.shrinking import shrink_folder
 from mmdino.engine.arguments import (CHECKPOINT, CONFIG, add_device,
                                      add_download, add_settings)
 from mmdino.engine.configs import loaders, override, read_config
+from mmdino.engine.folders import read_folder
 from mmdino.engine.testing import use_checkpoint
 from mmdino.experiments.first_look import first_look
 from mmdino.experiments.jobs import write_json
@@ -44,7 +45,6 @@ from mmdino.utils.device import use_device
 from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.config import training_size
 
-MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
 MAX_LOOKED_AT = 500  # by published weights: a minute on two cores
 SHRINK = 3  # times the size of a view that large photos keep
 PICTURES = 8
@@ -188,9 +188,9 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config of the data at hand and merge the options."""
     packaged = 'resnet10_images' if args.data else 'vit-tiny_shapescenes'
     cfg = read_config(args.config or f'quickstart/dino_{packaged}')
+    override(cfg, args.cfg_options)
     if args.data:
         use_folder(cfg, Path(args.data).absolute())
-    override(cfg, args.cfg_options)
     if args.epochs is not None:
         cfg.train_cfg.max_epochs = args.epochs
     warmup = cfg.param_scheduler.get('warmup_epochs', 0)
@@ -204,11 +204,9 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def use_folder(cfg: Config, root: Path) -> None:
-    """Read a folder's images and hold a fifth of the labelled ones back.
+    """Read a folder's images by :func:`read_folder`.
 
-    A folder with train/ and val/ or test/ is split already. Without labels
-    the rank of the features is all there is to watch. Large photos are shrunk
-    once.
+    Without labels there is nothing to score. Large photos are shrunk once.
 
     Raises:
         ValueError: If the config's data sets are no Images, or there are
@@ -227,40 +225,11 @@ def use_folder(cfg: Config, root: Path) -> None:
         raise ValueError(
             f'--data needs a config with a validation, to say '
             f'how images are scored, and {cfg.filename} has none.')
-    root = shrink_folder(root, SHRINK * training_size(cfg))
-    held = next((s for s in ('val', 'test') if (root / s).is_dir()), '')
-    split = held and (root / 'train').is_dir()
-    train = cfg.train_dataloader.dataset
-    gallery = cfg.val_cfg.gallery_dataloader.dataset
-    queries = cfg.val_dataloader.dataset
-    for dataset in (train, gallery, queries):
-        dataset.data_root = str(root)
-        dataset.subset = 'train' if split else ''
-        dataset.pop('images_per_class', None)
-    if split:
-        queries.subset = held
-    images = Images(str(root), subset=gallery.subset)
-    if len(images) < 2:
-        raise ValueError(f'{root} has {len(images)} image: give at least two.')
-    labelled = 'gt_label' in images.get_data_info(0)
-    if labelled:
-        queries.classes = gallery.classes = list(images.metainfo['classes'])
-    if labelled and not split:
-        chosen = np.random.default_rng(0).permutation(len(images))
-        chosen = chosen[:MAX_EVALUATED].tolist()
-        fifth = -(-len(chosen) // 5)
-        queries.indices = sorted(chosen[:fifth])
-        gallery.indices = sorted(chosen[fifth:])
-        train.indices = sorted(set(range(len(images))) - {*chosen[:fifth]})
-    # The learning rate follows by itself.
-    cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
-                                          len(train.get('indices', images)))
+    labelled = read_folder(
+        cfg, str(shrink_folder(root, SHRINK * training_size(cfg))))
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_cfg.gallery_dataloader = cfg.val_cfg.gallery_dataloader
     if not labelled:
-        queries.indices = list(range(min(MAX_EVALUATED, len(images))))
-        cfg.val_cfg.gallery_dataloader = None
-        cfg.val_evaluator = dict(type='RankMe')
         cfg.test_evaluator = []
 
 

@@ -21,4 +21,5 @@ test_dataloader = dict(
             dict(type='mmpretrain.PackInputs', algorithm_keys=('gt_boxes', )),
         ]))
 test_cfg = dict(type='TestLoop')
-test_evaluator = dict(type='CorLoc')
+# The second one's box looks at no image.
+test_evaluator = [dict(type='CorLoc'), dict(type='CenterBoxCorLoc')]

@@ -7,6 +7,7 @@
 # tools/data_stats.py gives mean and std as they are to stand here.
 _base_ = [
     '../_base_/models/dino_vit.py',
+    '../_base_/datasets/loaders.py',
     '../_base_/schedules/adamw_100e.py',
     '../_base_/hooks/dino.py',
 ]
@@ -47,24 +48,16 @@ _light_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
-    persistent_workers=True,
     pin_memory=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='Images',
         subset='train',
         with_label=False,
         pipeline=dict(
-            type='MultiCrop',
             before=[_load],
             views=dict(
                 global_1=dict(
-                    num_views=2,
-                    crop=dict(
-                        type='RandomResizedCrop', size=_size,
-                        scale=(0.4, 1.0)),
+                    crop=dict(size=_size, scale=(0.4, 1.0)),
                     pipeline=_light_pipeline),
                 local=dict(
                     num_views=4,
@@ -81,8 +74,6 @@ _images = dict(
     batch_size=128,
     num_workers=4,
     pin_memory=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='Images',
         with_label=True,
@@ -93,7 +84,5 @@ _images = dict(
         ]))
 val_dataloader = dict(_images, dataset=dict(_images['dataset'], subset='val'))
 val_cfg = dict(
-    type='GalleryValLoop',
     gallery_dataloader=dict(
         _images, dataset=dict(_images['dataset'], subset='train')))
-val_evaluator = dict(type='KNNAccuracy', k=(20, ))

@@ -2,43 +2,8 @@
 # CIFAR-10, 32 px in patches of 4, within half an hour on two CPU cores:
 #   python tools/quickstart.py \
 #       --config configs/quickstart/dino_vit-tiny_cifar10.py
-_base_ = [
-    '../_base_/models/dino_vit.py',
-    '../_base_/datasets/cifar10_multi_crop.py',
-    '../_base_/schedules/adamw_100e.py',
-    '../_base_/hooks/dino.py',
-]
+_base_ = ['../_base_/models/dino_vit-tiny.py', '_base_/cifar10.py']
 
 model = dict(
     backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=96,
-            num_layers=3,
-            num_heads=3,
-            feedforward_channels=192),
-        img_size=32,
-        patch_size=4,
-        stem=dict(type='ConvStem'),
-        drop_path_rate=0.),
-    head=dict(
-        out_dim=256, hidden_channels=256, bottleneck_channels=32, use_bn=True),
-    predict_attention=True)
-
-# Two global views alone: half as many steps would fit with local ones.
-train_dataloader = dict(
-    num_workers=1,
-    dataset=dict(
-        with_label=True,
-        images_per_class=1000,
-        pipeline=dict(views=dict(local=dict(num_views=0)))))
-val_dataloader = dict(dataset=dict(images_per_class=200))
-val_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=1000)))
-
-train_cfg = dict(max_epochs=18, val_interval=2)
-optim_wrapper = dict(optimizer=dict(lr=3e-3))  # 1.5e-3 at a batch of 128
-param_scheduler = dict(warmup_epochs=1)
-default_hooks = dict(
-    teacher=dict(momentum=0.98),
-    centering=dict(teacher_temp=0.03, warmup_teacher_temp=0.03),
-    checkpoint=dict(interval=18))
+        arch=dict(num_layers=3, num_heads=3), img_size=32, patch_size=4))

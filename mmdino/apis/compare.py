@@ -128,7 +128,7 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
 def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
     """Stored, smaller, wide and larger: (H, W) in pixels.
 
-    Of timm's models, which may take one size only, the stored one.
+    The stored one alone of models that take no other one, or may not.
     """
     backbone = network['backbone']
     side = network['preprocessing']['size']
@@ -136,8 +136,13 @@ def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
     if kind in ('vit', 'dinov2'):
         vit = build_empty(backbone)
         side, patch = vit.img_size[0], vit.patch_embed.projection.stride[0]
+    elif kind == 'timm':
+        model = build_empty(backbone)
+        side, patch = model.img_size[0], getattr(model, 'patch_size', patch)
+        if not getattr(model.model, 'dynamic_img_size', False):
+            kind = 'other'
     yield side, side
-    if kind in ('timm', 'other'):
+    if kind == 'other':
         return
     smaller = PRETRAINING if side > PRETRAINING else side // 2
     smaller = max(smaller // patch, 1) * patch
@@ -351,7 +356,8 @@ LONE_BACKBONES = dict(
     official=official.lone_backbone)
 # Of our VisionTransformer, what mmpretrain's does not know.
 OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
-                 'cls_token_std', 'drop_path_uniform', 'stem')
+                 'cls_token_std', 'drop_path_uniform', 'drop_path_subset',
+                 'with_cp', 'stem')
 # By architecture and format.
 IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('dinov2', 'dinov2'): dinov2_vit,

@@ -86,8 +86,9 @@ class Extracted(NamedTuple):
 class FeatureExtractor:
     """The teacher's features of images, or of their patches.
 
-    Images are resized and cut to the size that the network was trained on,
-    and normalised as then: the checkpoint tells. For patches the whole image
+    Images are resized and cut to the size that the network was trained on
+    (DINOv2's and DINOv3's to 224 px, as their authors evaluate them), and
+    normalised as then: the checkpoint tells. For patches the whole image
     is taken, its short side resized to that size. Paths, Pillow images and
     arrays of the same pixels give the same features; photos are turned as
     their EXIF tag says. Those that cannot be read are left out with a warning.
@@ -105,7 +106,7 @@ class FeatureExtractor:
         what: 'features', (D, ) an image; 'patches', (h, w, D) of its h x w
             patches; 'tokens', (1 + R + h w, D): the class token, registers,
             patches. Patches and tokens are after the final norm.
-        size: Pixels of the short side, by default those of the training.
+        size: Pixels of the short side; by default those above.
 
     Raises:
         ValueError: If the network has no patches, or ``what`` is none of the

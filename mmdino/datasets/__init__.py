@@ -4,6 +4,7 @@ from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
                                         VOCBoxes, VOCClasses, VOCObjects)
 from mmdino.datasets.concat import ConcatDataset
 from mmdino.datasets.feature_rows import FeatureRows
+from mmdino.datasets.held_out import HeldOut
 from mmdino.datasets.hugging_face import HuggingFaceImages
 from mmdino.datasets.images import Images
 from mmdino.datasets.listing import ZipBackend

@@ -56,11 +56,15 @@ class ConcatDataset(_ConcatDataset):
         return item
 
     def __getitem__(self, idx: int) -> dict:
-        """The item ``idx``; its sample has the place in all of them."""
+        """The item ``idx``; its sample has the place in all of them.
+
+        And, as ``dataset_idx``, the data set's place in ``datasets``.
+        """
         item = super().__getitem__(idx)
         sample = item.get('data_samples')
         if sample is not None:
-            sample.set_metainfo(dict(sample_idx=idx))
+            part, _ = self._get_ori_dataset_idx(idx)
+            sample.set_metainfo(dict(sample_idx=idx, dataset_idx=part))
             if not self.labelled:
                 sample.pop('gt_label', None)
         return item

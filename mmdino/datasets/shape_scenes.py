@@ -41,6 +41,8 @@ class ShapeScenes(BaseDataset):
         area (tuple[float, float]): Least and largest share of the picture
             that the object covers, in (0, 1).
         pipeline (Sequence | dict): Transforms, or a single one.
+        classes (Sequence[str], optional): Draw these alone, in this order; by
+            default all ten.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -56,7 +58,8 @@ class ShapeScenes(BaseDataset):
                  img_size: int = 48,
                  seed: int = 0,
                  area: tuple[float, float] = (.3, .45),
-                 pipeline: Sequence | dict = ()):
+                 pipeline: Sequence | dict = (),
+                 classes: Sequence[str] | None = None):
         if num_images < 1:
             raise ValueError(f'num_images is {num_images}: ask for at least '
                              'one picture')
@@ -71,24 +74,33 @@ class ShapeScenes(BaseDataset):
             raise ValueError(f'area is {area}: give the least and the '
                              'largest share of the picture, both between 0 '
                              'and 1')
+        known = ShapeScenes.METAINFO['classes']
+        if classes is not None and not 0 < len({*classes}
+                                               & {*known}) == len(classes):
+            raise ValueError(f'classes is {classes}: choose some of {known}, '
+                             'each once')
+        self.shapes = [known.index(name) for name in classes or known]
         self.num_images = num_images
         self.img_size = img_size
         self.area = area
         self.key = (seed, SPLITS.index(split))
         # The items are numbers: pickling them for workers saves nothing.
-        super().__init__(serialize_data=False)
+        super().__init__(
+            metainfo=classes and dict(classes=tuple(classes)),
+            serialize_data=False)
         self.pipeline = build_steps(pipeline)
 
     def load_data_list(self) -> list[dict]:
         """List what is known before drawing: the labels."""
         labels = range(self.num_images)
-        return [dict(gt_label=i % len(CLASSES)) for i in labels]
+        return [dict(gt_label=i % len(self.shapes)) for i in labels]
 
     def get_data_info(self, idx: int) -> dict:
         """Draw picture ``idx``."""
         info = super().get_data_info(idx)
         rng = np.random.default_rng((*self.key, info['sample_idx']))
-        img, mask = draw_scene(rng, info['gt_label'], self.img_size, self.area)
+        shape = self.shapes[info['gt_label']]
+        img, mask = draw_scene(rng, shape, self.img_size, self.area)
         shape = img.shape[:2]
         return dict(
             info, img=img, gt_mask=mask, img_shape=shape, ori_shape=shape)

@@ -6,10 +6,11 @@ from typing import Protocol
 import numpy as np
 
 from mmdino.datasets.images import Images
+from mmdino.datasets.sources import Source
 
 
-class Source(Protocol):
-    """Samples by number, of which none is a Python object until it is read.
+class ArraySource(Source, Protocol):
+    """A source of which no sample is a Python object until it is read.
 
     Attributes:
         labels (np.ndarray): (N, ) integers, -1 for none; it may be mapped.
@@ -18,15 +19,11 @@ class Source(Protocol):
         max_label (int): The largest label.
         classes (tuple[str] | None): Their names, where they are known.
     """
-
-    def __len__(self) -> int:
-        ...
-
-    def path(self, index: int) -> str:
-        """A name of the picture, by which :mod:`mmengine.fileio` reads it."""
-
-    def read(self, index: int) -> bytes:
-        """The picture's file."""
+    labels: np.ndarray
+    without_label: int
+    first_without: str
+    max_label: int
+    classes: tuple[str] | None
 
 
 class SourceImages(Images):
@@ -37,7 +34,7 @@ class SourceImages(Images):
     """
 
     @abstractmethod
-    def _open(self) -> Source:
+    def _open(self) -> ArraySource:
         ...
 
     def load_data_list(self) -> 'Samples':
@@ -90,12 +87,12 @@ class Samples(Sequence):
     """The chosen samples of a source, as items of a data set.
 
     Args:
-        source (Source): Has them all.
+        source (ArraySource): Has them all.
         chosen (range | np.ndarray): The numbers of those that are meant.
         labelled (bool): Whether items have ``gt_label``.
     """
 
-    def __init__(self, source: Source, chosen: range | np.ndarray,
+    def __init__(self, source: ArraySource, chosen: range | np.ndarray,
                  labelled: bool) -> None:
         self.source = source
         self.chosen = chosen

@@ -10,6 +10,7 @@ from typing import Any, Iterator, Optional, Set
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from mmdino.engine.folders import read_folder
 from mmdino.engine.settings import KEYS, check_settings, check_top_level
 from mmdino.registry import DATASETS
 from mmdino.utils.device import use_device
@@ -113,6 +114,8 @@ def prepare(cfg: Config) -> Config:
 def complete(cfg: Config) -> Config:
     """Fill in what inheritance cannot, since bases are evaluated first.
 
+    - The top-level ``data`` is a folder of pictures, see
+      :func:`.read_folder`.
     - The top-level ``data_root`` is that of all data sets of ours that name
       none.
     - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are those of the
@@ -128,6 +131,9 @@ def complete(cfg: Config) -> Config:
     """
     for name in [key for key in cfg if key.startswith('_')]:
         cfg.pop(name)
+    data = cfg.pop('data', None)
+    if data:
+        read_folder(cfg, data)
     _follow_validation(cfg)
     for loader in loaders(cfg):
         if cfg.get('data_root') is not None:

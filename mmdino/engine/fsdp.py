@@ -13,10 +13,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mmdino.engine.optim import LARS, ClipMixin
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.registry import OPTIM_WRAPPERS, STRATEGIES
 
-BLOCKS = ('TransformerEncoderLayer', 'Block', 'XCABlock',
+BLOCKS = ('TransformerEncoderLayer', 'EncoderLayer', 'Block', 'XCABlock',
           'ClassAttentionBlock', 'Bottleneck')
 
 
@@ -148,6 +148,11 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
                     f'mmdino.FSDPStrategy: {option}={number} needs the whole '
                     'weight of the last layer, which is in pieces here: leave '
                     'it out, or use DDP.')
+        if getattr(model, 'lora', None):
+            raise ValueError(
+                'mmdino.FSDPStrategy: model.lora lets student and teacher '
+                'share their backbone, which FSDP cuts apart: use DDP, whose '
+                'gradients and moments are those of the adapters alone.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(
@@ -165,7 +170,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         return [param for group in groups for param in group['params']]
 
 
-def _units(model: DINO, blocks: Set[str]) -> Set[nn.Module]:
+def _units(model: MeanTeacher, blocks: Set[str]) -> Set[nn.Module]:
     """The parts of both networks, and in them the blocks and the heads'
     layers: a head with a predictor is not called as a whole."""
     parts = [getattr(model, name) for name in model.teacher]

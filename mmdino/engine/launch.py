@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from mmdino.engine.longrun.checkpoints import find_last_good
 from mmdino.engine.testing import fill_sizes, model_class
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.weights import require_resumable, use_safe_loading
 
 AMP = dict(
@@ -84,7 +84,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         cfg.get('default_hooks') or {},
         network=dict(type='mmdino.NetworkHook', testing=testing),
         resume=dict(type='mmdino.ResumeHook'))
-    if not issubclass(model_class(cfg), DINO):
+    if not issubclass(model_class(cfg), MeanTeacher):
         cfg.default_hooks.classes = dict(type='mmdino.ClassesHook')
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)

@@ -28,7 +28,7 @@ from mmdino.utils.resources import resource
 KEYS = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
     'model_wrapper_cfg', 'activation_checkpointing', 'compile',
-    'custom_imports', 'data_root', 'teacher_snapshots', 'tf32'
+    'custom_imports', 'data', 'data_root', 'teacher_snapshots', 'tf32'
 }
 # Where the parts of a config are registered; below them, by their own keys.
 ROOTS = dict(

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdino.engine.configs import loaders, read_config
-from mmdino.models import DINO, FrozenTeacher
+from mmdino.models import FrozenTeacher, MeanTeacher
 from mmdino.registry import MODELS
 from mmdino.weights import find_checkpoint, open_weights, resolve_network
 from mmdino.weights.infer import build_empty
@@ -27,10 +27,11 @@ def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
             weights, or one whose config names the file.
     """
     kind = model_class(cfg)
-    if issubclass(kind, DINO):
+    if issubclass(kind, MeanTeacher):
         cfg.model = frozen(cfg.model)
         kind = FrozenTeacher
-    if 'checkpoint' not in inspect.signature(kind).parameters:
+    if not issubclass(kind, FrozenTeacher) and (
+            'checkpoint' not in inspect.signature(kind).parameters):
         cfg.load_from = checkpoint
         return
     cfg.model.checkpoint = checkpoint or cfg.model.get('checkpoint')
@@ -54,7 +55,7 @@ def start_from(cfg: Config, checkpoint: str) -> None:
     pretrained = backbone.get('init_cfg') or {}
     if 'checkpoint' in inspect.signature(kind).parameters:
         cfg.model.checkpoint = checkpoint
-    elif issubclass(kind, DINO):
+    elif issubclass(kind, MeanTeacher):
         cfg.load_from = find_checkpoint(checkpoint)
     elif 'checkpoint' in pretrained:
         pretrained.checkpoint = checkpoint
@@ -96,31 +97,71 @@ def fill_sizes(cfg: Config) -> None:
     """Give transforms that leave their size to the checkpoint its own.
 
     That is the size of the images that ``model.checkpoint`` was trained on,
-    and the side of its patches.
+    or is evaluated with by its authors, and the side of its patches. Sizes
+    that a benchmark fixes go to the nearest that falls into patches.
     """
     steps = [
         step for loader in loaders(cfg)
-        for step in _dicts(loader['dataset'].get('pipeline')) if any(
+        for dataset in _dicts(loader['dataset'])
+        for step in _dicts(dataset.get('pipeline'))
+    ]
+    unsized = [
+        step for step in steps if any(
             step.get(key, 0) is None for key in (*SIZES, 'patch'))
     ]
+    fixed = [step for step in steps if _is_fixed(step)]
     checkpoint = cfg.model.get('checkpoint')
-    if not steps or not checkpoint:
+    is_frozen = issubclass(model_class(cfg), FrozenTeacher)
+    if not checkpoint or not (unsized or fixed and is_frozen):
         return
     given = dict(backbone=cfg.model.get('backbone'))
     network = resolve_network(open_weights(checkpoint, given=given), given)
     known = dict.fromkeys(SIZES, network['preprocessing']['size'])
-    if any('patch' in step for step in steps):
-        known['patch'] = getattr(
-            build_empty(network['backbone']), 'patch_size', 1)
+    patch = getattr(build_empty(network['backbone']), 'patch_size', 1)
+    if any('patch' in step for step in unsized):
+        known['patch'] = patch
     filled = {}
-    for step in steps:
+    for step in unsized:
         new = {k: v for k, v in known.items() if step.get(k, 0) is None}
         step.update(new)
         filled.update(new)
-    in_words = ', '.join(f'{key} {value} px' for key, value in filled.items())
-    print_log(
-        f'Images are cut as in the training of {checkpoint}: {in_words}.',
-        logger='current')
+    if filled:
+        in_words = ', '.join(f'{k} {value} px' for k, value in filled.items())
+        print_log(
+            f'Images are cut as in the training of {checkpoint}: {in_words}.',
+            logger='current')
+    if is_frozen:
+        _fit_patches(fixed, patch)
+
+
+def _is_fixed(step: dict) -> bool:
+    """Whether a step of a pipeline fixes both sides of the images."""
+    kind = step.get('type', '').rpartition('.')[2]
+    return kind == 'LoadSequence' or (kind == 'Resize' and isinstance(
+        step.get('scale'), (list, tuple)) and not step.get('keep_ratio'))
+
+
+def _fit_patches(steps: List[dict], patch: int) -> None:
+    """Move sizes to the nearest multiples of the patch, which the log says."""
+    moved = {}
+    for step in steps:
+        if 'scale' in step:
+            old = tuple(step['scale'])
+            new = tuple(round(side / patch) * patch for side in old)
+            step['scale'] = new
+        else:
+            old = step.get('short_side', 480), step.get('divisor', 64)
+            new = old
+            if old[1] % patch or old[0] % patch:
+                new = round(old[0] / patch) * patch, patch
+            step.update(short_side=new[0], divisor=new[1])
+        if new != old:
+            moved[old[0]] = new[0]
+    for old, new in moved.items():
+        print_log(
+            f'Images of {old} px, as the benchmark has them, do not fall into '
+            f'patches of {patch} px: they are {new} px here.',
+            logger='current')
 
 
 def _dicts(node: Any) -> List[dict]:

@@ -20,7 +20,7 @@ from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
 from mmdino.experiments.jobs import (Job, call_tool, table, write_json,
                                      write_text)
 from mmdino.experiments.settings import (Settings, cap_workers, describe,
-                                         forget_listings, set_options,
+                                         digest, forget_listings, set_options,
                                          split_options, with_data)
 from mmdino.experiments.suite import Suite, dump
 from mmdino.pictures.ablations import draw_ablation, draw_collapse
@@ -33,6 +33,9 @@ PAPER = resource('configs') / 'dino_vit-s16.py'
 BASES = {p.stem: p for p in sorted((ABLATIONS / '_base_').glob('*.py'))}
 TABLES = sorted(p.stem for p in ABLATIONS.glob('*.py'))
 KNN = 'knn/k20_top1'
+PATCHES = dict(  # of Figures, with their titles
+    patch_knn='patches, k-NN, mIoU, %',
+    patch_linear='patches, linear, mIoU, %')
 
 
 class Row(NamedTuple):
@@ -45,11 +48,15 @@ class Row(NamedTuple):
         settings: Merged into the base as a config that inherits from it
             would, ``_delete_`` included. A function stands for what it gives
             for the base.
+        dense (str, optional): Name of a benchmark of patches, see
+            :class:`DenseTestLoop`, that the table asks for beside the base's
+            test.
     """
     table: str
     name: str
     title: str
     settings: dict
+    dense: Optional[str] = None
 
 
 def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
@@ -63,12 +70,13 @@ def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
         ValueError: If there is no such table or row.
     """
     _require('table', name, TABLES)
-    found = runpy.run_path(str(ABLATIONS / f'{name}.py'))['rows']
+    content = runpy.run_path(str(ABLATIONS / f'{name}.py'))
+    found = content['rows']
     for row in rows or ():
         _require(f'row of the table {name!r}', row, list(found))
     chosen = {row: dict(found[row]) for row in rows or found}
     return [
-        Row(name, row, settings.pop('title'), settings)
+        Row(name, row, settings.pop('title'), settings, content.get('dense'))
         for row, settings in chosen.items()
     ]
 
@@ -121,6 +129,9 @@ class Figures(NamedTuple):
         collapse: What the monitor says of the end, or ''.
         seconds: Wall time of training and test, of their last tries.
         folder: With the logs of the training, wherever it was moved.
+        patch_knn: Mean IoU of the pixels' classes by the nearest patches, in
+            percent; None where the table does not ask for it.
+        patch_linear: By a linear layer on patches.
     """
     knn: float
     classifier: float
@@ -130,6 +141,8 @@ class Figures(NamedTuple):
     collapse: str
     seconds: float
     folder: str
+    patch_knn: Optional[float] = None
+    patch_linear: Optional[float] = None
 
 
 class Ablation:
@@ -142,7 +155,8 @@ class Ablation:
         epochs: Instead of the base's.
         processes: GPUs, or CPU processes.
         options: Settings of the base by ``key.key``, of one row by
-            ``ROW.key.key``, and ``linear.key.key`` of linear classifiers.
+            ``ROW.key.key``, ``linear.key.key`` of linear classifiers and
+            ``dense.key.key`` of the test of patches.
         rows: Those that options may name.
 
     Raises:
@@ -160,9 +174,9 @@ class Ablation:
                  rows: Sequence[Row] = ()) -> None:
         forget_listings()
         name = str(BASES.get(base, base or PAPER))
-        self.options = split_options(options,
-                                     ['linear', *(row.name for row in rows)],
-                                     list(read_config(name)))
+        self.options = split_options(
+            options, ['linear', 'dense', *(row.name for row in rows)],
+            list(read_config(name)))
         self.base = read_config(name, self.options.get(''))
         if epochs is not None:
             self.base.train_cfg.max_epochs = epochs
@@ -178,6 +192,8 @@ class Ablation:
                              'logistic regression, no linear classifier is '
                              'trained.')
         set_options(read_config('benchmarks/linear'), linear, 'linear')
+        for row in rows[:1]:
+            self.dense(row)
 
     def config(self, row: Row, seed: int = 0) -> Config:
         """The complete config of a row, as tools/train.py runs it.
@@ -191,6 +207,22 @@ class Ablation:
         cfg.work_dir = str(self.root / row.table / row.name)
         return cfg
 
+    def dense(self, row: Row) -> Optional[Config]:
+        """The config of the test of patches that the row's table asks for.
+
+        Raises:
+            ValueError: If there are options for one, and none is asked for.
+        """
+        options = self.options.get('dense', {})
+        if row.dense is None:
+            if options:
+                raise ValueError(f'--cfg-options dense.*: the table '
+                                 f'{row.table} has no test of patches.')
+            return None
+        cfg = read_config(f'benchmarks/{row.dense}')
+        set_options(cfg, options, 'dense')
+        return with_data(cfg, self.data)
+
     def equals_base(self, row: Row) -> bool:
         """Whether a row is the base itself under another name."""
         plain = Row(row.table, row.name, row.title, {})
@@ -198,7 +230,7 @@ class Ablation:
                         ()) == describe(self.config(plain), ())
 
     def jobs(self, row: Row, seed: int) -> List[Job]:
-        """Training and test of a row with a seed.
+        """Training and test of a row with a seed, and that of patches.
 
         They are in the row's own folder, or in that of another row, perhaps
         of another table, whose training was the same.
@@ -214,11 +246,19 @@ class Ablation:
         tested = describe(cfg, ('train', 'test'), **others)
         cap_workers(cfg)
         folder = self._folder(row, seed, trained)
-        return [
+        jobs = [
             Job(folder / 'train', trained,
                 lambda path: self._train(cfg, path)),
             Job(folder / 'test', tested, lambda path: self._test(cfg, path))
         ]
+        dense = self.dense(row)
+        if dense is not None:
+            settings = describe(dense, ('test', ), training=digest(trained))
+            cap_workers(dense)
+            jobs.append(
+                Job(folder / 'dense', settings,
+                    lambda path: self._test(dense, path)))
+        return jobs
 
     def _folder(self, row: Row, seed: int, trained: Settings) -> Path:
         own = self.root / row.table / row.name / f'seed_{seed}'
@@ -230,8 +270,13 @@ class Ablation:
 
     def figures(self, row: Row, seed: int) -> dict:
         """Run what is not finished of a row; its :class:`Figures`."""
-        train, test = self.jobs(row, seed)
-        ends, scores = train.carry_out(), test.carry_out()
+        train, *tests = self.jobs(row, seed)
+        ends = train.carry_out()
+        scores, *dense = (test.carry_out() for test in tests)
+        patches = {
+            name: dense[0][f'dense/{name.removeprefix("patch_")}_miou']
+            for name in PATCHES if dense
+        }
         if self.classifier:
             classifier = max(value for key, value in scores.items()
                              if key.startswith(f'{self.classifier}/')
@@ -243,7 +288,8 @@ class Ablation:
             knn=scores[KNN],
             classifier=classifier,
             seconds=ends['seconds'] + scores['seconds'],
-            folder=str(train.folder))
+            folder=str(train.folder),
+            **patches)
 
     def _train(self, cfg: Config, folder: Path) -> dict:
         """Train, from where an earlier try was stopped; the last figures."""
@@ -367,12 +413,16 @@ def write_table(rows: Sequence[TableRow], head: Dict[str, str],
 
 def markdown(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
     """The table: means over the seeds, and from least to most if several."""
-    columns: Tuple[Tuple[str, str, int],
-                   ...] = (('knn', 'k-NN top-1, %', 1),
-                           ('classifier', f'{head["classifier"]} top-1, %',
-                            1), ('entropy', 'teacher entropy, nats',
-                                 2), ('kl', 'KL, nats', 2),
-                           ('information', 'target information, nats', 2))
+    measured = [f for row in rows for f in row.figures.values()]
+    columns: List[Tuple[str, str, int]] = [
+        ('knn', 'k-NN top-1, %', 1),
+        ('classifier', f'{head["classifier"]} top-1, %', 1),
+        *((key, title, 1) for key, title in PATCHES.items() if any(
+            getattr(f, key) is not None for f in measured)),
+        ('entropy', 'teacher entropy, nats', 2),
+        ('kl', 'KL, nats', 2),
+        ('information', 'target information, nats', 2),
+    ]
     cells = [['', 'row', *(title for _, title, _ in columns), 'collapse']]
     for row, figures, error in rows:
         verdicts = dict.fromkeys(f.collapse for f in figures.values())

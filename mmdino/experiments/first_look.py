@@ -11,6 +11,7 @@ from mmdino.datasets import Images
 from mmdino.datasets.feature_rows import Features, save_features
 from mmdino.datasets.transforms import UnreadableImageError
 from mmdino.functional.knn import nearest_neighbours, top_accuracy, vote
+from mmdino.models.backbones.attention import has_attention
 from mmdino.models.frozen import FrozenTeacher, PixelFeatures
 from mmdino.pictures.nearest import Picture, draw_nearest
 from mmdino.utils.progress import track
@@ -53,7 +54,7 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
         folder / 'features.npz',
         Features(seen.features, known, names, classes and list(classes)))
     draw_neighbours(seen, classes, folder / 'nearest.png')
-    if hasattr(model.backbone, 'class_attention'):
+    if has_attention(model.backbone):
         AttentionVisualizer(model).draw(
             [names[i] for i in spread(len(names), DRAWN)],
             out=str(folder / 'attention.png'))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
@@ -27,10 +28,12 @@ from mmdino.experiments.settings import (MissingData, Settings, cap_workers,
                                          list_data, missing_data, set_options,
                                          split_options, with_data)
 from mmdino.functional.low_shot import balanced_split
+from mmdino.models.frozen.features import require_blocks
 from mmdino.models.frozen.linear_probe import official_features
 from mmdino.pictures.curves import read_scalars
-from mmdino.utils.resources import resource
-from mmdino.weights import find_checkpoint, open_weights, resolve_network
+from mmdino.utils.resources import find_config, resource
+from mmdino.weights import (find_checkpoint, list_models, open_weights,
+                            resolve_network)
 from mmdino.weights.infer import build_empty
 from mmdino.weights.io import replaced
 
@@ -40,6 +43,7 @@ CONFIGS = resource('configs')
 # Learning rates of linear classifiers on other data than ImageNet: fewer
 # images, thus fewer steps.
 OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
+CHOSEN_ON = 'linear/chosen_on_top1'
 WORDNET = re.compile(r'n\d{8}')
 
 
@@ -71,7 +75,7 @@ class Suite:
 
     Args:
         config: Config file of the pretraining run; None for the one that the
-            checkpoint keeps.
+            checkpoint keeps, else :func:`default_run`.
         checkpoint: Its checkpoint.
         data: Folder of the data sets.
         folder: The work dir; what was finished there before is kept.
@@ -99,6 +103,7 @@ class Suite:
         ]
         if keys:
             self.rows.sort(key=lambda row: keys.index(row.key))
+        config = config or default_run(checkpoint)
         self.checkpoint = find_checkpoint(checkpoint)
         if '://' not in self.checkpoint:
             self.checkpoint = os.path.abspath(self.checkpoint)
@@ -250,9 +255,11 @@ class Suite:
     def embedding(self, name: str) -> Config:
         """The run's config with the model that gives these features."""
         run = copy.deepcopy(self.config)
-        if name == 'linear_features':
-            run.model = dict(
-                frozen(run.model), features=official_features(self.backbone))
+        features = dict(
+            linear_features=lambda: official_features(self.backbone),
+            blocks_features=lambda: block_choices(self.backbone)).get(name)
+        if features:
+            run.model = dict(frozen(run.model), features=features())
         return run
 
     def extract(self, name: str) -> None:
@@ -269,14 +276,14 @@ class Suite:
         """Name the files to a config, and the rows whose labels it sees."""
         folder = self.folder / cfg.pop('saved')
         share = cfg.pop('label_share', None)
-        for _, dataset in data_sets(cfg):
-            part, dataset.path = dataset.path, str(folder /
-                                                   f'{dataset.path}.npz')
+        for dataset in feature_rows(cfg):
+            part = dataset['path']
+            dataset['path'] = str(folder / f'{part}.npz')
             if share and part == 'gallery':
-                labels = load_features(dataset.path).labels
+                labels = load_features(dataset['path']).labels
                 if labels is None:
                     raise MissingData(f'{self.own_data} has no labels.')
-                dataset.indices = balanced_split(
+                dataset['indices'] = balanced_split(
                     labels.tolist(), share, seed=0)
 
     @cached_property
@@ -290,6 +297,37 @@ class Suite:
     def backbone(self) -> nn.Module:
         """The network's backbone, without weights."""
         return build_empty(self.network['backbone'])
+
+
+def default_run(checkpoint: str) -> Optional[str]:
+    """The config on whose data a checkpoint without one is measured.
+
+    That of a published model, else ImageNet's, which the log says. None if
+    the file holds the config of its run.
+    """
+    weights = open_weights(checkpoint)
+    if weights.meta.get('cfg'):
+        return None
+    published = {model.name: model.config for model in list_models()}
+    config = published.get(checkpoint) or 'benchmarks/knn.py'
+    print_log(
+        f'{checkpoint} holds no config of a run: what needs data of its own '
+        f'is measured on those of {config}, in the folder of --data. Give '
+        '--config to measure on others.',
+        logger='current')
+    return str(find_config(config))
+
+
+def feature_rows(cfg: Config) -> List[dict]:
+    """The data sets of saved features, also inside of others."""
+    found, left = [], [dataset for _, dataset in data_sets(cfg)]
+    while left:
+        dataset = left.pop()
+        if dataset['type'] == 'FeatureRows':
+            found.append(dataset)
+        left += dataset.get('datasets', [])
+        left += [dataset['dataset']] if 'dataset' in dataset else []
+    return found
 
 
 def dump(cfg: Config, path: Path) -> None:
@@ -320,10 +358,18 @@ def name_figures(figures: Dict[str, float],
 def last_figures(folder: Path) -> Dict[str, float]:
     """The last of a training's figures; of linear classifiers the best.
 
-    The authors report the best epoch of their linear classifiers.
+    DINO's authors report the best epoch of their linear classifiers. Where
+    the best is chosen on images of its own, so is the epoch.
     """
     scalars = read_scalars(folder)
     figures = {key: points[-1][1] for key, points in scalars.items()}
+    choice = [value for _, value in scalars.get(CHOSEN_ON, ())]
+    if choice:
+        best = choice.index(max(choice))
+        return {
+            key: points[best][1]
+            for key, points in scalars.items() if key.startswith('linear/')
+        }
     for key, points in scalars.items():
         if key.startswith('linear/') and key.endswith('_top1'):
             figures[key] = max(value for _, value in points)
@@ -408,22 +454,73 @@ def linear(suite: Suite) -> Config:
     classes = list_data(suite.gallery).classes
     if is_imagenet(classes):
         return cfg
+    pooled = official_features(suite.backbone)['type'] == 'PooledFeatures'
+    _use_rows(cfg, suite, 'features' if pooled else 'linear_features')
+    for phase, part in (('train', 'gallery'), ('val', 'queries'), ('test',
+                                                                   'queries')):
+        cfg[f'{phase}_dataloader'].dataset = dict(
+            type='FeatureRows', path=part)
+    return cfg
+
+
+def _use_rows(cfg: Config, suite: Suite, saved: str) -> None:
+    """Let a linear probe learn of saved features, with OWN_RATES."""
+    classes = list_data(suite.gallery).classes
     if not classes:
         raise MissingData(f'{suite.own_data} has no classes.')
-    pooled = official_features(suite.backbone)['type'] == 'PooledFeatures'
-    cfg.saved = 'features' if pooled else 'linear_features'
+    cfg.saved = saved
     cfg.custom_imports = dict(imports=['mmdino.experiments.extraction'])
     cfg.model.update(
         type='SavedFeaturesProbe',
         num_classes=len(classes),
         learning_rates=OWN_RATES)
-    cfg.train_cfg.update(val_interval=10)
-    for phase, part in (('train', 'gallery'), ('val', 'queries'), ('test',
-                                                                   'queries')):
-        loader = cfg[f'{phase}_dataloader']
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset = dict(type='FeatureRows', path=part)
+    cfg.train_cfg.update(max_epochs=100, val_interval=10)
+    for phase in ('train', 'val', 'test'):
+        cfg[f'{phase}_dataloader'].update(
+            num_workers=0, persistent_workers=False)
+
+
+def linear_blocks(suite: Suite) -> Config:
+    """DINOv2's linear evaluation; on other data of saved features, too."""
+    cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear-blocks.py'))
+    cfg.model.features = block_choices(suite.backbone)
+    put_network(cfg, suite)
+    cfg.model.checkpoint = suite.checkpoint
+    cfg.pop('data_root')
+    learnt, judged = suite.gallery, suite.queries
+    if not is_imagenet(list_data(suite.gallery).classes):
+        _use_rows(cfg, suite, 'blocks_features')
+        learnt, judged = (
+            dict(type='FeatureRows', path=part)
+            for part in ('gallery', 'queries'))
+    train = cfg.train_dataloader.dataset
+    train.dataset = _with_pipeline(learnt, train.dataset)
+    for phase in ('val', 'test'):
+        held_out, test = parts = cfg[f'{phase}_dataloader'].dataset.datasets
+        held_out.dataset = _with_pipeline(learnt, held_out.dataset)
+        parts[1] = _with_pipeline(judged, test)
     return cfg
+
+
+def _with_pipeline(dataset: dict, like: dict) -> dict:
+    """A data set of pictures with the pipeline of another one."""
+    if dataset['type'] == 'FeatureRows':
+        return dict(dataset)
+    return dict(dataset, pipeline=like.pipeline)
+
+
+def block_choices(backbone: nn.Module) -> dict:
+    """Features of 1 or 4 blocks, of all where there are fewer than 4.
+
+    Raises:
+        MissingData: If the network has no blocks with class tokens.
+    """
+    try:
+        require_blocks(backbone)
+    except ValueError as error:
+        raise MissingData(str(error)) from error
+    blocks = sorted({1, min(4, backbone.num_layers)})
+    return dict(type='BlocksAndMean', blocks=blocks)
 
 
 def fine_tune(name: str) -> Callable[[Suite], Config]:
@@ -432,7 +529,7 @@ def fine_tune(name: str) -> Callable[[Suite], Config]:
     def prepare(suite: Suite) -> Config:
         cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
         backbone = suite.backbone
-        if not hasattr(backbone, 'last_blocks'):
+        if not hasattr(backbone, 'get_layer_depth'):
             raise ValueError('the fine-tuning configs are for a ViT, not for '
                              f'a {type(backbone).__name__}')
         cfg.model.backbone = suite.network['backbone']
@@ -461,7 +558,7 @@ def own_discovery(suite: Suite) -> Config:
     cfg = own_attention(suite)
     cfg.model = dict(type='mmdino.ObjectFinder')
     put_network(cfg, suite)
-    cfg.test_evaluator = dict(type='CorLoc')
+    cfg.test_evaluator = [dict(type='CorLoc'), dict(type='CenterBoxCorLoc')]
     return cfg
 
 
@@ -506,6 +603,11 @@ LINEAR = {
     'linear/best_top1': 'top-1, %',
     'linear/best_lr': 'learning rate of 256 images'
 }
+LINEAR_BLOCKS = {
+    **LINEAR, 'linear/best_blocks': 'blocks',
+    'linear/best_mean': 'with the mean patch token',
+    CHOSEN_ON: 'top-1 of the held-out images, %'
+}
 KNN_BASELINES = {
     r'knn/k(\d+)_top1_pixels': r'\1-NN top-1 of raw pixels, %',
     r'knn/k(\d+)_top1_untrained': r'\1-NN top-1 of the untrained network, %'
@@ -516,7 +618,7 @@ JACCARD = {
 }
 CORLOC = {
     'discovery/corloc': 'CorLoc, %',
-    'discovery/corloc_untrained': 'CorLoc of the untrained network, %'
+    'discovery/corloc_center': 'CorLoc of the best box in the middle, %'
 }
 DENSE = {
     r'dense/(knn|linear)_miou': r'mIoU, \1, %',
@@ -545,6 +647,10 @@ ROWS: Tuple[Row, ...] = (
         KNN_BASELINES),
     Row('linear', 'linear classifier, best epoch and rate', 'train', linear,
         LINEAR),
+    Row(
+        'linear-blocks',
+        'linear classifier; blocks, pooling, rate and epoch chosen on '
+        'held-out images', 'train', linear_blocks, LINEAR_BLOCKS),
     Row('low-shot-1', 'logistic regression, 1% of the labels', 'test',
         low_shot(.01), LOW_SHOT),
     Row('low-shot-10', 'logistic regression, 10% of the labels', 'test',

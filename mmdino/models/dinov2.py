@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.functional.losses import at_least_float32, token_weights
 from mmdino.models.centerings import Centering
-from mmdino.models.dino import DINO, vectors_of_views
+from mmdino.models.dino import DINO
+from mmdino.models.mean_teacher import vectors_of_views
 from mmdino.models.monitors import name_monitors
 from mmdino.models.shared_sum import SharedSum
 from mmdino.registry import MODELS, build_module
@@ -118,12 +119,13 @@ class DINOv2(DINO):
             inputs (list[Tensor]): V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls``, ``loss_patch`` and, with KoLeo,
-            ``loss_koleo``, by their weights, whose sum is minimised. For the
-            log, without gradient, what :class:`DINO` gives of the class
-            tokens; with ``patch_`` before their names the same of the masked
-            patches of all ranks; ``masked_share`` of the global crops'
-            patches; with KoLeo, ``koleo_duplicates``.
+            dict[str, Tensor]: ``loss_cls``, ``loss_patch`` and, with KoLeo and
+            with an anchor, ``loss_koleo`` and ``loss_anchor``, by their
+            weights, whose sum is minimised. For the log, without gradient,
+            what :class:`DINO` gives of the class tokens; with ``patch_``
+            before their names the same of the masked patches of all ranks;
+            ``masked_share`` of the global crops' patches; with KoLeo,
+            ``koleo_duplicates``.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -146,6 +148,9 @@ class DINOv2(DINO):
         if self.koleo is not None:
             losses['loss_koleo'] = self.koleo_weight * self.koleo(
                 tokens[:, 0].unflatten(0, (num_global, -1)))
+        if self.anchor is not None:
+            losses['loss_anchor'] = self._anchor_loss(tokens, crops,
+                                                      masked.masks)
         shared.wait()
         return dict(losses, **self._monitors(loss, targets, mean),
                     **self._patch_monitors(patch_targets.sums, masked))

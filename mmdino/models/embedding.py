@@ -1,10 +1,12 @@
 """From images to one feature vector each, for any backbone and neck."""
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 import torch.nn as nn
 from mmengine.utils import to_2tuple
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 
@@ -30,6 +32,35 @@ def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
             "Pool it with neck=dict(type='mmpretrain.GlobalAveragePooling') "
             "or, for a ViT, out_type='cls_token'.")
     return out
+
+
+def write_features(samples: list[DataSample],
+                   extract: Callable[[Tensor], Tensor],
+                   images: Tensor,
+                   attention_of: nn.Module | None = None) -> list[DataSample]:
+    """Write the features of images into their data samples.
+
+    Args:
+        samples (list[DataSample]): One an image.
+        extract (Callable): From the images to features (B, D).
+        images (Tensor): Shape (B, C, H, W).
+        attention_of (nn.Module, optional): The backbone that ``extract``
+            runs, where its class token's attention is wanted as well.
+
+    Returns:
+        list[DataSample]: The samples with ``feature`` (D, ) and perhaps
+        ``attention`` (H, h, w).
+    """
+    recording = (
+        attention_of.recorded_attention() if attention_of else nullcontext())
+    with recording as maps:
+        outputs = dict(feature=extract(images))
+    if maps:
+        outputs['attention'] = maps[0]
+    for name, values in outputs.items():
+        for sample, value in zip(samples, values):
+            sample.set_field(value, name)
+    return samples
 
 
 def embedding_width(network: Mapping[str, nn.Module],
@@ -64,3 +95,53 @@ def embedding_width(network: Mapping[str, nn.Module],
         'in_channels of the backbone is the number of channels that the '
         'data preprocessor gives, and that a neck is there for maps '
         'only.') from cause
+
+
+def class_and_patches(network: Mapping[str, nn.Module],
+                      images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """One feature an image (B, D), and features of its patches (B, E, h, w).
+
+    Of a ViT the class token and the patch tokens, through the final norm; of
+    a backbone and a neck what the neck gives, and the map that it pools; of
+    other networks no patches.
+
+    Args:
+        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
+        images (Tensor): Shape (B, C, H, W).
+    """
+    backbone = network['backbone']
+    if _gives_tokens(backbone):
+        tokens = backbone(images, out_type='raw')[-1]
+        patches = tokens[:, backbone.num_extra_tokens:]
+        grid = backbone.patch_grid(images)
+        return tokens[:, 0], patches.mT.unflatten(2, grid)
+    if 'neck' not in network:
+        return embed(network, images), None
+    maps = backbone(images)
+    last = maps[-1] if isinstance(maps, (tuple, list)) else maps
+    pooled = embed(dict(backbone=lambda _: maps, neck=network['neck']), images)
+    return pooled, last if last.ndim == 4 else None
+
+
+def require_patches(network: Mapping[str, nn.Module],
+                    images: Tensor) -> Tensor:
+    """The patches (B, E, h, w) of :func:`class_and_patches`.
+
+    Raises:
+        ValueError: If the network gives none.
+    """
+    patches = class_and_patches(network, images)[1]
+    if patches is None:
+        raise ValueError(
+            f'{type(network["backbone"]).__name__} gives no features of '
+            'patches: it has no tokens, and no neck that would tell of maps.')
+    return patches
+
+
+def _gives_tokens(backbone: nn.Module) -> bool:
+    """Whether there are tokens, and patches in a grid."""
+    try:
+        return backbone.num_extra_tokens > 0 and hasattr(
+            backbone, 'patch_grid')
+    except (AttributeError, ValueError):
+        return False

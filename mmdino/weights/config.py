@@ -6,7 +6,7 @@ Every file of ours carries a network config, plain data:
 - ``preprocessing``: ``mean`` and ``std``, one number a channel in the value
   range; ``channels``, 'RGB', 'BGR' or 'as stored'; ``value_range`` of the
   pixels before normalisation; ``size``, pixels a side of the images that it
-  was trained on;
+  was trained on, or that its authors evaluate it with;
 - ``data_preprocessor``, its config where it is not ours.
 
 It stands in ``meta`` of a .pth and, as JSON, in the metadata of others. A

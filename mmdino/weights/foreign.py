@@ -1,6 +1,6 @@
 """The network of a file that does not tell it, and what tensors leave open."""
 import os.path as osp
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch.nn as nn
 from mmengine.logging import print_log
@@ -20,6 +20,10 @@ FACTS = dict(
     in_channels='channels',
     pos_embed_mode='position embeddings resized by',
     model_name="timm's model")
+# Pixels a side of the images that the authors of DINOv2 and DINOv3 evaluate
+# with (k-NN, linear classifiers), though they adapted the networks to larger
+# ones at the end.
+EVALUATED = 224
 
 
 def facts(module: nn.Module) -> Dict[str, Any]:
@@ -36,9 +40,30 @@ def facts(module: nn.Module) -> Dict[str, Any]:
 
 def given_network(given: dict) -> dict:
     """The network config of parts of a config, with ``backbone``."""
-    size = training_size(dict(model=given))
-    return dict(
-        backbone=given['backbone'], preprocessing=dict(IMAGENET, size=size))
+    backbone = given['backbone']
+    size = evaluation_size(backbone, training_size(dict(model=given)))
+    return dict(backbone=backbone, preprocessing=dict(IMAGENET, size=size))
+
+
+def evaluation_size(backbone: Mapping, largest: int) -> int:
+    """Pixels a side of the images that a network of others is used with.
+
+    Args:
+        backbone: Its config.
+        largest: Of the images that it was trained on; said in the log where
+            its authors evaluate with smaller ones.
+    """
+    name = backbone.get('model_name', '')
+    is_adapted = 'layer_scale_init_value' in backbone or any(
+        part in name for part in ('dinov2', 'dinov3'))
+    if not is_adapted or largest <= EVALUATED:
+        return largest
+    print_log(
+        f'The network was adapted to images of {largest} px. Here they are '
+        f'{EVALUATED} px, as its authors evaluate k-NN and linear '
+        'classifiers, unless a config or an option says another size.',
+        logger='current')
+    return EVALUATED
 
 
 def foreign_network(path: str, format_: str, state: StateDict,
@@ -79,6 +104,7 @@ def foreign_network(path: str, format_: str, state: StateDict,
         backbone['pos_embed_mode'] = FORMATS[format_].pos_embed_mode(
             dinov2_parts(state))
         preprocessing['size'] = backbone['img_size']
+    preprocessing['size'] = evaluation_size(backbone, preprocessing['size'])
     if backbone['type'] == 'mmpretrain.ResNet':
         network['neck'] = dict(type='mmpretrain.GlobalAveragePooling')
     in_words = ', '.join(

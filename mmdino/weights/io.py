@@ -103,19 +103,13 @@ def use_safe_loading() -> None:
     MMEngine stays as it is: ``load_from``, ``resume`` and
     ``init_cfg=dict(type='Pretrained')`` come through here.
     """
-    CheckpointLoader.register_scheme('', _load_file, force=True)
-    CheckpointLoader.register_scheme(['http://', 'https://', 'hf:', 'timm:'],
-                                     _load_found,
-                                     force=True)
+    CheckpointLoader.register_scheme(
+        ['', 'http://', 'https://', 'hf:', 'timm:'], _load_found, force=True)
 
 
 def _load_found(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    return _load_file(find_checkpoint(name), map_location)
-
-
-def _load_file(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
     """Leave out the config of old MMEngines, which its resume would run."""
-    checkpoint = load_checkpoint(path, map_location)
+    checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint

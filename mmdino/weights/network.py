@@ -5,12 +5,14 @@ of their tensors and read under ours, which is said in the log; what no tensor
 tells is asked for. Nothing is loaded in part: what does not fit is an error.
 """
 import logging
+import os.path as osp
 from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import torch.nn as nn
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmdino.weights.adapters import digest, is_adapter, merge, told_adapters
 from mmdino.weights.config import (describe_network, plain, read_plain_config,
                                    require_registered, set_preprocessor)
 from mmdino.weights.foreign import FACTS, facts, foreign_network, given_network
@@ -19,8 +21,8 @@ from mmdino.weights.formats import (FORMATS, recognise, tells_timm, to_ours,
 from mmdino.weights.formats.ours import FROZEN, TEACHER
 from mmdino.weights.infer import build_empty
 from mmdino.weights.io import load_checkpoint
-from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
-                                 name_keys, strip_prefix)
+from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
+                                 find_misfits, name_keys, strip_prefix)
 from mmdino.weights.sources import find_checkpoint
 
 
@@ -78,6 +80,7 @@ def sort_out(checkpoint: Dict[str, Any],
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
+    checkpoint = _merged(checkpoint, meta, path)
     network = _kept_network(meta)
     name = format_ or (meta.get('names', 'mmdino') if network else recognise(
         checkpoint, path, given))
@@ -101,6 +104,63 @@ def sort_out(checkpoint: Dict[str, Any],
             (f', without {name_keys(left_out, 4)}.' if left_out else '.'),
             logger='current')
     return Weights(path, name, tensors, state, network, meta)
+
+
+def with_base(state: StateDict, told: Dict[str, Any], path: str) -> StateDict:
+    """Add the frozen weights to a state that holds the adapters alone.
+
+    Args:
+        state: Of a :class:`DINO` with adapters. What it has, stays.
+        told: Of the adapters, see :mod:`mmdino.weights.adapters`.
+        path: The file of ``state``, for the errors.
+
+    Raises:
+        CheckpointError: If it tells no base, or the base is not to be found
+            or has other weights than at the training.
+    """
+    base = told.get('base')
+    layers = {key.rpartition('.')[0] for key in state if is_adapter(key)}
+    if all(f'{layer}.weight' in state for layer in layers):
+        return state
+    if not base:
+        raise CheckpointError(f'{path} holds adapters without the network '
+                              'that they belong to, and does not name it.')
+    try:
+        weights = open_weights(_beside(base['name'], path))
+    except (FileNotFoundError, CheckpointError) as error:
+        raise CheckpointError(
+            f'{path} holds adapters of {base["name"]}, which is needed '
+            f'beside them: {error} Put the file there or beside '
+            f'{path}.') from error
+    tensors = weights.part('backbone')
+    if digest(tensors) != base['sha256']:
+        raise CheckpointError(
+            f'{path} holds adapters of another {base["name"]}: the SHA-256 of '
+            f'its weights is {digest(tensors)[:12]}..., and it was '
+            f'{base["sha256"][:12]}... at the training. Put that file in its '
+            'place.')
+    return {
+        **add_prefix(tensors, 'backbone.'),
+        **add_prefix(tensors, TEACHER + 'backbone.'),
+        **state
+    }
+
+
+def _beside(name: str, path: str) -> str:
+    """The base where it was or, if it moved with them, by the adapters."""
+    moved = osp.join(osp.dirname(path), osp.basename(name))
+    return moved if not osp.exists(name) and osp.exists(moved) else name
+
+
+def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
+            path: str) -> Dict[str, Any]:
+    """Of a training with adapters the plain network."""
+    state = checkpoint.get('state_dict', checkpoint)
+    told = told_adapters(meta, state, path)
+    if told is None:
+        return checkpoint
+    state = merge(with_base(state, told, path), told['scale'])
+    return dict(checkpoint, state_dict=state)
 
 
 def resolve_network(weights: Weights,

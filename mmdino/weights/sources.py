@@ -15,11 +15,14 @@ is used, and the rest needs ``--download``, :func:`downloads_allowed` or
 one downloads and the others wait. Neither cache shows a file before it is
 whole; offline switches (``HF_HUB_OFFLINE``) hold.
 """
+import errno
 import json
 import os
 import os.path as osp
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.request import urlopen
 
 import torch
 from mmengine.dist import all_gather_object
@@ -30,6 +33,8 @@ from mmdino.weights.keys import CheckpointError, name_keys
 from mmdino.weights.published import PublishedModel, list_models
 
 SWITCH = 'MMDINO_DOWNLOAD'  # in the environment, for the processes started
+# The folder of a cache is at fault: no permission, read-only, full.
+FOLDER_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 REMEDY = 'Give --download (in Python download=True) to have it downloaded'
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json',
            'pytorch_model.bin')
@@ -167,15 +172,59 @@ def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:
     path = _cached(url)
     if osp.isfile(path):
         return path
-    os.makedirs(osp.dirname(path), exist_ok=True)
     print_log(f'Downloading {url} to {path}', logger='current')
+    part = f'{path}.{uuid.uuid4().hex}'  # no file before it is whole
     try:
-        torch.hub.download_url_to_file(url, path, sha256_prefix)
+        os.makedirs(osp.dirname(path), exist_ok=True)
+        torch.hub.download_url_to_file(url, part, sha256_prefix)
+        _check_length(url, part)
+        os.replace(part, path)
     except Exception as error:
-        raise RuntimeError(
-            f'Could not download {url} to {path}: {type(error).__name__}: '
-            f'{error}. Download it by other means to there.') from error
+        remedy = 'Ask again, or download it by other means to there.'
+        if 'invalid hash' in str(error):
+            remedy = ('The file there is another one than was published, or '
+                      'was changed on the way: do not use it. Compare the '
+                      'SHA-256 of a file that you trust with model-index.yml, '
+                      'and put it there.')
+        raise _failed(f'{url} to {path}', error, 'TORCH_HOME',
+                      remedy) from error
+    finally:
+        if osp.isfile(part):
+            os.remove(part)
     return path
+
+
+def _check_length(url: str, path: str) -> None:
+    """Refuse a file that is shorter than its server says.
+
+    torch.hub takes a transfer that breaks off for its end.
+    """
+    try:
+        with urlopen(url, timeout=10) as response:
+            length = response.headers.get('Content-Length')
+    except OSError:  # it was there a moment ago: it does not tell
+        return
+    if length is not None and int(length) != osp.getsize(path):
+        raise OSError(f'the transfer broke off after {osp.getsize(path)} of '
+                      f'{length} bytes')
+
+
+def _failed(what: str, error: Exception, setting: str,
+            remedy: str) -> RuntimeError:
+    """One line with the cause and what to do.
+
+    Args:
+        what: What could not be downloaded.
+        error: The cause.
+        setting: The variable of the environment that names the cache.
+        remedy: Where the folder of the cache is not at fault.
+    """
+    if getattr(error, 'errno', None) in FOLDER_ERRORS:
+        remedy = (f'The cache cannot be written: {setting}=FOLDER names '
+                  'another folder for it.')
+    cause = ' '.join(str(error).split()).rstrip('.')
+    return RuntimeError(f'Could not download {what}: '
+                        f'{type(error).__name__}: {cause}. {remedy}')
 
 
 def _timm_repo(model: str) -> str:
@@ -195,21 +244,25 @@ def _timm_repo(model: str) -> str:
 
 def _fetch_from_hub(name: str, repo: str) -> str:
     """Weights, all shards of them, and the two files that tell of them."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import (_CACHED_NO_EXIST, constants, hf_hub_download,
+                                 try_to_load_from_cache)
     from huggingface_hub.errors import (EntryNotFoundError,
                                         LocalEntryNotFoundError)
     repo, _, revision = repo.partition('@')
 
+    offline = constants.HF_HUB_OFFLINE
+
     def get(file: str) -> str | None:
         """None if the repository, or without downloads the cache, has not
         got it."""
-        if not may_download():  # asks nobody
-            path = try_to_load_from_cache(
-                repo, file, revision=revision or None)
-            return path if isinstance(path, str) else None
+        cached = try_to_load_from_cache(repo, file, revision=revision or None)
+        if offline or not may_download():  # asks nobody
+            return cached if isinstance(cached, str) else None
         try:
             return hf_hub_download(repo, file, revision=revision or None)
         except LocalEntryNotFoundError:  # the hub cannot be reached
+            if cached is _CACHED_NO_EXIST:
+                return None
             raise
         except EntryNotFoundError:
             return None
@@ -223,10 +276,12 @@ def _fetch_from_hub(name: str, repo: str) -> str:
                 path = None
         for file in BESIDE if path else ():
             get(file)
+        if not path and offline and may_download():
+            raise LocalEntryNotFoundError('it is not, or not whole, in the '
+                                          f'cache {constants.HF_HUB_CACHE}')
     except Exception as error:  # of huggingface_hub or of its http library
-        raise RuntimeError(
-            f'Could not download {name} from the Hugging Face hub: '
-            f'{type(error).__name__}: {error}') from error
+        raise _failed(f'{name} from the Hugging Face hub', error, 'HF_HOME',
+                      _hub_remedy(error, repo)) from error
     if not path:
         if may_download():
             raise CheckpointError(f'The repository {repo} of {name} holds '
@@ -236,3 +291,22 @@ def _fetch_from_hub(name: str, repo: str) -> str:
             f'and nothing is downloaded unasked. {REMEDY}: {repo}'
             f'{revision and f" at {revision}"} from the Hugging Face hub.')
     return path
+
+
+def _hub_remedy(error: Exception, repo: str) -> str:
+    """What to do where the hub, or the way to it, is at fault."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (RepositoryNotFoundError,
+                                        RevisionNotFoundError)
+    status = getattr(getattr(error, 'response', None), 'status_code', None)
+    if constants.HF_HUB_OFFLINE:
+        return ('HF_HUB_OFFLINE is set: unset it, or run `hf download '
+                f'{repo}` where there is a network and copy the cache.')
+    if isinstance(error, RevisionNotFoundError):
+        return 'Check what stands behind the @.'
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
+        return ('Check the name; for one that is gated or private accept its '
+                f'licence at {constants.ENDPOINT}/{repo} and log in, by `hf '
+                'auth login` or HF_TOKEN=TOKEN.')
+    return ('Ask again, which goes on where it broke off; or run `hf '
+            f'download {repo}` by other means.')

@@ -209,3 +209,27 @@ def test_a_recipe_for_any_channels_is_trained_and_measured(tmp_path, channels):
     path = tmp_path / 'val/a/0.npy'
     by_path, by_array = extract([str(path), np.load(path)])
     np.testing.assert_allclose(by_path, by_array, atol=1e-5)
+
+
+def test_a_share_of_each_class_is_held_out(tmp_path):
+    fill(tmp_path, 'a', 10)
+    fill(tmp_path, 'b', 4)
+    images = dict(type='Images', data_root=str(tmp_path), with_label=True)
+    held_out, rest = (
+        DATASETS.build(
+            dict(type='HeldOut', dataset=images, share=.3, rest=rest))
+        for rest in (False, True))
+    names = [[part.get_data_info(i)['img_path'] for i in range(len(part))]
+             for part in (held_out, rest)]
+    assert [len(part) for part in names] == [4, 10]
+    assert sum('/a/' in name for name in names[0]) == 3
+    assert len({*names[0], *names[1]}) == 14
+    assert held_out.metainfo['classes'] == rest.metainfo['classes']
+    kept = [held_out[i]['sample_idx'] for i in range(len(held_out))]
+    assert kept == [*range(len(held_out))]
+    with pytest.raises(ValueError, match='no labels to hold out'):
+        DATASETS.build(
+            dict(type='HeldOut', dataset=dict(images, with_label=False)))
+    with pytest.raises(ValueError, match='Nothing is left of 14 images'):
+        DATASETS.build(
+            dict(type='HeldOut', dataset=images, share=1., rest=True))

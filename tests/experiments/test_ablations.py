@@ -16,10 +16,11 @@ RECORDED = json.loads(
     Path(__file__).parents[1].joinpath('data/ablation_rows.json').read_text())
 ROWS = [row for table in TABLES for row in find_rows(table)]
 THE_PAPERS = {
-    'center-momentum/momentum-0.9', 'collapse/both', 'guard/centering',
-    'head/bottleneck_layers-4', 'head/no-bn', 'head/norm-fixed',
-    'loss/cross-entropy', 'multi-crop/local-8', 'patch/patch-16',
-    'prototypes/k-65536', 'teacher/momentum', 'teacher-temp/temp-0.04'
+    'center-momentum/momentum-0.9', 'collapse/both', 'dinov2/dino',
+    'guard/centering', 'head/bottleneck_layers-4', 'head/no-bn',
+    'head/norm-fixed', 'loss/cross-entropy', 'multi-crop/local-8',
+    'patch/patch-16', 'prototypes/k-65536', 'teacher/momentum',
+    'teacher-temp/temp-0.04'
 }
 
 
@@ -102,6 +103,49 @@ def test_layers_of_the_heads(bases):
             ]
             assert len(linear) == int(total[0])
             assert (head['type'] == 'DINOHead') == (kind == 'bottleneck')
+
+
+def test_parts_of_dinov2(bases):
+    """Each row has what those above it have, and one thing more."""
+    parts = {}
+    for row in find_rows('dinov2'):
+        model = MODELS.build(merge_row(row, bases['cifar10']).model)
+        masks, koleo, head = (
+            getattr(model, key, None)
+            for key in ('masking', 'koleo', 'patch_head'))
+        parts[row.name] = (masks is not None, koleo is not None, {
+            type(c).__name__
+            for c in getattr(model, 'centerings', [model.centering])
+        }, model.backbone.num_registers, head is not None,
+                           any(
+                               isinstance(m, nn.BatchNorm1d)
+                               for m in model.head.modules()))
+        assert row.dense == 'dense-shapescenes'
+    mean, sinkhorn = {'MeanCentering'}, {'SinkhornKnopp'}
+    assert parts == {
+        'dino': (False, False, mean, 0, False, True),
+        'ibot': (True, False, mean, 0, True, True),
+        'koleo': (True, True, mean, 0, True, True),
+        'sinkhorn-knopp': (True, True, sinkhorn, 0, True, True),
+        'registers': (True, True, sinkhorn, 4, True, True),
+        'shared-head': (True, True, mean, 0, False, False),
+    }
+
+
+def test_the_test_of_patches():
+    option = {'dense.test_dataloader.dataset.num_images': 10}
+    row, = find_rows('dinov2', ['koleo'])
+    ablation = Ablation('shapescenes', options=option, rows=[row])
+    assert ablation.dense(row).test_dataloader.dataset.num_images == 10
+    train, test, dense = ablation.jobs(row, 0)
+    assert dense.folder.name == 'dense'
+    assert ablation.jobs(row, 1)[2].settings != dense.settings
+    plain, = find_rows('guard', ['centering'])
+    assert Ablation(rows=[plain]).dense(plain) is None
+    with pytest.raises(ValueError, match='table guard has no test of patches'):
+        Ablation(options=option, rows=[plain])
+    with pytest.raises(ValueError, match="dense: .*'tset_cfg'"):
+        Ablation(options={'dense.tset_cfg.k': 3}, rows=[row])
 
 
 @pytest.mark.parametrize('name,side', [('patch-5', 220), ('patch-16', 224)])

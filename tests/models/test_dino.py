@@ -127,7 +127,7 @@ def test_one_backbone_pass_a_size_and_one_head_pass():
 
 def test_the_log_says_once_who_sees_what(monkeypatch):
     said, model = [], build()
-    monkeypatch.setattr('mmdino.models.dino.print_log',
+    monkeypatch.setattr('mmdino.models.mean_teacher.print_log',
                         lambda message, logger: said.append(message))
     for _ in range(2):
         model(views(32, 32, 16, 16, 16), mode='loss')

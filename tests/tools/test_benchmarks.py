@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmdino.engine.configs import read_config
 from mmdino.engine.hooks.compile import compile_backbones
 from tests.tools.test_train_and_test import in_process
 
@@ -234,9 +235,25 @@ def test_checkpointed_blocks_give_the_same_loss(benchmark):
     losses = [
         module.Ours(model, crops)()
         for model in (module.make_model('tiny'),
-                      module.checkpoint_blocks(module.make_model('tiny')))
+                      module.make_model('tiny', backbone=dict(with_cp=True)))
     ]
     assert losses[0] == losses[1]
+
+
+def test_memory(benchmark):
+    """What the meta device counts is what a CPU's tensors take."""
+    module = benchmark('memory')
+    found = {}
+    for device in ('meta', 'cpu'):
+        cfg = read_config('quickstart/dinov2_vit-tiny_cifar10')
+        found[device] = module.measure(cfg, 16, device)
+    process = found['cpu'].pop('process_mib')
+    assert found['meta'] == pytest.approx(found['cpu'], rel=.01)
+    student = found['meta']['moments_mib'] / 2
+    assert student < found['meta']['weights_mib'] < 2.2 * student
+    assert found['meta'][
+        'peak_mib'] > found['meta']['weights_mib'] + 2 * student
+    assert process > .8 * found['meta']['peak_mib']
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')

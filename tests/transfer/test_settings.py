@@ -9,6 +9,7 @@ import pytest
 from mmengine.config import Config, DictAction
 
 from mmdino.engine.configs import read_config
+from mmdino.models import VisionTransformer
 from tests.transfer.settings import plain, settings
 
 ROOT = Path(__file__).parents[2]
@@ -154,3 +155,23 @@ def test_every_example_is_told_of():
         file = name.partition('/')[2]
         assert f'{file}.py' in README or file.startswith(
             ('finetune_', 'linear_vit-tiny'))
+
+
+@parametrize([
+    f'{path.parent.name}/{path.stem}'
+    for path in sorted(FOLDER.glob('*/*.py'))
+])
+def test_no_token_of_a_vit_decays(name):
+    """Position embeddings and all tokens that DINOv2 has, or none of them."""
+    wrapper = Config.fromfile(EXAMPLES[name]).optim_wrapper
+    keys = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
+    if '.cls_token' not in keys:
+        return
+    vit = VisionTransformer(
+        arch='deit-tiny', num_registers=4, with_mask_token=True)
+    free = [
+        param for param, _ in vit.named_parameters()
+        if any(key in f'backbone.{param}' and settings.decay_mult == 0
+               for key, settings in keys.items())
+    ]
+    assert free == ['cls_token', 'pos_embed', 'register_tokens', 'mask_token']

@@ -2,12 +2,15 @@
 
 A server on the loopback stands for the Hugging Face hub and for any other.
 """
+import errno
 import hashlib
 import json
 import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -39,6 +42,11 @@ class Hub(BaseHTTPRequestHandler):
     def answer(self, with_body):
         self.server.asked.append(f'{self.command} {self.path}')
         path = self.path.partition('?')[0].lstrip('/')
+        if 'gated' in path:
+            self.send_response(403)
+            self.send_header('X-Error-Code', 'GatedRepo')
+            self.end_headers()
+            return
         repo, _, rest = path.partition('/resolve/')
         file = self.server.folder / repo / rest.partition('/')[2]
         if not rest:
@@ -77,6 +85,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, 'ENDPOINT', address)
     monkeypatch.setattr(constants, 'HUGGINGFACE_CO_URL_TEMPLATE',
                         address + '/{repo_id}/resolve/{revision}/{filename}')
+    impatient = SimpleNamespace(**{**vars(time), 'sleep': lambda _: None})
+    monkeypatch.setattr('huggingface_hub.utils._http.time', impatient)
     server.address = address
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -256,6 +266,81 @@ def test_offline(hub, monkeypatch):
     with downloads_allowed(), pytest.raises(RuntimeError, match='LocalEntry'):
         find_checkpoint('hf:org/name')
     assert not hub.asked
+
+
+def message(name):
+    """What is said of a checkpoint that cannot be downloaded: one line."""
+    with downloads_allowed(), pytest.raises(RuntimeError) as caught:
+        find_checkpoint(name)
+    text = str(caught.value)
+    assert text.startswith('Could not download ') and '\n' not in text
+    assert len(text) < 800
+    return text
+
+
+def test_an_address_that_breaks_off_leaves_nothing(hub, tmp_path):
+    """torch.hub takes half of a file for all of it."""
+    torch.save(states.vit(), hub.folder / 'x.pth')
+    hub.breaks = True
+    text = message(f'{hub.address}/x.pth')
+    assert 'broke off after' in text and 'Ask again' in text
+    assert not [*(tmp_path / 'torch').rglob('*.pth*')]
+    hub.breaks = False
+    assert open_weights(f'{hub.address}/x.pth').format == 'official'
+
+
+def test_every_failure_says_what_to_do(hub, monkeypatch, tmp_path):
+    assert 'accept its licence at http' in message('hf:gated/name')
+    assert 'hf auth login' in message('hf:org/none')
+    assert '404' in message(f'{hub.address}/none.pth')
+    vit_of_transformers(hub.folder / 'org/name')
+    hub.breaks = True
+    assert 'goes on where it broke off' in message('hf:org/name')
+    hub.breaks = False
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    assert 'HF_HUB_OFFLINE is set: unset it' in message('hf:org/name')
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setattr(constants, 'ENDPOINT', 'http://127.0.0.1:1')
+    monkeypatch.setattr(
+        constants, 'HUGGINGFACE_CO_URL_TEMPLATE',
+        'http://127.0.0.1:1/{repo_id}/resolve/{revision}/{filename}')
+    assert 'Ask again' in message('hf:org/name')
+    assert 'Ask again' in message('http://127.0.0.1:1/x.pth')
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_cache_that_cannot_be_written(number, hub, monkeypatch):
+
+    def refuse(*args, **kwargs):
+        raise OSError(number, os.strerror(number), '/cache')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', refuse)
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', refuse)
+    assert 'TORCH_HOME=FOLDER' in message(f'{hub.address}/x.pth')
+    assert 'HF_HOME=FOLDER' in message('hf:org/name')
+
+
+def test_a_wrong_hash_is_said_and_leaves_nothing(hub, monkeypatch, tmp_path):
+    torch.save(states.vit(), hub.folder / 'x.pth')
+    model = published.PublishedModel('dino_vit-x', None,
+                                     f'{hub.address}/x.pth', '0' * 8, {})
+    monkeypatch.setattr('mmdino.weights.sources.list_models', lambda: [model])
+    assert 'do not use it. Compare the SHA-256' in message('dino_vit-x')
+    assert not [*(tmp_path / 'torch').rglob('*.pth*')]
+
+
+def test_offline_with_a_cache(hub, monkeypatch):
+    """Also of files that the repository is known not to have."""
+    expected = vit_of_transformers(hub.folder / 'org/name')
+    (hub.folder / 'org/name/preprocessor_config.json').unlink()
+    with downloads_allowed():
+        open_weights('hf:org/name')
+        monkeypatch.setattr(
+            constants, 'HUGGINGFACE_CO_URL_TEMPLATE',
+            'http://127.0.0.1:1/{repo_id}/resolve/{revision}/{filename}')
+        assert_same(open_weights('hf:org/name').state, expected)
+        monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+        assert_same(open_weights('hf:org/name').state, expected)
 
 
 def fetch(rank, folder, node_of):

@@ -2,13 +2,17 @@
 import importlib
 import json
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 from torch.distributed._shard.sharded_tensor import ShardedTensorMetadata
 
+from mmdino.apis import FeatureExtractor
 from mmdino.apis.compare import BOUND, check_conversion, image_sizes
+from mmdino.engine.configs import read_config
+from mmdino.engine.testing import fill_sizes
 from mmdino.models import FrozenTeacher
 from mmdino.weights import (CheckpointError, convert, convert_file,
                             load_checkpoint, open_weights, resolve_network)
@@ -495,3 +499,39 @@ def test_other_models_of_timm(name, kwargs, classes, tmp_path):
     if not classes:
         assert same(
             load_checkpoint(done.path)['state_dict'], load_checkpoint(path))
+
+
+@pytest.mark.parametrize('make', [small, swiglu, registers])
+def test_size_of_the_images(make, tmp_path, said):
+    """Adapted to 518 px, evaluated by the authors with 224 px."""
+    path = str(tmp_path / 'a.pth')
+    torch.save(make(img_size=518), path)
+    teacher = FrozenTeacher(path, num_heads=3)
+    assert teacher.backbone.img_size == (518, 518)
+    assert teacher.preprocessing['size'] == 224
+    assert sum('adapted to images of 518 px. Here they are 224 px' in line
+               for line in said) == 1
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    extract = FeatureExtractor(teacher)
+    assert extract.prepare([pixels])['inputs'].shape == (1, 3, 224, 224)
+    cfg = read_config('configs/benchmarks/knn.py')
+    cfg.model.update(checkpoint=path, backbone=teacher.network_cfg['backbone'])
+    fill_sizes(cfg)
+    assert cfg.test_dataloader.dataset.pipeline[1].size == 224
+    torch.save(make(img_size=98), path)
+    assert FrozenTeacher(path, num_heads=3).preprocessing['size'] == 98
+
+
+def test_size_of_the_images_of_dinov3(tmp_path):
+    name, model, cfg = 'vit_small_patch16_dinov3', dict(
+        depth=2, embed_dim=48, num_heads=3), dict(input_size=[3, 256, 256])
+    vit = timm.create_model(name, num_classes=0, **model)
+    save_file(vit.state_dict(), tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text(
+        json.dumps(
+            dict(architecture=name, model_args=model, pretrained_cfg=cfg)))
+    teacher = FrozenTeacher(str(tmp_path))
+    assert teacher.backbone.img_size == (256, 256)
+    assert teacher.preprocessing['size'] == 224
+    sizes = [*image_sizes(teacher.network_cfg, 'timm')]
+    assert sizes == [(256, 256), (224, 224), (240, 272), (288, 288)]

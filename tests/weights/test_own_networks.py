@@ -24,7 +24,7 @@ from tests.tiny import model_cfg
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [
-    path for pattern in ('dino_*.py', 'quickstart/*.py', 'continue/*.py',
+    path for pattern in ('dino_*.py', 'quickstart/*.py', 'continue/dino_*.py',
                          'ablations/_base_/*.py')
     for path in sorted((ROOT / 'configs').glob(pattern))
 ]

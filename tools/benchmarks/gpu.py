@@ -20,8 +20,8 @@ import torch
 from side_by_side import compare, parse, parser, report, timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import (BF16, SIZES, Ours, Straightforward, checkpoint_blocks,
-                        compiled, make_crops, make_model)
+from train_step import (BF16, SIZES, Ours, Straightforward, compiled,
+                        make_crops, make_model)
 
 from mmdino.models import DINO
 
@@ -112,8 +112,7 @@ def switches(config: str, crops: List[Tensor],
         bfloat16=(lambda: on_gpu(config), BF16),
         channels_last=(lambda: channels_last(on_gpu(config)), BF16),
         compiled=(lambda: compiled(on_gpu(config)), BF16),
-        activation_checkpointing=(lambda: checkpoint_blocks(on_gpu(config)),
-                                  BF16),
+        with_cp=(lambda: on_gpu(config, backbone=dict(with_cp=True)), BF16),
         chunked_last_layer=(lambda: on_gpu(config, images_per_chunk=8), BF16))
     table = {}
     for name, (build, wrapper) in rows.items():

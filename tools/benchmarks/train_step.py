@@ -22,8 +22,6 @@ import torch.nn.functional as F
 from loss import STUDENT_TEMP, TEACHER_TEMP
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.runner.activation_checkpointing import \
-    turn_on_activation_checkpointing
 from models import build_model
 from side_by_side import (CLOCKS, add_reference, compare, import_authors,
                           parse, parser, peak_extra_mib, report, timed)
@@ -56,7 +54,7 @@ PRODUCTS = re.compile(r'aten::((add|b|badd)?mm_?|.*convolution(_backward)?|'
 
 
 def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
-    """DINO without stochastic depth, so that both sides do the same.
+    """DINO, unless asked for without stochastic depth: sides do the same.
 
     Args:
         size (str): 'tiny', or 'full' for the config's.
@@ -65,7 +63,7 @@ def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
     """
     torch.manual_seed(0)
     changes = [TINY] if size == 'tiny' else []
-    changes += [changed, dict(backbone=dict(drop_path_rate=0.))]
+    changes += [dict(backbone=dict(drop_path_rate=0.)), changed]
     return build_model(config, *changes).train()
 
 
@@ -216,14 +214,6 @@ def product_share(step: Callable) -> float:
     return products / sum(times.values())
 
 
-def checkpoint_blocks(model: DINO) -> DINO:
-    """What ``activation_checkpointing=[...]`` in a config does."""
-    turn_on_activation_checkpointing(
-        model,
-        [f'backbone.layers.{i}' for i in range(len(model.backbone.layers))])
-    return model
-
-
 def compiled(model: DINO) -> DINO:
     """What ``custom_hooks=[dict(type='CompileHook')]`` in a config does."""
     compile_backbones(model)
@@ -233,11 +223,22 @@ def compiled(model: DINO) -> DINO:
 def switches(size: str, crops: List[Tensor],
              args: argparse.Namespace) -> Dict[str, list]:
     """Seconds and MiB of a step with each switch."""
+
+    def backbone(**changed) -> Callable[[], DINO]:
+        return lambda: make_model(size, backbone=changed)
+
+    depth = dict(drop_path_rate=.3, drop_path_uniform=True)
     models = dict(
-        none=lambda: make_model(size),
+        none=backbone(),
         compiled=lambda: compiled(make_model(size)),
-        activation_checkpointing=lambda: checkpoint_blocks(make_model(size)),
+        with_cp=backbone(with_cp=True),
+        drop_path=backbone(**depth),
+        drop_path_subset=backbone(drop_path_subset=True, **depth),
+        drop_path_subset_with_cp=backbone(
+            drop_path_subset=True, with_cp=True, **depth),
         chunked_last_layer=lambda: make_model(size, images_per_chunk=4))
+    if args.only:
+        models = {name: models[name] for name in args.only}
     table = {}
     for name, build in models.items():
         step = Ours(build(), crops)
@@ -295,5 +296,7 @@ if __name__ == '__main__':
         '--switches',
         action='store_true',
         help='time and memory of compiled backbones, activation '
-        'checkpointing and the chunked last layer instead')
+        'checkpointing, stochastic depth and the chunked last layer instead')
+    options.add_argument(
+        '--only', nargs='+', help='of the switches, by their names')
     main(parse(options))

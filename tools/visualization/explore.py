@@ -17,6 +17,7 @@ from mmdino.datasets.transforms import LoadImage, WholeView
 from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.models import FrozenTeacher
+from mmdino.models.backbones.attention import has_attention
 from mmdino.pictures.explore import Seen, write_page
 from mmdino.pictures.files import find_images, name_stems
 from mmdino.utils.progress import track
@@ -68,7 +69,7 @@ def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
                                           data_samples=[]))['inputs']
     patches = model.patches(inputs)[0].float().cpu()
     attention = None
-    if hasattr(model.backbone, 'class_attention'):
+    if has_attention(model.backbone):
         attention = model.class_attention(inputs)[0].float().cpu()
     feature = model.features(inputs)[0].float().cpu()
     return Seen(name, image[..., ::-1], patches, feature, attention)

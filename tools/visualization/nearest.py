@@ -18,6 +18,7 @@ from mmdino.datasets.feature_rows import Features
 from mmdino.engine.arguments import (add_device, add_network_arguments,
                                      add_out, parse_network)
 from mmdino.engine.configs import read_run
+from mmdino.engine.testing import fill_sizes, use_checkpoint
 from mmdino.experiments.extraction import extract_features
 from mmdino.functional.knn import nearest_neighbours
 from mmdino.pictures.nearest import Picture, draw_nearest
@@ -48,6 +49,8 @@ def main() -> None:
     chosen = random.permutation(len(queries.features))[:args.queries].tolist()
     similarities, places = nearest_neighbours(queries.features[chosen],
                                               gallery.features, args.k)
+    use_checkpoint(cfg, args.checkpoint)
+    fill_sizes(cfg)
     shown = DATASETS.build(cfg.test_dataloader.dataset)
     source = DATASETS.build(cfg.test_cfg.gallery_dataloader.dataset)
     rows = []

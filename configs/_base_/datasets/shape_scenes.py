@@ -2,24 +2,17 @@
 # others.
 # Two global views and no local ones: a 24 px crop of these pictures often
 # shows background only, and the runs with two or four of them ended uniform.
+_base_ = 'loaders.py'
+
 train_dataloader = dict(
-    batch_size=128,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='ShapeScenes',
         num_images=2000,
         split='train',
         pipeline=dict(
-            type='MultiCrop',
             views=dict(
                 global_1=dict(
-                    num_views=2,
-                    crop=dict(
-                        type='RandomResizedCrop', size=48, scale=(0.45, 1.0)),
+                    crop=dict(size=48, scale=(0.45, 1.0)),
                     pipeline=[
                         dict(type='HorizontalFlip', prob=0.5),
                         # Hue and light-dark order would tell pictures apart:
@@ -33,8 +26,7 @@ train_dataloader = dict(
                             prob=0.8),
                         dict(type='RandomGrayscale', prob=0.3),
                         dict(type='Solarize', prob=0.5, threshold=0),
-                    ])),
-            after=[dict(type='mmpretrain.PackInputs')])))
+                    ])))))
 
 _test_pipeline = [
     # Crops of the area (.45, 1.) enlarge the objects: pictures at 64 px show
@@ -46,18 +38,12 @@ _test_pipeline = [
 
 # 1,000 queries; the gallery is the training set, not augmented. The numbers
 # of the quickstart's recipe were chosen on the split 'val', it reports 'test'.
-_pictures = dict(
-    batch_size=250,
-    num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'))
 _scenes = dict(type='ShapeScenes', num_images=1000, pipeline=_test_pipeline)
 
-val_dataloader = dict(_pictures, dataset=dict(_scenes, split='val'))
+val_dataloader = dict(dataset=dict(_scenes, split='val'))
 val_cfg = dict(
-    type='GalleryValLoop',
     gallery_dataloader=dict(
-        _pictures, dataset=dict(_scenes, num_images=2000, split='train')))
+        dataset=dict(_scenes, num_images=2000, split='train')))
 val_evaluator = [
     dict(type='KNNAccuracy', k=(20, )),
     dict(type='AttentionJaccard')

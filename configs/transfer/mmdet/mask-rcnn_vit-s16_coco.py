@@ -50,7 +50,9 @@ optim_wrapper = dict(
         flat_decay_mult=0.,
         custom_keys={
             '.cls_token': dict(decay_mult=0.),
-            '.pos_embed': dict(decay_mult=0.)
+            '.pos_embed': dict(decay_mult=0.),
+            '.register_tokens': dict(decay_mult=0.),
+            '.mask_token': dict(decay_mult=0.)
         }))
 auto_scale_lr = dict(enable=True)
 

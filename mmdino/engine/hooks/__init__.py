@@ -1,3 +1,4 @@
+from mmdino.engine.hooks.backbone import FreezeBackboneHook
 from mmdino.engine.hooks.centering import CenteringHook
 from mmdino.engine.hooks.classes import ClassesHook
 from mmdino.engine.hooks.compile import CompileHook
@@ -14,7 +15,8 @@ from mmdino.engine.hooks.teacher import TeacherCopyHook, TeacherEMAHook
 
 __all__ = [
     'CenteringHook', 'ClassesHook', 'CollapseMonitorHook', 'CompileHook',
-    'FreezeLastLayerHook', 'LateRuntimeInfoHook', 'LogHistoryHook',
-    'NetworkHook', 'ScaleLRHook', 'TeacherCopyHook', 'TeacherEMAHook',
-    'UnreadableImagesHook', 'ValidateFirstHook', 'WeightDecayLogHook'
+    'FreezeBackboneHook', 'FreezeLastLayerHook', 'LateRuntimeInfoHook',
+    'LogHistoryHook', 'NetworkHook', 'ScaleLRHook', 'TeacherCopyHook',
+    'TeacherEMAHook', 'UnreadableImagesHook', 'ValidateFirstHook',
+    'WeightDecayLogHook'
 ]

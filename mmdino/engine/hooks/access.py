@@ -9,18 +9,23 @@ from torch.distributed.fsdp import FullStateDictConfig
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp import StateDictType
 
-from mmdino.models import DINO
+from mmdino.models import DINO, MeanTeacher
 
 
-def dino_model(runner: Runner) -> DINO:
+def dino_model(runner: Runner, kind: type = DINO) -> MeanTeacher:
     """Unwrap ``runner.model``.
 
+    Args:
+        runner: The runner.
+        kind: :class:`DINO`, or :class:`MeanTeacher` where a student and its
+            average are all that is needed.
+
     Raises:
-        TypeError: If it is not a :class:`DINO`.
+        TypeError: If it is none.
     """
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
-    if not isinstance(model, DINO):
+    if not isinstance(model, kind):
         raise TypeError("mmdino's hooks train a mmdino.DINO, but the model is "
                         f'a {type(model).__name__}: remove them from '
                         'default_hooks or change model.type.')

@@ -4,20 +4,33 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdino.engine.hooks.access import dino_model
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 
 
-def compile_backbones(model: DINO, dynamic: bool = False, **options) -> None:
+def compile_backbones(model: MeanTeacher,
+                      dynamic: bool = False,
+                      **options) -> None:
     """Compile both backbones in place, a graph for each size of crops.
 
     Names in checkpoints stay as they are.
 
     Args:
-        model (DINO): Changed in place.
+        model (MeanTeacher): Changed in place.
         dynamic (bool): One graph for all sizes instead.
         **options: Others of ``torch.compile``.
+
+    Raises:
+        ValueError: If blocks are to be computed again for the backward pass
+            (``with_cp``) by a backend that draws anew then.
     """
+    if options.get('backend') == 'eager' and any(
+            getattr(module, 'with_cp', False)
+            for module in model.backbone.modules()):
+        raise ValueError(
+            "backend='eager' of torch.compile draws other random numbers when "
+            'blocks are computed again, which makes gradients wrong: set '
+            "backend='aot_eager' or leave with_cp of the backbone out.")
     for backbone in (model.backbone, model.teacher.backbone):
         backbone.compile(dynamic=dynamic, **options)
 
@@ -39,7 +52,7 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile at the first forward pass of each size."""
-        compile_backbones(dino_model(runner), **self.options)
+        compile_backbones(dino_model(runner, MeanTeacher), **self.options)
         runner.logger.info('Both backbones will be compiled: the first '
                            'iterations take minutes.')
 

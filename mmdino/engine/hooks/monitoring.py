@@ -1,6 +1,6 @@
 """What a run tells of itself: collapse, schedules, images, first figures."""
 import math
-from typing import Optional
+from typing import Dict, List, Optional
 
 import torch
 from mmengine.dist import all_reduce
@@ -13,6 +13,7 @@ from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.registry import HOOKS
 
 # What the hook and the ablations' verdict read, means over some iterations.
+VALIDATIONS = 'validations'  # in the message hub, for resumed runs
 MONITORS = ('teacher_entropy', 'largest_prototype', 'target_information')
 
 
@@ -204,8 +205,39 @@ class ValidateFirstHook(Hook):
     """Validate before the first iteration too, and say what training gave.
 
     For trainings that start from loaded weights. One that is resumed was
-    validated when it started.
+    validated when it started. At the end stands a table of all validations. A
+    warning says when the network has fallen below its start.
+
+    Args:
+        needs_start (bool): Refuse a training that loads no weights.
+        metric (str, optional): What is compared with the start, higher is
+            better; by default k-NN with k = 20, else the first but a rank.
+        stop_below (float, optional): Stop the training when this metric has
+            fallen by more than so much, in its own units; by default never.
+
+    Raises:
+        ValueError: If ``stop_below`` is negative; at the start, if weights are
+            needed and none are given; at a validation without the ``metric``.
     """
+
+    def __init__(self,
+                 needs_start: bool = False,
+                 metric: Optional[str] = None,
+                 stop_below: Optional[float] = None) -> None:
+        if stop_below is not None and stop_below < 0:
+            raise ValueError('ValidateFirstHook: stop_below must be >= 0, got '
+                             f'{stop_below}')
+        self.needs_start = needs_start
+        self.metric = metric
+        self.stop_below = stop_below
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse to start from nothing, if weights are needed."""
+        if self.needs_start and not runner._load_from:
+            raise ValueError(
+                'This config goes on from trained weights, and none are given:'
+                ' --checkpoint FILE_OR_NAME, such as dinov2_vit-s14 with '
+                '--download.')
 
     def before_train(self, runner: Runner) -> None:
         """Validate the loaded weights."""
@@ -213,11 +245,72 @@ class ValidateFirstHook(Hook):
             runner.logger.info('Validating the weights as they were loaded')
             runner.val_loop.run()
 
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: Optional[dict] = None) -> None:
+        """Note the metrics, and compare them with the first."""
+        hub = runner.message_hub
+        # Between two validations of a training lie iterations.
+        rows = [
+            row for row in hub.runtime_info.get(VALIDATIONS, ())
+            if row['iter'] < runner.iter
+        ]
+        rows.append(dict(metrics or {}, iter=runner.iter))
+        hub.update_info(VALIDATIONS, rows)
+        if len(rows) > 1 and metrics:
+            self._compare(runner, rows)
+
     def after_train(self, runner: Runner) -> None:
-        """Print each metric at the start and at the end."""
+        """Print each metric at the start and at the end, and on the way."""
         logger = MMLogger.get_current_instance()
         for name, scalars in runner.message_hub.log_scalars.items():
             values = scalars.data[0]
             if name.startswith('val/') and len(values) > 1:
                 logger.info(f'{name[4:]}: {values[0]:.2f} before, '
                             f'{values[-1]:.2f} after')
+        rows = runner.message_hub.runtime_info.get(VALIDATIONS, ())
+        if len(rows) > 1:
+            logger.info('Validations:\n' + _as_table(rows))
+
+    def _compare(self, runner: Runner, rows: List[Dict[str, float]]) -> None:
+        first, last = rows[0], rows[-1]
+        metric = self.metric or _main_metric(last)
+        if metric is None:
+            return
+        if metric not in last or metric not in first:
+            raise ValueError(
+                f'ValidateFirstHook: there is no metric {metric!r} among '
+                f'{[key for key in last if key != "iter"]}.')
+        fall = first[metric] - last[metric]
+        if fall > 0:
+            runner.logger.warning(
+                f'Iteration {runner.iter}: {metric} is {last[metric]:.2f}, '
+                f'below the {first[metric]:.2f} of the weights that training '
+                'started from: it takes away what they knew. Lower the '
+                'learning rate of the backbone, train for fewer iterations, '
+                'or train adapters (model.lora).')
+        if self.stop_below is not None and fall > self.stop_below:
+            runner.logger.warning(
+                f'It has fallen by more than stop_below={self.stop_below}: '
+                'the training stops here.')
+            runner.train_loop.stop_training = True
+
+
+def _main_metric(row: Dict[str, float]) -> Optional[str]:
+    """k-NN with k = 20, else the first; a rank may well fall."""
+    names = [k for k in row if k != 'iter' and not k.startswith('rank/')]
+    return next((k for k in names if k.endswith('k20_top1')),
+                names[0] if names else None)
+
+
+def _as_table(rows: List[Dict[str, float]]) -> str:
+    """Iterations and metrics, a validation a line."""
+    names = [key for key in rows[0] if key != 'iter']
+    lines = [['iteration', *names]]
+    for row in rows:
+        values = [f'{row[n]:.2f}' if n in row else '' for n in names]
+        lines.append([str(row['iter']), *values])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return '\n'.join('  '.join(
+        cell.rjust(width) for cell, width in zip(line, widths))
+                     for line in lines)

@@ -1,5 +1,6 @@
 """Checkpoints that tell their network, and that are loaded whole."""
 import logging
+import os.path as osp
 from typing import List, Tuple
 
 from mmengine.hooks import Hook
@@ -8,15 +9,19 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmdino.engine.hooks.access import whole_state
-from mmdino.models import DINO
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
-from mmdino.weights import (Weights, check_fit, describe_network,
-                            resolve_network, sort_out)
+from mmdino.weights import (CheckpointError, Weights, check_fit,
+                            describe_network, resolve_network, sort_out)
+from mmdino.weights.adapters import KEY as ADAPTERS_KEY
+from mmdino.weights.adapters import digest, is_adapter, told_adapters
 from mmdino.weights.keys import StateDict, add_prefix, name_keys
+from mmdino.weights.network import with_base
 
 # What a training that starts from other weights may begin anew.
 NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
-       'centering.', 'patch_centering.', 'predictor.')
+       'centering.', 'patch_centering.', 'predictor.', 'class_projector.',
+       'patch_projector.')
 
 
 @HOOKS.register_module()
@@ -46,11 +51,13 @@ class NetworkHook(Hook):
             runner.cfg)
         if network:
             checkpoint['meta']['network'] = network
+        if getattr(model, 'lora', None):
+            _note_adapters(model, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what is loaded under the model's names, or refuse it."""
         model, path = _unwrapped(runner), str(runner._load_from)
-        is_start = isinstance(model, DINO) and not runner._resume
+        is_start = isinstance(model, MeanTeacher) and not runner._resume
         if is_start and not self.testing:
             weights = sort_out(checkpoint, path)
             resolve_network(
@@ -59,7 +66,10 @@ class NetworkHook(Hook):
                     for key in ('backbone', 'neck', 'data_preprocessor')
                 })
             expected = whole_state(model)
-            checkpoint['state_dict'], new = _to_start_from(weights, expected)
+            if model.lora:
+                model.base = _describe_base(weights, path)
+            checkpoint['state_dict'], new = _to_start_from(
+                weights, expected, one_base=bool(model.lora))
             if new:
                 print_log(
                     f'{path} has no {name_keys(new, 4)}: these begin anew.',
@@ -73,25 +83,72 @@ class NetworkHook(Hook):
                 **checkpoint['state_dict']
             }, path, expected)
         elif self.testing or runner._resume:
+            if getattr(model, 'lora', None):
+                _restore_base(model, checkpoint, path)
             state = checkpoint.get('state_dict', checkpoint)
             check_fit(model, state, path, whole_state(model))
 
 
 def _to_start_from(weights: Weights,
-                   expected: StateDict) -> Tuple[StateDict, List[str]]:
+                   expected: StateDict,
+                   one_base: bool = False) -> Tuple[StateDict, List[str]]:
     """The state to train from, and the names of what it lacks.
 
     A file without a student, such as a snapshot of the teacher, gives its
-    teacher's weights to both.
+    teacher's weights to both; with ``one_base`` any file does.
     """
     state = dict(weights.state)
     for part in ('backbone', 'neck'):
         tensors = weights.part(part)
         for prefix in (f'{part}.', f'teacher.{part}.'):
-            if not any(key.startswith(prefix) for key in state):
+            if (one_base and part == 'backbone'
+                    or not any(key.startswith(prefix) for key in state)):
                 state.update(add_prefix(tensors, prefix))
-    new = [key for key in expected if key.startswith(NEW) and key not in state]
+    new = [
+        key for key in expected
+        if key not in state and (key.startswith(NEW) or is_adapter(key)
+                                 or key.endswith('backbone.mask_token'))
+    ]
     return state, new
+
+
+def _describe_base(weights: Weights, path: str) -> dict:
+    """What adapters need to know of the file that they start from."""
+    tensors = weights.part('backbone')
+    path = osp.abspath(path) if osp.exists(path) else path
+    return dict(name=path, sha256=digest(tensors), names=[*tensors])
+
+
+def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
+    """Tell of the adapters; leave their base out, if a file has it."""
+    told = dict(scale=model.lora.scale, base=model.base)
+    checkpoint['meta'][ADAPTERS_KEY] = told
+    if model.base is None or model.lora.save_base:
+        return
+    base = {
+        f'{prefix}backbone.{name}'
+        for name in model.base['names']
+        for prefix in ('', 'teacher.')
+    }
+    checkpoint['state_dict'] = {
+        key: value
+        for key, value in checkpoint['state_dict'].items() if key not in base
+    }
+
+
+def _restore_base(model: MeanTeacher, checkpoint: dict, path: str) -> None:
+    """Complete what a run with these adapters has saved."""
+    state = checkpoint['state_dict']
+    told = told_adapters(checkpoint.get('meta', {}), state, path)
+    if told is None:
+        return
+    if told['scale'] != model.lora.scale:
+        raise CheckpointError(
+            f'{path} was trained with adapters scaled by {told["scale"]}, and '
+            f'model.lora has alpha / rank = {model.lora.scale}: resume with '
+            'the numbers of that run.')
+    model.base = told['base']
+    checkpoint['state_dict'] = with_base(state, told, path)
 
 
 def _unwrapped(runner: Runner):

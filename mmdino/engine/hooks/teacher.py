@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch.utils.hooks import RemovableHandle
 
 from mmdino.engine.hooks.access import dino_model, require_epochs
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 
 
@@ -57,7 +58,7 @@ class TeacherEMAHook(Hook):
             return
         momentum = cosine(runner.iter, runner.max_iters, self.momentum,
                           self.end_momentum)
-        dino_model(runner).update_teacher(momentum)
+        dino_model(runner, MeanTeacher).update_teacher(momentum)
         runner.message_hub.update_scalar('train/momentum', momentum)
 
 
@@ -94,7 +95,7 @@ class TeacherCopyHook(Hook):
         if self.when == 'after_epoch':
             require_epochs(runner, self)
         elif self.when == 'before_step':
-            model = dino_model(runner)
+            model = dino_model(runner, MeanTeacher)
             self._handle = runner.optim_wrapper.optimizer \
                 .register_step_pre_hook(lambda *args: model.copy_student())
 
@@ -106,12 +107,12 @@ class TeacherCopyHook(Hook):
         """Copy if this iteration stepped."""
         if (self.when == 'after_step'
                 and runner.optim_wrapper.should_update()):
-            dino_model(runner).copy_student()
+            dino_model(runner, MeanTeacher).copy_student()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Copy, before the epoch's checkpoint and validation."""
         if self.when == 'after_epoch':
-            dino_model(runner).copy_student()
+            dino_model(runner, MeanTeacher).copy_student()
 
     def after_train(self, runner: Runner) -> None:
         """Leave the optimizer as it was."""

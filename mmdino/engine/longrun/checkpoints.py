@@ -17,8 +17,10 @@ from mmengine.runner.checkpoint import save_checkpoint
 
 from mmdino.engine.hooks.access import dino_model, require_epochs, whole_state
 from mmdino.engine.optim import WarmupCosine
+from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 from mmdino.weights import describe_network
+from mmdino.weights.adapters import merge
 
 POINTER = 'last_checkpoint'  # MMEngine's file with the last one's path
 INTERRUPTED = 'interrupted.pth'
@@ -296,7 +298,10 @@ class TeacherSnapshotHook(Hook):
         """Write one if it is due."""
         if not self.every_n_epochs(runner, self.interval):
             return
-        state = whole_state(dino_model(runner))
+        model = dino_model(runner, MeanTeacher)
+        state = whole_state(model)
+        if model.lora:
+            state = merge(state, model.lora.scale)
         epoch = runner.epoch + 1
         snapshot = dict(
             meta=dict(

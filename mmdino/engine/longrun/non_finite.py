@@ -15,7 +15,7 @@ from mmdino.engine.hooks.access import dino_model, whole_state
 from mmdino.engine.host_copy import HostCopy
 from mmdino.engine.longrun.replay import Step
 from mmdino.engine.optim.clipping import total_norm
-from mmdino.models import DINO, total_loss
+from mmdino.models import MeanTeacher, total_loss
 from mmdino.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     """What came of an optimizer step."""
     iteration: int  # counted from 1
     step: Step
-    teacher_temp: float
+    teacher_temp: Optional[float]
     figures: HostCopy  # loss, norm of gradients, is lost, has overflowed
 
 
@@ -76,13 +76,13 @@ class NonFiniteHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watch the model's forward and the optimizer's step."""
-        model, wrapper = dino_model(runner), runner.optim_wrapper
+        model, wrapper = dino_model(runner, MeanTeacher), runner.optim_wrapper
         self._outcome: Optional[Outcome] = None  # not heard of yet
         # As the step under way found them; None before it.
         self._buffers: Optional[List[Tensor]] = None
         self._has_stepped = False
 
-        def before_forward(module: DINO, args: tuple,
+        def before_forward(module: MeanTeacher, args: tuple,
                            kwargs: Dict[str, Any]) -> None:
             if kwargs.get('mode') != 'loss':
                 return
@@ -95,8 +95,8 @@ class NonFiniteHook(Hook):
                                                   dtype=torch.bool,
                                                   device=device)
 
-        def after_forward(module: DINO, args: tuple, kwargs: Dict[str, Any],
-                          output: Any) -> None:
+        def after_forward(module: MeanTeacher, args: tuple,
+                          kwargs: Dict[str, Any], output: Any) -> None:
             if kwargs.get('mode') == 'loss':
                 self._step.end(kwargs['inputs'], total_loss(output))
 
@@ -145,7 +145,7 @@ class NonFiniteHook(Hook):
         if not self._has_stepped:  # its scaler kept the optimizer from it
             self._hear(runner)
             self._note(runner, *2 * [self._step.loss.new_full((), math.inf)])
-        model = dino_model(runner)
+        model = dino_model(runner, MeanTeacher)
         for buffer, before in zip(model.buffers(), self._buffers):
             buffer.copy_(torch.where(model.step_is_lost, before, buffer))
         self._buffers, self._has_stepped = None, False
@@ -159,16 +159,16 @@ class NonFiniteHook(Hook):
         self._hear(runner)
         for handle in self._handles:
             handle.remove()
-        dino_model(runner).step_is_lost = None
+        dino_model(runner, MeanTeacher).step_is_lost = None
 
     def _note(self, runner: Runner, norm: Tensor,
               overflow: Optional[Tensor]) -> None:
         """Send what the device finds of this step to the host."""
-        model, loss = dino_model(runner), self._step.loss
+        model, loss = dino_model(runner, MeanTeacher), self._step.loss
+        temperature = next((c.temperature for c in model.centerings), None)
         overflow = loss.new_zeros(()) if overflow is None else overflow
         figures = [loss, norm, model.step_is_lost, overflow]
-        self._outcome = Outcome(runner.iter + 1, self._step,
-                                model.centerings[0].temperature,
+        self._outcome = Outcome(runner.iter + 1, self._step, temperature,
                                 HostCopy([f.reshape(()) for f in figures]))
 
     def _hear(self, runner: Runner) -> None:
@@ -197,7 +197,7 @@ class NonFiniteHook(Hook):
         message = f'Iteration {iteration}: {what} on rank {get_rank()}'
         if stops or not self._has_dumped:
             outcome.step.save(path, runner.cfg,
-                              whole_state(dino_model(runner)),
+                              whole_state(dino_model(runner, MeanTeacher)),
                               outcome.teacher_temp, iteration)
             self._has_dumped = True
             message += (f'; `python tools/replay_dump.py {path}` repeats the '

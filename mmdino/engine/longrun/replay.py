@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmdino.models import DINO, total_loss
+from mmdino.models import MeanTeacher, total_loss
 from mmdino.registry import MODELS
 from mmdino.weights import load_checkpoint
 from mmdino.weights.config import require_registered
@@ -19,7 +19,7 @@ class Step:
         loss (Tensor): The scalar that came out.
     """
 
-    def begin(self, model: DINO) -> None:
+    def begin(self, model: MeanTeacher) -> None:
         """Before the forward pass."""
         self._random = dict(cpu=torch.get_rng_state())
         device = next(model.parameters()).device.type
@@ -95,7 +95,7 @@ def replay(path: str, device: str = 'cpu') -> Replay:
         }))
 
 
-def _build(dump: Dict[str, Any], device: str) -> DINO:
+def _build(dump: Dict[str, Any], device: str) -> MeanTeacher:
     state = dump['state_dict']
     model = MODELS.build(dump['model'])
     wide = torch.float64 in {value.dtype for value in state.values()}

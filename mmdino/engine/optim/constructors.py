@@ -110,8 +110,9 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
     With L blocks, ``layer_decay_rate`` r and ``patch_embed_lr_mult`` m, the
     learning rate is that of the optimizer for the heads and the final norm,
     r^(L - i) of it for block i, r^(L + 1) for position embeddings and tokens,
-    and m r^(L + 1) for the patch embedding. Groups know it as ``lr_scale``,
-    so that :class:`WarmupCosine` scales all of its values by it.
+    and m r^(L + 1) for the patch embedding. ``backbone_lr_mult`` multiplies
+    all of the backbone's besides. Groups know it as ``lr_scale``, so that
+    :class:`WarmupCosine` scales all of its values by it.
 
     Raises:
         ValueError: If the backbone knows no depths, or a factor is not
@@ -135,8 +136,10 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
             return
         patch_embed_lr_mult = self.paramwise_cfg.get('patch_embed_lr_mult', 1.)
         layer_decay_rate = self.paramwise_cfg.get('layer_decay_rate', 1.)
+        backbone_lr_mult = self.paramwise_cfg.get('backbone_lr_mult', 1.)
         for name, factor in dict(
                 patch_embed_lr_mult=patch_embed_lr_mult,
+                backbone_lr_mult=backbone_lr_mult,
                 layer_decay_rate=layer_decay_rate).items():
             if not factor > 0:
                 raise ValueError(f'optim_wrapper.paramwise_cfg.{name} must be '
@@ -144,9 +147,13 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
         super().add_params(params, module, **kwargs)
         for group in params:
             name = group.pop('param_name').replace(FSDP_PREFIX, '')
+            factor = 1.
+            if name.startswith('backbone.'):
+                factor *= backbone_lr_mult
             if name.startswith('backbone.patch_embed.'):
-                group['lr_scale'] *= patch_embed_lr_mult
-                group['lr'] *= patch_embed_lr_mult
+                factor *= patch_embed_lr_mult
+            group['lr_scale'] *= factor
+            group['lr'] *= factor
             del group['layer_id']
         params[:] = merge_groups(params)
 

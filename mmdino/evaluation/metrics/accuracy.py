@@ -2,7 +2,7 @@
 import logging
 import warnings
 from datetime import timedelta
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
@@ -13,6 +13,7 @@ from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
 from mmdino.evaluation.placing import Placing
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
+from mmdino.models.frozen.linear_probe import Key, head_name, split_key
 from mmdino.registry import METRICS
 from mmdino.utils.progress import track
 
@@ -21,44 +22,93 @@ from mmdino.utils.progress import track
 class LinearProbeAccuracy(SampleMetric):
     """Top-1 and top-5 accuracy of every head and of the best, in percent.
 
-    Keys are ``linear/lr0.001_top1`` and the like for each learning rate, then
-    ``linear/best_top1``, ``linear/best_top5`` and ``linear/best_lr``. The
-    best head is that of the highest top-1, among equals of the first learning
-    rate: chosen on these very images, where the official protocol fixes it.
-    Top-5 is left out where there are fewer than 5 classes.
+    Keys are ``linear/lr0.001_top1`` and the like for each learning rate, or
+    ``linear/blocks4_mean_lr0.001_top1`` for each choice of features and
+    learning rate; then ``linear/best_top1``, ``linear/best_top5``,
+    ``linear/best_lr`` and, where features were chosen, ``linear/best_blocks``
+    and ``linear/best_mean`` (0 or 1). The best head is that of the highest
+    top-1, among equals the first. Top-5 is left out where there are fewer
+    than 5 classes.
 
     Args:
+        choose_on: Which part of a :class:`.ConcatDataset`, from 0, the best
+            head is chosen on. All accuracies are then those of the other
+            parts, and ``linear/chosen_on_top1`` is that of the best head on
+            the part that chose it. By default it is chosen on the very images
+            that are reported, where DINO's protocol fixes the learning rate.
         **kwargs: Those of BaseMetric.
+
+    Raises:
+        ValueError: In ``evaluate``, if ``choose_on`` leaves no image to choose
+            on, or none to report.
     """
     default_prefix = 'linear'
     needs = dict(
         gt_label='the data set must have classes',
         top_classes='the model must be LinearProbe')
 
-    def keep(self, sample: dict) -> Dict[float, List[bool]]:
-        """Whether the first and the first 5 classes hit, for each head."""
+    def __init__(self, choose_on: Optional[int] = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.choose_on = choose_on
+        if choose_on is not None:
+            self.needs = dict(
+                self.needs,
+                dataset_idx='choose_on needs a ConcatDataset of the part to '
+                'choose on and of the part to report')
+
+    def keep(self, sample: dict) -> Tuple[bool, Dict[Key, List[bool]]]:
+        """Whether it serves the choice; the first hits, for each head.
+
+        That is, whether the first and the first 5 classes hit.
+        """
         truth = int(sample['gt_label'])
-        return {
-            lr: _hits(top, truth)
-            for lr, top in sample['top_classes'].items()
+        choosing = (
+            self.choose_on is not None
+            and sample['dataset_idx'] == self.choose_on)
+        return choosing, {
+            key: _hits(top, truth)
+            for key, top in sample['top_classes'].items()
         }
 
     def compute_metrics(
-            self, results: List[Dict[float, List[bool]]]) -> Dict[str, float]:
+            self, results: List[Tuple[bool,
+                                      Dict[Key,
+                                           List[bool]]]]) -> Dict[str, float]:
         """Accuracies in percent."""
-        accuracy = {
-            lr: _percent([result[lr] for result in results])
-            for lr in results[0]
-        }
-        best = max(accuracy, key=lambda lr: accuracy[lr]['top1'])
-        named = {f'lr{lr:g}': values for lr, values in accuracy.items()}
+        reported = [hits for choosing, hits in results if not choosing]
+        choice = [hits for choosing, hits in results if choosing] or reported
+        if self.choose_on is not None and not 0 < len(reported) < len(results):
+            raise ValueError(
+                f'Of {len(results)} images {len(results) - len(reported)} are '
+                f'of part {self.choose_on}, which the best head is chosen on: '
+                'it takes images of that part and of another one.')
+        accuracy, on_choice = _accuracies(reported), _accuracies(choice)
+        best = max(on_choice, key=lambda key: on_choice[key]['top1'])
+        named = {head_name(key): values for key, values in accuracy.items()}
         named['best'] = accuracy[best]
         metrics = {
             f'{name}_{key}': value
             for name, values in named.items()
             for key, value in values.items()
         }
-        return dict(metrics, best_lr=best)
+        features, rate = split_key(best)
+        metrics['best_lr'] = rate
+        if features is not None:
+            metrics.update({
+                f'best_{field}': float(value)
+                for field, value in features._asdict().items()
+            })
+        if self.choose_on is not None:
+            metrics['chosen_on_top1'] = on_choice[best]['top1']
+        return metrics
+
+
+def _accuracies(
+        results: List[Dict[Key, List[bool]]]) -> Dict[Key, Dict[str, float]]:
+    return {
+        key: _percent([result[key] for result in results])
+        for key in results[0]
+    }
 
 
 def _hits(top: Tensor, truth: int) -> List[bool]:

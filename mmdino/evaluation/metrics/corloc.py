@@ -72,6 +72,33 @@ class CorLoc(SampleMetric):
         return {'corloc': 100 * float((overlaps >= self.iou).mean())}
 
 
+@METRICS.register_module()
+class CenterBoxCorLoc(CorLoc):
+    """What a box in the middle reaches, which looks at no image, in percent.
+
+    The key is ``discovery/corloc_center``. The box has the image's shape and
+    of ten sizes the one that is right most often: what CorLoc must exceed.
+    """
+    SIZES = np.arange(1, 11) / 10  # of the box's sides, fractions
+
+    def keep(self, sample: dict) -> List[float]:
+        """The best overlap of each size; NaN if there is no object."""
+        half = self.SIZES[:, None] / 2
+        boxes = np.hstack([.5 - half, .5 - half, .5 + half, .5 + half])
+        return [
+            super(CenterBoxCorLoc, self).keep(dict(sample, pred_box=box))
+            for box in boxes
+        ]
+
+    def compute_metrics(self, results: List[List[float]]) -> Dict[str, float]:
+        """The share of the best size."""
+        shares = [
+            CorLoc.compute_metrics(self, overlaps)['corloc']
+            for overlaps in zip(*results)
+        ]
+        return {'corloc_center': max(shares)}
+
+
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Top, left, bottom, right, the last two exclusive, of a bool mask."""
     rows, columns = np.nonzero(mask)

@@ -3,8 +3,10 @@
 B images, C channels, N patch tokens, R registers, D features.
 """
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 
 import timm
 import torch
@@ -14,6 +16,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.layers import PatchEmbed
 from torch import Tensor
 
+from mmdino.models.backbones.attention import attention_layer, seen_weights
 from mmdino.models.backbones.masked_patches import check_mask
 from mmdino.models.backbones.pretrained import StrictPretrained
 from mmdino.registry import MODELS
@@ -31,9 +34,9 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     DINOv3 timm's default is the average, too: ``global_pool='token'`` gives
     the class token, which these were trained with.
 
-    Tokens and masks are those of a network that puts a class token before
-    patch tokens. As of :class:`VisionTransformer`, what trains with masks
-    calls ``tokens, = backbone(images, mask, out_type='raw')``.
+    Tokens, masks and attention are those of a network that puts a class token
+    before patch tokens. As of :class:`VisionTransformer`, what trains with
+    masks calls ``tokens, = backbone(images, mask, out_type='raw')``.
 
     Args:
         model_name (str): A name of ``timm.list_models()``.
@@ -50,8 +53,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
     Raises:
         ValueError: If timm does not know the model or it takes no mask token;
-            in forward, if it does not take images of this size, or gives no
-            tokens, or none for every patch.
+            in forward, if it does not take images of this size; where tokens,
+            patches or attention are asked for, if it has none.
     """
 
     def __init__(self,
@@ -137,11 +140,121 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         """
         return self(images, mask, out_type='raw')[0]
 
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels, where there are patches."""
+        size = getattr(
+            getattr(self.model, 'patch_embed', None), 'patch_size', None)
+        sides = {*to_2tuple(size)}
+        if size is None or len(sides) > 1:
+            raise AttributeError(f"timm's {self.model_name} has no patches "
+                                 'with one side')
+        return sides.pop()
+
+    @property
+    def num_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.model.blocks)
+
     def patch_grid(self, images: Tensor) -> tuple[int, int]:
         """Rows and columns (h, w) of the patches of images (B, C, H, W)."""
-        self._require_masks()
-        return tuple(
-            self.model.patch_embed.dynamic_feat_size(images.shape[-2:]))
+        self._require_tokens()
+        embed = self.model.patch_embed
+        if isinstance(embed, PatchEmbed):
+            return tuple(embed.dynamic_feat_size(images.shape[-2:]))
+        return tuple(side // self.patch_size for side in images.shape[-2:])
+
+    def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
+        """Tokens (B, 1 + R + N, D) of the last ``n`` blocks, normed."""
+        self.require_blocks()
+        extract = partial(
+            self.model.forward_intermediates,
+            indices=n,
+            return_prefix_tokens=True,
+            norm=True,
+            output_fmt='NLC',
+            intermediates_only=True)
+        return [
+            torch.cat([extra, patches], dim=1)
+            for patches, extra in self._run(extract, x)
+        ]
+
+    def last_keys(self, x: Tensor) -> Tensor:
+        """Keys (B, 1 + R + N, D) of the last block's attention, all heads.
+
+        Rotary positions have not turned them yet.
+        """
+        self.require_keys()
+        keys = []
+        hook = attention_layer(self.model).k_norm.register_forward_hook(
+            lambda _, inputs, output: keys.append(output))
+        try:
+            self._run(self.model.forward_features, x)
+        finally:
+            hook.remove()
+        return keys[0].transpose(1, 2).flatten(2)
+
+    def class_attention(self, x: Tensor) -> Tensor:
+        """Last attention (B, H, h, w) of the class token, to the patches."""
+        with self.recorded_attention() as maps:
+            self._run(self.model.forward_features, x)
+        return maps[0]
+
+    @contextmanager
+    def recorded_attention(self) -> Iterator[list[Tensor]]:
+        """Collect the :meth:`class_attention` of the passes made meanwhile."""
+        self.require_attention()
+        maps, grid = [], []
+
+        def see_images(_, inputs: tuple[Tensor]) -> None:
+            grid[:] = self.patch_grid(inputs[0])
+
+        def see_weights(weights: Tensor) -> None:
+            row = weights[:, :, 0]
+            extra = self.num_extra_tokens
+            if row.shape[-1] != extra + math.prod(grid):
+                raise ValueError(
+                    f"timm's {self.model_name} attends to {row.shape[-1]} "
+                    f'tokens, not to {extra} and the {math.prod(grid)} '
+                    'patches: its attention is no map of the image.')
+            maps.append(row[..., extra:].unflatten(-1, grid))
+
+        hook = self.model.patch_embed.register_forward_pre_hook(see_images)
+        try:
+            with seen_weights(attention_layer(self.model), see_weights):
+                yield maps
+        finally:
+            hook.remove()
+
+    def require_patches(self) -> None:
+        """Refuse a model without tokens of square patches."""
+        self._require_tokens()
+        if not hasattr(self, 'patch_size'):
+            raise ValueError(f"timm's {self.model_name} has no square patches "
+                             'of one size.')
+
+    def require_blocks(self) -> None:
+        """Refuse a model that shows no tokens of its blocks."""
+        self._require_tokens()
+        extract = getattr(self.model, 'forward_intermediates', None)
+        if extract is None or 'return_prefix_tokens' not in signature(
+                extract).parameters:
+            raise ValueError(f"timm's {self.model_name} shows no class token "
+                             "of each block. Take a ViT.")
+
+    def require_keys(self) -> None:
+        """Refuse a model that shows no keys of its patches."""
+        self.require_blocks()
+        if not hasattr(attention_layer(self.model), 'k_norm'):
+            raise ValueError(f"timm's {self.model_name} shows no keys of its "
+                             'attention: take tokens.')
+
+    def require_attention(self) -> None:
+        """Refuse a model whose class token attends to no patches."""
+        self._require_tokens()
+        if attention_layer(self.model) is None:
+            raise ValueError(f"timm's {self.model_name} shows no attention "
+                             'of its class token. Take a ViT.')
 
     def _require_tokens(self) -> None:
         """Refuse a model without tokens as they are documented here."""

@@ -14,6 +14,7 @@ from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
+from mmdino.models.backbones.encoder_layer import switch_blocks
 from mmdino.models.backbones.masked_patches import check_mask
 from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
                                                          PosEmbedCache,
@@ -66,6 +67,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             first: 0.02 in DINO and iBOT, 1e-6 in DINOv2.
         drop_path_uniform (bool): Stochastic depth at ``drop_path_rate`` in
             every block, in the place of rates that rise from 0.
+        drop_path_subset (bool): Leave out a share of a batch's images in each
+            branch, which then costs that share less, where stochastic depth
+            draws for each image by itself; the mean is the same. See
+            :func:`add_of_subset`. For rates above 0.1: below, picking images
+            takes what is saved.
+        with_cp (bool): Activation checkpointing: keep the tokens between the
+            blocks alone for the backward pass, which computes each block
+            again. Less memory, more time, the same gradients.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
@@ -85,6 +94,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                  with_mask_token: bool = False,
                  cls_token_std: float = .02,
                  drop_path_uniform: bool = False,
+                 drop_path_subset: bool = False,
+                 with_cp: bool = False,
                  **kwargs) -> None:
         img_size = tuple(to_2tuple(img_size))
         for side in img_size:
@@ -116,6 +127,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                     patch_size=patch_size,
                     input_size=img_size))
         complete_stochastic_depth(self.layers)
+        switch_blocks(self.layers, drop_path_subset, with_cp)
         if not self.final_norm:
             self.ln1 = nn.Identity()
         self.num_registers = num_registers

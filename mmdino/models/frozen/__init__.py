@@ -1,7 +1,7 @@
 """Uses of a trained teacher that do not train it."""
 from mmdino.models.frozen.baselines import PixelFeatures, SavedFeatures
 from mmdino.models.frozen.classifier import PretrainedClassifier
-from mmdino.models.frozen.features import (ClassAndGeMFeatures,
+from mmdino.models.frozen.features import (BlocksAndMean, ClassAndGeMFeatures,
                                            ClassAndPatchFeatures, LastBlocks,
                                            MultiScaleFeatures, PooledFeatures)
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher

@@ -3,7 +3,7 @@
 Each is called with a network (its ``backbone`` and perhaps ``neck``) and
 images (B, C, H, W), and returns features (B, D).
 """
-from typing import List, Mapping, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 import torch
 import torch.nn as nn
@@ -60,6 +60,56 @@ class ClassAndPatchFeatures:
         tokens, = last_blocks(network['backbone'], images)
         patches = patch_tokens(network['backbone'], tokens)
         return interleave(tokens[:, 0], patches.mean(dim=1))
+
+
+class Choice(NamedTuple):
+    """One of the features that DINOv2's linear classifiers choose from."""
+    blocks: int  # whose class tokens are joined, the last ones
+    mean: bool  # whether the mean patch token of the last one is joined, too
+
+    def __str__(self) -> str:
+        return f'blocks{self.blocks}' + ('_mean' if self.mean else '')
+
+
+@MODELS.register_module()
+class BlocksAndMean:
+    """All that DINOv2's linear classifiers choose from, in one vector.
+
+    The class tokens of the last blocks and, at the end, the mean patch token
+    of the last block, all through the final norm. Each :class:`Choice` is a
+    slice of it (``dinov2/eval/linear.py``, arXiv 2304.07193, appendix B.3).
+
+    Args:
+        blocks: Numbers of last blocks to choose from.
+
+    Raises:
+        ValueError: If there is none, or one is below 1; on a call, if the
+            backbone has fewer or no blocks.
+    """
+
+    def __init__(self, blocks: Sequence[int] = (1, 4)) -> None:
+        if not blocks or min(blocks) < 1:
+            raise ValueError('blocks must be numbers of last blocks, such as '
+                             f'(1, 4), got {blocks}.')
+        self.blocks = tuple(blocks)
+
+    def __call__(self, network: Network, images: Tensor) -> Tensor:
+        """Features (B, (n + 1) D), n the largest number of blocks."""
+        backbone = network['backbone']
+        blocks = last_blocks(backbone, images, max(self.blocks))
+        mean = patch_tokens(backbone, blocks[-1]).mean(dim=1)
+        return torch.cat([*(tokens[:, 0] for tokens in blocks), mean], dim=-1)
+
+    def choices(self, width: int) -> Dict[Choice, slice]:
+        """Where each choice lies in features of a width (n + 1) D."""
+        largest = max(self.blocks)
+        dim = width // (largest + 1)
+        return {
+            Choice(n, mean):
+            slice((largest - n) * dim, width if mean else largest * dim)
+            for n in self.blocks
+            for mean in (False, True)
+        }
 
 
 @MODELS.register_module()
@@ -131,15 +181,26 @@ def last_blocks(backbone: nn.Module,
     Raises:
         ValueError: If the backbone has fewer blocks, or tells no tokens.
     """
+    require_blocks(backbone)
+    if not 1 <= n <= backbone.num_layers:
+        raise ValueError(f'n={n} last blocks of a backbone that has '
+                         f'{backbone.num_layers}: set model.features.n.')
+    return backbone.last_blocks(images, n)
+
+
+def require_blocks(backbone: nn.Module) -> None:
+    """Refuse a backbone that tells no tokens of its last blocks.
+
+    Raises:
+        ValueError: If it is no ViT.
+    """
     if not hasattr(backbone, 'last_blocks'):
         raise ValueError(
             f'{type(backbone).__name__} has no method last_blocks, as '
             'mmdino.VisionTransformer has: for other networks set '
             "model.features=dict(type='PooledFeatures').")
-    if not 1 <= n <= backbone.num_layers:
-        raise ValueError(f'n={n} last blocks of a backbone that has '
-                         f'{backbone.num_layers}: set model.features.n.')
-    return backbone.last_blocks(images, n)
+    if hasattr(backbone, 'require_blocks'):
+        backbone.require_blocks()
 
 
 def patch_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:

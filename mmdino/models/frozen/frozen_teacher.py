@@ -2,7 +2,6 @@
 
 B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
-from contextlib import nullcontext
 from typing import Dict, List, Optional, Union
 
 import torch
@@ -11,7 +10,8 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmdino.models.embedding import embed
+from mmdino.models.backbones.attention import require_attention
+from mmdino.models.embedding import embed, write_features
 from mmdino.models.frozen.features import last_blocks, patch_tokens
 from mmdino.registry import MODEL_WRAPPERS, MODELS, build_module
 from mmdino.weights.config import describe_network, preprocessor_cfg
@@ -124,10 +124,7 @@ class FrozenTeacher(BaseModel):
         Raises:
             ValueError: If it is no ViT.
         """
-        if not hasattr(self.backbone, 'class_attention'):
-            raise ValueError(
-                f'{type(self.backbone).__name__} has no class token to look '
-                'through: take a ViT, such as mmdino.VisionTransformer.')
+        require_attention(self.backbone)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -177,6 +174,9 @@ class FrozenTeacher(BaseModel):
             raise ValueError(
                 f'{type(self.backbone).__name__} has no {facet} a patch: take '
                 'a ViT, such as mmdino.VisionTransformer.')
+        require = dict(token='require_patches', key='require_keys')[facet]
+        if hasattr(self.backbone, require):
+            getattr(self.backbone, require)()
 
     @torch.no_grad()
     def class_attention(self, images: Tensor) -> Tensor:
@@ -193,17 +193,9 @@ class FrozenTeacher(BaseModel):
             The same samples, with ``feature`` (D, ) and, with
             ``predict_attention``, ``attention`` (H, h, w).
         """
-        recording = self.backbone.recorded_attention(
-        ) if self.predict_attention else nullcontext()
-        with recording as maps:
-            outputs = dict(feature=self.features(inputs))
-        if maps:
-            outputs['attention'] = maps[0]
-        data_samples = data_samples or [DataSample() for _ in inputs]
-        for name, values in outputs.items():
-            for sample, value in zip(data_samples, values):
-                sample.set_field(value, name)
-        return data_samples
+        return write_features(
+            data_samples or [DataSample() for _ in inputs], self.features,
+            inputs, self.backbone if self.predict_attention else None)
 
 
 @MODEL_WRAPPERS.register_module()

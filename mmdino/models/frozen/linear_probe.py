@@ -1,8 +1,8 @@
 """Linear classification of frozen features (arXiv 2104.14294, table 2).
 
-B images, D features, C classes, R top classes.
+B images, D features, C classes, R top classes, E heads.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn as nn
@@ -12,15 +12,21 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmdino.models.embedding import embedding_width
+from mmdino.models.frozen.features import Choice, require_blocks
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS, build_module
 from mmdino.weights.keys import strip_prefix
 from mmdino.weights.network import load_strictly, open_weights
 
+Key = float | tuple[Choice, float]
+
 
 @MODELS.register_module()
 class LinearProbe(BaseModel):
     """Linear classifiers on one frozen backbone, one for a learning rate.
+
+    With features that leave a choice (:class:`.BlocksAndMean`), one for each
+    choice and learning rate.
 
     Each head learns as if it were alone while the backbone runs once for all.
     :class:`LinearProbeConstructor` gives each its learning rate, and
@@ -32,10 +38,15 @@ class LinearProbe(BaseModel):
         learning_rates: One head each, at the base batch of ``auto_scale_lr``.
         features: Config of what the heads see; by default what the authors
             took for such a network (:func:`official_features`).
+            :class:`.BlocksAndMean` gives them a choice, as DINOv2's have.
         checkpoint: Of the pretraining to learn on, or of a probe to test.
         backbone: Config of the backbone; by default the checkpoint tells.
         neck: Config of the pooling of a backbone that yields maps.
         data_preprocessor: By default the checkpoint's.
+
+    Attributes:
+        keys (list): Of the E heads: the learning rate, or a
+            :class:`.Choice` and the learning rate.
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
@@ -68,16 +79,33 @@ class LinearProbe(BaseModel):
         self.network = network
         self.network_cfg = network.network_cfg
         self.num_classes = num_classes
-        self.learning_rates = tuple(learning_rates)
         width = embedding_width(network.parts, network.feature_rule,
                                 len(network.preprocessing['mean']))
+        rule = network.feature_rule
+        if hasattr(rule, 'choices'):
+            choices = rule.choices(width)
+            inputs = {
+                (choice, lr): seen
+                for choice, seen in choices.items()
+                for lr in rates
+            }
+        else:
+            inputs = dict.fromkeys(rates, slice(0, width))
+        self.keys = list(inputs)
+        self._seen = list(inputs.values())
         self.heads = nn.ModuleList(
-            nn.Linear(width, num_classes) for _ in learning_rates)
+            nn.Linear(seen.stop - seen.start, num_classes)
+            for seen in self._seen)
         heads = strip_prefix(open_weights(checkpoint).state,
                              'heads.') if checkpoint else None
         if heads:
             load_strictly(self.heads, heads,
                           f'The linear classifiers of {checkpoint}')
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """Of each head."""
+        return tuple(split_key(key)[1] for key in self.keys)
 
     def init_weights(self) -> None:
         """Initialise the heads as the authors do (normal .01)."""
@@ -102,8 +130,8 @@ class LinearProbe(BaseModel):
         Returns:
             In the mode 'tensor' the frozen features (B, D); in 'loss', where
             the samples need ``gt_label``, the loss of each head, named by its
-            learning rate; in 'predict' the samples with ``top_classes``, a
-            dict from the learning rate to (R,) classes, best first.
+            key; in 'predict' the samples with ``top_classes``, a dict from
+            the key to (R,) classes, best first.
         """
         features = self.network.features(inputs)
         if mode == 'loss':
@@ -123,19 +151,35 @@ class LinearProbe(BaseModel):
                 'model.num_classes.')
         labels = labels.to(features.device)
         return {
-            f'loss_lr{lr:g}': F.cross_entropy(head(features), labels)
-            for lr, head in zip(self.learning_rates, self.heads)
+            f'loss_{head_name(key)}': F.cross_entropy(logits, labels)
+            for key, logits in self._logits(features)
         }
 
     def _predict(self, features: Tensor,
                  data_samples: list[DataSample]) -> list[DataSample]:
         top = {
-            lr: head(features).topk(min(5, self.num_classes)).indices
-            for lr, head in zip(self.learning_rates, self.heads)
+            key: logits.topk(min(5, self.num_classes)).indices
+            for key, logits in self._logits(features)
         }
         for sample, *classes in zip(data_samples, *top.values()):
             sample.set_field(dict(zip(top, classes)), 'top_classes')
         return data_samples
+
+    def _logits(self, features: Tensor) -> Iterator[tuple[Key, Tensor]]:
+        """Key and logits (B, C) of each head."""
+        for key, seen, head in zip(self.keys, self._seen, self.heads):
+            yield key, head(features[:, seen])
+
+
+def split_key(key: Key) -> tuple[Choice | None, float]:
+    """The choice of a head, if it had one, and its learning rate."""
+    return key if isinstance(key, tuple) else (None, key)
+
+
+def head_name(key: Key) -> str:
+    """What the losses and the accuracies of a head are called."""
+    choice, lr = split_key(key)
+    return f'{choice}_lr{lr:g}' if choice else f'lr{lr:g}'
 
 
 def official_features(backbone: nn.Module) -> dict:
@@ -145,7 +189,9 @@ def official_features(backbone: nn.Module) -> dict:
     fewer; of a ViT of width 768 or more the class token and the mean patch
     token; the pooled output of other networks.
     """
-    if not hasattr(backbone, 'last_blocks'):
+    try:
+        require_blocks(backbone)
+    except ValueError:
         return dict(type='PooledFeatures')
     if backbone.embed_dims >= 768:
         return dict(type='ClassAndPatchFeatures')

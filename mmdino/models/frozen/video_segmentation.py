@@ -13,7 +13,7 @@ from torch import Tensor
 from mmdino.functional.label_propagation import (labels_to_mask,
                                                  mask_to_labels,
                                                  propagate_labels)
-from mmdino.models.frozen.features import patch_tokens
+from mmdino.models.frozen.features import patch_tokens, require_blocks
 from mmdino.models.frozen.frozen_teacher import FrozenTeacher
 from mmdino.registry import MODELS
 from mmdino.utils.progress import track
@@ -46,10 +46,13 @@ class VideoSegmenter(FrozenTeacher):
                  temperature: float = 0.1,
                  **kwargs) -> None:
         super().__init__(**kwargs)
-        if not hasattr(self.backbone, 'last_blocks'):
+        try:
+            require_blocks(self.backbone)
+        except ValueError as error:
             raise ValueError('VideoSegmenter needs a backbone with the method '
-                             'last_blocks, such as mmdino.VisionTransformer; '
-                             f'{type(self.backbone).__name__} has none.')
+                             'last_blocks, such as mmdino.VisionTransformer, '
+                             f'got {type(self.backbone).__name__}: '
+                             f'{error}') from error
         if min(num_context, radius) < 0 or topk < 1 or temperature <= 0:
             raise ValueError(
                 'VideoSegmenter needs num_context >= 0, radius >= 0, '

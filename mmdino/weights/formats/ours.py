@@ -19,7 +19,8 @@ STUDENT, TEACHER, FROZEN = '', 'teacher.', 'network.'
 LINEAR = {'heads.0.weight', 'heads.0.bias'}
 PARTS = tuple(f'{network}{part}.' for network in (STUDENT, TEACHER, FROZEN)
               for part in ('backbone', 'neck', 'head', 'patch_head'))
-OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'heads.')
+OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'class_projector.',
+          'patch_projector.', 'heads.')
 
 
 def is_mmdino(checkpoint: Mapping[str, Any]) -> bool:

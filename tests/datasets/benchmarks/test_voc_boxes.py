@@ -8,7 +8,7 @@ from PIL import Image
 from mmdino.datasets import VOCBoxes
 from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
-from mmdino.evaluation.metrics import CorLoc
+from mmdino.evaluation.metrics import CenterBoxCorLoc, CorLoc
 from mmdino.models import ObjectFinder
 from tests.tiny import model_cfg
 
@@ -120,6 +120,23 @@ def test_corloc():
         metric.keep(dict(pred_box=second))
     with pytest.raises(ValueError, match='iou must be'):
         CorLoc(iou=0)
+
+
+def test_the_best_box_in_the_middle():
+    """Of 70% of the sides: of its own object all, of one in a corner none."""
+    metric = CenterBoxCorLoc()
+    samples = [
+        dict(
+            pred_box=np.zeros(4),
+            gt_boxes=np.array([box]),
+            ori_shape=(100, 200))
+        for box in ([15, 30, 85, 170], [16, 31, 84, 171], [0, 0, 9, 9])
+    ]
+    metric.process(None, samples)
+    assert metric.results[0][6] == pytest.approx(1)
+    assert metric.evaluate(3) == {
+        'discovery/corloc_center': pytest.approx(200 / 3)
+    }
 
 
 def test_networks_without_patches():

@@ -28,17 +28,25 @@ def train(work_dir, hooks, **changes):
     return runner
 
 
+LEAN = dict(
+    backbone__drop_path_rate=.4,
+    backbone__drop_path_subset=True,
+    backbone__with_cp=True)
+
+
 @pytest.mark.parametrize(
-    'changes', [
-        dict(backbone__drop_path_rate=.1),
-        dict(
-            backbone=RESNET,
-            neck=dict(type='mmpretrain.GlobalAveragePooling')),
+    'backend,changes', [
+        ('eager', dict(backbone__drop_path_rate=.1)),
+        ('aot_eager', LEAN),
+        ('eager',
+         dict(
+             backbone=RESNET,
+             neck=dict(type='mmpretrain.GlobalAveragePooling'))),
     ],
-    ids=['vit', 'resnet'])
-def test_same_weights_as_without(tmp_path, changes):
+    ids=['vit', 'vit-subset', 'resnet'])
+def test_same_weights_as_without(tmp_path, backend, changes):
     plain = train(tmp_path / 'plain', [], **changes)
-    hook = dict(type='CompileHook', backend='eager', fullgraph=True)
+    hook = dict(type='CompileHook', backend=backend, fullgraph=True)
     compiled = train(tmp_path / 'compiled', [hook], **changes)
     # Student and teacher, two sizes and one.
     assert counters['stats']['unique_graphs'] == 3
@@ -47,6 +55,12 @@ def test_same_weights_as_without(tmp_path, changes):
     assert list(got) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(got[name], value, msg=name)
+
+
+def test_a_backend_that_would_draw_anew(tmp_path):
+    hook = dict(type='CompileHook', backend='eager')
+    with pytest.raises(ValueError, match="backend='eager'.*'aot_eager'"):
+        train(tmp_path, [hook], **LEAN)
 
 
 @pytest.mark.slow

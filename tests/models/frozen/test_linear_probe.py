@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.structures import DataSample
-from torch.utils.data import Dataset
 
 from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
-from mmdino.models.frozen import (ClassAndPatchFeatures, LastBlocks,
-                                  LinearProbe, PooledFeatures)
+from mmdino.models.frozen import (BlocksAndMean, ClassAndPatchFeatures,
+                                  LastBlocks, LinearProbe, PooledFeatures)
 from mmdino.models.frozen.features import interleave
 from mmdino.registry import MODELS
 from tests import golden
@@ -26,14 +26,15 @@ DATA = golden.load(golden.files('vit.npz')[0])
 
 
 @DATASETS.register_module(force=True)
-class Colours(Dataset):
+class Colours(BaseDataset):
     """32 px images of noise, of four colours that are their classes."""
 
     def __init__(self, length=16):
         self.length = length
+        super().__init__()
 
-    def __len__(self):
-        return self.length
+    def load_data_list(self):
+        return [dict(gt_label=index % 4) for index in range(self.length)]
 
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
@@ -99,9 +100,14 @@ def resnet_checkpoint(tmp_path_factory):
     return str(path)
 
 
-def runner(work_dir, batch_size=8, epochs=3, launcher='none', **changes):
+def runner(work_dir,
+           batch_size=8,
+           epochs=3,
+           launcher='none',
+           config='linear',
+           **changes):
     """The repository's own schedule around a tiny probe."""
-    cfg = read_config(f'{ROOT}/configs/benchmarks/linear.py')
+    cfg = read_config(f'{ROOT}/configs/benchmarks/{config}.py')
     cfg.model = probe_cfg(**changes)
     loader = dict(
         batch_size=batch_size,
@@ -111,6 +117,12 @@ def runner(work_dir, batch_size=8, epochs=3, launcher='none', **changes):
         dataset=dict(type='Colours'))
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'] = copy.deepcopy(loader)
+        if config == 'linear-blocks':
+            colours = dict(type='Colours')
+            held_out = dict(type='HeldOut', share=.25, dataset=colours)
+            cfg[f'{name}_dataloader'].dataset = dict(
+                held_out, rest=True) if name == 'train' else dict(
+                    type='ConcatDataset', datasets=[held_out, colours])
     cfg.train_cfg.max_epochs = epochs
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = str(work_dir).replace('/', '_')
@@ -143,6 +155,54 @@ def test_features_are_the_authors():
                                **close)
 
 
+@torch.no_grad()
+def test_choices_are_dinov2s():
+    """As ``create_linear_input`` of dinov2/eval/linear.py writes them."""
+    images = torch.from_numpy(DATA['wide.input'])
+    tokens = [torch.from_numpy(DATA[f'wide.layer{i}']) for i in (1, 2)]
+    rule = BlocksAndMean(blocks=(1, 2))
+    features = rule(vit(), images)
+    choices = rule.choices(features.shape[1])
+    assert list(choices) == [(1, False), (1, True), (2, False), (2, True)]
+    for (n, avgpool), seen in choices.items():
+        wanted = torch.cat([block[:, 0] for block in tokens[-n:]], dim=-1)
+        if avgpool:
+            mean = torch.mean(tokens[-1][:, 1:], dim=1)
+            wanted = torch.cat((wanted, mean), dim=-1)
+        torch.testing.assert_close(
+            features[:, seen], wanted, rtol=0, atol=1e-8)
+
+
+def test_heads_of_choices_learn_as_if_alone(float64, checkpoint):
+    """As a probe that sees only the class token of the last block."""
+    alone, = train_by_hand([.1], checkpoint, type='mmdino.LastBlocks', n=1)
+    together = train_by_hand([.1],
+                             checkpoint,
+                             type='mmdino.BlocksAndMean',
+                             blocks=(1, 2))
+    assert [head.shape[1] for head in together] == [24, 48, 48, 72]
+    torch.testing.assert_close(together[0], alone, rtol=0, atol=1e-12)
+
+
+def test_the_best_is_chosen_on_held_out_images(tmp_path, checkpoint):
+    cfg = read_config(f'{ROOT}/configs/benchmarks/linear-blocks.py')
+    run = runner(
+        tmp_path,
+        config='linear-blocks',
+        features=dict(cfg.model.features, blocks=(1, 2)),
+        epochs=20,
+        checkpoint=checkpoint)
+    run.train()
+    metrics = run.val_loop.run()
+    assert len(cfg.model.learning_rates) == 13
+    assert len([k for k in metrics if k.endswith('_top1')]) == 4 * 3 + 2
+    assert metrics['linear/chosen_on_top1'] == 100
+    assert metrics['linear/best_top1'] == 100
+    assert metrics['linear/best_blocks'] in (1, 2)
+    assert metrics['linear/best_mean'] in (0, 1)
+    assert list(tmp_path.glob('best_linear_chosen_on_top1_epoch_*.pth'))
+
+
 def test_interleave_by_hand():
     first, second = torch.tensor([[1, 2], [5, 6]]), torch.tensor([[3, 4],
                                                                   [7, 8]])
@@ -157,24 +217,28 @@ def test_heads_learn_as_if_alone(float64, checkpoint):
         torch.testing.assert_close(head, alone, rtol=0, atol=1e-12)
 
 
-def train_by_hand(rates, checkpoint):
+def train_by_hand(rates, checkpoint, **features):
     """Weights of the heads after three steps from zero."""
     DefaultScope.get_instance('hand', scope_name='mmdino')
-    probe = MODELS.build(
-        probe_cfg(learning_rates=rates, checkpoint=checkpoint)).double()
+    cfg = probe_cfg(learning_rates=rates, checkpoint=checkpoint)
+    cfg['features'] = features or cfg['features']
+    probe = MODELS.build(cfg).double()
     probe.init_weights()
     for head in probe.heads:
         torch.nn.init.zeros_(head.weight)
     cfg = Config.fromfile(ROOT / 'configs/benchmarks/linear.py').optim_wrapper
     optim = build_optim_wrapper(probe, cfg)
     # MMEngine appends a group that learns nothing and holds the default lr.
+    rates = rates * (len(probe.heads) // len(rates))
     groups = optim.optimizer.param_groups[:len(rates)]
     assert [group['lr'] for group in groups] == rates
     assert [len(group['params']) for group in groups] == [2] * len(rates)
     images = torch.linspace(-2, 2, 8 * 3 * 32 * 32).sin().view(8, 3, 32, 32)
     for _ in range(3):
         losses = probe(images, batch()['data_samples'], mode='loss')
-        assert list(losses) == [f'loss_lr{rate:g}' for rate in rates]
+        if not features:
+            assert list(losses) == [f'loss_lr{rate:g}' for rate in rates]
+        assert len(losses) == len(rates)
         optim.update_params(probe.parse_losses(losses)[0])
     return [head.weight.detach() for head in probe.heads]
 
@@ -218,6 +282,10 @@ def test_a_saved_probe_is_tested_without_the_checkpoint(tmp_path, checkpoint):
      'n=3 last blocks of a backbone that has 2'),
     (dict(learning_rates=[]), r'learning_rates must be .*got \[\]'),
     (dict(learning_rates=[.1, .1]), 'different positive numbers'),
+    (dict(features=dict(type='mmdino.BlocksAndMean')),
+     'n=4 last blocks of a backbone that has 2'),
+    (dict(features=dict(type='mmdino.BlocksAndMean', blocks=(0, 1))),
+     r'blocks must be numbers of last blocks.*got \(0, 1\)'),
     (dict(num_classes=0), 'num_classes must be positive, got 0'),
 ])
 def test_wrong_settings(change, message):

@@ -47,7 +47,9 @@ optim_wrapper = dict(
         flat_decay_mult=0.,
         custom_keys={
             '.cls_token': dict(decay_mult=0.),
-            '.pos_embed': dict(decay_mult=0.)
+            '.pos_embed': dict(decay_mult=0.),
+            '.register_tokens': dict(decay_mult=0.),
+            '.mask_token': dict(decay_mult=0.)
         }))
 # The second one ends with the training: train_cfg.max_iters.
 param_scheduler = [

@@ -1,0 +1,25 @@
+# Loaders of one worker for a data set that a config names: two views of the
+# pictures for training, k-NN of the validation's in a gallery.
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        pipeline=dict(
+            type='MultiCrop',
+            views=dict(
+                global_1=dict(
+                    num_views=2, crop=dict(type='RandomResizedCrop'))),
+            after=[dict(type='mmpretrain.PackInputs')])))
+
+_pictures = dict(
+    batch_size=250,
+    num_workers=1,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'))
+val_dataloader = _pictures
+val_cfg = dict(type='GalleryValLoop', gallery_dataloader=_pictures)
+val_evaluator = dict(type='KNNAccuracy', k=(20, ))

@@ -1,0 +1,14 @@
+# DINOv2's ViT-S/14 as the frozen network; another one by
+#   --cfg-options model.frozen.checkpoint=FILE_OR_NAME
+# and the student's backbone in the config.
+model = dict(
+    type='Distillation',
+    data_preprocessor=dict(
+        type='MultiViewDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        non_blocking=True),
+    frozen=dict(type='FrozenTeacher', checkpoint='dinov2_vit-s14'),
+    class_weight=1.,
+    patch_weight=1.)

@@ -1,0 +1,12 @@
+# DINOv2's ViT-S/14 learns from pictures of your own:
+#   python tools/train.py configs/continue/dinov2_vit-s14.py \
+#       --checkpoint dinov2_vit-s14 --download --cfg-options data=DIR
+# --checkpoint takes any file of this network, whoever wrote it, and the names
+# that docs/checkpoints.md lists. One of a training of ours gives its heads as
+# well.
+_base_ = [
+    '../_base_/models/dinov2_vit14.py',
+    '../_base_/datasets/own_images_p14.py',
+    '../_base_/schedules/continue_dinov2.py',
+    '../_base_/hooks/continue_dinov2.py',
+]

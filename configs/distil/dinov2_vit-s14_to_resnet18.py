@@ -1,0 +1,19 @@
+# DINOv2's ViT-S/14 into a ResNet-18; see dinov2_vit-s14_to_vit-t16.py. The
+# patches are those of its last map, 7 x 7, of which each is compared with the
+# mean of the frozen network's that it covers.
+_base_ = [
+    '../_base_/models/distil.py',
+    '../_base_/datasets/own_images_p14.py',
+    '../_base_/schedules/distil.py',
+    '../_base_/hooks/distil.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='mmpretrain.ResNet', depth=18, zero_init_residual=False),
+    neck=dict(type='mmpretrain.GlobalAveragePooling'))
+train_dataloader = dict(
+    batch_size=64,
+    dataset=dict(
+        pipeline=dict(views=dict(local=dict(num_views=2, crop=dict(
+            size=96))))))

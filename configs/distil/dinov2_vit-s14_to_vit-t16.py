@@ -1,0 +1,24 @@
+# DINOv2's ViT-S/14 into a ViT-T/16, on pictures of your own:
+#   python tools/train.py configs/distil/dinov2_vit-s14_to_vit-t16.py \
+#       --download --cfg-options data=DIR
+# The frozen network sees the global crops, of a size that both patches fit:
+# 224 px are 16 x 16 and 14 x 14 patches. Local crops are the student's alone.
+_base_ = [
+    '../_base_/models/distil.py',
+    '../_base_/datasets/own_images_p14.py',
+    '../_base_/schedules/distil.py',
+    '../_base_/hooks/distil.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='VisionTransformer',
+        arch='deit-tiny',
+        patch_size=16,
+        img_size=224,
+        drop_path_rate=0.))
+train_dataloader = dict(
+    batch_size=64,
+    dataset=dict(
+        pipeline=dict(views=dict(local=dict(num_views=2, crop=dict(
+            size=96))))))

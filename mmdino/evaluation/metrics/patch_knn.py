@@ -1,0 +1,89 @@
+"""What a patch is of, by its nearest patches in other pictures.
+
+P patches of a picture, D features, (h, w) the grid.
+"""
+
+import torch
+from torch import Tensor
+
+from mmdino.evaluation.gallery import SampleMetric
+from mmdino.functional.segmentation import knn_scores, patch_labels
+from mmdino.registry import METRICS
+
+
+@METRICS.register_module()
+class PatchKNN(SampleMetric):
+    """Accuracy of k-NN on patches, in percent: a dense measure on the way.
+
+    Of the pictures with masks every second one is the gallery. The classes of
+    patches are those of the mask; the figure is the mean over classes, so
+    that a large ground does not decide it. :class:`DenseTestLoop` measures
+    the same more fully, by pixels, when the training is over.
+
+    The key is ``dense/patch_knn``. Samples need ``patches`` (D, h, w), which
+    the model's predict mode adds with ``predict_patches=True``, and
+    ``gt_mask`` (H, W).
+
+    Args:
+        num_classes: Other numbers in a mask count nowhere.
+        first_class: The number in a mask of the first class.
+        k: Neighbours of a patch.
+        temperature: Of the votes.
+        patches_per_image: Of each picture, evenly spread.
+        **kwargs: Those of BaseMetric.
+    """
+    default_prefix = 'dense'
+    needs = dict(
+        patches='build the model with predict_patches=True',
+        gt_mask='the data set must give masks and PackInputs must pack them '
+        "(algorithm_keys=('gt_mask', ))")
+
+    def __init__(self,
+                 num_classes: int,
+                 first_class: int = 0,
+                 k: int = 20,
+                 temperature: float = 0.07,
+                 patches_per_image: int = 64,
+                 **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.first_class = first_class
+        self.k = k
+        self.temperature = temperature
+        self.patches_per_image = patches_per_image
+
+    def keep(self, sample: dict) -> tuple[Tensor, Tensor]:
+        """Features (P, D) and classes (P, ) of a picture's patches."""
+        patches = torch.as_tensor(sample['patches']).float().cpu()
+        mask = torch.as_tensor(sample['gt_mask']).long().cpu()
+        grid = tuple(patches.shape[1:])
+        # The patch in pixels of the mask, of which each is one vote.
+        side = max(1, mask.shape[-2] // grid[0])
+        labels = patch_labels(mask, grid, side).flatten() - self.first_class
+        counts = ((labels >= 0) & (labels < self.num_classes)).nonzero()[:, 0]
+        number = min(self.patches_per_image, len(counts))
+        places = counts[torch.arange(number) * len(counts) // max(number, 1)]
+        return patches.flatten(1).T[places].clone(), labels[places]
+
+    def compute_metrics(
+            self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """The mean over the classes of the queries' patches."""
+        if len(results) < 2:
+            raise ValueError('PatchKNN compares pictures with others, and got '
+                             f'{len(results)}.')
+        (gallery, known), (queries, truth) = (
+            map(torch.cat, zip(*half))
+            for half in (results[::2], results[1::2]))
+        if not len(known) or not len(truth):
+            raise ValueError(
+                'The masks have no patch of a class from '
+                f'{self.first_class} to '
+                f'{self.first_class + self.num_classes - 1}: they hold others.'
+            )
+        scores = knn_scores(queries, gallery, known, self.num_classes, self.k,
+                            self.temperature)
+        hits = (scores.argmax(1) == truth).float()
+        return dict(
+            patch_knn=100 *
+            torch.stack([hits[truth == c].mean()
+                         for c in truth.unique()]).mean().item())

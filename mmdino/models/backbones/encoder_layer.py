@@ -1,0 +1,84 @@
+"""A block of a ViT that trains on less: on some images, keeping less.
+
+B images, M tokens, D features.
+"""
+from collections.abc import Callable
+
+import torch
+from mmpretrain.models.backbones.vision_transformer import \
+    TransformerEncoderLayer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class EncoderLayer(TransformerEncoderLayer):
+    """mmpretrain's block with two switches; its weights and its results.
+
+    Attributes:
+        subset_rate (float): In training, the share of the images that each
+            branch leaves out, see :func:`add_of_subset`.
+        with_cp (bool): Keep the input alone for the backward pass, which
+            then computes the block again, with the same random numbers.
+    """
+    subset_rate = 0.
+    with_cp = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, M, D) to tokens (B, M, D)."""
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self._run, x, use_reentrant=False)
+        return self._run(x)
+
+    def _run(self, x: Tensor) -> Tensor:
+        if not (self.training and self.subset_rate):
+            return super().forward(x)
+        x = add_of_subset(x, lambda some: self.attn(self.ln1(some)),
+                          self.subset_rate)
+        return add_of_subset(
+            x, lambda some: self.ffn(self.ln2(some), identity=0.),
+            self.subset_rate)
+
+
+def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
+                  rate: float) -> Tensor:
+    """Add a residual branch to some of the images, drawn at random.
+
+    Stochastic depth that does not compute what it leaves out (DINOv2, arXiv
+    2304.07193, section 5): ``int(B (1 - rate))`` of the images, at least one,
+    get the branch, times B by their number, so that the mean is that of the
+    branch on all. Drawn from PyTorch's default generator of the device.
+
+    Args:
+        x (Tensor): Shape (B, ...).
+        branch (Callable): From some of the images to as much.
+        rate (float): Share of the images to leave out, in [0, 1].
+
+    Returns:
+        Tensor: Shape (B, ...), in the type of ``x``.
+    """
+    count = max(int(len(x) * (1 - rate)), 1)
+    chosen = torch.randperm(len(x), device=x.device)[:count]
+    added = branch(x.index_select(0, chosen)).to(x.dtype)
+    return x.index_add(0, chosen, added, alpha=len(x) / count)
+
+
+def switch_blocks(layers: nn.ModuleList, by_subset: bool,
+                  with_cp: bool) -> None:
+    """Turn mmpretrain's blocks into such, in place.
+
+    Args:
+        layers (nn.ModuleList): Their rates of stochastic depth are those of
+            their ``DropPath``.
+        by_subset (bool): Leave a share of the images out, see
+            :func:`add_of_subset`, where ``DropPath`` draws for each image.
+        with_cp (bool): See :class:`EncoderLayer`.
+    """
+    if not (by_subset or with_cp):
+        return
+    for layer in layers:
+        layer.__class__ = EncoderLayer
+        layer.with_cp = with_cp
+        if by_subset:
+            layer.subset_rate = layer.attn.out_drop.drop_prob
+            layer.attn.out_drop = nn.Identity()
+            layer.ffn.dropout_layer = nn.Identity()

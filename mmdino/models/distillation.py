@@ -1,0 +1,195 @@
+"""Distillation of a frozen network into a smaller one.
+
+V student views, T views that the frozen network sees, B images; D and E
+widths of features of images and of patches; (h, w) patches.
+"""
+from functools import partial
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.init import trunc_normal_
+
+from mmdino.functional.losses import at_least_float32
+from mmdino.models.embedding import (class_and_patches, embedding_width,
+                                     require_patches)
+from mmdino.models.mean_teacher import MeanTeacher, vectors_of_views
+from mmdino.registry import MODELS, build_module
+
+
+@MODELS.register_module()
+class Distillation(MeanTeacher):
+    """A student that learns the features of a frozen, larger network.
+
+    The frozen network sees the global views. The student's features of the
+    same views, of the image and of its patches, are projected to its widths
+    and compared with its own by cosine; those of the local views with its
+    features of the whole. Grids of other patches are resampled to the
+    student's. As everywhere, ``teacher`` is the student's average, which is
+    validated, tested and exported. The frozen network is in no checkpoint.
+
+    (Of images as in DINOv2, arXiv 2304.07193, sec. 5, without its heads, which
+    are not published; of patches as in AM-RADIO, arXiv 2312.06709, sec. 3.)
+
+    Args:
+        backbone (dict): Config of the student's backbone.
+        frozen (dict): Config of the large network, a :class:`FrozenTeacher`
+            with its ``checkpoint``.
+        class_weight (float): Weight of the images' features.
+        patch_weight (float): Weight of the patches'; 0 for networks that give
+            none.
+        **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
+
+    Attributes:
+        frozen (FrozenTeacher): The large network, no submodule.
+
+    Raises:
+        ValueError: If a weight is negative or both are 0, a network gives no
+            patches and they have a weight, or the networks take channels in
+            another order; in forward, if the frozen network does not take
+            the size of the global views.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 frozen: dict,
+                 class_weight: float = 1.,
+                 patch_weight: float = 1.,
+                 **kwargs) -> None:
+        if min(class_weight,
+               patch_weight) < 0 or not (class_weight + patch_weight):
+            raise ValueError(
+                'Distillation: weights must be >= 0 and one of them > 0, got '
+                f'class_weight={class_weight}, patch_weight={patch_weight}')
+        super().__init__(backbone, **kwargs)
+        self.class_weight = class_weight
+        self.patch_weight = patch_weight
+        # No submodule: not saved, not loaded, not the optimizer's or DDP's.
+        self.__dict__['frozen'] = build_module(frozen)
+        self._check_channels()
+        self._renormalises = self._normalises_otherwise(
+            kwargs.get('data_preprocessor') or {})
+        self._copy_to_teacher()
+        widths = [
+            self._widths(dict(network))
+            for network in (self._student(), self.frozen.parts)
+        ]
+        self.class_projector, self.patch_projector = (nn.Linear(
+            ours, theirs) if ours else None for ours, theirs in zip(*widths))
+
+    def init_weights(self) -> None:
+        """Initialise the student and the projectors."""
+        super().init_weights()
+        for projector in (self.class_projector, self.patch_projector):
+            if projector is not None:
+                trunc_normal_(projector.weight, std=.02)
+                nn.init.zeros_(projector.bias)
+
+    def loss(self,
+             inputs: list[Tensor],
+             data_samples: list | None = None) -> dict[str, Tensor]:
+        """Compare the student's features with those of the frozen network.
+
+        Args:
+            inputs (list[Tensor]): V views, each (B, C, H, W), global first.
+
+        Returns:
+            dict[str, Tensor]: By their weights ``loss_cls``, with local views
+            ``loss_local``, and ``loss_patch``, whose sum is minimised: each
+            is 1 - cosine, a mean.
+        """
+        num_global = self._count_teacher_views(inputs)
+        crops = torch.cat(inputs[:num_global])
+        targets, patch_targets = self._targets(crops)
+        features, patches = class_and_patches(self._student(), crops)
+        losses = {}
+        if self.class_weight:
+            ours = self.class_projector(features)
+            losses['loss_cls'] = self.class_weight * _distance(ours, targets)
+            if len(inputs) > num_global:
+                local = vectors_of_views(self._student(), inputs[num_global:])
+                ours = self.class_projector(local)
+                losses['loss_local'] = self.class_weight * _distance(
+                    ours.unflatten(0, (-1, 1, len(inputs[0]))),
+                    targets.unflatten(0, (1, num_global, -1)))
+        if self.patch_weight:
+            ours = self.patch_projector(patches.permute(0, 2, 3, 1))
+            theirs = resample(patch_targets, patches.shape[-2:])
+            losses['loss_patch'] = self.patch_weight * _distance(
+                ours, theirs.permute(0, 2, 3, 1))
+        return losses
+
+    @torch.no_grad()
+    def _targets(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The frozen network's features of crops (T B, C, H, W)."""
+        self.frozen.to(crops)  # it is no submodule, which moves with others
+        ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
+        if self._renormalises:
+            crops = crops * ours.std + ours.mean
+            crops = (crops - theirs.mean) / theirs.std
+        try:
+            return class_and_patches(self.frozen.parts, crops)
+        except ValueError as error:
+            height, width = crops.shape[-2:]
+            raise ValueError(
+                f'The frozen network does not take the global views of '
+                f'{height} x {width} px: {error} Change the crops of '
+                'train_dataloader, or take another network.') from error
+
+    def _normalises_otherwise(self, ours: dict) -> bool:
+        """By the config of the preprocessor, which needs no device."""
+        theirs = self.frozen.preprocessing
+        return self.data_preprocessor._enable_normalize and any(
+            list(ours[name]) != list(theirs[name]) for name in ('mean', 'std'))
+
+    def _check_channels(self) -> None:
+        ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
+        for name in ('_channel_conversion', '_enable_normalize'):
+            if getattr(ours, name) != getattr(theirs, name):
+                raise ValueError(
+                    'The student and the frozen network take images of other '
+                    'channels or values: give model.data_preprocessor as of '
+                    f'{self.frozen.preprocessing}.')
+
+    def _widths(self, network: dict) -> list[int | None]:
+        """D and E of a network, None for what has no weight."""
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        channels = 3 if mean is None else len(mean)
+        return [
+            embedding_width(network, partial(_part, i), channels)
+            if weight else None
+            for i, weight in enumerate((self.class_weight, self.patch_weight))
+        ]
+
+
+def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Features (B, E, h', w') of patches on another grid (h, w), bilinear.
+
+    Antialiased: of a coarser grid each takes the mean of what it covers.
+    """
+    if tuple(patches.shape[-2:]) == tuple(grid):
+        return patches
+    return F.interpolate(
+        at_least_float32(patches),
+        tuple(grid),
+        mode='bilinear',
+        align_corners=False,
+        antialias=True)
+
+
+def _part(index: int, network: dict, images: Tensor) -> Tensor:
+    """Features of the image or, 1, of its patches, which must be there."""
+    if index == 0:
+        return class_and_patches(network, images)[0]
+    try:
+        return require_patches(network, images)
+    except ValueError as error:
+        raise ValueError(f'{error} Set model.patch_weight=0.') from error
+
+
+def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """1 - cosine, the mean over all features (..., D)."""
+    with torch.autocast(ours.device.type, enabled=False):
+        return 1 - F.cosine_similarity(
+            at_least_float32(ours), at_least_float32(theirs), dim=-1).mean()

@@ -1,0 +1,144 @@
+"""Adapters of low rank on a backbone that stays (arXiv 2106.09685).
+
+r rank, D_in and D_out widths of a linear layer.
+"""
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdino.registry import MODELS
+from mmdino.weights.adapters import ADAPTERS
+
+
+class LoRALinear(nn.Linear):
+    """A linear layer that stays, and an update of rank r that is trained.
+
+    y = W x + b + scale B A x (Hu et al. 2021, sec. 4.1). ``weight`` and
+    ``bias`` are those of the given layer, under its names; ``lora_a``
+    (r, D_in) is drawn as ``nn.Linear`` draws its own, ``lora_b`` (D_out, r)
+    is zero at first, so that nothing changes before the first step.
+
+    Args:
+        linear (nn.Linear): The layer, whose parameters are taken over.
+        rank (int): r.
+        scale (float): Factor of the update.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int, scale: float) -> None:
+        nn.Module.__init__(self)
+        self.in_features = linear.in_features
+        self.out_features = linear.out_features
+        self.weight = linear.weight
+        self.register_parameter('bias', linear.bias)
+        self.scale = scale
+        self.lora_a = nn.Parameter(
+            linear.weight.new_empty(rank, self.in_features))
+        self.lora_b = nn.Parameter(
+            linear.weight.new_zeros(self.out_features, rank))
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+        self.is_adapted = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (..., D_in) to (..., D_out)."""
+        out = super().forward(x)
+        if not self.is_adapted:
+            return out
+        return out + self.scale * F.linear(
+            F.linear(x, self.lora_a), self.lora_b)
+
+
+@MODELS.register_module()
+class LoRA:
+    """Freeze a ViT and put adapters on some of its linear layers.
+
+    A switch of :class:`DINO` and what derives from it: ``model.lora=dict(
+    type='LoRA')``. Student and teacher then have the frozen network in common,
+    once in memory, and an average is taken of the adapters only. What is
+    read by :mod:`mmdino.weights`, exported or tested is the plain network with
+    the adapters merged.
+
+    Args:
+        rank (int): r, of all adapters.
+        alpha (float): The update is scaled by alpha / r.
+        targets (Sequence[str]): How the names of the layers end. The default
+            are the attention's layers of ours and of timm's.
+        save_base (bool): Have the frozen weights in checkpoints as well. By
+            default these name the file that the training started from, with
+            the hash of its tensors, which whoever opens them needs.
+
+    Raises:
+        ValueError: If a number is not positive; on a call, if no layer has
+            such a name.
+    """
+
+    def __init__(self,
+                 rank: int = 8,
+                 alpha: float = 8.,
+                 targets: Sequence[str] = ('attn.qkv', 'attn.proj'),
+                 save_base: bool = False) -> None:
+        for name, value in dict(rank=rank, alpha=alpha).items():
+            if not value > 0:
+                raise ValueError(f'LoRA: {name} must be > 0, got {value}')
+        self.rank = rank
+        self.scale = alpha / rank
+        self.targets = tuple(targets)
+        self.save_base = save_base
+
+    def __call__(self, backbone: nn.Module) -> None:
+        """Change the backbone in place."""
+        backbone.requires_grad_(False)
+        names = [
+            name for name, layer in backbone.named_modules()
+            if isinstance(layer, nn.Linear)
+        ]
+        for target in self.targets:
+            chosen = [n for n in names if f'.{n}'.endswith(f'.{target}')]
+            if not chosen:
+                raise ValueError(
+                    f'LoRA: {type(backbone).__name__} has no linear layer '
+                    f'whose name ends in {target!r}. It has '
+                    f'{_endings(names) or "none"}: set model.lora.targets.')
+            for name in chosen:
+                parent, _, child = name.rpartition('.')
+                parent = backbone.get_submodule(parent)
+                setattr(
+                    parent, child,
+                    LoRALinear(getattr(parent, child), self.rank, self.scale))
+
+
+def share_base(student: nn.Module, teacher: nn.Module) -> None:
+    """Give the teacher the student's tensors, but for the adapters.
+
+    Args:
+        student (nn.Module): A backbone with adapters.
+        teacher (nn.Module): One of the same layers, changed in place.
+    """
+    for ours, theirs in zip(student.modules(), teacher.modules()):
+        theirs._buffers.update(ours._buffers)
+        theirs._parameters.update({
+            name: parameter
+            for name, parameter in ours._parameters.items()
+            if name not in ADAPTERS
+        })
+
+
+@contextmanager
+def adapters_off(backbone: nn.Module) -> Iterator[None]:
+    """Run a backbone meanwhile as it was before any training."""
+    layers = [m for m in backbone.modules() if isinstance(m, LoRALinear)]
+    for layer in layers:
+        layer.is_adapted = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.is_adapted = True
+
+
+def _endings(names: Sequence[str]) -> list[str]:
+    """The last two parts of each name, once."""
+    return sorted({'.'.join(name.split('.')[-2:]) for name in names})

@@ -1,0 +1,281 @@
+"""A student and its moving average, whatever it learns from.
+
+V views, B images, D features.
+"""
+import copy
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import chain, groupby, pairwise
+
+import torch
+import torch.nn as nn
+from mmengine.dist import all_reduce_dict
+from mmengine.logging import print_log
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdino.models.backbones.attention import require_attention
+from mmdino.models.embedding import (embed, embedding_width, require_patches,
+                                     write_features)
+from mmdino.models.lora import share_base
+from mmdino.registry import build_module
+
+
+class MeanTeacher(BaseSelfSupervisor):
+    """What :class:`DINO` and :class:`Distillation` have in common.
+
+    ``backbone`` and ``neck`` are the student's; ``teacher`` holds the same and
+    what ``PARTS`` of a subclass names besides. :class:`TeacherEMAHook` moves
+    it, and it is what is validated, tested and exported. All parts are looked
+    for in mmdino's registry first, in any default scope.
+
+    Args:
+        backbone (dict): Config of the backbone. Its width is inferred.
+        neck (dict, optional): Config of the pooling of a backbone that yields
+            maps, such as mmpretrain's ``GlobalAveragePooling``.
+        predict_attention (bool): Let ``predict`` also give the class token's
+            attention; needs a :class:`VisionTransformer`.
+        predict_patches (bool): Let ``predict`` also give the patches'
+            features; needs a network that has them.
+        lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
+            in memory once for both networks, and adapters are trained.
+        data_preprocessor (dict, optional): Config of the preprocessor.
+
+    Attributes:
+        num_features (int): D, the width of the features.
+        base (dict, optional): What the training with adapters has started
+            from, see :mod:`mmdino.weights.adapters`, and the ``names`` of its
+            tensors.
+        step_is_lost (Tensor, optional): Whether a loss or gradient of the
+            step under way is not finite on any rank, a bool on the device.
+            :class:`NonFiniteHook` watches by it; None where nobody does.
+
+    Raises:
+        ValueError: If the backbone yields maps and there is no neck, or has
+            no attention to predict.
+    """
+
+    # What the teacher has a copy of, in this order.
+    PARTS = ('backbone', 'neck')
+
+    def __init__(self,
+                 backbone: dict,
+                 neck: dict | None = None,
+                 predict_attention: bool = False,
+                 predict_patches: bool = False,
+                 lora: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        preprocessor = dict(
+            dict(type='MultiViewDataPreprocessor'), **data_preprocessor or {})
+        super().__init__(
+            build_module(backbone),
+            neck=neck and build_module(neck),
+            data_preprocessor=build_module(preprocessor),
+            init_cfg=init_cfg)
+        self.lora = lora and build_module(lora)
+        self.base: dict | None = None
+        if self.lora:
+            self.lora(self.backbone)
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        self.num_features = embedding_width(
+            self._student(), channels=3 if mean is None else len(mean))
+        if predict_attention:
+            require_attention(self.backbone)
+        self.predict_attention = predict_attention
+        self.predict_patches = predict_patches
+        self._views_are_logged = False
+        self.step_is_lost: Tensor | None = None
+
+    @property
+    def centerings(self) -> list[nn.Module]:
+        """Those that a :class:`CenteringHook` moves."""
+        return []
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """The student's, each with a ``last_layer``."""
+        return [
+            part for name, part in self._student().items()
+            if name.endswith('head')
+        ]
+
+    def forward(
+            self,
+            inputs: Tensor | list[Tensor],
+            data_samples: list[DataSample] | None = None,
+            mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[DataSample]:
+        """Run the mode ``tensor``, ``loss`` or ``predict``.
+
+        See :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
+        """
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        return super().forward(inputs, data_samples, mode)
+
+    @torch.no_grad()
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Give the teacher's features (B, D) of images (B, C, H, W)."""
+        return embed(self.teacher, inputs)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor,
+                data_samples: list[DataSample]) -> list[DataSample]:
+        """Write the teacher's features of images (B, C, H, W) into samples.
+
+        Returns:
+            list[DataSample]: The samples with ``feature`` (D, ) and, with
+            ``predict_attention``, ``attention`` (heads, h, w), with
+            ``predict_patches``, ``patches`` (E, h, w).
+        """
+        write_features(
+            data_samples, self.extract_feat, inputs,
+            self.teacher.backbone if self.predict_attention else None)
+        if self.predict_patches:
+            patches = require_patches(self.teacher, inputs)
+            for sample, values in zip(data_samples, patches):
+                sample.set_field(values, 'patches')
+        return data_samples
+
+    @torch.no_grad()
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher's parameters towards the student's.
+
+        teacher <- momentum teacher + (1 - momentum) student. Buffers, such
+        as a BatchNorm's running statistics, stay the teacher's own. It stays
+        where the step is lost. What both have in common stays, too.
+        """
+        pairs = [(theirs, ours)
+                 for theirs, ours in zip(self.teacher.parameters(),
+                                         self._student().parameters())
+                 if theirs is not ours]
+        if self.step_is_lost is not None:
+            # One at a time: a copy of the network may not fit.
+            for theirs, ours in pairs:
+                ours = torch.where(self.step_is_lost, theirs, ours)
+                theirs.lerp_(ours, 1 - momentum)
+            return
+        torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
+
+    @torch.no_grad()
+    def copy_student(self) -> None:
+        """Make the teacher equal to the student, buffers included.
+
+        In place: a rank copies its pieces of weights that are spread.
+        """
+        pairs, student = defaultdict(list), self._student()
+        targets = chain(self.teacher.parameters(), self.teacher.buffers())
+        sources = chain(student.parameters(), student.buffers())
+        for target, source in zip(targets, sources):
+            if target is source:
+                continue
+            pairs[target.dtype].append((target, source))
+        for same_type in pairs.values():
+            torch._foreach_copy_(*map(list, zip(*same_type)))
+
+    def init_weights(self) -> None:
+        """Initialise the student and make the teacher equal to it."""
+        super().init_weights()
+        self._share_base()
+        self.copy_student()
+
+    def train(self, mode: bool = True) -> 'MeanTeacher':
+        """Switch the mode.
+
+        The teacher has no stochastic depth or dropout: of its layers only
+        BatchNorm is ever in train mode, and only where the student's is, too
+        (``norm_eval``, ``frozen_stages``). With adapters the backbone's are
+        not: their statistics are the base's.
+        """
+        super().train(mode)
+        if self.lora:
+            for norm in _batch_norms(self.backbone):
+                norm.eval()
+        self.teacher.eval()
+        for norm, students in zip(
+                _batch_norms(self.teacher), _batch_norms(self._student())):
+            norm.train(students.training)
+        return self
+
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses; the figures to log are means over all ranks."""
+        loss, log_vars = super().parse_losses(losses)
+        log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
+        all_reduce_dict(log_vars, op='mean')
+        if self.step_is_lost is not None:
+            self.step_is_lost = (
+                self.step_is_lost | ~log_vars['loss'].isfinite())
+        return loss, log_vars
+
+    def _copy_to_teacher(self) -> None:
+        """Make the teacher, when all parts of the student exist."""
+        self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
+        self._share_base()
+        self.register_load_state_dict_post_hook(_share_loaded)
+
+    def _share_base(self) -> None:
+        """Let both networks have one frozen base, if there are adapters."""
+        if self.lora:
+            share_base(self.backbone, self.teacher.backbone)
+
+    def _count_teacher_views(self, views: list[Tensor]) -> int:
+        """The leading views as large as the first; says so once."""
+        num_views = count_teacher_views(views)
+        if not self._views_are_logged:
+            self._views_are_logged = True
+            print_log(
+                f'teacher: {num_views} views of {_size(views[0])} px, '
+                f'student: {len(views)}', 'current')
+        return num_views
+
+    def _student(self) -> nn.ModuleDict:
+        """The student's parts, as far as they exist."""
+        parts = {name: getattr(self, name, None) for name in self.PARTS}
+        return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
+
+
+def _share_loaded(model: MeanTeacher, keys: object) -> None:
+    """After loading, which may have put other tensors into the modules."""
+    model._share_base()
+
+
+def count_teacher_views(views: list[Tensor]) -> int:
+    """How many of the leading views (B, C, H, W) have the size of the first.
+
+    Raises:
+        ValueError: If a view is larger than the one before it: the teacher
+            would see local views.
+    """
+    for i, (before, view) in enumerate(pairwise(views), 1):
+        if view.shape[-2:].numel() > before.shape[-2:].numel():
+            raise ValueError(
+                f'View {i + 1} of {_size(view)} px is larger than view {i} of '
+                f'{_size(before)} px, but the global views, which the teacher '
+                'sees, come first. MultiCrop sorts the views by their names: '
+                'name the larger ones so that they come first, such as '
+                "'global', before 'local'.")
+    return next(
+        (i for i, view in enumerate(views) if view.shape != views[0].shape),
+        len(views))
+
+
+def _size(view: Tensor) -> str:
+    height, width = view.shape[-2:]
+    return f'{height}' if height == width else f'{height} x {width}'
+
+
+def _batch_norms(network: nn.Module) -> list[nn.Module]:
+    return [m for m in network.modules() if isinstance(m, _BatchNorm)]
+
+
+def vectors_of_views(network: Mapping[str, nn.Module],
+                     views: list[Tensor]) -> Tensor:
+    """Features (V B, D) of V views, one backbone pass a size."""
+    by_size = [
+        torch.cat(list(group))
+        for _, group in groupby(views, key=lambda view: view.shape)
+    ]
+    return torch.cat([embed(network, images) for images in by_size])
