@@ -23,8 +23,8 @@ TOOLS = Path(__file__).parents[2] / 'tools'
 # launch.py has the options of torchrun, benchmarks are run by who builds.
 NAMES = sorted(
     path.relative_to(TOOLS).with_suffix('').as_posix()
-    for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'))
-    if path.stem != 'launch')
+    for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'),
+                 *TOOLS.glob('experiments/*.py')) if path.stem != 'launch')
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -136,7 +136,7 @@ def test_bugs_keep_their_traceback():
 
 def test_the_command_lists_and_runs(capsys, monkeypatch):
     for name in NAMES:
-        assert f'{name}.py' in cli.TOOLS.values()
+        assert f'{name}.py' in cli.TOOLS.values() or 'experiments' in name
     monkeypatch.setattr(sys, 'argv', ['mmdino'])
     cli.main()
     listed = capsys.readouterr().out
