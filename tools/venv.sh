@@ -1,20 +1,20 @@
-# To be sourced. `use_venv EXTRAS` activates .venv with mmdino[EXTRAS] in it:
-# makes it at first, installs what is missing, reuses it once it is complete.
-# PYTHON chooses the interpreter, 3.10 or newer.
+# To be sourced. `use_venv EXTRAS` activates VENV (.venv) with mmdino[EXTRAS] in
+# it: makes it at first, installs what is missing, reuses it once it is
+# complete. PYTHON chooses the interpreter, 3.10 or newer.
 
 use_venv() {
-    local extras=$1 stamp
-    stamp=".venv/.mmdino-$extras-$(cksum <setup.cfg | cut -d' ' -f1)"
+    local extras=$1 venv=${VENV:-.venv} stamp
+    stamp="$venv/.mmdino-$extras-$(cksum <setup.cfg | cut -d' ' -f1)"
     if [ ! -e "$stamp" ]; then
-        [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
-        echo "Installing mmdino[$extras] into .venv: at first about 5 GB."
-        .venv/bin/python -m pip install --upgrade pip
-        .venv/bin/python -m pip install -e ".[$extras]"
-        .venv/bin/python -c 'import mmdino.models'
+        [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
+        echo "Installing mmdino[$extras] into $venv: at first about 5 GB."
+        "$venv/bin/python" -m pip install --upgrade pip
+        "$venv/bin/python" -m pip install -e ".[$extras]"
+        "$venv/bin/python" -c 'import mmdino.models'
         touch "$stamp"
     fi
     # shellcheck disable=SC1091
-    source .venv/bin/activate
+    source "$venv/bin/activate"
 }
 
 find_python() {

@@ -94,6 +94,8 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
     fill_sizes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)
+    runner.logger.info(f'Environment, config and hooks are in the log: '
+                       f'{runner.log_dir}')
     if resume and not cfg.resume:
         start = cfg.load_from or 'the beginning'
         runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}: '

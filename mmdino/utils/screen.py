@@ -18,6 +18,7 @@ DETAILS = (
     'Config:\n',
     'Hooks will be executed in the following order:',
     'paramwise_options -- ',
+    'Distributed training is not used, all SyncBatchNorm',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'Failed to search registry with scope "mmdino"',

@@ -77,14 +77,17 @@ def run_tool(main: Callable[[], Any]) -> None:
     Args:
         main: Of the tool; what it returns is the exit status.
     """
+    shows_all = os.environ.get(TRACEBACK, '0') not in ('', '0')
     try:
         with details_in_the_file_alone():
             status = main()
     except KeyboardInterrupt:
+        if shows_all:
+            raise
         _leave('interrupted', 130)
     except Exception as error:
         message = explain(error)
-        if message is None or os.environ.get(TRACEBACK, '0') not in ('', '0'):
+        if message is None or shows_all:
             raise
         _log_traceback(error)
         _leave(f'error: {message}', 2)

@@ -97,7 +97,7 @@ def test_weights_in_half_precision(checkpoint, tmp_path):
     for name, weight in backbone.items():
         assert torch.equal(read[name], weight.half())
     with pytest.raises(SystemExit, match='half precision is for safetensors'):
-        in_process('export', *args, 'torch-export')
+        in_process('export', *args, 'torch-export', as_user=True)
 
 
 def test_weights_that_half_precision_cannot_hold(tmp_path):
@@ -106,16 +106,33 @@ def test_weights_that_half_precision_cannot_hold(tmp_path):
     path = str(tmp_path / 'large.pth')
     save_checkpoint(convert(state, 'official', 'mmdino'), path)
     with pytest.raises(SystemExit, match='cls_token is too large'):
-        in_process('export', path, '--heads', 3, '--half', '--format',
-                   'safetensors')
+        in_process(
+            'export',
+            path,
+            '--heads',
+            3,
+            '--half',
+            '--format',
+            'safetensors',
+            as_user=True)
     assert not (tmp_path / 'large.safetensors').exists()
 
 
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'LIMIT', -1.)
     with pytest.raises(SystemExit, match='graph is .* off for images'):
-        in_process('export', checkpoint, '--format', 'torch-export', '--heads',
-                   3, '--batch', 1, '--size', 16)
+        in_process(
+            'export',
+            checkpoint,
+            '--format',
+            'torch-export',
+            '--heads',
+            3,
+            '--batch',
+            1,
+            '--size',
+            16,
+            as_user=True)
     assert not (tmp_path / 'ours.pt2').exists()
 
 
@@ -125,14 +142,26 @@ def test_missing_packages(checkpoint, monkeypatch):
         resources, 'find_spec', lambda name: None
         if name == 'onnxscript' else find(name))
     with pytest.raises(SystemExit, match='onnx needs .*pip install .*script'):
-        in_process('export', checkpoint, '--format', 'onnx', '--heads', 3,
-                   '--batch', 1, '--size', 16)
+        in_process(
+            'export',
+            checkpoint,
+            '--format',
+            'onnx',
+            '--heads',
+            3,
+            '--batch',
+            1,
+            '--size',
+            16,
+            as_user=True)
 
 
 def test_not_ours(tmp_path):
     path = str(tmp_path / 'vit.pth')
     save_checkpoint(states.vit(), path)
     with pytest.raises(SystemExit, match='give --heads N'):
-        in_process('export', '--checkpoint', path, '--format', 'onnx')
+        in_process(
+            'export', '--checkpoint', path, '--format', 'onnx', as_user=True)
     with pytest.raises(SystemExit, match='no checkpoint'):
-        in_process('export', str(tmp_path / 'none'), '--format', 'onnx')
+        in_process(
+            'export', str(tmp_path / 'none'), '--format', 'onnx', as_user=True)

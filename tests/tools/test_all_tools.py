@@ -23,8 +23,8 @@ TOOLS = Path(__file__).parents[2] / 'tools'
 # launch.py has the options of torchrun, benchmarks are run by who builds.
 NAMES = sorted(
     path.relative_to(TOOLS).with_suffix('').as_posix()
-    for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'))
-    if path.stem != 'launch')
+    for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'),
+                 *TOOLS.glob('experiments/*.py')) if path.stem != 'launch')
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -95,7 +95,7 @@ def test_a_mistake_is_one_line(arguments, message, pictures, tmp_path, capsys,
     for key, value in places.items():
         arguments = [text.replace(key, value) for text in arguments]
     with pytest.raises(SystemExit) as ending:
-        in_process(*arguments)
+        in_process(*arguments, as_user=True)
     assert ending.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len([line for line in told if 'error: ' in line]) == 1, told
@@ -136,7 +136,7 @@ def test_bugs_keep_their_traceback():
 
 def test_the_command_lists_and_runs(capsys, monkeypatch):
     for name in NAMES:
-        assert f'{name}.py' in cli.TOOLS.values()
+        assert f'{name}.py' in cli.TOOLS.values() or 'experiments' in name
     monkeypatch.setattr(sys, 'argv', ['mmdino'])
     cli.main()
     listed = capsys.readouterr().out

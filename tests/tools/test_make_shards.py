@@ -1,7 +1,5 @@
 """Writing shards of a folder."""
 import os
-import runpy
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from mmengine.fileio import get
 
 from mmdino.datasets import Images, Shards, shard_writer
 from tests.datasets.tar_files import picture
+from tests.tools.test_train_and_test import in_process
 
 
 @pytest.fixture
@@ -22,12 +21,7 @@ def folder(tmp_path):
 
 
 def make(*args):
-    argv = ['make_shards.py', *map(str, args)]
-    old, sys.argv = sys.argv, argv
-    try:
-        runpy.run_path('tools/make_shards.py', run_name='__main__')
-    finally:
-        sys.argv = old
+    in_process('make_shards', *args)
 
 
 def contents(dataset):

@@ -234,6 +234,13 @@ def test_tool(official, tmp_path, capsys, monkeypatch):
                '--which', 'student', '--heads', 3)
     before = target.read_bytes()
     with pytest.raises(SystemExit, match='error: .*no place for'):
-        in_process('convert_checkpoint', official, target, '--from',
-                   'mmpretrain', '--to', 'timm')
+        in_process(
+            'convert_checkpoint',
+            official,
+            target,
+            '--from',
+            'mmpretrain',
+            '--to',
+            'timm',
+            as_user=True)
     assert target.read_bytes() == before

@@ -23,6 +23,7 @@ from mmdino.datasets import ShapeScenes
 from mmdino.engine.configs import prepare, read_config
 from mmdino.engine.launch import build_runner
 from mmdino.experiments.jobs import table, write_json, write_text
+from mmdino.utils.tool import Parser, run_tool
 
 BASE = 'configs/ablations/_base_/shapescenes.py'
 CLASSES = ShapeScenes.METAINFO['classes']
@@ -31,11 +32,18 @@ TRIAL = 3  # epochs, of which the first is not timed
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--work-dir', type=Path, required=True)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser = Parser(__doc__)
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        required=True,
+        help='folder of the runs and the table')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2],
+        help='one run of each training a seed (default: 0 1 2)')
     parser.add_argument(
         '--images',
         type=int,
@@ -192,4 +200,4 @@ def make_runner(cfg: Config, folder: Path, seed: int):
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
