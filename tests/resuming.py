@@ -84,7 +84,7 @@ def train(cfg, *hooks):
     """Train, from the last checkpoint if there is one."""
     torch.set_num_threads(1)
     cfg = copy.deepcopy(cfg)
-    cfg.resume = 'auto'
+    cfg.resume = cfg.get('resume') or True
     # One log a run: MMEngine's names have the second in them.
     cfg.experiment_name += f'_{next(RUNS)}'
     runner = build_runner(cfg)

@@ -47,8 +47,9 @@ def test_two_processes_equal_one_with_the_doubled_batch(
     losses, end = one_process()
     cfg = job_cfg(tmp_path / 'two', batch_size=2)
     cfg.merge_from_dict(changes)
-    out = train_on_two(write(cfg, tmp_path / 'two'))
-    assert 'Distributed training: True' in out
+    train_on_two(write(cfg, tmp_path / 'two'))
+    log, = (tmp_path / 'two/run').glob('*/*.log')
+    assert 'Distributed training: True' in log.read_text()
     assert len(losses) == 12
     torch.testing.assert_close(
         losses_of(tmp_path / 'two/run'), losses, rtol=0, atol=1e-6)

@@ -17,7 +17,7 @@ KEY = 'adapters'  # in meta
 
 def is_adapter(key: str) -> bool:
     """Whether a name is that of an adapter's tensor."""
-    return key.rpartition('.')[2] in ADAPTERS
+    return str(key).rpartition('.')[2] in ADAPTERS
 
 
 def merge(state: StateDict, scale: float) -> StateDict:

@@ -156,8 +156,9 @@ def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
             path: str) -> Dict[str, Any]:
     """Of a training with adapters the plain network."""
     state = checkpoint.get('state_dict', checkpoint)
-    told = told_adapters(meta, state, path)
-    if told is None:
+    # What is no dict is refused where its names are read.
+    told = isinstance(state, dict) and told_adapters(meta, state, path)
+    if not told:
         return checkpoint
     state = merge(with_base(state, told, path), told['scale'])
     return dict(checkpoint, state_dict=state)

@@ -226,7 +226,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path, start):
         cfg = random_cfg(folder)
         cfg.model.lora = dict(CONFIG)
         cfg.model.head = model_cfg()['head']
-        cfg.load_from = start
+        cfg.load_from, cfg.resume = start, 'auto'
         for iteration in stops:
             with pytest.raises(SystemExit):
                 train_interruptibly(cfg, StopAfter(iteration))

@@ -120,15 +120,18 @@ def stuck(monkeypatch):
     return hang
 
 
-def test_a_worker_that_hangs_in_its_fork_is_made_anew(stuck, capfd):
-    pids = stuck(2)
+def test_a_worker_that_hangs_in_its_fork_is_made_anew(stuck, monkeypatch):
+    pids, said = stuck(2), []
+    monkeypatch.setattr(workers, 'print_log', lambda *args: said.append(args))
     loader = DataLoader(
         Noted(), num_workers=2, batch_size=None, worker_init_fn=note)
     fork_again_if_stuck(loader)
     assert {worker for _, worker in loader} == {0, 1}
     assert len(pids) == 4  # two that hung, then the two that work
     assert_gone(pids)
-    assert capfd.readouterr().out.count('stood still') == 2
+    assert ['stood still for 1 s' in text
+            for text, *_ in said] == [True, False]
+    assert 'stood still for 1.5 s' in said[1][0]
 
 
 def test_workers_that_all_hang_are_an_error(stuck):
