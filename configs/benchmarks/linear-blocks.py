@@ -16,26 +16,11 @@ model = dict(
         .1
     ])
 
+_images = _base_.train_dataloader.dataset
+_images.pipeline[1].interpolation = 'bicubic'
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type='HeldOut',
-        share=.1,
-        rest=True,
-        dataset=dict(
-            type='Images',
-            subset='train',
-            with_label=True,
-            pipeline=[
-                dict(type='LoadImage', exif_orientation=False),
-                dict(
-                    type='mmpretrain.RandomResizedCrop',
-                    scale=None,  # the checkpoint's
-                    backend='pillow',
-                    interpolation='bicubic'),
-                dict(type='HorizontalFlip', prob=0.5),
-                dict(type='mmpretrain.PackInputs'),
-            ])))
+        _delete_=True, type='HeldOut', share=.1, rest=True, dataset=_images))
 
 _view = [
     dict(type='LoadImage', exif_orientation=False),

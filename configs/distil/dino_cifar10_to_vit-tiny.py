@@ -2,7 +2,7 @@
 #   python tools/train.py configs/distil/dino_cifar10_to_vit-tiny.py
 _base_ = [
     '../_base_/models/distil.py',
-    '../_base_/datasets/cifar10_multi_crop.py',
+    '../_base_/datasets/cifar10_two_views.py',
     '../_base_/schedules/distil.py',
     '../_base_/hooks/distil.py',
 ]
@@ -18,15 +18,6 @@ model = dict(
         patch_size=4,
         stem=dict(type='ConvStem'),
         drop_path_rate=0.))
-
-train_dataloader = dict(
-    num_workers=1,
-    dataset=dict(
-        with_label=True,
-        images_per_class=1000,
-        pipeline=dict(views=dict(local=dict(num_views=0)))))
-val_dataloader = dict(dataset=dict(images_per_class=200))
-val_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=1000)))
 
 train_cfg = dict(max_epochs=10, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))  # 1.5e-3 at a batch of 128

@@ -1,19 +1,9 @@
 # How a very small ViT learns 10,000 images of CIFAR-10.
 _base_ = [
-    '../../_base_/datasets/cifar10_multi_crop.py',
+    '../../_base_/datasets/cifar10_two_views.py',
     '../../_base_/schedules/adamw_100e.py',
     '../../_base_/hooks/dino.py',
 ]
-
-# Two global views alone: half as many steps would fit with local ones.
-train_dataloader = dict(
-    num_workers=1,
-    dataset=dict(
-        with_label=True,
-        images_per_class=1000,
-        pipeline=dict(views=dict(local=dict(num_views=0)))))
-val_dataloader = dict(dataset=dict(images_per_class=200))
-val_cfg = dict(gallery_dataloader=dict(dataset=dict(images_per_class=1000)))
 
 train_cfg = dict(max_epochs=18, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))  # 1.5e-3 at a batch of 128
