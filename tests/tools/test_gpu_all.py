@@ -17,7 +17,7 @@ def test_rehearsal(tmp_path):
     found = json.loads((tmp_path / 'gpu_all.json').read_text())
     assert set(found) == {
         'environment', 'numerics', 'overflow', 'compile', 'one_rank', 'fsdp',
-        'step', 'authors', 'cifar10'
+        'step', 'authors', 'dinov2', 'cifar10'
     }
     for name, section in found.items():
         assert section['status'] == 0, name
@@ -26,7 +26,7 @@ def test_rehearsal(tmp_path):
     assert len(found['cifar10']['knn']['knn/k20_top1']) == 2  # epochs
     assert {n
             for n, s in found.items()
-            if 'left_out' in s} == {'overflow', 'fsdp', 'authors'}
+            if 'left_out' in s} == {'overflow', 'fsdp', 'authors', 'dinov2'}
 
 
 def test_a_run_that_is_cut_off_still_tells(tmp_path):
@@ -37,3 +37,14 @@ def test_a_run_that_is_cut_off_still_tells(tmp_path):
     found = json.loads((tmp_path / 'gpu_all.json').read_text())
     assert 'stopped after' in found['numerics']['status']
     assert found['cifar10']['knn'] == {}
+
+
+def test_sections_by_name_are_added(tmp_path):
+    for name in ('environment', 'dinov2'):
+        subprocess.run([
+            sys.executable, SCRIPT, '--out', tmp_path, '--tiny', '--only', name
+        ],
+                       check=True)
+    found = json.loads((tmp_path / 'gpu_all.json').read_text())
+    assert set(found) == {'environment', 'dinov2'}
+    assert 'memory.py' in found['dinov2']['left_out']

@@ -6,6 +6,7 @@ run that is cut off still tells.
 
     python tools/benchmarks/gpu_all.py --out DIR --minutes 9 \\
         --cifar10 cifar10.zip --reference CHECKOUT_OF_THE_AUTHORS
+    python tools/benchmarks/gpu_all.py --out DIR --only step authors
     python tools/benchmarks/gpu_all.py --out DIR --tiny    # rehearsal on a CPU
 """
 import argparse
@@ -119,8 +120,18 @@ def authors(args: Options) -> Dict[str, Any]:
     ])
 
 
+def dinov2(args: Options) -> Dict[str, Any]:
+    """DINOv2's step: images/s and memory with each switch."""
+    if args.device != 'cuda':
+        return dict(left_out='its memory is counted by memory.py on a CPU')
+    return last_json([
+        'gpu.py', '--switches', '--rounds', '6', '--images', '16', '--configs',
+        'dinov2_vit-b16'
+    ])
+
+
 def cifar10(args: Options) -> Dict[str, Any]:
-    """CIFAR-10 at 32 px for the time that is left, k-NN on the way."""
+    """CIFAR-10 for the time that is left, k-NN on the way."""
     if args.tiny:
         return train(args, 'cifar10', validate=True)
     if args.cifar10 is None:
@@ -129,14 +140,16 @@ def cifar10(args: Options) -> Dict[str, Any]:
         args,
         'cifar10',
         '--amp=bf16',
-        config='dino_vit-t4_cifar10',
+        config='quickstart/dino_resnet10_cifar10',
         validate=True,
         options=[
             f'data_root={args.cifar10.absolute()}',
-            'train_dataloader.num_workers=14',
-            'train_cfg.val_interval=5',
+            f'train_dataloader.num_workers={os.cpu_count() - 2}',
+            'train_dataloader.batch_size=256',
+            'val_dataloader.num_workers=4',
+            'val_cfg.gallery_dataloader.num_workers=8',
+            'train_cfg.val_interval=20',
             f'train_cfg.max_epochs={args.epochs}',
-            f'default_hooks.centering.warmup_epochs={args.epochs // 6}',
         ])
 
 
@@ -149,9 +162,10 @@ SECTIONS: Dict[str, Callable[[Options], Dict[str, Any]]] = dict(
     fsdp=fsdp,
     step=step,
     authors=authors,
+    dinov2=dinov2,
     cifar10=cifar10)
 # Seconds at most; the last section has what is left.
-LIMITS = dict(step=150, authors=60)
+LIMITS = dict(step=220, authors=60, dinov2=90)
 
 
 def train(args: Options,
@@ -218,19 +232,21 @@ def knn_curves(folder: Path) -> Dict[str, list]:
 
 def call(command: List[Any]) -> int:
     """Run Python with mmdino on its path; the exit status."""
-    env = dict(
-        os.environ,
-        PYTHONPATH=os.pathsep.join(
-            [str(ROOT), os.environ.get('PYTHONPATH', '')]))
     return subprocess.run([sys.executable, *map(str, command)],
-                          env=env).returncode
+                          env=with_mmdino()).returncode
+
+
+def with_mmdino() -> Dict[str, str]:
+    """The environment with this checkout before what is on its path."""
+    path = [str(ROOT), os.environ.get('PYTHONPATH', '')]
+    return dict(os.environ, PYTHONPATH=os.pathsep.join(path))
 
 
 def last_json(command: List[Any]) -> Dict[str, Any]:
     """Run a benchmark beside this file; the JSON line that it ends with."""
     done = subprocess.run(
         [sys.executable, HERE / command[0], *map(str, command[1:])],
-        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        env=with_mmdino(),
         text=True,
         stdout=subprocess.PIPE)
     print(done.stdout, flush=True)
@@ -275,12 +291,13 @@ def main(args: Options) -> None:
         write(args.out / f'{args.section}.json', SECTIONS[args.section](args))
         return
     end = time.monotonic() + 60 * args.minutes
-    found = {}
-    for name in SECTIONS:
+    file = args.out / 'gpu_all.json'
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for name in args.only:
         left = end - time.monotonic()
         found[name] = run_section(name, args, min(left, LIMITS.get(name,
                                                                    left)))
-        write(args.out / 'gpu_all.json', found)
+        write(file, found)
         status = found[name].get('exit_status') or found[name]['status']
         print(
             f'{name}: exit status {status}, '
@@ -298,7 +315,13 @@ def parse_args() -> Options:
         type=Path,
         help='zip archive or folder with cifar10/{train,test}/CLASS/')
     parser.add_argument(
-        '--epochs', type=int, default=60, help='of CIFAR-10, as time allows')
+        '--epochs', type=int, default=120, help='of CIFAR-10, as time allows')
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        help='these sections, beside what DIR has of the others')
     parser.add_argument('--reference', help="checkout of the authors' code")
     parser.add_argument(
         '--tiny', action='store_true', help='rehearsal: smallest sizes')

@@ -200,7 +200,8 @@ class Ours:
 
     def __call__(self) -> float:
         losses = self.network.train_step(self.batch, self.optim_wrapper)
-        self.model.centering.update()
+        for centering in self.model.centerings:
+            centering.update()
         self.model.update_teacher(MOMENTUM)
         return losses['loss'].item()
 
