@@ -51,10 +51,8 @@ def test(args: argparse.Namespace) -> None:
     from mmdino.weights.io import replaced
     if args.checkpoint:
         args.checkpoint = find_checkpoint(args.checkpoint)
-    cfg = load_config(args)
+    cfg = load_config(args, use_half if args.amp else None)
     use_checkpoint(cfg, args.checkpoint)
-    if args.amp:
-        cfg.test_cfg.fp16 = True
     runner = build_runner(cfg, testing=True)
     if not args.checkpoint and any(True for _ in runner.model.parameters()):
         raise ValueError(f'{args.config} has weights to load: give the '
@@ -64,6 +62,12 @@ def test(args: argparse.Namespace) -> None:
         with replaced(args.out) as part:
             dump(metrics, part)
     leave_process_group()
+
+
+def use_half(cfg) -> None:
+    """Test in mixed precision."""
+    if cfg.get('test_cfg'):
+        cfg.test_cfg.fp16 = True
 
 
 if __name__ == '__main__':

@@ -49,9 +49,7 @@ def train(args: argparse.Namespace) -> None:
     from mmdino.engine.longrun.signals import ignore_signals
     from mmdino.engine.longrun.workers import close_workers
     from mmdino.engine.testing import start_from
-    cfg = load_config(args)
-    if args.amp:
-        use_amp(cfg, args.amp)
+    cfg = load_config(args, args.amp and (lambda cfg: use_amp(cfg, args.amp)))
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.checkpoint:

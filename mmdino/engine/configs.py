@@ -5,7 +5,7 @@ import inspect
 import os
 import os.path as osp
 import sys
-from typing import Any, Iterator, Optional, Set
+from typing import Any, Callable, Iterator, Optional, Set
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -19,11 +19,16 @@ from mmdino.utils.resources import find_config
 from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import require_registered
 
+Change = Optional[Callable[[Config], None]]
 
-def load_config(args: argparse.Namespace) -> Config:
+
+def load_config(args: argparse.Namespace, change: Change = None) -> Config:
     """Read the config, merge the options of :func:`.arguments.add_arguments`.
 
     MMEngine's device is that of ``--device`` from here on.
+
+    Args:
+        change: What another option does to the config, see :func:`prepare`.
 
     Raises:
         FileNotFoundError: If the config does not exist.
@@ -33,7 +38,7 @@ def load_config(args: argparse.Namespace) -> Config:
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     cfg = read_run(args.config, getattr(args, 'checkpoint', None),
-                   args.cfg_options)
+                   args.cfg_options, change)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(cfg.filename or args.checkpoint))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
@@ -41,7 +46,9 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def read_config(name: str, overrides: Optional[dict] = None) -> Config:
+def read_config(name: str,
+                overrides: Optional[dict] = None,
+                change: Change = None) -> Config:
     """Read a config as all tools do, with the modules that it imports.
 
     Modules beside the config can be named in its ``custom_imports``.
@@ -49,6 +56,7 @@ def read_config(name: str, overrides: Optional[dict] = None) -> Config:
     Args:
         name: A file, or the name of a packaged config.
         overrides: Settings by ``key.key``.
+        change: As :func:`prepare` takes it.
 
     Raises:
         FileNotFoundError: If the config does not exist.
@@ -58,12 +66,13 @@ def read_config(name: str, overrides: Optional[dict] = None) -> Config:
     sys.path.insert(0, osp.dirname(osp.abspath(path)))
     cfg = Config.fromfile(path)
     check_top_level(cfg)
-    return override(cfg, overrides or {})
+    return override(cfg, overrides or {}, change)
 
 
 def read_run(config: Optional[str],
              checkpoint: Optional[str],
-             overrides: Optional[dict] = None) -> Config:
+             overrides: Optional[dict] = None,
+             change: Change = None) -> Config:
     """The config of a run: a given one, or that in its checkpoint.
 
     The latter is read as literals, and what it would import is not.
@@ -72,29 +81,32 @@ def read_run(config: Optional[str],
         CheckpointError: If neither is there.
     """
     if config:
-        return read_config(config, overrides)
+        return read_config(config, overrides, change)
     cfg = open_weights(checkpoint).config
     if cfg is None:
         raise CheckpointError(f'{checkpoint} holds no config of a run: give '
                               '--config.')
     cfg.pop('custom_imports', None)
     require_registered(cfg.to_dict(), checkpoint)
-    return override(cfg, overrides or {})
+    return override(cfg, overrides or {}, change)
 
 
-def override(cfg: Config, overrides: dict) -> Config:
+def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
     """Merge options of a command line into a config that was read; prepare it.
 
     Raises:
         ValueError: If nothing reads a setting.
     """
     if overrides:
-        check_overrides(complete(copy.deepcopy(cfg)), overrides)
+        known = complete(copy.deepcopy(cfg))
+        if change:
+            change(known)
+        check_overrides(known, overrides)
         cfg.merge_from_dict(overrides)
-    return prepare(cfg)
+    return prepare(cfg, change)
 
 
-def prepare(cfg: Config) -> Config:
+def prepare(cfg: Config, change: Change = None) -> Config:
     """Complete a config that was read, and refuse settings that nothing reads.
 
     All tools do, so that ``Config.fromfile`` and this function give what they
@@ -102,11 +114,15 @@ def prepare(cfg: Config) -> Config:
 
     Args:
         cfg: Changed in place.
+        change: Applied to the config before its settings are checked, such as
+            the optim wrapper of ``--amp``, which reads more of them.
 
     Raises:
         ValueError: If nothing reads a setting.
     """
     complete(cfg)
+    if change:
+        change(cfg)
     check_settings(cfg)
     return cfg
 

@@ -129,13 +129,16 @@ def distribute_on_cpu(cfg: Config) -> None:
         timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
         torch.distributed.init_process_group(
             'gloo', timeout=timeout and timedelta(seconds=timeout))
-    cfg.setdefault(
-        'model_wrapper_cfg',
-        dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False)))
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    ddp = 'MMDistributedDataParallel'
+    if wrapper.get('type', ddp) == ddp:
+        cfg.model_wrapper_cfg = dict(
+            dict(
+                type=ddp,
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters',
+                                               False)), **wrapper)
     # Torch has no synchronised BatchNorm for CPUs: each process normalises
     # by its own images, and the statistics are averaged after each epoch.
     cfg.sync_bn = None

@@ -86,6 +86,10 @@ def check_settings(cfg: Config) -> None:
         ValueError: With the setting, its value and what it may have meant.
     """
     scope = cfg.get('default_scope') or 'mmdino'
+    if cfg.get('strategy') and 'runner_type' not in cfg:
+        raise ValueError(
+            "Only runner_type='FlexibleRunner' reads the setting `strategy`; "
+            "'mmdino::_base_/fsdp.py' in the _base_ list sets both.")
     for key, value in cfg.to_dict().items():
         if key in ROOTS:
             if isinstance(value, dict) and key in DEFAULTS:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmdino import train
+from mmdino import test, train
 from mmdino.engine import arguments, configs, launch
 
 
@@ -78,6 +78,64 @@ def test_amp_in_bfloat16():
 def test_amp_on_the_command_line(argv, precision, monkeypatch):
     monkeypatch.setattr('sys.argv', ['train.py', 'a.py', *argv])
     assert train.parse_args().amp == precision
+
+
+SCALE = ['--cfg-options', 'optim_wrapper.loss_scale.init_scale=1024.']
+
+
+def prepared(change, *argv):
+    """The config with what an option does to it."""
+    return configs.load_config(parse(*argv), change)
+
+
+def test_settings_of_what_amp_brings(monkeypatch, tmp_path):
+    """The loss scale is a setting of the wrapper that --amp chooses."""
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    cfg = prepared(launch.use_amp, *SCALE)
+    assert cfg.optim_wrapper.loss_scale == dict(init_scale=1024)
+    assert prepared(launch.use_amp).optim_wrapper.loss_scale == 'dynamic'
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = 'mmdino::dino_vit-s16.py'\n"
+                    'optim_wrapper = dict(loss_scale=512.)')
+    cfg = configs.read_config(str(path), change=launch.use_amp)
+    assert cfg.optim_wrapper.loss_scale == 512
+
+    def bfloat16(cfg):
+        launch.use_amp(cfg, 'bf16')
+
+    with pytest.raises(ValueError, match="has no 'loss_scale'"):
+        prepared(None, *SCALE)
+    with pytest.raises(ValueError, match="has no 'loss_scale'"):
+        prepared(bfloat16, *SCALE)
+    with pytest.raises(ValueError, match='OptimWrapper has no setting'):
+        configs.read_config(str(path))
+    with pytest.raises(ValueError, match='BFloat16OptimWrapper has no set'):
+        configs.read_config(str(path), change=bfloat16)
+
+
+def test_amp_of_a_test_is_a_setting_of_its_loop():
+    assert prepared(test.use_half).test_cfg.fp16
+    option = '--cfg-options', 'test_cfg.type=TestLoop'
+    assert prepared(test.use_half, *option).test_cfg.fp16
+    with pytest.raises(ValueError, match='test_cfg.fp16=True: EpochBasedTr'):
+        prepared(test.use_half, '--cfg-options',
+                 'test_cfg.type=EpochBasedTrainLoop', 'test_cfg.max_epochs=1')
+
+
+def test_a_strategy_that_no_runner_reads():
+    with pytest.raises(ValueError, match='_base_/fsdp.py'):
+        prepared(None, '--cfg-options', 'strategy.type=FSDPStrategy')
+
+
+def test_settings_of_the_wrapper_that_processes_bring(monkeypatch):
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    cfg = prepared(None, '--cfg-options',
+                   'model_wrapper_cfg.static_graph=True')
+    cfg.launcher = 'pytorch'
+    launch.distribute_on_cpu(cfg)
+    assert cfg.model_wrapper_cfg.type == 'MMDistributedDataParallel'
+    assert cfg.model_wrapper_cfg.static_graph
+    assert cfg.model_wrapper_cfg.device_ids is None
 
 
 def test_tf32(monkeypatch):
