@@ -51,7 +51,9 @@ def main() -> None:
     elif name == 'models':
         print(models())
     elif name in TOOLS:
-        sys.argv = [f'mmdino {name}', *options]
+        from mmdino.utils import tool
+        tool.command = f'mmdino {name}'
+        sys.argv[1:] = options
         runpy.run_path(str(file_of(name)), run_name='__main__')
     else:
         known = [*TOOLS, 'configs', 'models']

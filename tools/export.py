@@ -9,9 +9,12 @@ weights alone, which all tools open, with --half in float16.
 """
 import argparse
 
+import torch
+
 from mmdino.apis import get_model
 from mmdino.apis.export import FORMATS, LIMIT, default_out, export
 from mmdino.engine.arguments import CHECKPOINT, CONFIG, add_download
+from mmdino.utils.device import pick_device
 from mmdino.utils.tool import Parser, run_tool
 
 
@@ -44,6 +47,11 @@ def parse_args() -> argparse.Namespace:
         type=int,
         help="attention heads of another library's ViT, where width and depth "
         'are not those of a published one')
+    parser.add_argument(
+        '--device',
+        default='cpu',
+        help='where the network runs that the file is compared with: cpu, '
+        'cuda, cuda:1, ...; the file is written on the CPU (default: cpu)')
     args = parser.parse_args()
     if args.size and len(args.size) > 2:
         parser.error('--size takes one or two numbers')
@@ -57,10 +65,13 @@ def main() -> None:
     args = parse_args()
     out = args.out or default_out(args.checkpoint, args.format)
     size = (args.size[0], args.size[-1]) if args.size else None
+    device = pick_device(args.device)
+    # TF32, which torch allows in convolutions, would differ by its rounding.
+    torch.backends.cudnn.allow_tf32 = False
     teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
     checked = []
     for shape, largest in export(teacher, out, args.format, args.batch, size,
-                                 args.half):
+                                 args.half, device):
         print(f'images {shape}: features at most {largest:.1e} off')
         checked.append(largest)
     print(f'Wrote {out}. Check passed: read again, features differ by '

@@ -15,6 +15,8 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import api
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from mmdino.utils.tool import program
+
 SIGNALS = [
     signal.Signals[name] for name in ('SIGTERM', 'SIGINT', 'SIGUSR1')
     if name in signal.Signals.__members__
@@ -56,6 +58,7 @@ def main() -> int:
     api._terminate_process_handler = pass_on
     for number in SIGNALS:
         signal.signal(number, pass_on)
+    sys.argv[0] = program()
     try:
         run.run(run.parse_args(None))
     except api.SignalException as error:

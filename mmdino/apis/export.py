@@ -5,7 +5,7 @@ embeddings.
 """
 import copy
 import os.path as osp
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,8 @@ def export(teacher: FrozenTeacher,
            format_: str,
            batch: Optional[int] = None,
            size: Optional[Size] = None,
-           half: bool = False) -> Iterator[Checked]:
+           half: bool = False,
+           device: Union[str, torch.device] = 'cpu') -> Iterator[Checked]:
     """Write a file, read it again and compare; it stays if all is well.
 
     Args:
@@ -62,6 +63,8 @@ def export(teacher: FrozenTeacher,
         size: (H, W) of them, in pixels; by default it takes any.
         half: Write the weights in float16, of half the size. What is compared
             is the network with its weights rounded so.
+        device: Where the network runs that the file is compared with; the
+            file itself is written, and runs, on the CPU.
 
     Yields:
         For random images of each shape.
@@ -86,9 +89,11 @@ def export(teacher: FrozenTeacher,
         graph = load(temporary)
         if graph.network != network:
             raise RuntimeError(f'{out} does not tell its network again.')
+        teacher = teacher.to(device)
         for shape in shapes:
             images = torch.randn(shape)
-            largest = relative(teacher.features(images), graph.run(images))
+            features = teacher.features(images.to(device)).cpu()
+            largest = relative(features, graph.run(images))
             yield Checked(shape, largest)
             if not largest <= LIMIT:
                 raise RuntimeError(

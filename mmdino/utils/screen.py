@@ -5,6 +5,7 @@ log file of the run, as ever.
 """
 import functools
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,13 @@ DETAILS = (
     '"HardDiskBackend" is the alias',
     'Failed to search registry with scope "mmdino"',
 )
+# How a parameter of a new network was initialised, a record each.
+INITIALISED = re.compile(r'\n\S+ - torch\.Size\(')
 FROZEN = ' is skipped since its requires_grad=False'  # a parameter
 # Of mmcv without compiled operators, which only detectors need.
 NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
+# Of Python 3.12, when it compiles a module of the toolboxes.
+ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
 
 @contextmanager
@@ -49,7 +54,8 @@ def details_in_the_file_alone() -> Iterator[None]:
 
 def _is_for_the_screen(record: logging.LogRecord) -> bool:
     text = str(record.msg)
-    return not text.startswith(DETAILS) and not text.endswith(FROZEN)
+    return not (text.startswith(DETAILS) or text.endswith(FROZEN)
+                or INITIALISED.match(text))
 
 
 def import_quietly() -> None:
@@ -58,6 +64,7 @@ def import_quietly() -> None:
     They print debug messages whatever the level, since no logger is there.
     """
     warnings.filterwarnings('ignore', NO_OPERATORS)
+    warnings.filterwarnings('ignore', ESCAPE, SyntaxWarning, TOOLBOXES)
     say = mmengine.logging.print_log
 
     @functools.wraps(say)

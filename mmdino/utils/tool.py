@@ -24,18 +24,31 @@ TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
 NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
 OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
+CALL = re.compile(r'python (tools/\S+\.py|-m mmdino\.\w+)')
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
+
+# Of the command ``mmdino`` the tool that it runs, such as 'mmdino train'.
+command: Optional[str] = None
+
+
+def program() -> str:
+    """How the tool was called, for its help and its errors."""
+    return command or Path(sys.argv[0]).name
 
 
 class Parser(argparse.ArgumentParser):
     """Options of a tool; a wrong one is told in one line, status 2.
 
     Args:
-        description: The tool's docstring, shown as it stands.
+        description: The tool's docstring, shown as it stands, but for its
+            commands: they are called as this one was.
     """
 
     def __init__(self, description: Optional[str], **kwargs) -> None:
+        if command:
+            description = CALL.sub(command, description or '')
         super().__init__(
+            prog=program(),
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **kwargs)
@@ -97,7 +110,7 @@ def run_tool(main: Callable[[], Any]) -> None:
 
 def _leave(message: str, status: int) -> NoReturn:
     rank = os.environ.get('RANK', '0')
-    text = f'{Path(sys.argv[0]).name}: {message}'
+    text = f'{program()}: {message}'
     print(
         text if rank == '0' else f'[rank {rank}] {text}',
         file=sys.stderr,

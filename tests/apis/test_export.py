@@ -57,7 +57,7 @@ def test_graphs(checkpoint, tmp_path, capsys, format_, ending, fixed):
         pytest.importorskip('onnxruntime')
     options = ['--batch', 2, '--size', 24, 40] if fixed else []
     in_process('export', checkpoint, '--format', format_, '--heads', 3,
-               *options)
+               '--device', 'cpu', *options)
     out = capsys.readouterr().out
     assert out.count('off\n') == (1 if fixed else 6)
     assert 'Check passed' in out.splitlines()[-1]

@@ -16,6 +16,7 @@ from PIL import Image
 from mmdino import cli
 from mmdino.engine.configs import read_config
 from mmdino.engine.testing import start_from
+from mmdino.utils import tool
 from mmdino.utils.tool import explain
 from tests.tools.test_train_and_test import in_process
 
@@ -76,6 +77,9 @@ MISTAKES = {
                                "takes KEY=VALUE, such as .* not 'lr'"),
     'there is no GPU': (('train', CONFIG, '--device', 'cuda:7'),
                         "no device 'cuda:7': torch sees 0 GPUs"),
+    'there is no GPU to compare on': (('export', 'dino_cifar10', '--format',
+                                       'onnx', '--device', 'cuda:7'),
+                                      "no device 'cuda:7': torch sees 0 GPUs"),
     'the checkpoint is a picture': (('test', 'knn', 'PICTURES/0.png'),
                                     '0.png is no checkpoint|0.png'),
     'the network has no attention': (('visualization/attention', 'PICTURES',
@@ -152,7 +156,32 @@ def test_the_command_lists_and_runs(capsys, monkeypatch):
         cli.main()
     assert ending.value.code == 2
     assert "Did you mean 'attention'?" in capsys.readouterr().err
-    monkeypatch.setattr(sys, 'argv', ['mmdino', 'pca', '--help'])
+
+
+def as_command(monkeypatch, *arguments):
+    """Run ``mmdino`` with arguments; its exit status."""
+    monkeypatch.setattr(sys, 'argv', ['mmdino', *arguments])
+    monkeypatch.setattr(tool, 'command', None)
     with pytest.raises(SystemExit) as ending:
         cli.main()
-    assert ending.value.code == 0 and '--checkpoint' in capsys.readouterr().out
+    return ending.value.code
+
+
+@pytest.mark.parametrize('name', ['pca', 'train', 'quickstart', 'launch'])
+def test_the_command_calls_its_tools_as_it_was_called(name, monkeypatch,
+                                                      capsys):
+    assert as_command(monkeypatch, name, '--help') == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f'usage: mmdino {name} [')
+    assert 'python tools/' not in told and 'python -m mmdino' not in told
+    if name != 'launch':
+        assert '--checkpoint' in told
+        assert f'mmdino {name} ' in told.partition('\n\n')[2]
+
+
+def test_errors_of_the_command_name_it(monkeypatch, capsys):
+    assert as_command(monkeypatch, 'train', '--amq') == 2
+    assert capsys.readouterr().err.startswith(
+        "mmdino train: error: there is no option --amq. Did you mean '--amp'")
+    assert as_command(monkeypatch, 'train', 'no_such') == 2
+    assert capsys.readouterr().err.startswith('mmdino train: error: ')
