@@ -16,7 +16,7 @@ import argparse
 import os.path as osp
 import sys
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 from mmengine.registry import init_default_scope
 
@@ -29,6 +29,10 @@ from mmdino.utils.device import use_device_in_children
 from mmdino.utils.tool import Parser, run_tool
 
 KEYS = [row.key for row in ROWS]
+NOTHING = (
+    '\nNothing is measured: {data} has none of the data sets, whose layout is '
+    'in configs/benchmarks/README.md. For pictures of your own, in folders by '
+    'class: python tools/quickstart.py --data PHOTOS --weights {checkpoint}')
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,7 +82,10 @@ def main() -> None:
     suite = Suite(args.config, args.checkpoint, args.data, folder,
                   args.processes, args.cfg_options, args.only)
     if args.dry_run:
-        print(plan(suite))
+        states = [suite.state(row) for row in suite.rows]
+        print(plan(suite, states))
+        if all(state.startswith('skipped') for _, state in states):
+            print(NOTHING.format(**vars(args)))
         return
     head = dict(
         config=args.config or 'in the checkpoint',
@@ -92,6 +99,8 @@ def main() -> None:
                     row.layout))
         write_report(outcomes, head, folder)
     print(f'\n{as_table(outcomes)}\n\nIn {folder}: report.md, report.json')
+    if all(outcome.attempt.lacking for outcome in outcomes):
+        print(NOTHING.format(**vars(args)))
     failed = [
         row.key for row, outcome in zip(suite.rows, outcomes)
         if outcome.attempt.error
@@ -100,11 +109,15 @@ def main() -> None:
         sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def plan(suite: Suite) -> str:
-    """What would be run."""
+def plan(suite: Suite, states: List[Tuple[str, str]]) -> str:
+    """What would be run.
+
+    Args:
+        states: Of the rows, as :meth:`.Suite.state` gives them.
+    """
     rows = [('row', 'evaluation', 'data', 'from', 'state')]
-    rows += [(row.key, row.title, suite.data_title(row), *suite.state(row))
-             for row in suite.rows]
+    rows += [(row.key, row.title, suite.data_title(row), *state)
+             for row, state in zip(suite.rows, states)]
     return table(rows)
 
 

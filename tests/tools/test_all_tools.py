@@ -21,15 +21,19 @@ from mmdino.utils.tool import explain
 from tests.tools.test_train_and_test import in_process
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-# launch.py has the options of torchrun, benchmarks are run by who builds.
+# launch.py has the options of torchrun.
 NAMES = sorted(
     path.relative_to(TOOLS).with_suffix('').as_posix()
     for path in (*TOOLS.glob('*.py'), *TOOLS.glob('visualization/*.py'),
                  *TOOLS.glob('experiments/*.py')) if path.stem != 'launch')
+BENCHMARKS = sorted(f'benchmarks/{path.stem}'
+                    for path in TOOLS.glob('benchmarks/*.py')
+                    if '__main__' in path.read_text())
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', NAMES + BENCHMARKS)
 def test_every_option_has_help(name, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(TOOLS / 'benchmarks'))
     parsers = []
     monkeypatch.setattr(argparse.ArgumentParser, 'print_help',
                         lambda parser: parsers.append(parser))
@@ -39,6 +43,7 @@ def test_every_option_has_help(name, monkeypatch, capsys):
     parser, = parsers
     assert len(parser.format_help().splitlines()) > 5
     assert not [a.dest for a in parser._actions if not a.help]
+    assert isinstance(parser, tool.Parser)
     if any(action.dest == 'checkpoint' for action in parser._actions):
         assert any(action.dest == 'config' for action in parser._actions)
 

@@ -96,8 +96,14 @@ def authors(benchmark, monkeypatch):
 
 
 def test_a_folder_that_is_no_checkout_is_refused(benchmark, tmp_path):
-    with pytest.raises(SystemExit, match='has no main_dino.py'):
-        benchmark('side_by_side').import_authors(str(tmp_path))
+    with pytest.raises(SystemExit, match='has no main_dino.py') as ending:
+        in_process(
+            'benchmarks/loss',
+            '--quick',
+            '--reference',
+            tmp_path,
+            as_user=True)
+    assert ending.value.code == 2
 
 
 @with_authors
@@ -201,6 +207,51 @@ def test_gpu_sides(gpu):
     assert figures['ratio'] == pytest.approx(dict(straightforward=ratio))
 
 
+def test_gpu_compiled(gpu, capsys):
+    """A row of its own, which a slow compiler costs alone."""
+    crops = gpu.make_crops(2, CROPS)
+    args = argparse.Namespace(rounds=2, clock='wall')
+    figures = gpu.measure_compiled('dino_vit-s16', crops, 1e9, args)
+    step = gpu.Straightforward(gpu.on_gpu('dino_vit-s16'), crops)
+    assert set(figures) == {
+        'ours_compiled', 'ours_compiled_mib', 'ours_compiled_of_peak',
+        'compiled_speedup'
+    }
+    assert figures['ours_compiled_of_peak'] == pytest.approx(
+        figures['ours_compiled'] / 2 * gpu.operations(step) / 1e9)
+
+
+@pytest.mark.parametrize('slow', [False, True])
+def test_gpu_rows_come_as_they_are_measured(gpu, capsys, monkeypatch, slow):
+    """All configs without a compiler first, then with it."""
+
+    def measured(config, *_):
+        return dict(ours=1., ratio=dict(straightforward=2.))
+
+    def measured_compiled(config, *_):
+        if slow:
+            raise torch.OutOfMemoryError
+        return dict(ours_compiled=1.)
+
+    monkeypatch.setattr(gpu, 'measure_sides', measured)
+    monkeypatch.setattr(gpu, 'measure_compiled', measured_compiled)
+    monkeypatch.setattr(gpu, 'peak_rate', lambda: 1e12)
+    monkeypatch.setattr(gpu, 'SIZES', CROPS)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'none')
+    args = argparse.Namespace(
+        quick=False, images=1, configs=['a', 'b'], switches=False, out=None)
+    gpu.main(args)
+    rows = [
+        json.loads(line) for line in capsys.readouterr().out.splitlines()
+        if line.startswith('{')
+    ]
+    assert [set(row) for row in rows[:4]] == [{'a'}, {'b'}, {'a'}, {'b'}]
+    assert 'ours' in rows[1]['b'] and 'ours' not in rows[2]['a']
+    assert rows[4]['models']['b'] == dict(rows[1]['b'], **rows[3]['b'])
+    assert rows[4]['ratio'] == 2
+
+
 def test_gpu_switches(gpu, capsys):
     table = gpu.switches('dino_vit-s16', gpu.make_crops(2, CROPS),
                          argparse.Namespace(rounds=1))
@@ -291,8 +342,9 @@ def test_memory(benchmark):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_gpu_is_refused_without_one(benchmark):
-    with pytest.raises(SystemExit, match='gpu.py needs an NVIDIA GPU'):
-        in_process('benchmarks/gpu', '--quick')
+    with pytest.raises(SystemExit, match='gpu.py needs an NVIDIA GPU') as end:
+        in_process('benchmarks/gpu', '--quick', as_user=True)
+    assert end.value.code == 2
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from torch import Tensor
 from mmdino.functional.losses import token_weights
 from mmdino.models import (BlockMasking, IBOTLoss, KoLeoLoss, MeanCentering,
                            SinkhornKnopp)
+from mmdino.utils.tool import run_tool
 
 STUDENT_TEMP, TEACHER_TEMP, MOMENTUM = .1, .04, .9
 GRID, FEATURES = (14, 14), 768  # ViT-B/16 at 224 px
@@ -154,6 +155,8 @@ def measure(part: str, sides: Dict[str, Callable[[], Any]], images: int,
 if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
-    options.add_argument('--images', type=int, nargs='+', default=[8])
-    options.add_argument('--prototypes', type=int, default=65536)
-    main(parse(options))
+    options.add_argument(
+        '--images', type=int, nargs='+', default=[8], help='of a batch')
+    options.add_argument(
+        '--prototypes', type=int, default=65536, help='of the head, K')
+    run_tool(lambda: main(parse(options)))

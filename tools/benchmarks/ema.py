@@ -12,6 +12,7 @@ from models import build_model
 from side_by_side import compare, parse, parser, report
 
 from mmdino.models import DINO
+from mmdino.utils.tool import run_tool
 
 MOMENTUM = .996
 
@@ -52,5 +53,6 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == '__main__':
     options = parser(__doc__, rounds=15)
-    options.add_argument('--prototypes', type=int, default=65536)
-    main(parse(options))
+    options.add_argument(
+        '--prototypes', type=int, default=65536, help='of the head, K')
+    run_tool(lambda: main(parse(options)))

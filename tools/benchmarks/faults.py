@@ -34,7 +34,7 @@ from PIL import Image
 import mmdino.train
 from mmdino.datasets import ShapeScenes
 from mmdino.registry import DATASETS
-from mmdino.utils.tool import Parser
+from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights import load_checkpoint
 from mmdino.weights.keys import CheckpointError
 
@@ -651,6 +651,9 @@ def main() -> None:
         ]
         tries = [(what, attempt) for what, attempt in tries
                  if args.only in what]
+        if not tries:
+            raise ValueError(f'No fault has {args.only!r} in its name: leave '
+                             '--only out to try all.')
         for i, (what, attempt) in enumerate(tries):
             rows.append(attempt(root / str(i)))
             passed = time.monotonic() - started
@@ -671,4 +674,4 @@ def main() -> None:
 if __name__ == '__main__':
     # As a module, so that other processes find what they are to do.
     from faults import main as run
-    run()
+    run_tool(run)

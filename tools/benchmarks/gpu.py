@@ -2,10 +2,12 @@
 
 The straightforward side is train_step.py's under float16 autocast with loss
 scaling; ours is bfloat16 autocast, fused attention, optimizer, loss and
-teacher, the backbones compiled and channels-last. Both begin with crops in
-pinned memory, the one with normalised floats, the other with bytes. The peak
+teacher, channels-last. Both begin with crops in pinned memory, the one with
+normalised floats, the other with bytes. ``ours_compiled`` compiles the
+backbones as well; it comes last, for compilers can take minutes. The peak
 is what a large bfloat16 matrix product reaches on the same GPU. Memory is
-measured with one side on the GPU at a time.
+measured with one side on the GPU at a time. A JSON line comes with each row,
+and one with all of them at the end.
 
     python tools/benchmarks/gpu.py
     python tools/benchmarks/gpu.py --switches     # ours, one switch at a time
@@ -13,7 +15,6 @@ measured with one side on the GPU at a time.
 import argparse
 import json
 import statistics
-import sys
 from typing import Any, Callable, Dict, List
 
 import torch
@@ -23,7 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_step import (BF16, SIZES, Ours, Straightforward, compiled,
                         make_crops, make_model)
 
+from mmdino.engine.arguments import CONFIG
 from mmdino.models import DINO
+from mmdino.utils.tool import run_tool
 
 CONFIGS = ('dino_vit-s16', 'dino_vit-s8', 'dino_vit-b16')
 
@@ -65,16 +68,43 @@ def on_gpu(config: str, **changes) -> DINO:
 
 
 def measure_sides(config: str, crops: List[Tensor], peak: float,
-                  args: argparse.Namespace) -> Dict[str, float]:
+                  args: argparse.Namespace) -> Dict[str, Any]:
     """Medians of both sides, their memory and share of the peak rate."""
-    builds = dict(
+    plain = dict(
         straightforward=lambda: Straightforward(
             on_gpu(config), crops, half=True),
-        ours=lambda: Ours(
+        ours=lambda: Ours(channels_last(on_gpu(config)), crops, BF16))
+    return measure(config, plain, crops, peak, args)
+
+
+def measure_compiled(config: str, crops: List[Tensor], peak: float,
+                     args: argparse.Namespace) -> Dict[str, Any]:
+    """Ours with compiled backbones, as in :func:`measure_sides`.
+
+    ``compiled_speedup`` is against ours without, in the same rounds.
+    """
+    sides = dict(
+        ours=lambda: Ours(channels_last(on_gpu(config)), crops, BF16),
+        ours_compiled=lambda: Ours(
             compiled(channels_last(on_gpu(config))), crops, BF16))
+    figures = measure(config, sides, crops, peak, args)
+    speedup = figures['ours_compiled'] / figures['ours']
+    kept = {k: v for k, v in figures.items() if k.startswith('ours_compiled')}
+    return dict(kept, compiled_speedup=speedup)
+
+
+def measure(config: str, builds: Dict[str, Callable], crops: List[Tensor],
+            peak: float, args: argparse.Namespace) -> Dict[str, Any]:
+    """Medians, memory and share of the peak rate of the steps.
+
+    Args:
+        config: Whose straightforward step's operations count for all.
+        builds: What builds a step, by the names of the sides.
+        peak: Operations a second.
+    """
+    work = operations(Straightforward(on_gpu(config), crops, half=True))
     memory = {name: alone_mib(build) for name, build in builds.items()}
     sides = {name: warmed(build()) for name, build in builds.items()}
-    work = operations(sides['straightforward'])
     images = len(crops[0])
     figures = compare(
         {
@@ -111,16 +141,21 @@ def switches(config: str, crops: List[Tensor],
         float32=(lambda: on_gpu(config), clip),
         bfloat16=(lambda: on_gpu(config), BF16),
         channels_last=(lambda: channels_last(on_gpu(config)), BF16),
-        compiled=(lambda: compiled(on_gpu(config)), BF16),
         with_cp=(lambda: on_gpu(config, backbone=dict(with_cp=True)), BF16),
-        chunked_last_layer=(lambda: on_gpu(config, images_per_chunk=8), BF16))
+        chunked_last_layer=(lambda: on_gpu(config, images_per_chunk=8), BF16),
+        compiled=(lambda: compiled(on_gpu(config)), BF16))
     table = {}
     for name, (build, wrapper) in rows.items():
         torch.cuda.empty_cache()
-        rate, mib = table[name] = rate_and_memory(
+        table[name] = rate_and_memory(
             warmed(Ours(build(), crops, wrapper)), len(crops[0]), args.rounds)
-        print(f'{config}  {name:26} {rate} images/s  {mib} MiB', flush=True)
+        show(config, {name: table[name]})
     return table
+
+
+def show(config: str, row: Dict[str, Any]) -> None:
+    """What has been found of a config, as a JSON line."""
+    print(json.dumps({config: row}), flush=True)
 
 
 def rate_and_memory(step: Callable[[], Any], images: int,
@@ -131,27 +166,41 @@ def rate_and_memory(step: Callable[[], Any], images: int,
     return [round(rate, 1), round(peak_mib(step))]
 
 
+def unless_out_of_memory(side: Callable, config: str, crops: List[Tensor],
+                         peak: float,
+                         args: argparse.Namespace) -> Dict[str, Any]:
+    """The figures of a side, or that the GPU is too small for it."""
+    print(f'{config}, {side.__name__}', flush=True)
+    torch._dynamo.reset()
+    try:
+        return side(config, crops, peak, args)
+    except torch.OutOfMemoryError as error:
+        print(f'{config} with {len(crops[0])} images: {error}', flush=True)
+        return {f'{side.__name__}_error': 'out of memory'}
+
+
 def main(args: argparse.Namespace) -> None:
     if not torch.cuda.is_available():
-        sys.exit('gpu.py needs an NVIDIA GPU, and torch '
-                 f'{torch.__version__} sees none. On a CPU run train_step.py.')
+        raise RuntimeError(
+            f'gpu.py needs an NVIDIA GPU, and torch {torch.__version__} sees '
+            'none. On a CPU run train_step.py.')
     # A graph too many would run as written, and say so in a line of the log.
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     peak = peak_rate()
     images = min(args.images, 8) if args.quick else args.images
     configs = args.configs[:1] if args.quick else args.configs
     crops = [crop.pin_memory() for crop in make_crops(images, SIZES)]
-    models = {}
-    for config in configs:
-        print(config, flush=True)
-        torch._dynamo.reset()
-        try:
-            models[config] = switches(config, crops, args) if (
-                args.switches) else measure_sides(config, crops, peak, args)
-        except torch.OutOfMemoryError as error:
-            print(f'{config} with {images} images: {error}', flush=True)
-            models[config] = dict(error='out of memory')
-        print(json.dumps({config: models[config]}), flush=True)
+    models = {config: {} for config in configs}
+    if args.switches:
+        for config in configs:
+            print(f'{config}: images/s, MiB', flush=True)
+            models[config] = switches(config, crops, args)
+    else:
+        for side in (measure_sides, measure_compiled):
+            for config in configs:
+                row = unless_out_of_memory(side, config, crops, peak, args)
+                show(config, row)
+                models[config].update(row)
     ratios = [
         row['ratio']['straightforward'] for row in models.values()
         if 'ratio' in row
@@ -170,9 +219,10 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__, rounds=10, clocks=['wall'])
     options.add_argument('--images', type=int, default=32, help='batch')
-    options.add_argument('--configs', nargs='+', default=list(CONFIGS))
+    options.add_argument(
+        '--configs', nargs='+', default=list(CONFIGS), help=CONFIG)
     options.add_argument(
         '--switches',
         action='store_true',
         help='ours alone, with one switch at a time')
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))

@@ -1,8 +1,8 @@
 """All that a GPU is asked for, in one go: numerics, speed, a real training.
 
 Each section is a process of its own with a limit of time. What has been found
-is in DIR/gpu_all.json after each, what was said in DIR/gpu_all.log, so that a
-run that is cut off still tells.
+is in DIR/gpu_all.json after each, and in DIR/SECTION.json as it goes, what was
+said in DIR/gpu_all.log: a section or a run that is cut off still tells.
 
     python tools/benchmarks/gpu_all.py --out DIR --minutes 9 \\
         --cifar10 cifar10.zip --reference CHECKOUT_OF_THE_AUTHORS
@@ -19,12 +19,12 @@ import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Union
 
 import torch
 
 from mmdino.pictures.curves import read_scalars
-from mmdino.utils.tool import Parser
+from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.io import replaced
 
 HERE = Path(__file__).resolve().parent
@@ -35,9 +35,10 @@ PACKAGES = ('torch', 'torchvision', 'timm', 'numpy', 'opencv-python-headless',
             'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
 CLIP = 'PerParameterClip{}OptimWrapper'
 Options = argparse.Namespace
+Found = Dict[str, Any]
 
 
-def environment(args: Options) -> Dict[str, Any]:
+def environment(args: Options) -> Found:
     """What this ran on."""
     found = dict(python=platform.python_version(), cpus=os.cpu_count())
     for name in PACKAGES:
@@ -51,7 +52,7 @@ def environment(args: Options) -> Dict[str, Any]:
     return found
 
 
-def numerics(args: Options) -> Dict[str, Any]:
+def numerics(args: Options) -> Iterator[Found]:
     """Losses of the same steps in each precision."""
     from train_step import SIZES, Ours, make_crops, make_model
     size, sizes, images = ('tiny', 2 * [32] + 4 * [16],
@@ -66,14 +67,14 @@ def numerics(args: Options) -> Dict[str, Any]:
         step = Ours(make_model(size).to(args.device), crops, CLIP.format(kind))
         losses[name] = [step() for _ in range(STEPS)]
         print(name, losses[name][-1], flush=True)
-    furthest = {
-        name: max(abs(a - b) for a, b in zip(values, losses['float32']))
-        for name, values in losses.items()
-    }
-    return dict(losses=losses, furthest_from_float32=furthest)
+        furthest = {
+            name: max(abs(a - b) for a, b in zip(values, losses['float32']))
+            for name, values in losses.items()
+        }
+        yield dict(losses=losses, furthest_from_float32=furthest)
 
 
-def overflow(args: Options) -> Dict[str, Any]:
+def overflow(args: Options) -> Found:
     """A loss scale that overflows must cost its steps, not the training."""
     if args.device != 'cuda':
         return dict(left_out='the loss scale of fp16 needs a GPU')
@@ -84,53 +85,65 @@ def overflow(args: Options) -> Dict[str, Any]:
         'loss_scale=dict(init_scale=1e30))')
 
 
-def compile_backbones(args: Options) -> Dict[str, Any]:
+def compile_backbones(args: Options) -> Found:
     """A training with compiled backbones."""
     return train(
         args, 'compile', text="custom_hooks = [dict(type='CompileHook')]")
 
 
-def one_rank(args: Options) -> Dict[str, Any]:
+def one_rank(args: Options) -> Found:
     """DDP of one process: nccl on a GPU, gloo on a CPU."""
     return train(args, 'one_rank', launcher=True)
 
 
-def fsdp(args: Options) -> Dict[str, Any]:
+def fsdp(args: Options) -> Found:
     """FSDP of one process."""
     if args.device != 'cuda':
         return dict(left_out='tested with gloo in tests/test_distributed.py')
     return train(args, 'fsdp', launcher=True, bases=('fsdp', ))
 
 
-def step(args: Options) -> Dict[str, Any]:
+def step(args: Options) -> Iterator[Found]:
     """Step time, memory and share of the peak, per network."""
     if args.device != 'cuda':
-        return last_json(['train_step.py', '--quick'])
-    return last_json(['gpu.py', '--rounds', '6', '--configs', *CONFIGS])
+        return benchmark(['train_step.py', '--quick'])
+    return benchmark(['gpu.py', '--rounds', '6', '--configs', *CONFIGS])
 
 
-def authors(args: Options) -> Dict[str, Any]:
-    """The authors' own step beside ours, on the same crops."""
+def authors(args: Options) -> Iterator[Found]:
+    """The authors' own step beside ours, on the same crops.
+
+    At 32 images a fast GPU waits for the processor, at 128 it computes.
+    """
     if args.reference is None:
-        return dict(left_out='give --reference CHECKOUT')
-    return last_json([
-        'train_step.py', '--reference', args.reference, '--device',
-        args.device, '--rounds', '10', '--images', '32',
-        *(['--quick'] if args.tiny else [])
-    ])
+        yield dict(left_out='give --reference CHECKOUT')
+        return
+    found = {}
+    for images in (32, ) if args.tiny else (32, 128):
+        command = [
+            'train_step.py', '--reference', args.reference, '--device',
+            args.device, '--rounds', '10', '--images', images,
+            *(['--quick'] if args.tiny else [])
+        ]
+        for row in benchmark(command):
+            found[f'{images}_images'] = row
+            if row.get('exit_status'):
+                found['exit_status'] = row['exit_status']
+            yield found
 
 
-def dinov2(args: Options) -> Dict[str, Any]:
+def dinov2(args: Options) -> Iterator[Found]:
     """DINOv2's step: images/s and memory with each switch."""
     if args.device != 'cuda':
-        return dict(left_out='its memory is counted by memory.py on a CPU')
-    return last_json([
+        return iter(
+            [dict(left_out='its memory is counted by memory.py on a CPU')])
+    return benchmark([
         'gpu.py', '--switches', '--rounds', '6', '--images', '16', '--configs',
         'dinov2_vit-b16'
     ])
 
 
-def cifar10(args: Options) -> Dict[str, Any]:
+def cifar10(args: Options) -> Found:
     """CIFAR-10 for the time that is left, k-NN on the way."""
     if args.tiny:
         return train(args, 'cifar10', validate=True)
@@ -153,7 +166,8 @@ def cifar10(args: Options) -> Dict[str, Any]:
         ])
 
 
-SECTIONS: Dict[str, Callable[[Options], Dict[str, Any]]] = dict(
+# Each gives what it has found, or that again and again as it grows.
+SECTIONS: Dict[str, Callable[[Options], Union[Found, Iterator[Found]]]] = dict(
     environment=environment,
     numerics=numerics,
     overflow=overflow,
@@ -165,7 +179,7 @@ SECTIONS: Dict[str, Callable[[Options], Dict[str, Any]]] = dict(
     dinov2=dinov2,
     cifar10=cifar10)
 # Seconds at most; the last section has what is left.
-LIMITS = dict(step=220, authors=60, dinov2=90)
+LIMITS = dict(step=220, authors=90, dinov2=90)
 
 
 def train(args: Options,
@@ -176,7 +190,7 @@ def train(args: Options,
           bases: Sequence[str] = (),
           options: Sequence[str] = (),
           launcher: bool = False,
-          validate: bool = False) -> Dict[str, Any]:
+          validate: bool = False) -> Found:
     """Train, by default on a few drawn pictures; what came of it.
 
     Args:
@@ -242,20 +256,42 @@ def with_mmdino() -> Dict[str, str]:
     return dict(os.environ, PYTHONPATH=os.pathsep.join(path))
 
 
-def last_json(command: List[Any]) -> Dict[str, Any]:
-    """Run a benchmark beside this file; the JSON line that it ends with."""
-    done = subprocess.run(
+def benchmark(command: List[Any]) -> Iterator[Found]:
+    """Run a benchmark beside this file, and show its lines as they come.
+
+    Args:
+        command: Its file and its options.
+
+    Yields:
+        What its JSON lines have told so far: rows by the name of a model,
+        those of one model together, and at last the line that it ends with.
+    """
+    found: Found = {}
+    with subprocess.Popen(
         [sys.executable, HERE / command[0], *map(str, command[1:])],
-        env=with_mmdino(),
-        text=True,
-        stdout=subprocess.PIPE)
-    print(done.stdout, flush=True)
-    if done.returncode:
-        return dict(exit_status=done.returncode)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+            env=with_mmdino(),
+            text=True,
+            stdout=subprocess.PIPE) as process:
+        for line in process.stdout:
+            print(line, end='', flush=True)
+            if line.startswith('{'):
+                found = merged(found, json.loads(line))
+                yield found
+    if process.returncode:
+        yield dict(found, exit_status=process.returncode)
 
 
-def run_section(name: str, args: Options, seconds: float) -> Dict[str, Any]:
+def merged(found: Found, told: Found) -> Found:
+    """What a benchmark has told with another of its JSON lines."""
+    if 'benchmark' in told:  # the last one, with everything
+        return told
+    models = dict(found.get('models', {}))
+    for name, row in told.items():
+        models[name] = dict(models.get(name, {}), **row)
+    return dict(models=models)
+
+
+def run_section(name: str, args: Options, seconds: float) -> Found:
     """A section in a process of its own, stopped when its time is over."""
     file = args.out / f'{name}.json'
     file.unlink(missing_ok=True)
@@ -280,7 +316,7 @@ def run_section(name: str, args: Options, seconds: float) -> Dict[str, Any]:
     return dict(told, status=status, seconds=time.monotonic() - start)
 
 
-def write(path: Path, content: Dict[str, Any]) -> None:
+def write(path: Path, content: Found) -> None:
     with replaced(str(path)) as part:
         Path(part).write_text(json.dumps(content, indent=1) + '\n')
 
@@ -288,7 +324,9 @@ def write(path: Path, content: Dict[str, Any]) -> None:
 def main(args: Options) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.section:
-        write(args.out / f'{args.section}.json', SECTIONS[args.section](args))
+        found = SECTIONS[args.section](args)
+        for state in [found] if isinstance(found, dict) else found:
+            write(args.out / f'{args.section}.json', state)
         return
     end = time.monotonic() + 60 * args.minutes
     file = args.out / 'gpu_all.json'
@@ -325,7 +363,10 @@ def parse_args() -> Options:
     parser.add_argument('--reference', help="checkout of the authors' code")
     parser.add_argument(
         '--tiny', action='store_true', help='rehearsal: smallest sizes')
-    parser.add_argument('--section', choices=SECTIONS, help='this one alone')
+    parser.add_argument(
+        '--section',
+        choices=SECTIONS,
+        help='this one alone, without a limit of time, into DIR/SECTION.json')
     args = parser.parse_args()
     args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.device == 'cpu' and not args.tiny:
@@ -337,4 +378,4 @@ def parse_args() -> Options:
 
 
 if __name__ == '__main__':
-    main(parse_args())
+    run_tool(lambda: main(parse_args()))

@@ -19,6 +19,7 @@ from side_by_side import (add_reference, compare, import_authors, parse,
 from torch import Tensor
 
 from mmdino.functional.knn import knn_predict
+from mmdino.utils.tool import run_tool
 
 KS, TEMPERATURE, CHUNKS = (10, 20, 100, 200), .07, 100
 CLASSES, WIDTH = 1000, 384
@@ -110,6 +111,8 @@ def chunk_mib(queries: Tensor, gallery: Tensor,
 if __name__ == '__main__':
     options = parser(__doc__, rounds=5)
     add_reference(options)
-    options.add_argument('--queries', type=int, default=4000)
-    options.add_argument('--gallery', type=int, default=100000)
-    main(parse(options))
+    options.add_argument(
+        '--queries', type=int, default=4000, help='pictures to classify')
+    options.add_argument(
+        '--gallery', type=int, default=100000, help='pictures with labels')
+    run_tool(lambda: main(parse(options)))

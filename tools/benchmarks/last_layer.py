@@ -14,6 +14,7 @@ from side_by_side import compare, parse, parser, peak_extra_mib, report
 from torch import Tensor
 
 from mmdino.functional.losses import chunked_cross_entropy, dino_cross_entropy
+from mmdino.utils.tool import run_tool
 
 BOTTLENECK = 256
 
@@ -71,7 +72,13 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__)
     options.add_argument(
-        '--images', type=int, nargs='+', default=[8, 16, 24, 32, 64])
-    options.add_argument('--prototypes', type=int, default=65536)
-    options.add_argument('--per-chunk', type=int, default=8)
-    main(parse(options))
+        '--images',
+        type=int,
+        nargs='+',
+        default=[8, 16, 24, 32, 64],
+        help='of a batch')
+    options.add_argument(
+        '--prototypes', type=int, default=65536, help='of the head, K')
+    options.add_argument(
+        '--per-chunk', type=int, default=8, help='images of a chunk')
+    run_tool(lambda: main(parse(options)))

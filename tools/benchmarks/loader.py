@@ -30,6 +30,7 @@ from side_by_side import parse, parser, report
 
 from mmdino.datasets import Images, SeededDataset, SeededSampler, Shards
 from mmdino.datasets.shard_writer import write_shards
+from mmdino.utils.tool import run_tool
 
 CLASSES = 10
 ORDERS = dict(
@@ -177,13 +178,16 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == '__main__':
     options = parser(__doc__, rounds=3, clocks=['wall'])
-    options.add_argument('--pictures', type=int, default=4000)
-    options.add_argument('--shard-mb', type=float, default=20.)
+    options.add_argument(
+        '--pictures', type=int, default=4000, help='JPEGs that are drawn')
+    options.add_argument(
+        '--shard-mb', type=float, default=20., help='size of a shard')
     options.add_argument(
         '--window', type=int, default=4, help='shards that are mixed')
-    options.add_argument('--workers', type=int, default=2)
+    options.add_argument(
+        '--workers', type=int, default=2, help='processes of the loader')
     options.add_argument(
         '--crops', type=int, default=500, help='pictures that are loaded')
     options.add_argument(
         '--folder', help='on the disk to measure; default: that of /tmp')
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))

@@ -17,6 +17,7 @@ from side_by_side import (add_reference, compare, import_authors, parse,
 from torch import Tensor
 
 from mmdino.models import DINOLoss, MeanCentering
+from mmdino.utils.tool import run_tool
 
 VIEWS, TEACHER_VIEWS = 10, 2
 STUDENT_TEMP, TEACHER_TEMP, MOMENTUM = .1, .04, .9
@@ -106,6 +107,8 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
-    options.add_argument('--images', type=int, nargs='+', default=[16])
-    options.add_argument('--prototypes', type=int, default=65536)
-    main(parse(options))
+    options.add_argument(
+        '--images', type=int, nargs='+', default=[16], help='of a batch')
+    options.add_argument(
+        '--prototypes', type=int, default=65536, help='of the head, K')
+    run_tool(lambda: main(parse(options)))

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict
 from unittest import mock
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from side_by_side import peak_extra_mib, report
@@ -27,9 +27,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmdino.engine.arguments import CONFIG, add_settings
 from mmdino.engine.configs import read_config
 from mmdino.models import DINO
 from mmdino.registry import MODELS
+from mmdino.utils.tool import Parser, run_tool
 
 
 class LiveBytes(TorchDispatchMode):
@@ -172,22 +174,19 @@ def main(args: argparse.Namespace) -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='name or file of a pretraining config')
+    parser = Parser(__doc__)
+    parser.add_argument('config', help=CONFIG)
     parser.add_argument(
         '--images', type=int, help="of a step; by default the config's")
-    parser.add_argument('--device', choices=['meta', 'cpu'], default='meta')
-    parser.add_argument('--out', help='file to which the JSON line is added')
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='key=value',
-        help='settings that override those of the config')
+        '--device',
+        choices=['meta', 'cpu'],
+        default='meta',
+        help='meta counts without computing, cpu measures (default: meta)')
+    parser.add_argument('--out', help='file to which the JSON line is added')
+    add_settings(parser)
     return parser.parse_args()
 
 
 if __name__ == '__main__':
-    main(parse_args())
+    run_tool(lambda: main(parse_args()))

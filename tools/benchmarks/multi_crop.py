@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 
 from mmdino.datasets import Images
 from mmdino.registry import MODELS
+from mmdino.utils.tool import run_tool
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/_base_/datasets/imagenet_multi_crop.py'
@@ -193,4 +194,4 @@ if __name__ == '__main__':
         '--workers', type=int, default=0, help='of a whole loader')
     options.add_argument(
         '--images', help='folder or zip archive of JPEGs; default: drawn ones')
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))

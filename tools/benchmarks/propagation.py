@@ -17,6 +17,7 @@ from side_by_side import (add_reference, compare, import_authors, parse,
 from torch import Tensor
 
 from mmdino.functional.label_propagation import propagate_labels
+from mmdino.utils.tool import run_tool
 
 SOURCES, RADIUS, TOPK, CLASSES, WIDTH = 8, 12, 5, 4, 384
 
@@ -49,5 +50,11 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
-    options.add_argument('--grid', type=int, nargs=2, default=[60, 104])
-    main(parse(options))
+    options.add_argument(
+        '--grid',
+        type=int,
+        nargs=2,
+        metavar=('ROWS', 'COLUMNS'),
+        default=[60, 104],
+        help='patches of a frame')
+    run_tool(lambda: main(parse(options)))

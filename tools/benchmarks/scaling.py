@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from train_step import SIZES, Ours, Straightforward, make_crops, make_model
 
 from mmdino.datasets import Images
+from mmdino.utils.tool import run_tool
 
 GPUS = (8, 64, 512)
 ASSUMED_RATE = 400.  # images/s of a GPU, where none was measured
@@ -237,8 +238,17 @@ if __name__ == '__main__':
     options.add_argument(
         '--images', help='folder or zip archive of JPEGs; default: drawn ones')
     options.add_argument(
-        '--workers', type=int, nargs='+', default=[0, 1, 2, 4])
-    options.add_argument('--processes', type=int, nargs='+', default=[1, 2])
+        '--workers',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2, 4],
+        help='processes of the loader')
+    options.add_argument(
+        '--processes',
+        type=int,
+        nargs='+',
+        default=[1, 2],
+        help='of the training, each with a batch')
     options.add_argument(
         '--batch', type=int, default=4, help='images of a process')
     options.add_argument(
@@ -246,4 +256,4 @@ if __name__ == '__main__':
         type=float,
         help='images/s that a GPU trains on, as gpu.py measures it; by '
         f'default {ASSUMED_RATE:g} are assumed')
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))

@@ -25,6 +25,7 @@ from side_by_side import parse, parser, report
 from mmdino.datasets import SeededSampler, shard_index
 from mmdino.datasets.seeded import SampleKey
 from mmdino.datasets.shard_index import ROW, ShardIndex
+from mmdino.utils.tool import run_tool
 
 PER_SHARD = 10_000
 FRESH = multiprocessing.get_context('fork')
@@ -182,10 +183,12 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == '__main__':
     options = parser(__doc__, clocks=['wall'])
-    options.add_argument('--rows', type=int, default=10**8)
-    options.add_argument('--folder', help='default: that of /tmp')
+    options.add_argument(
+        '--rows', type=int, default=10**8, help='pictures of the index')
+    options.add_argument(
+        '--folder', help='where the index is written; default: that of /tmp')
     options.add_argument(
         '--lists',
         action='store_true',
         help="MMEngine's own sampler and a list of dicts too: 6 GB at 10^8")
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))

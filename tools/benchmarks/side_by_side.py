@@ -20,19 +20,17 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import torch
 import torch.distributed
 
+from mmdino.utils.tool import Parser
+
 CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
-def parser(
-    description: str,
-    rounds: int = 9,
-    clocks: Sequence[str] = tuple(CLOCKS)
-) -> argparse.ArgumentParser:
+def parser(description: str,
+           rounds: int = 9,
+           clocks: Sequence[str] = tuple(CLOCKS)) -> Parser:
     """The options that all benchmarks share."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     parser.add_argument(
         '--quick',
         action='store_true',
@@ -54,7 +52,7 @@ def parser(
     return parser
 
 
-def add_reference(parser: argparse.ArgumentParser) -> None:
+def add_reference(parser: Parser) -> None:
     """The option that brings the authors' side in."""
     parser.add_argument(
         '--reference',
@@ -75,8 +73,8 @@ def import_authors(checkout: str, file: str = 'main_dino.py') -> None:
     What they send to a GPU stays on the CPU where there is none.
     """
     if not Path(checkout, file).is_file():
-        sys.exit(f'{checkout} has no {file}: give a checkout of the '
-                 "authors' code.")
+        raise FileNotFoundError(f'{checkout} has no {file}: give a checkout '
+                                "of the authors' code.")
     if checkout not in sys.path:
         sys.path.insert(0, checkout)
     if not torch.distributed.is_initialized():
@@ -89,7 +87,7 @@ def import_authors(checkout: str, file: str = 'main_dino.py') -> None:
         torch.Tensor.cuda = lambda tensor, *args, **kwargs: tensor
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: Parser) -> argparse.Namespace:
     """Parse, set the threads, cut the rounds of a quick run.
 
     Exits with a message if a count is below 1.

@@ -23,6 +23,7 @@ from mmdino.engine.configs import read_config
 from mmdino.experiments.jobs import table
 from mmdino.models import total_loss
 from mmdino.registry import build_module
+from mmdino.utils.tool import Parser, run_tool
 
 CONFIGS = dict(
     continued='continue/dinov2_vit-{}14',
@@ -33,9 +34,7 @@ IMAGES = 4
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument(
         '--tiny', action='store_true', help='measure steps on this CPU')
     return parser.parse_args()
@@ -156,4 +155,4 @@ def seconds_of_step(cfg: Config, steps: int = 5) -> float:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -18,6 +18,8 @@ from typing import Callable, Dict
 
 from side_by_side import parse, parser, report
 
+from mmdino.utils.tool import run_tool
+
 ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(ROOT / 'tools/train.py')]
 FLOOR = [sys.executable, '-c', 'import torch']
@@ -110,4 +112,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main(parse(parser(__doc__, rounds=3)))
+    run_tool(lambda: main(parse(parser(__doc__, rounds=3))))

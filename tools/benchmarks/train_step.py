@@ -31,6 +31,7 @@ from torch.profiler import profile
 from mmdino.engine.hooks.compile import compile_backbones
 from mmdino.models import DINO
 from mmdino.utils.resources import find_config
+from mmdino.utils.tool import run_tool
 
 MOMENTUM, MAX_NORM, CENTER_MOMENTUM = .996, 3., .9
 LR, WEIGHT_DECAY = 5e-4, .04
@@ -291,8 +292,12 @@ def make_sides(size: str, crops: List[Tensor],
 if __name__ == '__main__':
     options = parser(__doc__, rounds=5)
     add_reference(options)
-    options.add_argument('--images', type=int, default=4)
-    options.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
+    options.add_argument('--images', type=int, default=4, help='of a batch')
+    options.add_argument(
+        '--device',
+        default='cpu',
+        choices=['cpu', 'cuda'],
+        help='where the networks are (default: cpu)')
     options.add_argument(
         '--switches',
         action='store_true',
@@ -300,4 +305,4 @@ if __name__ == '__main__':
         'checkpointing, stochastic depth and the chunked last layer instead')
     options.add_argument(
         '--only', nargs='+', help='of the switches, by their names')
-    main(parse(options))
+    run_tool(lambda: main(parse(options)))
