@@ -59,9 +59,6 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
     Raises:
         ValueError: If the file is a linear classifier: no network is in it.
     """
-    if done.network is None:
-        raise ValueError(f'{done.source.path} is a linear classifier: there '
-                         'is no network to check.')
     ours = our_network(done)
     if done.source.format not in ('mmdino', done.target) and not is_linear(
             done.source.state):
@@ -73,13 +70,14 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
 def differences(ours: FrozenTeacher, done: Conversion, format_: str,
                 path: str) -> Iterator[Difference]:
     """Compare with the implementation that is filled from one file."""
+    network = network_of(done)
     theirs = their_network(done, format_, path)
-    _, mode = pos_embed_modes(done.network, format_)
+    _, mode = pos_embed_modes(network, format_)
     if mode is not None:
         ours.backbone.pos_embed_mode = mode
     channels = input_channels(ours.backbone)
     generator = torch.Generator().manual_seed(0)
-    for size in image_sizes(done.network, kind_of(done.network)[0]):
+    for size in image_sizes(network, kind_of(network)[0]):
         images = torch.randn(2, channels, *size, generator=generator)
         with torch.no_grad():
             yield Difference(format_, size,
@@ -95,9 +93,21 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return math.inf if math.isnan(found) else found
 
 
+def network_of(done: Conversion) -> dict:
+    """The config of the network.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if done.network is None:
+        raise ValueError(f'{done.source.path} is a linear classifier: there '
+                         'is no network to check.')
+    return done.network
+
+
 def our_network(done: Conversion) -> FrozenTeacher:
     """The source's network with the tensors that were chosen."""
-    network = done.network
+    network = network_of(done)
     teacher = FrozenTeacher(
         backbone=network['backbone'],
         neck=network.get('neck'),
@@ -114,15 +124,16 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
     if format_ == 'mmdino':
         return FrozenTeacher(path).features
     if format_ == 'hf':
-        return hf_vit(done.network, path)
-    kind = kind_of(done.network)[0]
+        return hf_vit(network_of(done), path)
+    network = network_of(done)
+    kind = kind_of(network)[0]
     state = load_checkpoint(path)
     if format_ in LONE_BACKBONES:
         state = LONE_BACKBONES[format_](state, done.which)
     state = state.get('state_dict', state)
     if kind != 'timm':
         state = without(state, ('head.', 'fc.', 'fc_norm.'))
-    return IMPLEMENTATIONS[kind, format_](state, done.network['backbone'])
+    return IMPLEMENTATIONS[kind, format_](state, network['backbone'])
 
 
 def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
@@ -151,12 +162,12 @@ def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
     yield side + 2 * patch, side + 2 * patch
 
 
-def timm_vit(state: StateDict, cfg: Mapping) -> nn.Module:
+def timm_vit(state: StateDict, cfg: dict) -> nn.Module:
     """timm's constructor, told the sizes of the network."""
     return _filled(_empty_timm_vit(cfg), state)
 
 
-def _empty_timm_vit(cfg: Mapping) -> VisionTransformer:
+def _empty_timm_vit(cfg: dict) -> VisionTransformer:
     vit = build_empty(cfg)
     layer, projection = vit.layers[0], vit.patch_embed.projection
     parts = dinov2_parts(vit.state_dict())
@@ -183,7 +194,7 @@ def _empty_timm_vit(cfg: Mapping) -> VisionTransformer:
         **mlp)
 
 
-def official_vit(state: StateDict, cfg: Mapping) -> Features:
+def official_vit(state: StateDict, cfg: dict) -> Features:
     """timm's, at each size with embeddings resized as the authors do."""
     vit = timm_vit(state, cfg)
     stored, patch = vit.patch_embed.grid_size, vit.patch_embed.patch_size
@@ -199,7 +210,7 @@ def official_vit(state: StateDict, cfg: Mapping) -> Features:
     return features
 
 
-def dinov2_vit(state: StateDict, cfg: Mapping) -> Features:
+def dinov2_vit(state: StateDict, cfg: dict) -> Features:
     """timm's, which reads the authors' names by itself.
 
     Without registers it resizes embeddings as the authors do.
@@ -211,7 +222,7 @@ def dinov2_vit(state: StateDict, cfg: Mapping) -> Features:
     return official_vit(state, cfg)
 
 
-def ibot_vit(state: StateDict, cfg: Mapping) -> Features:
+def ibot_vit(state: StateDict, cfg: dict) -> Features:
     """timm's under timm's names, of which the mask token is none."""
     names = (('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma'))
     state = without(state, ['masked_embed'])
@@ -220,7 +231,7 @@ def ibot_vit(state: StateDict, cfg: Mapping) -> Features:
     return official_vit(state, cfg)
 
 
-def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
+def timm_model(state: StateDict, cfg: dict) -> nn.Module:
     """timm's model of this name."""
     model = timm.create_model(
         cfg['model_name'],
@@ -230,11 +241,11 @@ def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
     return _filled(model, without(state, classifier(model)))
 
 
-def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
+def official_xcit(state: StateDict, cfg: dict) -> nn.Module:
     return timm_model(to_timm(backbone_of(official.from_official(state))), cfg)
 
 
-def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
+def timm_resnet(state: StateDict, cfg: dict) -> nn.Module:
     return timm_model(
         state,
         dict(
@@ -243,7 +254,7 @@ def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
             in_channels=cfg.get('in_channels', 3)))
 
 
-def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
+def torchvision_resnet(state: StateDict, cfg: dict) -> nn.Module:
     resnet = getattr(torchvision.models, f'resnet{cfg["depth"]}')()
     resnet.conv1 = nn.Conv2d(
         cfg.get('in_channels', 3), 64, 7, stride=2, padding=3, bias=False)
@@ -267,7 +278,7 @@ def hf_vit(network: Mapping, path: str) -> Features:
         resized = {}
     folder, name = osp.split(path)
     if name == FILE and osp.isfile(osp.join(folder, CONFIG)):
-        source = dict(pretrained_model_name_or_path=folder or '.')
+        source: dict = dict(pretrained_model_name_or_path=folder or '.')
     else:
         state = load_checkpoint(path)
         state = state.get('state_dict', state)
@@ -288,7 +299,7 @@ def hf_vit(network: Mapping, path: str) -> Features:
     return lambda images: vit(images, **resized).last_hidden_state[:, 0]
 
 
-def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
+def mmpretrain_backbone(state: StateDict, cfg: dict) -> Features:
     """The last output of an mmpretrain backbone, as a vector an image."""
     module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
 
@@ -301,13 +312,13 @@ def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
     return features
 
 
-def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
+def mmpretrain_vit(state: StateDict, cfg: dict) -> Features:
     cfg = {key: v for key, v in cfg.items() if key not in OWN_ARGUMENTS}
     return mmpretrain_backbone(state,
                                dict(cfg, type='mmpretrain.VisionTransformer'))
 
 
-def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
+def mmpretrain_xcit(state: StateDict, cfg: dict) -> Features:
     twin = build_empty(cfg).model
     return mmpretrain_backbone(
         state,
@@ -322,7 +333,7 @@ def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
             out_type='cls_token'))
 
 
-def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
+def mmpretrain_timm(state: StateDict, cfg: dict) -> Features:
     """Its features are not pooled: timm's own model does that."""
     module = build_module(
         dict(
@@ -335,7 +346,7 @@ def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
     return lambda images: pooled.forward_head(network.forward_features(images))
 
 
-def _timm_arguments(cfg: Mapping) -> dict:
+def _timm_arguments(cfg: dict) -> dict:
     ours = ('type', 'model_name', 'pretrained', 'in_channels', 'init_cfg')
     arguments = {key: value for key, value in cfg.items() if key not in ours}
     if getattr(build_empty(cfg).model, 'dynamic_img_size', False):

@@ -301,7 +301,7 @@ class AnyGridViT(nn.Module):
     def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into what the ViT's forward gives."""
         vit = copy.copy(self.vit)  # of the same weights
-        vit.embed = self._embed
+        setattr(vit, 'embed', self._embed)
         return vit(images)
 
     def _embed(self, images: Tensor, mask: None) -> Tuple[Tensor, Size]:

@@ -54,12 +54,13 @@ def get_model(name: Optional[str] = None,
         ValueError: If a config comes without a checkpoint.
         CheckpointError: If the weights are not this model's.
     """
-    if name is None and checkpoint is None:
-        raise ValueError('get_model needs a checkpoint or the name of a '
-                         f'published model: {[m.name for m in list_models()]}')
-    published = {model.name: model for model in list_models()}.get(name)
+    published = {model.name: model for model in list_models()}.get(name or '')
     config = published.config if published else name
     if checkpoint is None:
+        if name is None:
+            raise ValueError(
+                'get_model needs a checkpoint or the name of a published '
+                f'model: {[m.name for m in list_models()]}')
         is_weights = ':' in name or osp.exists(name) or published
         if name.endswith('.py') or not is_weights:
             find_config(name)
@@ -198,7 +199,8 @@ class FeatureExtractor:
             FileExistsError: If the folder is not empty.
             UnreadableImageError: If no image can be read.
         """
-        listed, causes = list_images(images), []
+        listed = list_images(images)
+        causes: List[UnreadableImageError] = []
         save_features(self._samples(listed, causes), folder, dtype)
         self._tell(causes, listed)
         return SavedFeatures(folder)

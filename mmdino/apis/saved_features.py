@@ -7,12 +7,12 @@ written last.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmpretrain.structures import DataSample
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from mmdino.weights.io import replaced
 
@@ -82,8 +82,11 @@ class SavedFeatures(Sequence):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, i: int) -> Tensor:
-        """The features of image ``i``, as they were saved."""
+    def __getitem__(self, i: Any) -> Any:
+        """The features of image ``i``, as they were saved; a slice's listed.
+        """
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
         with safe_open(self.folder / self._files[i], 'pt') as file:
             return file.get_tensor(str(self.indices[i]))
 
@@ -91,7 +94,8 @@ class SavedFeatures(Sequence):
 def _parts(samples: Iterable[DataSample],
            dtype: torch.dtype) -> Iterator[list[DataSample]]:
     """Lists of samples that fill a file, their features on the CPU."""
-    part, size = [], 0
+    part: list[DataSample] = []
+    size = 0
     for sample in samples:
         feature = sample.feature.to('cpu', dtype).contiguous()
         if part and size + feature.nbytes > BYTES_PER_FILE:
