@@ -2,6 +2,7 @@
 
 A *source* lists its samples and reads one of them.
 """
+import os
 import os.path as osp
 from collections.abc import Sequence
 from typing import Protocol
@@ -96,8 +97,12 @@ def open_source(root: str, subset: str = '') -> Source:
     if osp.isdir(root):
         folder = osp.join(root, subset)
         if not osp.isdir(folder):
+            found = sorted(e.name for e in os.scandir(root) if e.is_dir())
             raise FileNotFoundError(
-                f'{root} has no folder {subset!r} (subset)')
+                f'{root} has no folder {subset!r} (subset), but '
+                f'{", ".join(found[:5]) or "none"}'
+                f'{", ..." if len(found) > 5 else ""}: name one of them, or '
+                "take all pictures with subset=''.")
         return Files(folder, list_folder(folder))
     if not osp.isfile(root):
         raise FileNotFoundError(

@@ -375,9 +375,8 @@ def below(figures: Figures, metrics: Dict[str, float]) -> Optional[str]:
     ]
     if not better:
         return None
-    return (f'After a third of the training {key} is '
-            f'{number(key, metrics[key])}, below {" and ".join(better)} on '
-            'the same queries: so far it has not learnt what tells these '
-            'images apart. Usual causes are too few images or epochs, a '
-            'learning rate that does not fit the batch, and crops in which '
-            'the object is not seen.')
+    return (f'{key} is {number(key, metrics[key])}, below '
+            f'{" and ".join(better)} on the same queries: so far the network '
+            'has not learnt what tells these images apart. Usual causes are '
+            'too few images or epochs, a learning rate that does not fit the '
+            'batch, and crops in which the object is not seen.')

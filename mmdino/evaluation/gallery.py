@@ -251,7 +251,9 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
             verdict = below(self.baselines, metrics)
             runner.message_hub.update_info('below_baseline', bool(verdict))
             if verdict:
-                runner.logger.warning(verdict)
+                runner.logger.warning(
+                    f'After {runner.iter} of {runner.max_iters} steps '
+                    f'{verdict}')
         return metrics
 
 

@@ -4,13 +4,14 @@ Files of ours tell their network. Files of others are recognised by the names
 of their tensors and read under ours, which is said in the log; what no tensor
 tells is asked for. Nothing is loaded in part: what does not fit is an error.
 """
+import functools
 import logging
 import os.path as osp
 from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 import torch.nn as nn
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
 from mmdino.weights.adapters import digest, is_adapter, merge, told_adapters
 from mmdino.weights.config import (describe_network, plain, read_plain_config,
@@ -99,11 +100,21 @@ def sort_out(checkpoint: Dict[str, Any],
         left_out = []
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
-        print_log(
-            f'{path} has the names of the format {name}: read under ours' +
-            (f', without {name_keys(left_out, 4)}.' if left_out else '.'),
-            logger='current')
+        tell_once(
+            f'{path} has the names of the format {name}: read under '
+            'ours' +
+            (f', without {name_keys(left_out, 4)}.' if left_out else '.'))
     return Weights(path, name, tensors, state, network, meta)
+
+
+def tell_once(text: str) -> None:
+    """Log a line; not again, while the log is the same."""
+    _tell_once(text, MMLogger.get_current_instance().instance_name)
+
+
+@functools.lru_cache
+def _tell_once(text: str, log: str) -> None:
+    print_log(text, logger='current')
 
 
 def with_base(state: StateDict, told: Dict[str, Any], path: str) -> StateDict:

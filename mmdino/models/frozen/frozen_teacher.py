@@ -173,7 +173,8 @@ class FrozenTeacher(BaseModel):
         if not hasattr(self.backbone, needed):
             raise ValueError(
                 f'{type(self.backbone).__name__} has no {facet} a patch: take '
-                'a ViT, such as mmdino.VisionTransformer.')
+                'a checkpoint of a ViT, such as dino_vit-s16 (`mmdino models` '
+                'lists those that are published).')
         require = dict(token='require_patches', key='require_keys')[facet]
         if hasattr(self.backbone, require):
             getattr(self.backbone, require)()
