@@ -152,8 +152,10 @@ def _explain(path: str, error: Exception) -> str:
                 'and could run code. Ask for a file of weights alone, or one '
                 'in .safetensors. If you wrote it yourself, list the type in '
                 'torch.serialization.add_safe_globals.')
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return (f'{path} is damaged, incomplete or no checkpoint: {first}. '
+    # Of a text file the unpickler tells a number: that of its second letter.
+    told = '' if isinstance(error, LookupError) else str(error).strip()
+    first = f': {told.splitlines()[0]}' if told else ''
+    return (f'{path} is damaged, incomplete or no checkpoint{first}. '
             'Download or copy it again and compare its size and SHA-256.')
 
 
