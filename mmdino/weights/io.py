@@ -104,11 +104,16 @@ def use_safe_loading() -> None:
     ``init_cfg=dict(type='Pretrained')`` come through here.
     """
     CheckpointLoader.register_scheme(
-        ['', 'http://', 'https://', 'hf:', 'timm:'], _load_found, force=True)
+        ['', 'http://', 'https://', 'hf:', 'timm:'],
+        load_from_mmdino,
+        force=True)
 
 
-def _load_found(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    """Leave out the config of old MMEngines, which its resume would run."""
+def load_from_mmdino(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+    """Leave out the config of old MMEngines, which its resume would run.
+
+    MMEngine says by whom it loads: by what follows ``load_from_``.
+    """
     checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
