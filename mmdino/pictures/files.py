@@ -1,14 +1,17 @@
 """The files of pictures and videos: named, read and written whole."""
 import itertools
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 
 from mmdino.datasets.images import Images
 from mmdino.datasets.listing import is_image
+from mmdino.datasets.transforms.loading import LoadImage, UnreadableImageError
 from mmdino.utils.progress import track
 
 
@@ -30,6 +33,41 @@ def find_images(source: Path) -> list[str]:
         return [str(source)]
     images = Images(str(source), with_label=False)
     return [images.get_data_info(i)['img_path'] for i in range(len(images))]
+
+
+def read_images(paths: Sequence[str],
+                what: str = 'Image') -> Iterator[tuple[int, np.ndarray]]:
+    """The images that can be read, with their progress in the log.
+
+    A warning names those that cannot.
+
+    Args:
+        paths: Of the images.
+        what: Begins the lines of the progress.
+
+    Yields:
+        The place in ``paths`` and the image (H, W, 3), uint8 BGR.
+
+    Raises:
+        UnreadableImageError: At the end, if none can be read.
+    """
+    load, causes = LoadImage(), []
+    for place, path in track(list(enumerate(paths)), what):
+        try:
+            image = load(dict(img_path=path))['img']
+        except UnreadableImageError as error:
+            causes.append(str(error))
+            continue
+        yield place, image
+    if len(causes) == len(paths):
+        raise UnreadableImageError(f'No image can be read: {causes[0]}')
+    if causes:
+        print_log(
+            f'{len(causes)} of {len(paths)} images cannot be read and are '
+            f'left out: {"; ".join(causes[:5])}'
+            f'{"; ..." if len(causes) > 5 else ""}',
+            logger='current',
+            level=logging.WARNING)
 
 
 def name_stems(paths: Sequence[str]) -> list[str]:

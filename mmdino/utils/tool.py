@@ -25,6 +25,7 @@ NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
 OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
 CALL = re.compile(r'python (tools/\S+\.py|-m mmdino\.\w+)')
+NOT_INSTALLED = re.compile(r'(mm(seg|det)) is not installed')
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
 
 # Of the command ``mmdino`` the tool that it runs, such as 'mmdino train'.
@@ -190,6 +191,11 @@ def _message(error: BaseException) -> str:
             name, kind = missing.groups()
             text = (f'There is no {kind} {name!r}.'
                     f'{suggest(name, _registered(kind))}')
+    missing = NOT_INSTALLED.match(text)
+    if missing:
+        text = (f"{missing[1]} is not installed: pip install "
+                f"'mmdino[{missing[2]}]', or -e '.[{missing[2]}]' in a "
+                'checkout.')
     if _is_out_of_memory(error):
         text = text.partition('. ')[0] + '.' + OUT_OF_MEMORY
     return ' '.join(text.split())

@@ -229,8 +229,8 @@ def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
     if num_heads is None:
         raise CheckpointError(
             f'No tensor tells how many attention heads a ViT of width {width} '
-            f'and {depth} blocks has: give --heads N (num_heads=N in Python), '
-            'or its config.')
+            f'and {depth} blocks has: give --config, or where there is one '
+            'give --heads N (num_heads=N in Python).')
     tokens = backbone['pos_embed'].shape[1]
     side = math.isqrt(tokens - 1)
     if side**2 + 1 != tokens:

@@ -1,5 +1,6 @@
 """Colours of patches, and the tools that draw them."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from mmdino.datasets.transforms.loading import UnreadableImageError
+from mmdino.pictures import files as pictures
 from mmdino.pictures.dense import (PatchColours, draw_box, draw_matches,
                                    draw_pairs)
 from mmdino.pictures.files import count_frames, read_frames
@@ -109,6 +112,21 @@ def test_pca(options, files, capsys):
     assert Image.open(files / 'out/a.png').size == (64, 40)
     assert Image.open(files / 'out/b.png').size == (33, 50)
     assert 'overview.png and 2 pictures' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tool', ['attention', 'pca', 'discover', 'explore'])
+def test_a_broken_picture_is_left_out(tool, files, capsys, monkeypatch):
+    told = []
+    monkeypatch.setattr(pictures, 'print_log',
+                        lambda text, **_: told.append(text))
+    broken = files / 'images/aa.png'
+    broken.write_bytes((files / 'images/a.png').read_bytes()[:100])
+    draw(tool, files, files / 'images')
+    assert re.search('2 (folders|images|pictures)', capsys.readouterr().out)
+    assert told[0].startswith('1 of 3 images cannot be read and are left out')
+    assert 'aa.png' in told[0]
+    with pytest.raises(UnreadableImageError, match='aa.png'):
+        draw(tool, files, broken)
 
 
 def test_pca_of_a_video(files, capsys):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmdino import cli
@@ -18,7 +19,9 @@ from mmdino.engine.configs import read_config
 from mmdino.engine.testing import start_from
 from mmdino.utils import tool
 from mmdino.utils.tool import explain
+from mmdino.weights import convert, save_checkpoint
 from tests.tools.test_train_and_test import in_process
+from tests.weights import states
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 # launch.py has the options of torchrun.
@@ -57,6 +60,26 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope='module')
+def places(pictures, tmp_path_factory):
+    """What the mistakes below name."""
+    root = tmp_path_factory.mktemp('places')
+    for name in ('classes/cat', 'classes/dog', 'empty'):
+        (root / name).mkdir(parents=True)
+    picture = (pictures / '0.png').read_bytes()
+    for name in ('cat', 'dog'):
+        (root / f'classes/{name}/0.png').write_bytes(picture)
+    (root / 'text.pth').write_text('hello')
+    save_checkpoint(
+        convert(states.vit(), 'official', 'mmdino'), str(root / 'vit.pth'))
+    return dict(
+        PICTURES=pictures,
+        CLASSES=root / 'classes',
+        EMPTY=root / 'empty',
+        TEXT=root / 'text.pth',
+        VIT=root / 'vit.pth')
+
+
 CONFIG = 'dino_resnet10_images'
 MISTAKES = {
     'a config is misspelt':
@@ -87,6 +110,16 @@ MISTAKES = {
                                       "no device 'cuda:7': torch sees 0 GPUs"),
     'the checkpoint is a picture': (('test', 'knn', 'PICTURES/0.png'),
                                     '0.png is no checkpoint|0.png'),
+    'the checkpoint is a text': (('test', 'knn', 'TEXT'),
+                                 r'or no checkpoint\. Download or copy'),
+    'the checkpoint is of another network':
+    (('test', CONFIG, 'VIT', '--cfg-options', 'data_root=PICTURES'),
+     'does not fit SmallResNet: missing .* Give the config of the network'),
+    'the subset is not there': (('test', 'knn', 'dino_cifar10',
+                                 '--cfg-options', 'data_root=CLASSES'),
+                                "no folder 'val' .*, but cat, dog: name one"),
+    'there is no picture': (('visualization/attention', 'EMPTY',
+                             '--checkpoint', 'VIT'), 'no image in '),
     'the network has no attention': (('visualization/attention', 'PICTURES',
                                       '--checkpoint', 'dino_cifar10'),
                                      'attention'),
@@ -97,12 +130,14 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize('arguments,message', MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line(arguments, message, pictures, tmp_path, capsys,
+def test_a_mistake_is_one_line(arguments, message, places, tmp_path, capsys,
                                monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    places = dict(PICTURES=str(pictures), OUT=str(tmp_path / 'out'))
-    for key, value in places.items():
-        arguments = [text.replace(key, value) for text in arguments]
+    # The log of the test before writes to a stream that is closed.
+    monkeypatch.setattr(MMLogger, '_instance_dict',
+                        type(MMLogger._instance_dict)())
+    for key, value in dict(places, OUT=tmp_path / 'out').items():
+        arguments = [text.replace(key, str(value)) for text in arguments]
     with pytest.raises(SystemExit) as ending:
         in_process(*arguments, as_user=True)
     assert ending.value.code == 2
@@ -134,6 +169,13 @@ def raised(*lines):
     with pytest.raises(Exception) as caught:
         exec('\n'.join(lines), {})
     return caught.value
+
+
+@pytest.mark.parametrize('name,extra', [('mmseg', 'seg'), ('mmdet', 'det')])
+def test_a_toolbox_that_is_not_installed(name, extra):
+    """Of the extra that brings it, as MMEngine does not know of it."""
+    error = AssertionError(f'{name} is not installed, please install {name}')
+    assert f"pip install 'mmdino[{extra}]'" in tool._message(error)
 
 
 def test_bugs_keep_their_traceback():

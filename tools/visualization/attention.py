@@ -11,12 +11,10 @@ import argparse
 from pathlib import Path
 
 from mmdino.apis import get_model
-from mmdino.datasets.transforms import LoadImage
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.pictures.attention import AttentionMaps, draw_attention
 from mmdino.pictures.files import (draw_video, find_images, is_video,
-                                   name_stems, write_pictures)
-from mmdino.utils.progress import track
+                                   name_stems, read_images, write_pictures)
 from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 12  # images in the overview
@@ -51,16 +49,14 @@ def main() -> None:
 
 
 def draw_images(maps: AttentionMaps, paths: list[str], out: Path) -> None:
-    load = LoadImage()
-    shown = []
-    for path, folder in track(list(zip(paths, name_stems(paths))), 'Image'):
-        image = load(dict(img_path=path))['img']
+    shown, folders, count = [], name_stems(paths), 0
+    for count, (place, image) in enumerate(read_images(paths), 1):
         attention = maps.attend(image)
-        write_pictures(maps.pictures(image, attention), out / folder)
+        write_pictures(maps.pictures(image, attention), out / folders[place])
         if len(shown) < SHOWN:
             shown.append((image[..., ::-1], attention))
     draw_attention(*zip(*shown), out=out / 'overview.png', mass=maps.mass)
-    print(f'In {out}: overview.png and {len(paths)} folders')
+    print(f'In {out}: overview.png and {count} folders')
 
 
 if __name__ == '__main__':

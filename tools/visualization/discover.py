@@ -10,15 +10,14 @@ import argparse
 import json
 from pathlib import Path
 
-from mmdino.datasets.transforms import LoadImage, WholeView
+from mmdino.datasets.transforms import WholeView
 from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.engine.testing import given_network
 from mmdino.models import ObjectFinder
 from mmdino.pictures.dense import draw_box, draw_pairs
-from mmdino.pictures.files import find_images
+from mmdino.pictures.files import find_images, read_images
 from mmdino.utils.device import pick_device
-from mmdino.utils.progress import track
 from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.io import replaced
 
@@ -39,20 +38,18 @@ def main() -> None:
     finder = ObjectFinder(
         checkpoint=args.checkpoint,
         **given_network(args.config)).to(pick_device(args.device))
-    load = LoadImage()
     view = WholeView(args.size, finder.backbone.patch_size)
     boxes, shown = [], []
-    for path in track(paths, 'Image'):
-        results = load(dict(img_path=path))
-        inputs = to_planes(view(results)['img'])[None]
+    for place, image in read_images(paths):
+        inputs = to_planes(view(dict(img=image))['img'])[None]
         data = finder.data_preprocessor(dict(inputs=inputs, data_samples=[]))
         box = finder.find(data['inputs'][0]).tolist()
-        image = results['img'][..., ::-1]
+        image = image[..., ::-1]
         height, width = image.shape[:2]
         sides = zip(('top', 'left', 'bottom', 'right'), box,
                     (height, width) * 2)
         boxes.append(
-            dict(image=path, **{
+            dict(image=paths[place], **{
                 k: round(f * n)
                 for k, f, n in sides
             }))

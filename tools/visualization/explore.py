@@ -13,14 +13,13 @@ from pathlib import Path
 import torch
 
 from mmdino.apis import get_model
-from mmdino.datasets.transforms import LoadImage, WholeView
+from mmdino.datasets.transforms import WholeView
 from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.models import FrozenTeacher
 from mmdino.models.backbones.attention import has_attention
 from mmdino.pictures.explore import Seen, write_page
-from mmdino.pictures.files import find_images, name_stems
-from mmdino.utils.progress import track
+from mmdino.pictures.files import find_images, name_stems, read_images
 from mmdino.utils.tool import Parser, run_tool
 
 
@@ -47,13 +46,13 @@ def main() -> None:
               'takes more.')
     model = get_model(args.config, args.checkpoint, args.device)
     model.require_patches()
-    load = LoadImage()
     size = args.size or model.preprocessing['size']
     view = WholeView(size, model.backbone.patch_size)
-    pictures = []
-    for path, name in track(list(zip(chosen, name_stems(chosen))), 'Picture'):
-        image = load(dict(img_path=path))['img']
-        pictures.append(look(model, view, image, name))
+    names = name_stems(chosen)
+    pictures = [
+        look(model, view, image, names[place])
+        for place, image in read_images(chosen, 'Picture')
+    ]
     out = args.out
     if out.suffix != '.html':
         out = out / 'explore.html'

@@ -15,12 +15,11 @@ import numpy as np
 from PIL import Image
 
 from mmdino.apis import FeatureExtractor, get_model
-from mmdino.datasets.transforms import LoadImage
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.pictures.dense import PatchColours, draw_pairs, enlarge
 from mmdino.pictures.files import (draw_video, find_images, is_video,
-                                   name_stems, read_frames, write_pictures)
-from mmdino.utils.progress import track
+                                   name_stems, read_frames, read_images,
+                                   write_pictures)
 from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 16  # images in the overview
@@ -53,21 +52,22 @@ def main() -> None:
         draw_frames(extract, args)
         return
     step = -(-len(paths) // LEARNT_FROM)
-    colours = PatchColours(extract(paths[::step]), args.foreground)
+    colours = PatchColours(
+        extract.extract(paths[::step]).features, args.foreground)
     draw_images(extract, colours, paths, args.out)
 
 
 def draw_images(extract: FeatureExtractor, colours: PatchColours,
                 paths: list[str], out: Path) -> None:
-    load, shown = LoadImage(), []
-    for path, name in track(list(zip(paths, name_stems(paths))), 'Image'):
-        image = load(dict(img_path=path))['img'][..., ::-1]
-        drawn = enlarge(colours(extract([path])[0]), image.shape[:2])
-        write_pictures({name: drawn[..., ::-1]}, out)
+    shown, names, count = [], name_stems(paths), 0
+    for count, (place, image) in enumerate(read_images(paths), 1):
+        image = image[..., ::-1]
+        drawn = enlarge(colours(extract([paths[place]])[0]), image.shape[:2])
+        write_pictures({names[place]: drawn[..., ::-1]}, out)
         if len(shown) < SHOWN:
             shown.append((image, drawn))
     draw_pairs(*zip(*shown), out=out / 'overview.png')
-    print(f'In {out}: overview.png and {len(paths)} pictures')
+    print(f'In {out}: overview.png and {count} pictures')
 
 
 def draw_frames(extract: FeatureExtractor, args: argparse.Namespace) -> None:
