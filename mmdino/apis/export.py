@@ -5,6 +5,7 @@ embeddings.
 """
 import copy
 import os.path as osp
+from importlib.metadata import version
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import torch
@@ -21,6 +22,7 @@ from mmdino.weights.io import replaced, save_checkpoint
 
 Size = Tuple[int, int]
 LIMIT = 1e-4  # of the difference of features, graph and network
+ONNX_PACKAGES = 'onnx', 'onnxscript', 'onnxruntime'
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
 # By how position embeddings are resized: the offset of the scale, and the
 # constant of the bicubic kernel, as torch has them.
@@ -134,7 +136,7 @@ def save_program(program: ExportedProgram, network: dict, path: str) -> None:
 
 def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
     """Write an ONNX file with the input ``images`` and output ``features``."""
-    require('The format onnx', 'onnx', 'onnxscript', 'onnxruntime')
+    require('The format onnx', *ONNX_PACKAGES)
     onnx = torch.onnx.export(
         program,
         dynamo=True,
@@ -190,7 +192,16 @@ def load_onnx(path: str) -> Graph:
         path, providers=['CPUExecutionProvider'])
 
     def run(images: Tensor) -> Tensor:
-        out, = session.run(None, dict(images=images.numpy()))
+        try:
+            out, = session.run(None, dict(images=images.numpy()))
+        # Of its own type for each kind of failure.
+        except Exception as error:
+            used = ', '.join(f'{name} {version(name)}'
+                             for name in ('torch', *ONNX_PACKAGES))
+            raise RuntimeError(
+                f'onnxruntime cannot run the graph on images '
+                f'{tuple(images.shape)}, with {used}: other versions may. '
+                f'Nothing was written. {error}') from error
         return torch.from_numpy(out)
 
     metadata = session.get_modelmeta().custom_metadata_map

@@ -136,6 +136,35 @@ def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     assert not (tmp_path / 'ours.pt2').exists()
 
 
+def test_a_graph_that_does_not_run_is_not_written(checkpoint, tmp_path,
+                                                  monkeypatch):
+    import onnxruntime
+
+    class Fails(onnxruntime.InferenceSession):
+
+        def run(self, *args):
+            raise ValueError('Axis 0 has mismatched dimensions')
+
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', Fails)
+    with pytest.raises(
+            SystemExit,
+            match=r'cannot run the graph on images \(1, 3, .*onnxscript .*'
+            'Nothing was written. Axis 0'):
+        in_process(
+            'export',
+            checkpoint,
+            '--format',
+            'onnx',
+            '--heads',
+            3,
+            '--batch',
+            1,
+            '--size',
+            16,
+            as_user=True)
+    assert not (tmp_path / 'ours.onnx').exists()
+
+
 def test_missing_packages(checkpoint, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(

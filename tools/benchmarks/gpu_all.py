@@ -80,8 +80,8 @@ def overflow(args: Options) -> Dict[str, Any]:
     return train(
         args,
         'overflow',
-        '--amp',
-        text='optim_wrapper = dict(loss_scale=dict(init_scale=1e30))')
+        text="optim_wrapper = dict(type='PerParameterClipAmpOptimWrapper', "
+        'loss_scale=dict(init_scale=1e30))')
 
 
 def compile_backbones(args: Options) -> Dict[str, Any]:
