@@ -5,16 +5,8 @@
 _base_ = [
     '_base_/models/dino_vit.py',
     '_base_/datasets/imagenet_10-local.py',
-    '_base_/schedules/adamw_100e.py',
-    '_base_/hooks/dino.py',
+    '_base_/schedules/adamw_800e.py',
 ]
 
 model = dict(backbone=dict(patch_size=8), head=dict(norm_last_layer=False))
 train_dataloader = dict(batch_size=16)
-
-train_cfg = dict(max_epochs=800)
-optim_wrapper = dict(clip_grad=None)
-param_scheduler = dict(end_lr=1e-5)
-default_hooks = dict(
-    centering=dict(
-        teacher_temp=0.07, warmup_teacher_temp=0.04, warmup_epochs=30))

@@ -6,7 +6,6 @@ _base_ = [
     '_base_/models/dinov2_vit.py',
     '_base_/datasets/imagenet_dinov2.py',
     '_base_/schedules/dinov2.py',
-    '_base_/hooks/dinov2.py',
 ]
 
 model = dict(backbone=dict(arch='deit-base', drop_path_rate=0.2))

@@ -6,7 +6,6 @@ _base_ = [
     '_base_/models/dinov2_vit-l14.py',
     '_base_/datasets/imagenet_dinov2.py',
     '_base_/schedules/dinov2.py',
-    '_base_/hooks/dinov2.py',
 ]
 
 # Class folders without splits; validation stays on ImageNet-1k.

@@ -2,12 +2,7 @@
 # Weights, heads and moving averages come from the first stage's checkpoint;
 # position embeddings are resized from 16 x 16 patches to 37 x 37. 96 GPUs x 32
 # images = 3072: 9,242 iterations. Nothing is published for this file.
-_base_ = [
-    '_base_/models/dinov2_vit-l14.py',
-    '_base_/datasets/imagenet_dinov2_high_res.py',
-    '_base_/schedules/dinov2_high_res.py',
-    '_base_/hooks/dinov2.py',
-]
+_base_ = ['_base_/models/dinov2_vit-l14.py', '_base_/dinov2_high_res.py']
 
 load_from = 'work_dirs/dinov2_vit-l14_22k/epoch_135.pth'
 model = dict(backbone=dict(img_size=518, drop_path_subset=True, with_cp=True))

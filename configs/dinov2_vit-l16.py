@@ -5,7 +5,6 @@ _base_ = [
     '_base_/models/dinov2_vit.py',
     '_base_/datasets/imagenet_dinov2.py',
     '_base_/schedules/dinov2.py',
-    '_base_/hooks/dinov2.py',
 ]
 
 train_cfg = dict(max_epochs=200, val_interval=20)

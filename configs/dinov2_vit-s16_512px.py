@@ -3,12 +3,7 @@
 # the first stage's checkpoint; position embeddings are resized from 14 x 14
 # patches to 32 x 32. 8 GPUs x 32 images = 256: 10,008 iterations; on fewer the
 # rate follows. Nothing is published for this file.
-_base_ = [
-    '_base_/models/dinov2_vit.py',
-    '_base_/datasets/imagenet_dinov2_high_res.py',
-    '_base_/schedules/dinov2_high_res.py',
-    '_base_/hooks/dinov2.py',
-]
+_base_ = ['_base_/models/dinov2_vit.py', '_base_/dinov2_high_res.py']
 
 load_from = 'work_dirs/dinov2_vit-s16/epoch_100.pth'
 _size = 512

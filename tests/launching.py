@@ -10,9 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+import torch.multiprocessing
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+import tests.ranks  # noqa: F401  (what forked processes import first)
+from mmdino.engine.configs import read_config
+from mmdino.engine.launch import build_runner, leave_process_group
 from tests.tiny import constant, runner_cfg
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +132,33 @@ def run_job(*command, status=0, timeout=300, **env) -> str:
 def train_on_two(config: Path, *options, **env) -> str:
     return run_job('bash', 'tools/dist_train.sh', str(config), '2',
                    '--work-dir', str(config.parent / 'run'), *options, **env)
+
+
+def train_on_ranks(config: Path, ranks: int = 2) -> None:
+    """As ``train_on_two``, without a launcher: processes that are forked with
+    what they import, which takes most of the time of a short job.
+
+    Raises:
+        ProcessRaisedException: With the error of the first that failed.
+    """
+    torch.multiprocessing.start_processes(
+        _train_rank, (ranks, config, free_port()),
+        nprocs=ranks,
+        start_method='forkserver')
+
+
+def _train_rank(rank: int, ranks: int, config: Path, port: str) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(ranks),
+        LOCAL_RANK=str(rank),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=port)
+    os.chdir(ROOT)
+    cfg = read_config(str(config))
+    cfg.launcher, cfg.work_dir = 'pytorch', str(config.parent / 'run')
+    build_runner(cfg).train()
+    leave_process_group()
 
 
 def job_cfg(folder: Path, batch_size: int, length=16, **model_changes):

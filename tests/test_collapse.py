@@ -5,6 +5,7 @@ Real runs of 240 steps of the tiny model (arXiv 2104.14294, section 5.3).
 import math
 import re
 
+import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import DATASETS
@@ -89,6 +90,7 @@ def test_sharpening_alone_ends_at_one_prototype(tmp_path):
     assert re.match(r'one prototype takes \d+% of the targets', warnings[0])
 
 
+@pytest.mark.slow
 def test_neither_ends_with_one_target_for_all(tmp_path):
     """Nothing draws the constant answer to an extreme."""
     ends, warnings = train(tmp_path, NONE, AS_STUDENT)
@@ -98,6 +100,7 @@ def test_neither_ends_with_one_target_for_all(tmp_path):
     assert warnings[0].startswith('all images have the same target')
 
 
+@pytest.mark.slow
 def test_the_monitor_does_not_depend_on_the_loss(tmp_path):
     """Squared distances of uniform outputs are far from ln K."""
     ends, warnings = train(tmp_path, CENTERING, AS_STUDENT, 'MSELoss')

@@ -307,10 +307,12 @@ def resumable_cfg(work_dir, accumulate=1, lean=False):
     return as_dinov2(cfg)
 
 
-@pytest.mark.parametrize('iteration,accumulate,lean', [(2, 1, False),
-                                                       (4, 1, False),
-                                                       (5, 2, False),
-                                                       (4, 1, True)])
+@pytest.mark.parametrize('iteration,accumulate,lean', [
+    (2, 1, False),
+    pytest.param(4, 1, False, marks=pytest.mark.slow),
+    (5, 2, False),
+    (4, 1, True),
+])
 def test_stop_and_resume_to_the_same_end(iteration, accumulate, lean,
                                          tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
@@ -369,9 +371,11 @@ def shrunk(name, work_dir, sizes):
     return cfg
 
 
-@pytest.mark.parametrize('first,second',
-                         [('dinov2_vit-l14_22k', 'dinov2_vit-l14_518px'),
-                          ('dinov2_vit-s16', 'dinov2_vit-s16_512px')])
+@pytest.mark.parametrize('first,second', [
+    ('dinov2_vit-l14_22k', 'dinov2_vit-l14_518px'),
+    pytest.param(
+        'dinov2_vit-s16', 'dinov2_vit-s16_512px', marks=pytest.mark.slow),
+])
 def test_a_second_stage_at_high_resolution(first, second, tmp_path):
     """All of the first one's weights, at other places, and steps of its own.
     """

@@ -4,6 +4,7 @@ Compared are runs whose masks belong to the images. KoLeo's neighbours are
 those of all ranks; accumulated batches, which know nothing of each other, are
 compared without KoLeo.
 """
+import os
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 import tests.tiny_v2  # noqa: F401
 from mmdino.engine.launch import build_runner
 from mmdino.models import total_loss
+from mmdino.models.backbones import encoder_layer
 from mmdino.registry import MODELS
-from tests.launching import (FSDP, assert_close, checkpoint, job_cfg,
+from tests.launching import (FSDP, ROOT, assert_close, checkpoint, job_cfg,
                              losses_of, train_on_two, write)
 from tests.ranks import run_ranks
+from tests.tiny import runner_cfg
 from tests.tiny_v2 import V2, as_dinov2
 
 GUARDS = ['MeanCentering', 'SinkhornKnopp']
@@ -152,6 +155,41 @@ def test_subsets_of_images_in_blocks_that_run_again(tmp_path):
         backbone__drop_path_uniform=True,
         backbone__with_cp=True)
     run_ranks(step_on_a_subset, tmp_path, cfg.model.to_dict())
+
+
+def draw_subsets(rank, folder):
+    """Train; keep the images that each branch has changed."""
+    os.chdir(ROOT)  # of the configs
+    drawn, add = [], encoder_layer.add_of_subset
+
+    def recorded(x, branch, rate):
+        out = add(x, branch, rate)
+        drawn.append((out != x).flatten(1).any(1).tolist())
+        return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_layer, 'add_of_subset', recorded)
+        cfg = runner_cfg(
+            folder / 'run',
+            batch_size=4,
+            length=16,
+            backbone__drop_path_rate=.5,
+            backbone__drop_path_subset=True,
+            backbone__drop_path_uniform=True)
+        cfg.launcher = 'pytorch'
+        build_runner(cfg).train()
+    torch.save(drawn, folder / f'{rank}.pt')
+
+
+def test_ranks_leave_out_different_images(tmp_path):
+    """Of 4 images each, in 2 branches of 2 blocks, 2 sizes and 4 steps."""
+    run_ranks(draw_subsets, tmp_path)
+    drawn = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    sizes = {(len(images), sum(images)) for images in drawn[0] + drawn[1]}
+    # The two views of a size are one batch.
+    assert len(drawn[0]) == len(drawn[1]) == 32 and sizes == {(8, 4)}
+    # Two subsets of 4 of 8 images are equal once in 70 times.
+    assert sum(map(list.__eq__, *drawn)) < 4
 
 
 @pytest.mark.parametrize('tokens_per_chunk', [None, 3])

@@ -24,6 +24,7 @@ BLOCKS = {
 OURS = r'(?<![\w/.-])((?:configs|tools|mmdino)/[\w/.-]+\.\w+)'
 
 
+@pytest.mark.slow
 def test_it_is_built_without_warnings(tmp_path):
     pytest.importorskip('myst_parser')
     done = subprocess.run([

@@ -13,6 +13,10 @@ from tests.tools.test_train_and_test import config, in_process  # noqa: F401
 
 SMALL = 'train_cfg.max_epochs=1'
 FORMATS = ('official', 'timm', 'hf', 'mmpretrain')
+# One .pth and one .safetensors; tests/weights has all.
+SOME_FORMATS = ('official', 'timm',
+                *(pytest.param(name, marks=pytest.mark.slow)
+                  for name in ('hf', 'mmpretrain')))
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +61,7 @@ def score(config, checkpoint, folder):  # noqa: F811
     return {k: v for k, v in found.items() if 'time' not in k}
 
 
-@pytest.mark.parametrize('name', FORMATS)
+@pytest.mark.parametrize('name', SOME_FORMATS)
 def test_other_formats_score_as_ours(
         config,  # noqa: F811
         trained,
@@ -144,7 +148,7 @@ def first_weights(work_dir):
         work_dir / 'epoch_1.pth', weights_only=False)['state_dict']
 
 
-@pytest.mark.parametrize('name', [*FORMATS, 'snapshot', 'wrapped'])
+@pytest.mark.parametrize('name', [*SOME_FORMATS, 'snapshot', 'wrapped'])
 def test_training_starts_from_any_format(
         config,  # noqa: F811
         trained,

@@ -12,8 +12,10 @@ from tests.launching import (FSDP, assert_close, checkpoint, end, free_port,
                              job_cfg, losses_of, run_job, start, train_on_two,
                              write)
 
-STRATEGIES = pytest.mark.parametrize(
-    'changes', [dict(), FSDP], ids=['ddp', 'fsdp'])
+STRATEGIES = pytest.mark.parametrize('changes', [
+    pytest.param(dict(), id='ddp'),
+    pytest.param(FSDP, id='fsdp', marks=pytest.mark.slow),
+])
 
 
 @pytest.fixture
@@ -142,6 +144,7 @@ def test_the_other_node_ends_too(tmp_path):
     assert 'SIGKILL' in outs[1]
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_stops_the_job_after_the_timeout(tmp_path):
     cfg = failing(tmp_path, 'hang')
     cfg.env_cfg.dist_cfg.timeout = 5

@@ -85,7 +85,8 @@ def folder(tmp_path):
     return draw
 
 
-@pytest.mark.parametrize('labelled', [True, False])
+@pytest.mark.parametrize(
+    'labelled', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_folder_of_images(tmp_path, folder, labelled):
     folder(labelled=labelled)
     summary, printed = quickstart(

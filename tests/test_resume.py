@@ -251,7 +251,7 @@ def power_off_in(save, cfg):
     train(cfg)
 
 
-@pytest.mark.parametrize('save', [5, 7])
+@pytest.mark.parametrize('save', [5, pytest.param(7, marks=pytest.mark.slow)])
 def test_power_off_in_a_save(save, uninterrupted, tmp_path):
     """A save syncs a checkpoint, its folder, the pointer, its folder."""
     process = PROCESSES.Process(

@@ -1,10 +1,5 @@
 # Adapters of low rank on DINOv2's ViT-B/14; see dinov2_vit-s14.py.
-_base_ = [
-    '../_base_/models/dinov2_vit14.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/continue_dinov2.py',
-    '../_base_/hooks/continue_dinov2.py',
-]
+_base_ = '../_base_/continue_dinov2.py'
 
 model = dict(
     backbone=dict(arch='deit-base'),

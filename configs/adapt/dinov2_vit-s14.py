@@ -3,12 +3,7 @@
 #       --checkpoint dinov2_vit-s14 --download --cfg-options data=DIR
 # Checkpoints hold the adapters and name their base; all tools read them as
 # the merged network. Any config with a ViT takes model.lora likewise.
-_base_ = [
-    '../_base_/models/dinov2_vit14.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/continue_dinov2.py',
-    '../_base_/hooks/continue_dinov2.py',
-]
+_base_ = '../_base_/continue_dinov2.py'
 
 model = dict(
     lora=dict(type='LoRA', rank=8, alpha=8.),

@@ -9,8 +9,7 @@
 _base_ = [
     '../_base_/models/dino_vit.py',
     '../_base_/datasets/imagenet_10-local.py',
-    '../_base_/schedules/continue_dino.py',
-    '../_base_/hooks/continue_dino.py',
+    '../_base_/continue_dino.py',
 ]
 
 model = dict(head=dict(norm_last_layer=False))

@@ -4,9 +4,4 @@
 # --checkpoint takes any file of this network, whoever wrote it, and the names
 # that docs/checkpoints.md lists. One of a training of ours gives its heads as
 # well.
-_base_ = [
-    '../_base_/models/dinov2_vit14.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/continue_dinov2.py',
-    '../_base_/hooks/continue_dinov2.py',
-]
+_base_ = '../_base_/continue_dinov2.py'

@@ -1,10 +1,5 @@
 # DINOv2's ViT-S/14 with registers learns from pictures of your own; see
 # dinov2_vit-s14.py.
-_base_ = [
-    '../_base_/models/dinov2_vit14.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/continue_dinov2.py',
-    '../_base_/hooks/continue_dinov2.py',
-]
+_base_ = '../_base_/continue_dinov2.py'
 
 model = dict(backbone=dict(num_registers=4, pos_embed_mode='antialias'))

@@ -1,11 +1,6 @@
 # The packaged ResNet of CIFAR-10 into a tiny ViT, in minutes of a CPU:
 #   python tools/train.py configs/distil/dino_cifar10_to_vit-tiny.py
-_base_ = [
-    '../_base_/models/distil.py',
-    '../_base_/datasets/cifar10_two_views.py',
-    '../_base_/schedules/distil.py',
-    '../_base_/hooks/distil.py',
-]
+_base_ = ['../_base_/distil.py', '../_base_/datasets/cifar10_two_views.py']
 
 model = dict(
     frozen=dict(checkpoint='dino_cifar10'),

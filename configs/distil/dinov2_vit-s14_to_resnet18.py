@@ -1,12 +1,7 @@
 # DINOv2's ViT-S/14 into a ResNet-18; see dinov2_vit-s14_to_vit-t16.py. The
 # patches are those of its last map, 7 x 7, of which each is compared with the
 # mean of the frozen network's that it covers.
-_base_ = [
-    '../_base_/models/distil.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/distil.py',
-    '../_base_/hooks/distil.py',
-]
+_base_ = ['../_base_/distil.py', '../_base_/datasets/own_images_p14.py']
 
 model = dict(
     backbone=dict(type='ResNet', depth=18, norm_cfg=dict(type='SyncBN')),

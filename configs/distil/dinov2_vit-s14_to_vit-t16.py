@@ -3,12 +3,7 @@
 #       --download --cfg-options data=DIR
 # The frozen network sees the global crops, of a size that both patches fit:
 # 224 px are 16 x 16 and 14 x 14 patches. Local crops are the student's alone.
-_base_ = [
-    '../_base_/models/distil.py',
-    '../_base_/datasets/own_images_p14.py',
-    '../_base_/schedules/distil.py',
-    '../_base_/hooks/distil.py',
-]
+_base_ = ['../_base_/distil.py', '../_base_/datasets/own_images_p14.py']
 
 model = dict(
     backbone=dict(

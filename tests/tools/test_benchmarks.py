@@ -361,10 +361,11 @@ def test_quick_run_ends_with_a_json_line(benchmark, capfd, name):
     assert ratios > 0
 
 
-@pytest.mark.parametrize('name,key',
-                         [('startup', 'imports_ms'), ('scaling', 'needs'),
-                          ('loader', 'reading, shards, by shards, cold'),
-                          ('shard_index', 'open')])
+@pytest.mark.parametrize(
+    'name,key', [('startup', 'imports_ms'),
+                 pytest.param('scaling', 'needs', marks=pytest.mark.slow),
+                 ('loader', 'reading, shards, by shards, cold'),
+                 ('shard_index', 'open')])
 def test_quick_report_ends_with_a_json_line(benchmark, capfd, name, key):
     in_process(f'benchmarks/{name}', '--quick', '--rounds', 1)
     result = json.loads(capfd.readouterr().out.splitlines()[-1])

@@ -1,28 +1,21 @@
 """Mean and standard deviation of a set, in the form that a config wants."""
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.tools.test_train_and_test import in_process
 
 
-def run(*args: str) -> str:
-    done = subprocess.run([
-        sys.executable, '-W', 'ignore',
-        str(ROOT / 'tools/data_stats.py'), *map(str, args)
-    ],
-                          env={
-                              'PYTHONPATH': str(ROOT),
-                              'OMP_NUM_THREADS': '1'
-                          },
-                          capture_output=True,
-                          text=True)
-    return done.stdout + done.stderr
+@pytest.fixture
+def run(capfd):
+
+    def run(*args: str) -> str:
+        in_process('data_stats', *args)
+        said = capfd.readouterr()
+        return said.out + said.err
+
+    return run
 
 
 def settings(said: str) -> dict:
@@ -42,7 +35,7 @@ def arrays(tmp_path) -> np.ndarray:
     return np.concatenate(found).astype(float)
 
 
-def test_any_channels_and_what_is_broken(tmp_path, arrays):
+def test_any_channels_and_what_is_broken(run, tmp_path, arrays):
     (tmp_path / 'broken.npy').write_bytes(b'nothing')
     said = run(tmp_path)
     assert '# 6 of 7 pictures; 1 could not be read' in said, said
@@ -52,7 +45,7 @@ def test_any_channels_and_what_is_broken(tmp_path, arrays):
     assert got['bgr_to_rgb'] is False
 
 
-def test_colours_come_in_rgb_and_a_sample_is_a_sample(tmp_path):
+def test_colours_come_in_rgb_and_a_sample_is_a_sample(run, tmp_path):
     for i in range(8):
         img = np.full((6, 6, 3), (10, 20, 30 + i % 2), np.uint8)
         Image.fromarray(img).save(tmp_path / f'{i}.png')

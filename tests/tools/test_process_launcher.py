@@ -23,7 +23,11 @@ def launch():
 @pytest.mark.parametrize('how,status,last', [
     ('stop torchrun', 143,
      f'Stopped by SIGTERM: all processes have ended. {STOPPED}'),
-    ('stop', 143, f'was stopped by SIGTERM, and so was the job. {STOPPED}'),
+    pytest.param(
+        'stop',
+        143,
+        f'was stopped by SIGTERM, and so was the job. {STOPPED}',
+        marks=pytest.mark.slow),
     ('kill', 137, 'Rank 1 failed first. Exit status 137.'),
 ])
 def test_the_last_line_and_the_status(how, status, last, tmp_path):

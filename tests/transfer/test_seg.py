@@ -135,8 +135,10 @@ def train(cfg):
 
 
 @pytest.mark.parametrize('name', [
-    'linear_vit-s16_ade20k', 'fpn_vit-s16_ade20k', 'segmenter_vit-s16_ade20k',
-    'linear_resnet50_ade20k', 'upernet_resnet50_ade20k'
+    'linear_vit-s16_ade20k', 'upernet_resnet50_ade20k',
+    *(pytest.param(name, marks=pytest.mark.slow)
+      for name in ('fpn_vit-s16_ade20k', 'segmenter_vit-s16_ade20k',
+                   'linear_resnet50_ade20k'))
 ])
 def test_trains_and_scores(name, tmp_path, checkpoints):
     cfg = tiny(name, tmp_path, checkpoints)

@@ -43,12 +43,19 @@ OTHER_MASKS = {('registers', 'timm'),
                ('swiglu', 'dinov2')} | {('mask_token', name)
                                         for name in PLACES['mask_token'][2:]}
 
+# Other widths and patches of a network that another recipe has.
+SIBLINGS = ('dino_vit-s8', 'dino_vit-b8', 'dino_vit-b16', 'dino_xcit-m24-p16',
+            'dino_xcit-m24-p8', 'dino_xcit-s12-p8', 'dino_resnet10_images',
+            'dino_vit-tiny_cifar10', 'dinov2_vit-tiny_cifar10', 'cifar10',
+            'shapescenes')
 # To trace takes seconds: one of a kind, some for images of any size.
 DYNAMIC = ('dino_vit-tiny_shapescenes', 'dinov2', 'timm_convnet',
            'dino_resnet50')
 GRAPHS = (*DYNAMIC, 'dino_vit-b8', 'dino_vit-t4_cifar10', 'dino_xcit-s12-p16',
           'four_channels', 'size', 'windows', 'timm_vit', 'mobilenet',
           'linear_neck')
+SLOW_GRAPHS = ('dino_vit-b8', 'dino_vit-t4_cifar10', 'four_channels', 'size',
+               'timm_vit', 'mobilenet', 'linear_neck')
 
 
 def tiny(cfg):
@@ -206,6 +213,14 @@ NETWORKS = {
 NETWORKS.update(special_configs())
 
 
+def each(names, slow):
+    assert set(slow) <= set(names)
+    return pytest.mark.parametrize('name', [
+        pytest.param(name, marks=[pytest.mark.slow] if name in slow else [])
+        for name in names
+    ])
+
+
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
     """Checkpoints as runs write them, each made once."""
@@ -264,7 +279,7 @@ def same(one, other):
         torch.equal(value, other[key]) for key, value in one.items())
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@each(NETWORKS, SIBLINGS)
 def test_converted_and_back(files, tmp_path, name):
     source, kind = files(name), NETWORKS[name][0]
     network = open_weights(source).network
@@ -300,7 +315,7 @@ def test_converted_and_back(files, tmp_path, name):
     assert not (tmp_path / 'none.pth').exists()
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@each(NETWORKS, SIBLINGS)
 def test_exported_and_opened_again(files, tmp_path, name):
     teacher = FrozenTeacher(files(name))
     out = str(tmp_path / 'a.safetensors')
@@ -311,7 +326,7 @@ def test_exported_and_opened_again(files, tmp_path, name):
     assert opened.network_cfg == teacher.network_cfg
 
 
-@pytest.mark.parametrize('name', GRAPHS)
+@each(GRAPHS, SLOW_GRAPHS)
 def test_graph(files, tmp_path, name):
     teacher = FrozenTeacher(files(name))
     out, size = str(tmp_path / 'a.pt2'), (64, 64)

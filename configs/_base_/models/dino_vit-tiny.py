@@ -1,21 +1,8 @@
-# DINO with a very small ViT, for two CPU cores and pictures of 48 px.
-_base_ = 'dino_vit.py'
+# DINO with a very small ViT.
+_base_ = ['dino_vit.py', 'vit-tiny.py']
 
 model = dict(
-    backbone=dict(
-        # Three wider heads soon look at a few patches of the object only.
-        arch=dict(
-            _delete_=True,
-            embed_dims=96,
-            num_layers=2,
-            num_heads=6,
-            feedforward_channels=192),
-        img_size=48,
-        # 6 x 6 patches; patches of 4 px would be four times as many tokens.
-        patch_size=8,
-        # Its BatchNorm spreads the features of the pictures from the start.
-        stem=dict(type='ConvStem'),
-        drop_path_rate=0.),
+    backbone=dict(_base_._vit_tiny, drop_path_rate=0.),
     head=dict(
         out_dim=256,
         hidden_channels=256,

@@ -1,31 +1,17 @@
-# DINOv2 with the network of dino_vit-tiny.py.
-_base_ = 'dinov2_vit.py'
+# DINOv2 with a very small ViT, of 24 heads.
+_base_ = ['dinov2_vit.py', 'vit-tiny.py']
 
+# See dino_vit-tiny.py.
+_head = dict(out_dim=256, hidden_channels=256, bottleneck_channels=32)
 model = dict(
     backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=96,
-            num_layers=2,
-            num_heads=24,
-            feedforward_channels=192),
-        img_size=48,
-        patch_size=8,
-        stem=dict(type='ConvStem'),
+        _base_._vit_tiny,
+        arch=dict(_base_._vit_tiny.arch, num_heads=24),
         # So few blocks have to do something from the start.
         layer_scale_init_value=0.,
         cls_token_std=0.02,
         drop_path_rate=0.),
-    head=dict(
-        out_dim=256,
-        hidden_channels=256,
-        bottleneck_channels=32,
-        use_bn=True,
-        norm_last_layer=True),
+    head=dict(_head, use_bn=True, norm_last_layer=True),
     # Of its own: a head of masked patches has no BatchNorm.
-    patch_head=dict(
-        type='DINOHead',
-        out_dim=256,
-        hidden_channels=256,
-        bottleneck_channels=32),
+    patch_head=dict(_head, type='DINOHead'),
     predict_attention=True)

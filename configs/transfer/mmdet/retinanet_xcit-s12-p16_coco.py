@@ -1,46 +1,20 @@
 # RetinaNet on an XCiT-S12/16, COCO: maps of four blocks, rescaled to strides
-# 4 to 32, then FPN from stride 8 on; 36 epochs at several sizes of image,
-# AdamW, as the authors of XCiT train detectors.
+# 4 to 32, then FPN from stride 8 on; 36 epochs at several sizes of image.
 _base_ = [
-    'mmdet::_base_/models/retinanet_r50_fpn.py', 'mmdet::common/ms_3x_coco.py'
+    'mmdet::_base_/models/retinanet_r50_fpn.py', 'mmdet::common/ms_3x_coco.py',
+    '_base_/dino.py'
 ]
-custom_imports = dict(
-    imports=[
-        'mmdino.models', 'mmdino.engine', 'mmdino.transfer.classes',
-        'mmdino.transfer.detection'
-    ],
-    allow_failed_imports=False)
 
 model = dict(
-    # The teacher's weights, all or an error.
-    backbone=dict(
-        _delete_=True,
-        type='mmdino.TimmFeatureMaps',
-        model_name='xcit_small_12_p16_224',
-        out_indices=(3, 5, 7, 11),
-        drop_path_rate=0.1,
-        init_cfg=dict(
-            type='Pretrained', checkpoint=None, prefix='teacher.backbone.')),
+    backbone=_base_._xcit_s12_p16,
     neck=[
-        dict(type='mmdino.RescaledMaps', embed_dim=384, scales=(4, 2, 1, 0.5)),
+        _base_._xcit_s12_p16_maps,
         dict(
-            type='FPN',
-            in_channels=[96, 192, 384, 384],
-            out_channels=256,
+            _base_._xcit_s12_p16_fpn,
             start_level=1,
-            add_extra_convs='on_input',
-            num_outs=5)
+            add_extra_convs='on_input')
     ])
 
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    optimizer=dict(
-        type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.))
+optim_wrapper = _base_._xcit_optim_wrapper
 auto_scale_lr = dict(enable=True)
-# Class attention serves no map.
 find_unused_parameters = True
-
-custom_hooks = [dict(type='mmdino.NumClassesHook')]
-randomness = dict(seed=0)

@@ -5,22 +5,13 @@
 #       work_dirs/quickstart/epoch_60.pth 1
 # For the untrained network: python tools/train.py THIS --cfg-options
 #   model.backbone.init_cfg=None
-_base_ = '_base_/linear_vit-s16.py'
+_base_ = ['_base_/linear_vit-s16.py', '../../_base_/models/vit-tiny.py']
 
 model = dict(
     data_preprocessor=dict(size=(64, 64), test_cfg=dict(size_divisor=8)),
     # as pretrained
     backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=96,
-            num_layers=2,
-            num_heads=6,
-            feedforward_channels=192),
-        img_size=48,
-        patch_size=8,
-        stem=dict(type='mmdino.ConvStem'),
-        frozen_stages=2),
+        _base_._vit_tiny, stem=dict(type='mmdino.ConvStem'), frozen_stages=2),
     decode_head=dict(in_channels=96, channels=96, num_classes=11),
     test_cfg=dict(_delete_=True, mode='whole'))
 

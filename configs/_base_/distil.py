@@ -1,6 +1,9 @@
-# DINOv2's ViT-S/14 as the frozen network; another one by
+# A student that starts from nothing and follows a frozen network, DINOv2's
+# ViT-S/14; another one by
 #   --cfg-options model.frozen.checkpoint=FILE_OR_NAME
 # and the student's backbone in the config.
+_base_ = ['schedules/adamw_100e.py', 'default_runtime.py']
+
 model = dict(
     type='Distillation',
     data_preprocessor=dict(
@@ -12,3 +15,7 @@ model = dict(
     frozen=dict(type='FrozenTeacher', checkpoint='dinov2_vit-s14'),
     class_weight=1.,
     patch_weight=1.)
+
+param_scheduler = dict(warmup_epochs=5, end_weight_decay=None)
+# The student's average moves beside it.
+default_hooks = dict(teacher=dict(type='TeacherEMAHook', momentum=0.996))
