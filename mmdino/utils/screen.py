@@ -29,6 +29,8 @@ INITIALISED = re.compile(r'\n\S+ - torch\.Size\(')
 FROZEN = ' is skipped since its requires_grad=False'  # a parameter
 # Of mmcv without compiled operators, which only detectors need.
 NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
+# Of torch, whose loaders have nothing to pin for on a CPU.
+NO_GPU = "'pin_memory' argument is set as true but no accelerator"
 # Of Python 3.12, when it compiles a module of the toolboxes.
 ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
@@ -64,6 +66,7 @@ def import_quietly() -> None:
     They print debug messages whatever the level, since no logger is there.
     """
     warnings.filterwarnings('ignore', NO_OPERATORS)
+    warnings.filterwarnings('ignore', NO_GPU)
     warnings.filterwarnings('ignore', ESCAPE, SyntaxWarning, TOOLBOXES)
     say = mmengine.logging.print_log
 
