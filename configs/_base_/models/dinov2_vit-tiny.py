@@ -1,17 +1,17 @@
-# DINOv2 with a very small ViT, of 24 heads.
-_base_ = ['dinov2_vit.py', 'vit-tiny.py']
+# The network of dino_vit-tiny.py, with masked patches and KoLeo.
+_base_ = 'dino_vit-tiny.py'
 
-# See dino_vit-tiny.py.
-_head = dict(out_dim=256, hidden_channels=256, bottleneck_channels=32)
 model = dict(
-    backbone=dict(
-        _base_._vit_tiny,
-        arch=dict(_base_._vit_tiny.arch, num_heads=24),
-        # So few blocks have to do something from the start.
-        layer_scale_init_value=0.,
-        cls_token_std=0.02,
-        drop_path_rate=0.),
-    head=dict(_head, use_bn=True, norm_last_layer=True),
+    type='DINOv2',
+    backbone=dict(with_mask_token=True),
+    masking=dict(type='BlockMasking'),
+    patch_centering=dict(type='MeanCentering', momentum=0.9),
+    patch_loss=dict(type='IBOTLoss', student_temp=0.1),
     # Of its own: a head of masked patches has no BatchNorm.
-    patch_head=dict(_head, type='DINOHead'),
-    predict_attention=True)
+    patch_head=dict(
+        type='DINOHead',
+        out_dim=256,
+        hidden_channels=256,
+        bottleneck_channels=32),
+    koleo=dict(type='KoLeoLoss'),
+    koleo_weight=0.1)
