@@ -1,14 +1,19 @@
 """Training jobs of several processes, as a user starts them."""
 import json
+import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import List
 
+import pytest
 import torch
 import torch.multiprocessing
 from mmengine.hooks import Hook
@@ -17,9 +22,11 @@ from mmengine.registry import HOOKS
 import tests.ranks  # noqa: F401  (what forked processes import first)
 from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner, leave_process_group
+from mmdino.experiments import jobs
 from tests.tiny import constant, runner_cfg
 
 ROOT = Path(__file__).parents[1]
+RUN_TOOL = jobs._run
 ENV = dict(
     os.environ,
     PYTHON=sys.executable,
@@ -159,6 +166,41 @@ def _train_rank(rank: int, ranks: int, config: Path, port: str) -> None:
     cfg.launcher, cfg.work_dir = 'pytorch', str(config.parent / 'run')
     build_runner(cfg).train()
     leave_process_group()
+
+
+@contextmanager
+def forked_tools() -> Iterator[None]:
+    """Suites and tables run their tools in processes that are forked with
+    what they import; jobs of several processes as always."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, '_run', _run_forked)
+        yield
+
+
+def _run_forked(command: List[str], log: Path) -> int:
+    if command[1] == '-m':
+        return RUN_TOOL(command, log)
+    process = multiprocessing.get_context('forkserver').Process(
+        target=_run_in_fork,
+        args=(command[1:], log, dict(os.environ), sys.path, os.getcwd()))
+    process.start()
+    process.join()
+    screen = jobs.Screen()
+    for line in log.read_text().splitlines(keepends=True):
+        if screen.shows(line):
+            print(line, end='', flush=True)
+    return process.exitcode
+
+
+def _run_in_fork(argv: List[str], log: Path, env: dict, path: List[str],
+                 folder: str) -> None:
+    with log.open('w') as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.argv, sys.path = argv, path
+    runpy.run_path(argv[0], run_name='__main__')
 
 
 def job_cfg(folder: Path, batch_size: int, length=16, **model_changes):

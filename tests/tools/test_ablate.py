@@ -6,8 +6,16 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmdino.experiments import jobs
 from mmdino.experiments.ablations import BASES, Ablation, find_rows
+from tests.launching import RUN_TOOL, forked_tools
 from tests.tools.test_train_and_test import in_process
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forked():
+    with forked_tools():
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -189,7 +197,8 @@ def test_prints_a_config_that_trains(base, tmp_path, capfd):
     assert (tmp_path / 'collapse' / row / 'epoch_2.pth').exists()
 
 
-def test_a_failure_does_not_stop_the_others(base, tmp_path):
+def test_a_failure_does_not_stop_the_others(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, '_run', RUN_TOOL)  # as users have it
     cfg = Config.fromfile(base)
     cfg.train_dataloader.batch_size = 4096  # no batch
     cfg.dump(tmp_path / 'broken.py')

@@ -8,10 +8,12 @@ import torch
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
 from mmdino.engine.configs import read_config
+from mmdino.experiments import jobs
 from mmdino.experiments.settings import MissingData
 from mmdino.experiments.suite import (ROWS, Suite, is_imagenet, last_figures,
                                       linear_imagenet)
 from mmdino.registry import build_module
+from tests.launching import RUN_TOOL, forked_tools
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 from tests.transfer.benchmarks import WRITERS
@@ -19,6 +21,12 @@ from tests.transfer.benchmarks import WRITERS
 ONLY = ('knn', 'linear', 'low-shot-10', 'davis', 'attention', 'nearest',
         'baselines')
 SHORT = 'linear.train_cfg.max_epochs=2'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forked():
+    with forked_tools():
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -141,7 +149,11 @@ def test_a_wrong_option_stops_all(option, message, suite):
             only=['knn', 'linear', 'nearest'])
 
 
-def test_a_failure_does_not_stop_the_others(run, tmp_path):  # noqa: F811
+def test_a_failure_does_not_stop_the_others(
+        run,  # noqa: F811
+        tmp_path,
+        monkeypatch):
+    monkeypatch.setattr(jobs, '_run', RUN_TOOL)  # as users have it
     broken = tmp_path / 'broken.pth'
     broken.write_bytes(b'no checkpoint')
     with pytest.raises(SystemExit, match='Failed: knn.'):
