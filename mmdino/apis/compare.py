@@ -8,7 +8,8 @@ stands in for theirs, with their way to resize position embeddings.
 """
 import math
 import os.path as osp
-from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import timm
 import torch
@@ -42,7 +43,7 @@ Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 class Difference(NamedTuple):
     """How far features are from ours, at images of a size."""
     format: str  # whose they are, a key of ``FORMATS``
-    size: Tuple[int, int]  # (H, W) of the images, in pixels
+    size: tuple[int, int]  # (H, W) of the images, in pixels
     largest: float  # difference, as a fraction of the largest feature
 
 
@@ -125,7 +126,7 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
     return IMPLEMENTATIONS[kind, format_](state, done.network['backbone'])
 
 
-def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
+def image_sizes(network: Mapping, kind: str) -> Iterator[tuple[int, int]]:
     """Stored, smaller, wide and larger: (H, W) in pixels.
 
     The stored one alone of models that take no other one, or may not.
@@ -359,7 +360,7 @@ OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
                  'cls_token_std', 'drop_path_uniform', 'drop_path_subset',
                  'with_cp', 'stem')
 # By architecture and format.
-IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
+IMPLEMENTATIONS: dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('dinov2', 'dinov2'): dinov2_vit,
     ('dinov2', 'ibot'): ibot_vit,
     ('dinov2', 'mmpretrain'): mmpretrain_vit,

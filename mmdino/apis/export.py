@@ -5,7 +5,8 @@ embeddings.
 """
 import copy
 import os.path as osp
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 LIMIT = 1e-4  # of the difference of features, graph and network
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
 # By how position embeddings are resized: the offset of the scale, and the
@@ -35,12 +36,12 @@ RESIZING = {
 class Graph(NamedTuple):
     """An exported file, read again."""
     run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
-    network: Optional[dict]  # its config, see mmdino.weights.config
+    network: dict | None  # its config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
     """How far an exported file is from the network."""
-    shape: Tuple[int, ...]  # (B, C, H, W) of the images
+    shape: tuple[int, ...]  # (B, C, H, W) of the images
     largest: float  # difference, as a fraction of the largest feature
 
 
@@ -48,8 +49,8 @@ class Checked(NamedTuple):
 def export(teacher: FrozenTeacher,
            out: str,
            format_: str,
-           batch: Optional[int] = None,
-           size: Optional[Size] = None,
+           batch: int | None = None,
+           size: Size | None = None,
            half: bool = False) -> Iterator[Checked]:
     """Write a file, read it again and compare; it stays if all is well.
 
@@ -113,8 +114,8 @@ def image_step(backbone: nn.Module, stored: int) -> int:
     return max(stored // out.shape[-1], 1) if out.ndim == 4 else 32
 
 
-def sample_shapes(teacher: FrozenTeacher, batch: Optional[int],
-                  size: Optional[Size]) -> Iterator[Tuple[int, ...]]:
+def sample_shapes(teacher: FrozenTeacher, batch: int | None,
+                  size: Size | None) -> Iterator[tuple[int, ...]]:
     """Shapes (B, C, H, W) of images that the graph takes."""
     channels = input_channels(teacher.backbone)
     side = teacher.preprocessing['size']
@@ -162,7 +163,7 @@ def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
 def save_weights(teacher: FrozenTeacher,
                  network: dict,
                  path: str,
-                 dtype: Optional[torch.dtype] = None) -> None:
+                 dtype: torch.dtype | None = None) -> None:
     """Write the weights alone, to be opened as any checkpoint.
 
     The backbone's names are its own, unless a neck has weights, too.
@@ -204,7 +205,7 @@ def load_weights(path: str) -> Graph:
 
 
 # Ending, what writes and what reads.
-FORMATS: Dict[str, Tuple[str, Callable, Callable[[str], Graph]]] = {
+FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
     'onnx': ('.onnx', save_onnx, load_onnx),
     'torch-export': ('.pt2', save_program, load_program),
     'safetensors': ('.safetensors', save_weights, load_weights)
@@ -217,8 +218,8 @@ def default_out(checkpoint: str, format_: str) -> str:
 
 
 def trace(teacher: FrozenTeacher,
-          batch: Optional[int] = None,
-          size: Optional[Size] = None) -> ExportedProgram:
+          batch: int | None = None,
+          size: Size | None = None) -> ExportedProgram:
     """Trace a network: normalised images (B, C, H, W) to features (B, D).
 
     The arguments are those of :func:`export`.
@@ -282,13 +283,13 @@ class AnyGridViT(nn.Module):
         super().__init__()
         self.vit = vit
 
-    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Turn images (B, C, H, W) into what the ViT's forward gives."""
         vit = copy.copy(self.vit)  # of the same weights
         vit.embed = self._embed
         return vit(images)
 
-    def _embed(self, images: Tensor, mask: None) -> Tuple[Tensor, Size]:
+    def _embed(self, images: Tensor, mask: None) -> tuple[Tensor, Size]:
         """As the ViT's, without a mask: tokens and their grid."""
         patches, grid = self.vit.patch_embed(images)
         return self.vit.join_tokens(patches, self._pos_embed(*grid)), grid

@@ -1,10 +1,11 @@
 """A trained model in a line; from images as users have them to features."""
 import logging
 import os.path as osp
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,14 +27,14 @@ from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
 
-ImageLike = Union[str, Path, Image.Image, np.ndarray]
-Images = Union[ImageLike, Sequence[ImageLike]]
+ImageLike = str | Path | Image.Image | np.ndarray
+Images = ImageLike | Sequence[ImageLike]
 
 
-def get_model(name: Optional[str] = None,
-              checkpoint: Optional[str] = None,
-              device: Optional[str] = None,
-              num_heads: Optional[int] = None,
+def get_model(name: str | None = None,
+              checkpoint: str | None = None,
+              device: str | None = None,
+              num_heads: int | None = None,
               download: bool = False) -> FrozenTeacher:
     """Build a frozen teacher and load its weights.
 
@@ -77,10 +78,10 @@ def get_model(name: Optional[str] = None,
 
 class Extracted(NamedTuple):
     """Features beside the images that they are of."""
-    features: Union[Tensor, List[Tensor]]  # of N, float32, on the CPU
+    features: Tensor | list[Tensor]  # of N, float32, on the CPU
     indices: Tensor  # (N,) the images' places in the list, ascending
-    names: List[str]  # N paths; 'image 3' for what has none
-    left_out: List[str]  # of images that cannot be read, with the cause
+    names: list[str]  # N paths; 'image 3' for what has none
+    left_out: list[str]  # of images that cannot be read, with the cause
 
 
 class FeatureExtractor:
@@ -121,14 +122,14 @@ class FeatureExtractor:
     """
 
     def __init__(self,
-                 model: Union[str, FrozenTeacher, None],
-                 checkpoint: Optional[str] = None,
-                 device: Optional[str] = None,
+                 model: str | FrozenTeacher | None,
+                 checkpoint: str | None = None,
+                 device: str | None = None,
                  batch_size: int = 32,
-                 load: Optional[dict] = None,
+                 load: dict | None = None,
                  download: bool = False,
                  what: str = 'features',
-                 size: Optional[int] = None) -> None:
+                 size: int | None = None) -> None:
         if what not in ('features', 'patches', 'tokens'):
             raise ValueError("what must be 'features', 'patches' or 'tokens', "
                              f'got {what!r}')
@@ -155,7 +156,7 @@ class FeatureExtractor:
                 patch=model.backbone.patch_size))
         self.rest = build_steps([view, dict(type='mmpretrain.PackInputs')])
 
-    def __call__(self, images: Images) -> Union[Tensor, List[Tensor]]:
+    def __call__(self, images: Images) -> Tensor | list[Tensor]:
         """Features (N, D), or N tensors of patches or tokens.
 
         float32, on the CPU; the log shows the progress.
@@ -182,7 +183,7 @@ class FeatureExtractor:
 
     def save(self,
              images: Images,
-             folder: Union[str, Path],
+             folder: str | Path,
              dtype: torch.dtype = torch.float16) -> SavedFeatures:
         """Write features as they come, for more images than fit in memory.
 
@@ -203,7 +204,7 @@ class FeatureExtractor:
         self._tell(causes, listed)
         return SavedFeatures(folder)
 
-    def predict(self, images: Sequence[ImageLike]) -> List[DataSample]:
+    def predict(self, images: Sequence[ImageLike]) -> list[DataSample]:
         """What the model predicts, for each image that can be read.
 
         Samples have ``sample_idx``, the place in the list, and ``img_path``.
@@ -223,15 +224,15 @@ class FeatureExtractor:
 
     def _predict(
             self,
-            images: Sequence[ImageLike]) -> Tuple[List[DataSample], List[str]]:
+            images: Sequence[ImageLike]) -> tuple[list[DataSample], list[str]]:
         """The samples, and what was left out."""
-        causes: List[UnreadableImageError] = []
+        causes: list[UnreadableImageError] = []
         samples = list(self._samples(images, causes))
         self._tell(causes, images)
         return samples, [str(cause) for cause in causes]
 
     def _samples(self, images: Sequence[ImageLike],
-                 causes: List[UnreadableImageError]) -> Iterator[DataSample]:
+                 causes: list[UnreadableImageError]) -> Iterator[DataSample]:
         """One by one, with ``feature``; adds to ``causes`` what fails."""
         starts = range(0, len(images), self.batch_size)
         for start in track(starts, 'images') if len(starts) > 1 else starts:
@@ -244,7 +245,7 @@ class FeatureExtractor:
             raise causes[0]
 
     @torch.no_grad()
-    def _run(self, batch: dict) -> List[DataSample]:
+    def _run(self, batch: dict) -> list[DataSample]:
         """The samples of images of one size, with ``feature``."""
         if self.what == 'features':
             return self.model.test_step(batch)
@@ -272,7 +273,7 @@ class FeatureExtractor:
     def _read_all(
             self,
             images: Sequence[ImageLike],
-            start: int = 0) -> Tuple[List[dict], List[UnreadableImageError]]:
+            start: int = 0) -> tuple[list[dict], list[UnreadableImageError]]:
         """The images that can be read, and why the others cannot."""
         items, causes = [], []
         for index, image in enumerate(images, start):
@@ -307,7 +308,7 @@ class AttentionVisualizer(FeatureExtractor):
         self.model.require_attention()
         self.model.predict_attention = True
 
-    def __call__(self, images: Images) -> List[Tensor]:
+    def __call__(self, images: Images) -> list[Tensor]:
         """The attention (H, h, w) of each image.
 
         H heads, h x w patches of the image as the network sees it.
@@ -315,7 +316,7 @@ class AttentionVisualizer(FeatureExtractor):
         samples = self.predict(list_images(images))
         return [sample.attention.cpu() for sample in samples]
 
-    def draw(self, images: Images, out: Optional[str] = None) -> Figure:
+    def draw(self, images: Images, out: str | None = None) -> Figure:
         """Draw a row of maps an image.
 
         Args:
@@ -328,13 +329,13 @@ class AttentionVisualizer(FeatureExtractor):
             raise ValueError(f'Images of {inputs.shape[1]} channels cannot be '
                              'drawn.')
         inputs = inputs.expand(-1, 3, -1, -1)
-        pictures: List[np.ndarray] = [
+        pictures: list[np.ndarray] = [
             bgr.flip(0).permute(1, 2, 0).numpy() for bgr in inputs
         ]
         return draw_attention(pictures, self(listed), out=out)
 
 
-def list_images(images: Images) -> List[ImageLike]:
+def list_images(images: Images) -> list[ImageLike]:
     """One list of what a user gave.
 
     Args:
@@ -355,7 +356,7 @@ def list_images(images: Images) -> List[ImageLike]:
     return listed
 
 
-def _expand(image: ImageLike) -> List[ImageLike]:
+def _expand(image: ImageLike) -> list[ImageLike]:
     if isinstance(image, Image.Image):
         return [image]
     if isinstance(image, np.ndarray):

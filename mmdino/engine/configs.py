@@ -5,7 +5,8 @@ import inspect
 import os
 import os.path as osp
 import sys
-from typing import Any, Iterator, Optional, Set
+from collections.abc import Iterator
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -41,7 +42,7 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def read_config(name: str, overrides: Optional[dict] = None) -> Config:
+def read_config(name: str, overrides: dict | None = None) -> Config:
     """Read a config as all tools do, with the modules that it imports.
 
     Modules beside the config can be named in its ``custom_imports``.
@@ -61,9 +62,9 @@ def read_config(name: str, overrides: Optional[dict] = None) -> Config:
     return override(cfg, overrides or {})
 
 
-def read_run(config: Optional[str],
-             checkpoint: Optional[str],
-             overrides: Optional[dict] = None) -> Config:
+def read_run(config: str | None,
+             checkpoint: str | None,
+             overrides: dict | None = None) -> Config:
     """The config of a run: a given one, or that in its checkpoint.
 
     The latter is read as literals, and what it would import is not.
@@ -220,7 +221,7 @@ def check_overrides(cfg: Config, overrides: dict) -> None:
             node = node[int(part)] if in_list else node.get(part)
 
 
-def _keys(node: Any) -> Set[str]:
+def _keys(node: Any) -> set[str]:
     """What a part of an override can name below ``node``."""
     if isinstance(node, (list, tuple)):
         return {str(i) for i in range(len(node))}

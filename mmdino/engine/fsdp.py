@@ -1,6 +1,7 @@
 """Weights, gradients and moments spread over the ranks, in one checkpoint."""
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -28,10 +29,10 @@ class OneFileMixin:
                         *,
                         save_optimizer: bool = True,
                         save_param_scheduler: bool = True,
-                        extra_ckpt: Optional[dict] = None,
-                        callback: Optional[Callable] = None) -> None:
+                        extra_ckpt: dict | None = None,
+                        callback: Callable | None = None) -> None:
         """Gather on all ranks; the first one writes."""
-        checkpoint: Dict[str, Any] = dict(state_dict=self.model_state_dict())
+        checkpoint: dict[str, Any] = dict(state_dict=self.model_state_dict())
         if save_optimizer:
             checkpoint['optimizer'] = self.optim_state_dict()
         if save_param_scheduler and hasattr(self, 'param_schedulers'):
@@ -69,7 +70,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     def __init__(self,
                  *,
                  blocks: Sequence[str] = BLOCKS,
-                 model_wrapper: Optional[dict] = None,
+                 model_wrapper: dict | None = None,
                  **kwargs) -> None:
         sharding = (model_wrapper or {}).get('sharding_strategy', 'FULL_SHARD')
         if sharding != 'FULL_SHARD':
@@ -83,8 +84,8 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
     def build_optim_wrapper(
             self,
-            optim_wrapper: Union[BaseOptimWrapper, dict],
-            model: Optional[nn.Module] = None) -> BaseOptimWrapper:
+            optim_wrapper: BaseOptimWrapper | dict,
+            model: nn.Module | None = None) -> BaseOptimWrapper:
         """Group the parameters by their whole shapes, not those of pieces."""
         kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
         if issubclass(kind, AmpOptimWrapper):
@@ -164,13 +165,13 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         self.model_wrapper = dict(defaults, **self.model_wrapper or {})
         return super()._wrap_model(model)
 
-    def _params(self) -> List[Tensor]:
+    def _params(self) -> list[Tensor]:
         """The optimizer's, by number."""
         groups = self.optim_wrapper.optimizer.param_groups
         return [param for group in groups for param in group['params']]
 
 
-def _units(model: MeanTeacher, blocks: Set[str]) -> Set[nn.Module]:
+def _units(model: MeanTeacher, blocks: set[str]) -> set[nn.Module]:
     """The parts of both networks, and in them the blocks and the heads'
     layers: a head with a predictor is not called as a whole."""
     parts = [getattr(model, name) for name in model.teacher]
@@ -186,14 +187,14 @@ def _units(model: MeanTeacher, blocks: Set[str]) -> Set[nn.Module]:
     return {unit for unit in units if [*unit.parameters()]}
 
 
-def _on_cpu(moments: Dict[str, Any]) -> Dict[str, Any]:
+def _on_cpu(moments: dict[str, Any]) -> dict[str, Any]:
     return {
         kind: value.cpu() if isinstance(value, Tensor) else value
         for kind, value in moments.items()
     }
 
 
-def _join(pieces: List[Dict[str, Any]], shape: torch.Size) -> Dict[str, Any]:
+def _join(pieces: list[dict[str, Any]], shape: torch.Size) -> dict[str, Any]:
     """The moments of a parameter from the ranks' flat pieces of them."""
     return {
         kind:

@@ -1,5 +1,4 @@
 """Figures of the device on their way to the host."""
-from typing import List
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ class HostCopy:
             are now.
     """
 
-    def __init__(self, scalars: List[Tensor]) -> None:
+    def __init__(self, scalars: list[Tensor]) -> None:
         values = torch.stack([value.detach().double() for value in scalars])
         self._values = values.to('cpu', non_blocking=True)  # to pinned memory
         self._arrived = None
@@ -23,7 +22,7 @@ class HostCopy:
             self._arrived = torch.cuda.Event()
             self._arrived.record()
 
-    def read(self) -> List[float]:
+    def read(self) -> list[float]:
         """Wait until the values are there: none if a step has passed."""
         if self._arrived is not None:
             self._arrived.synchronize()

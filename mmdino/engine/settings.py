@@ -3,8 +3,9 @@ import ast
 import difflib
 import inspect
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Set
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -99,7 +100,7 @@ def check_settings(cfg: Config) -> None:
             _refuse_others(node, known, path, path)
 
 
-def _plain_sections(cfg: Config, scope: str) -> Dict[str, Set[str]]:
+def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
     """Keys of the sections that MMEngine reads without a component."""
     sections = {
         'auto_scale_lr': {'enable', 'base_batch_size'},
@@ -121,7 +122,7 @@ def _plain_sections(cfg: Config, scope: str) -> Dict[str, Set[str]]:
     return sections
 
 
-def _paramwise_keys(constructor: Optional[type]) -> Optional[Set[str]]:
+def _paramwise_keys(constructor: type | None) -> set[str] | None:
     """The keys that a constructor's source names; None for unknown ones."""
     known = (DefaultOptimWrapperConstructor,
              LearningRateDecayOptimWrapperConstructor)
@@ -138,7 +139,7 @@ def _paramwise_keys(constructor: Optional[type]) -> Optional[Set[str]]:
     return names
 
 
-def _check(node: Any, kind: Optional[Registry], scope: str, path: str) -> None:
+def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
     """Check a part of a config and, by their keys, what is below it."""
     if isinstance(node, (list, tuple)):
         for index, child in enumerate(node):
@@ -161,7 +162,7 @@ def _check(node: Any, kind: Optional[Registry], scope: str, path: str) -> None:
             _check(child, BRANCHES.get(key, kind), scope, f'{path}.{key}')
 
 
-def _find(name: str, kind: Registry, scope: str) -> Optional[Callable]:
+def _find(name: str, kind: Registry, scope: str) -> Callable | None:
     """A registered component; None where its toolbox is not installed."""
     try:
         with kind.switch_scope_and_registry(scope) as found:
@@ -170,7 +171,7 @@ def _find(name: str, kind: Registry, scope: str) -> Optional[Callable]:
         return None
 
 
-def accepted(component: Callable) -> Optional[Set[str]]:
+def accepted(component: Callable) -> set[str] | None:
     """The names of all arguments; None if it takes any name.
 
     ``**kwargs`` that a constructor hands on to the one it overrides stand for
@@ -198,7 +199,7 @@ def accepted(component: Callable) -> Optional[Set[str]]:
     return names
 
 
-def _read_of_kwargs(init: Callable) -> Optional[Set[str]]:
+def _read_of_kwargs(init: Callable) -> set[str] | None:
     """What a constructor reads of the ``**kwargs`` that it hands on.
 
     None if it does anything else with them.
@@ -228,11 +229,11 @@ def _read_of_kwargs(init: Callable) -> Optional[Set[str]]:
     return {key.value for key in keys if isinstance(key, ast.Constant)}
 
 
-def _parameters(function: Callable) -> Set[str]:
+def _parameters(function: Callable) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
-def _refuse_others(node: dict, known: Set[str], path: str, owner: str) -> None:
+def _refuse_others(node: dict, known: set[str], path: str, owner: str) -> None:
     known = known - {'self'}
     for key in set(node) - known - {'type', '_scope_'}:
         raise ValueError(

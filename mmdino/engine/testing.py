@@ -1,6 +1,6 @@
 """What a config tests of a checkpoint."""
 import inspect
-from typing import Any, List, Optional
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -14,7 +14,7 @@ from mmdino.weights.infer import build_empty
 SIZES = ('size', 'scale')  # of transforms, in pixels
 
 
-def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
+def use_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     """Let a config test the weights of a checkpoint, all of them.
 
     Of a DINO the frozen teacher alone is built. A frozen network's config
@@ -82,7 +82,7 @@ def frozen(model: dict) -> dict:
            for key in kept if model.get(key) is not None})
 
 
-def given_network(config: Optional[str]) -> dict:
+def given_network(config: str | None) -> dict:
     """What a config says of its network: ``backbone``, ``neck``, ...
 
     Args:
@@ -141,7 +141,7 @@ def _is_fixed(step: dict) -> bool:
         step.get('scale'), (list, tuple)) and not step.get('keep_ratio'))
 
 
-def _fit_patches(steps: List[dict], patch: int) -> None:
+def _fit_patches(steps: list[dict], patch: int) -> None:
     """Move sizes to the nearest multiples of the patch, which the log says."""
     moved = {}
     for step in steps:
@@ -164,7 +164,7 @@ def _fit_patches(steps: List[dict], patch: int) -> None:
             logger='current')
 
 
-def _dicts(node: Any) -> List[dict]:
+def _dicts(node: Any) -> list[dict]:
     """All dicts in a pipeline, however deep."""
     if isinstance(node, dict):
         return [node] + [d for child in node.values() for d in _dicts(child)]

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import os.path as osp
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -35,7 +36,7 @@ TITLES = {PIXELS: 'raw pixels', UNTRAINED: 'the untrained network'}
 SIZE = 32  # px a side to which larger images are pooled for raw pixels
 SEED = 0  # of the untrained network
 VERSION = 1  # of what is kept
-Figures = Dict[str, Dict[str, float]]  # by baseline, then by metric
+Figures = dict[str, dict[str, float]]  # by baseline, then by metric
 
 
 def measure_baselines(loop: Any) -> Figures:
@@ -75,7 +76,7 @@ def measure_baselines(loop: Any) -> Figures:
     return figures
 
 
-def _share(loop: Any, loader: Optional[DataLoader]) -> str:
+def _share(loop: Any, loader: DataLoader | None) -> str:
     """How much of the gallery was compared with, if not all."""
     if loader is loop.gallery_dataloader:
         return ''
@@ -83,14 +84,14 @@ def _share(loop: Any, loader: Optional[DataLoader]) -> str:
             f'{len(loop.gallery_dataloader.dataset)} gallery images')
 
 
-def network_of(runner: Runner) -> Optional[dict]:
+def network_of(runner: Runner) -> dict | None:
     """Config of the network that a runner trains or tests, if it is one."""
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
     return getattr(model, 'network_cfg', None) or describe_network(runner.cfg)
 
 
-def baseline_gallery(loop: Any) -> Optional[DataLoader]:
+def baseline_gallery(loop: Any) -> DataLoader | None:
     """The gallery's loader, if any, or one of as many images as are used."""
     config, most = loop.configs[0], loop.baseline_images
     if loop.gallery_dataloader is None:
@@ -108,7 +109,7 @@ def baseline_gallery(loop: Any) -> Optional[DataLoader]:
 
 
 @torch.no_grad()
-def _measure(loop: Any, network: dict, loader: Optional[DataLoader],
+def _measure(loop: Any, network: dict, loader: DataLoader | None,
              names: Sequence[str]) -> Figures:
     models = Baselines(
         network,
@@ -139,7 +140,7 @@ def _measure(loop: Any, network: dict, loader: Optional[DataLoader],
     return figures
 
 
-def measurable(loop: Any, name: str) -> List[Any]:
+def measurable(loop: Any, name: str) -> list[Any]:
     """Fresh copies of the metrics that a baseline can be measured by."""
     return [
         copy.deepcopy(metric) for metric in loop.evaluator.metrics
@@ -147,7 +148,7 @@ def measurable(loop: Any, name: str) -> List[Any]:
     ]
 
 
-def _features(loop: Any) -> Optional[dict]:
+def _features(loop: Any) -> dict | None:
     """Config of what vector an image gets of the network."""
     return (loop.runner.cfg.get('model') or {}).get('features')
 
@@ -163,8 +164,8 @@ class Baselines:
         device: Where to compute.
     """
 
-    def __init__(self, network: dict, features: Optional[dict],
-                 attention: bool, device: torch.device) -> None:
+    def __init__(self, network: dict, features: dict | None, attention: bool,
+                 device: torch.device) -> None:
         preprocessor = preprocessor_cfg(network)
         with seeded(SEED):
             untrained = FrozenTeacher(
@@ -179,9 +180,9 @@ class Baselines:
             PIXELS: pixels.to(device),
             UNTRAINED: untrained.to(device)
         }
-        self.widths: Dict[str, int] = {}
+        self.widths: dict[str, int] = {}
 
-    def embed(self, batch: dict) -> List[DataSample]:
+    def embed(self, batch: dict) -> list[DataSample]:
         """A batch's samples, their ``feature`` those of all models in a row.
         """
         parts = {}
@@ -212,7 +213,7 @@ def without_start(node: Any) -> Any:
     return node
 
 
-def data_key(dataset: Dataset, config: Any) -> Optional[str]:
+def data_key(dataset: Dataset, config: Any) -> str | None:
     """A digest of a data set: its config, items, files' sizes and times.
 
     Args:
@@ -271,8 +272,7 @@ def _stamp(path: Any) -> bytes:
     return b'%d %d' % (stat.st_size, stat.st_mtime_ns)
 
 
-def kept_at(loop: Any, network: dict,
-            loader: Optional[DataLoader]) -> Optional[str]:
+def kept_at(loop: Any, network: dict, loader: DataLoader | None) -> str | None:
     """The file that keeps the baselines of these data, network and metrics.
 
     Returns:
@@ -295,7 +295,7 @@ def kept_at(loop: Any, network: dict,
     return osp.join(cache, 'mmdino', 'baselines', f'{name}.json')
 
 
-def read_kept(path: str) -> Optional[Figures]:
+def read_kept(path: str) -> Figures | None:
     """What a file keeps; None if there is none that can be read."""
     try:
         with open(path) as file:
@@ -328,7 +328,7 @@ def settings_of(metric: Any) -> dict:
     return dict(settings, type=type(metric).__name__)
 
 
-def as_metrics(figures: Figures) -> Dict[str, float]:
+def as_metrics(figures: Figures) -> dict[str, float]:
     """``knn/k20_top1_pixels`` and the like, for tables."""
     return {
         f'{key}_{name}': value
@@ -346,7 +346,7 @@ def as_text(figures: Figures) -> str:
         for key in main_keys(figures))
 
 
-def main_keys(figures: Figures) -> List[str]:
+def main_keys(figures: Figures) -> list[str]:
     """Top-1, mAP and the Jaccard index; of k-NN that with k = 20, if any."""
     keys = dict.fromkeys(key for values in figures.values() for key in values)
     tops = [key for key in keys if key.startswith('knn/k')]
@@ -360,7 +360,7 @@ def number(key: str, value: float) -> str:
     return f'{value:.3f}' if key.endswith('jaccard') else f'{value:.1f}'
 
 
-def below(figures: Figures, metrics: Dict[str, float]) -> Optional[str]:
+def below(figures: Figures, metrics: dict[str, float]) -> str | None:
     """Say that the network is below a baseline, None if it is not.
 
     By the first of :func:`main_keys`.

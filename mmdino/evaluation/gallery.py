@@ -3,8 +3,8 @@
 G images in all, G' on this rank, D features, W ranks.
 """
 import logging
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Tuple, Union)
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, broadcast_object_list, is_main_process
@@ -28,14 +28,14 @@ from mmdino.utils.randomness import seeded
 class Gallery(NamedTuple):
     """This rank's share of a gallery, without images that are unreadable."""
     features: Tensor  # (G', D) float32, on the CPU
-    labels: Optional[Tensor]  # (G',) from 0, or None without ground truth
+    labels: Tensor | None  # (G',) from 0, or None without ground truth
     places: Tensor  # (G',) where the images stand in the whole gallery
     size: int  # G
-    files: Optional[Tensor] = None  # (G',) by file_key, to know one again
+    files: Tensor | None = None  # (G',) by file_key, to know one again
     left_out: Sequence[str] = ()  # names of the unreadable ones, of all ranks
 
     @classmethod
-    def of_rank(cls, features: Tensor, labels: Optional[Tensor],
+    def of_rank(cls, features: Tensor, labels: Tensor | None,
                 size: int) -> 'Gallery':
         """Take the images rank, rank + W, rank + 2 W, ... of the gallery.
 
@@ -47,8 +47,8 @@ class Gallery(NamedTuple):
         return cls.placed(features, labels, None, placing, ())
 
     @classmethod
-    def placed(cls, features: Tensor, labels: Optional[Tensor],
-               files: Optional[Tensor], placing: Placing,
+    def placed(cls, features: Tensor, labels: Tensor | None,
+               files: Tensor | None, placing: Placing,
                left_out: Sequence[str]) -> 'Gallery':
         """Take those of this rank's images that count."""
         counts = placing.own >= 0
@@ -59,17 +59,17 @@ class Gallery(NamedTuple):
         return cls(features[counts], labels, placing.own[counts], placing.size,
                    files, left_out)
 
-    def all_labels(self) -> Optional[Tensor]:
+    def all_labels(self) -> Tensor | None:
         """Labels (G,) of the whole gallery."""
         return None if self.labels is None else gather_rows(
             self.labels, self.places, self.size)
 
-    def all_files(self) -> Optional[Tensor]:
+    def all_files(self) -> Tensor | None:
         """Files (G,) of the whole gallery."""
         return None if self.files is None else gather_rows(
             self.files, self.places, self.size)
 
-    def whole(self) -> Tuple[Tensor, Optional[Tensor]]:
+    def whole(self) -> tuple[Tensor, Tensor | None]:
         """Features (G, D) and labels (G,) of the whole gallery.
 
         Every rank holds all of them then: for galleries of some thousands.
@@ -106,11 +106,11 @@ class _GalleryMixin:
 
     def __init__(self,
                  runner,
-                 dataloader: Union[DataLoader, Dict],
-                 evaluator: Union[Evaluator, Dict, List],
-                 gallery_dataloader: Union[DataLoader, Dict, None] = None,
+                 dataloader: DataLoader | dict,
+                 evaluator: Evaluator | dict | list,
+                 gallery_dataloader: DataLoader | dict | None = None,
                  fp16: bool = False,
-                 baseline_images: Optional[int] = 50000) -> None:
+                 baseline_images: int | None = 50000) -> None:
         self.configs = gallery_dataloader, dataloader
         super().__init__(runner, dataloader, evaluator, fp16)
         self.gallery_dataloader = None
@@ -121,7 +121,7 @@ class _GalleryMixin:
                           self.dataloader.dataset,
                           self.gallery_dataloader.dataset)
         self.baseline_images = baseline_images
-        self.baselines: Optional[Figures] = None
+        self.baselines: Figures | None = None
 
     def run(self) -> dict:
         """Measure; say how many queries are in the gallery."""
@@ -298,13 +298,13 @@ class SampleMetric(BaseMetric):
             measuring by: where that costs little more than the features.
     """
     unit = 'image'
-    needs: Dict[str, str] = {}
+    needs: dict[str, str] = {}
     baselines: Sequence[str] = ()
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._told: List[Optional[int]] = []  # numbers in the data set
-        self._unreadable: List[Optional[str]] = []  # names, of each sample
+        self._told: list[int | None] = []  # numbers in the data set
+        self._unreadable: list[str | None] = []  # names, of each sample
 
     def keep(self, sample: dict) -> Any:
         """Reduce a sample to what ``compute_metrics`` gets of it."""
@@ -332,7 +332,7 @@ class SampleMetric(BaseMetric):
                 raise KeyError(f'{type(self).__name__} found no `{field}` '
                                f'in the sample of {name}: {remedy}.')
 
-    def evaluate(self, size: int) -> Dict[str, float]:
+    def evaluate(self, size: int) -> dict[str, float]:
         """Compute the metrics of all ranks' samples; the same on every rank.
 
         Args:
@@ -369,7 +369,7 @@ class SampleMetric(BaseMetric):
         ]
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
+                       left_out: Sequence[str]) -> dict[str, float]:
         """As :meth:`evaluate`, of samples that exist and were read.
 
         Args:
@@ -385,7 +385,7 @@ class SampleMetric(BaseMetric):
         broadcast_object_list(computed)
         return computed[0]
 
-    def with_prefix(self, metrics: Dict[str, float]) -> Dict[str, float]:
+    def with_prefix(self, metrics: dict[str, float]) -> dict[str, float]:
         """The metrics by the names that the log shows."""
         if not self.prefix:
             return metrics
@@ -412,7 +412,7 @@ class GalleryMetric(SampleMetric):
         """Take the images to compare with."""
         raise NotImplementedError
 
-    def keep(self, sample: dict) -> Tuple[Tensor, int]:
+    def keep(self, sample: dict) -> tuple[Tensor, int]:
         """Feature (D,) on the CPU and label."""
         # A clone, since pickling a row of a batch pickles the batch.
         feature = sample['feature'].float().cpu().clone()
@@ -431,7 +431,7 @@ class GalleryMetric(SampleMetric):
                 "'GalleryTestLoop' in test_cfg.")
         super().process(data_batch, data_samples)
 
-    def evaluate(self, size: int) -> Dict[str, float]:
+    def evaluate(self, size: int) -> dict[str, float]:
         """Compute the metrics of all ranks' queries, let the gallery go."""
         try:
             return super().evaluate(size)

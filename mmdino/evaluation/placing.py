@@ -5,8 +5,9 @@ N samples of a rank, S of all ranks that count, W ranks.
 import hashlib
 import os
 import os.path as osp
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ class Placing(NamedTuple):
     indices: Tensor  # (S,) the samples' numbers in the data set, ascending
 
 
-def place_samples(told: Sequence[Optional[int]], readable: Sequence[bool],
+def place_samples(told: Sequence[int | None], readable: Sequence[bool],
                   size: int) -> Placing:
     """Order the samples of all ranks, without the unreadable and duplicates.
 
@@ -102,7 +103,7 @@ def stack_rows(rows: Sequence[Tensor]) -> Tensor:
 
 
 def gather_objects(part: Sequence[Any], places: Tensor, size: int, device: str,
-                   folder: Optional[str]) -> Optional[List[Any]]:
+                   folder: str | None) -> list[Any] | None:
     """Any objects of all ranks, in their order, on rank 0; elsewhere None.
 
     Args:
@@ -128,7 +129,7 @@ def _place(row: tuple) -> int:
     return row[0]
 
 
-def gather_names(names: Sequence[str]) -> List[str]:
+def gather_names(names: Sequence[str]) -> list[str]:
     """Names of all ranks, each once, sorted, on every rank."""
     count = torch.tensor(len(names))
     all_reduce(count)
@@ -137,7 +138,7 @@ def gather_names(names: Sequence[str]) -> List[str]:
     return sorted({n for part in all_gather_object([*names]) for n in part})
 
 
-def file_key(path: Optional[str]) -> int:
+def file_key(path: str | None) -> int:
     """A number of 63 bits for a file, however it is called; -1 for no file.
 
     Links are followed; of archives' members the name counts.

@@ -8,9 +8,10 @@ import csv
 import io
 import json
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
@@ -56,10 +57,10 @@ class Row(NamedTuple):
     name: str
     title: str
     settings: dict
-    dense: Optional[str] = None
+    dense: str | None = None
 
 
-def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
+def find_rows(name: str, rows: Sequence[str] | None = None) -> list[Row]:
     """The rows of a table, in its order.
 
     Args:
@@ -81,7 +82,7 @@ def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
     ]
 
 
-def _require(what: str, name: str, known: List[str]) -> None:
+def _require(what: str, name: str, known: list[str]) -> None:
     if name not in known:
         raise ValueError(f'There is no {what} called {name!r}, only {known}.'
                          f'{suggest(name, known)}')
@@ -136,13 +137,13 @@ class Figures(NamedTuple):
     knn: float
     classifier: float
     entropy: float
-    kl: Optional[float]
+    kl: float | None
     information: float
     collapse: str
     seconds: float
     folder: str
-    patch_knn: Optional[float] = None
-    patch_linear: Optional[float] = None
+    patch_knn: float | None = None
+    patch_linear: float | None = None
 
 
 class Ablation:
@@ -165,10 +166,10 @@ class Ablation:
     """
 
     def __init__(self,
-                 base: Optional[str] = None,
+                 base: str | None = None,
                  root: Path = Path('work_dirs/ablations'),
                  data: Path = Path('data'),
-                 epochs: Optional[int] = None,
+                 epochs: int | None = None,
                  processes: int = 1,
                  options: Settings = {},
                  rows: Sequence[Row] = ()) -> None:
@@ -207,7 +208,7 @@ class Ablation:
         cfg.work_dir = str(self.root / row.table / row.name)
         return cfg
 
-    def dense(self, row: Row) -> Optional[Config]:
+    def dense(self, row: Row) -> Config | None:
         """The config of the test of patches that the row's table asks for.
 
         Raises:
@@ -229,7 +230,7 @@ class Ablation:
         return describe(self.config(row),
                         ()) == describe(self.config(plain), ())
 
-    def jobs(self, row: Row, seed: int) -> List[Job]:
+    def jobs(self, row: Row, seed: int) -> list[Job]:
         """Training and test of a row with a seed, and that of patches.
 
         They are in the row's own folder, or in that of another row, perhaps
@@ -308,7 +309,7 @@ class Ablation:
             information=ends['target_information'],
             collapse=summarize(verdict))
 
-    def _test(self, cfg: Config, folder: Path) -> Dict[str, float]:
+    def _test(self, cfg: Config, folder: Path) -> dict[str, float]:
         """What the config's test says of the checkpoint, not of the model in
         training: it may hold an average of its weights."""
         config, out = folder / 'config.py', folder / 'metrics.json'
@@ -342,7 +343,7 @@ def _training(cfg: Config) -> Config:
     return Config({k: v for k, v in cfg.items() if not k.startswith(unused)})
 
 
-def _classifier(cfg: Config) -> Optional[str]:
+def _classifier(cfg: Config) -> str | None:
     """Prefix of the test's logistic regression, if it has one."""
     for metric in _metrics(cfg):
         if metric.type.endswith('LowShotAccuracy'):
@@ -359,7 +360,7 @@ def _require_knn(cfg: Config) -> None:
                          'test_evaluator.')
 
 
-def _metrics(cfg: Config) -> List[dict]:
+def _metrics(cfg: Config) -> list[dict]:
     metrics = cfg.get('test_evaluator') or []
     return metrics if isinstance(metrics, list) else [metrics]
 
@@ -373,12 +374,12 @@ class TableRow(NamedTuple):
         error: Why a run failed, or what it lacks.
     """
     row: Row
-    figures: Dict[int, Figures]
-    error: Optional[str] = None
+    figures: dict[int, Figures]
+    error: str | None = None
 
 
-def write_table(rows: Sequence[TableRow], head: Dict[str, str],
-                folder: Path) -> List[Path]:
+def write_table(rows: Sequence[TableRow], head: dict[str, str],
+                folder: Path) -> list[Path]:
     """Write table.md, .csv, .json and .png, and the curves in collapse.png.
 
     Args:
@@ -411,10 +412,10 @@ def write_table(rows: Sequence[TableRow], head: Dict[str, str],
     return [folder / name for name in names]
 
 
-def markdown(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
+def markdown(rows: Sequence[TableRow], head: dict[str, str]) -> str:
     """The table: means over the seeds, and from least to most if several."""
     measured = [f for row in rows for f in row.figures.values()]
-    columns: List[Tuple[str, str, int]] = [
+    columns: list[tuple[str, str, int]] = [
         ('knn', 'k-NN top-1, %', 1),
         ('classifier', f'{head["classifier"]} top-1, %', 1),
         *((key, title, 1) for key, title in PATCHES.items() if any(
@@ -446,7 +447,7 @@ def as_csv(rows: Sequence[TableRow]) -> str:
     return file.getvalue()
 
 
-def as_dicts(rows: Sequence[TableRow]) -> List[dict]:
+def as_dicts(rows: Sequence[TableRow]) -> list[dict]:
     """All that is known."""
     return [
         dict(
@@ -460,7 +461,7 @@ def as_dicts(rows: Sequence[TableRow]) -> List[dict]:
     ]
 
 
-def _cell(values: List[Optional[float]], digits: int) -> str:
+def _cell(values: list[float | None], digits: int) -> str:
     values = [value for value in values if value is not None]
     if not values:
         return '-'

@@ -1,7 +1,7 @@
 """Features of a gallery and of queries, saved once, and a probe on them."""
 import copy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -21,7 +21,7 @@ PARTS = ('gallery', 'queries')
 
 
 def extract_features(cfg: Config, checkpoint: str,
-                     folder: Union[str, Path]) -> Dict[str, Features]:
+                     folder: str | Path) -> dict[str, Features]:
     """Embed the gallery and the queries of a config's test loop.
 
     Files that are there already are read instead, if they come from the same

@@ -1,6 +1,7 @@
 """What a checkpoint gives on a folder of images, without any training."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +23,14 @@ K, PIXELS, DRAWN, NEIGHBOURS = 20, 32, 6, 7
 
 class Seen(NamedTuple):
     """Images as a network has seen them."""
-    items: List[dict]  # of N images: img_path and perhaps gt_label
+    items: list[dict]  # of N images: img_path and perhaps gt_label
     features: Tensor  # (N, D)
     pixels: Tensor  # (N, D') of the same crops
-    views: List[Tensor]  # N uint8 images (3, h, w), BGR
+    views: list[Tensor]  # N uint8 images (3, h, w), BGR
 
 
 def first_look(model: FrozenTeacher, images: Images, most: int,
-               folder: Path) -> Dict[str, Optional[float]]:
+               folder: Path) -> dict[str, float | None]:
     """Embed images, find neighbours among them, draw what is seen.
 
     Args:
@@ -64,12 +65,12 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
         knn_top1_pixels=among_themselves(seen.pixels, known))
 
 
-def spread(count: int, most: int) -> List[int]:
+def spread(count: int, most: int) -> list[int]:
     """At most so many places of ``count``, evenly spread."""
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
-def look(items: List[dict], model: FrozenTeacher) -> Seen:
+def look(items: list[dict], model: FrozenTeacher) -> Seen:
     """Features and raw pixels of the images that can be read.
 
     Raises:
@@ -95,8 +96,7 @@ def look(items: List[dict], model: FrozenTeacher) -> Seen:
     return Seen(kept, torch.stack(features), torch.stack(pixels), views)
 
 
-def among_themselves(features: Tensor,
-                     labels: Optional[Tensor]) -> Optional[float]:
+def among_themselves(features: Tensor, labels: Tensor | None) -> float | None:
     """k-NN top-1 in percent of each image among all others."""
     if labels is None or len(labels) < 2:
         return None
@@ -105,7 +105,7 @@ def among_themselves(features: Tensor,
     return top_accuracy(found.classes, labels, len(labels.unique()))['top1']
 
 
-def without_self(features: Tensor, k: int) -> Tuple[Tensor, Tensor]:
+def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Similarities and places (N, k) of the nearest others."""
     k = min(k, len(features) - 1)
     similarities, places = nearest_neighbours(features, features, k + 1)
@@ -114,7 +114,7 @@ def without_self(features: Tensor, k: int) -> Tuple[Tensor, Tensor]:
     return (similarities[~own].view(-1, k), places[~own].view(-1, k))
 
 
-def draw_neighbours(seen: Seen, classes: Optional[Sequence[str]],
+def draw_neighbours(seen: Seen, classes: Sequence[str] | None,
                     out: Path) -> None:
     """Some images and those most like each."""
     if len(seen.items) < 2:
@@ -129,9 +129,9 @@ def draw_neighbours(seen: Seen, classes: Optional[Sequence[str]],
 
 
 def picture(seen: Seen,
-            classes: Optional[Sequence[str]],
+            classes: Sequence[str] | None,
             place: int,
-            similarity: Optional[float] = None) -> Picture:
+            similarity: float | None = None) -> Picture:
     """An image as the network sees it."""
     label = seen.items[place].get('gt_label')
     name = classes[label] if classes and label is not None else None

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Union
+from typing import NamedTuple
 
 from mmdino.experiments.settings import (MissingData, Settings, differences,
                                          digest)
@@ -41,7 +42,7 @@ class Job(NamedTuple):
     run: Callable[[Path], dict]
 
     @property
-    def result(self) -> Optional[dict]:
+    def result(self) -> dict | None:
         """Of an earlier run with the same settings, if it was finished."""
         for folder in (self.folder, aside(self.folder, self.settings)):
             if read_json(folder / 'job.json') == self.settings:
@@ -83,9 +84,9 @@ class Attempt(NamedTuple):
         lacking: What it needs and is not there.
         error: Why it failed.
     """
-    result: Optional[dict] = None
-    lacking: Optional[str] = None
-    error: Optional[str] = None
+    result: dict | None = None
+    lacking: str | None = None
+    error: str | None = None
 
 
 def attempt(run: Callable[[], dict]) -> Attempt:
@@ -157,7 +158,7 @@ def check_folder(folder: Path, settings: Settings, pattern: str = '*') -> None:
             'this one.')
 
 
-def read_json(path: Path) -> Optional[dict]:
+def read_json(path: Path) -> dict | None:
     """What a file holds, None if there is no such file."""
     return json.loads(path.read_text()) if path.is_file() else None
 
@@ -182,7 +183,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def call_tool(tool: str,
-              arguments: Sequence[Union[str, Path]],
+              arguments: Sequence[str | Path],
               folder: Path,
               processes: int = 1) -> None:
     """Run a tool: all it says in log.txt, its progress and warnings here.
@@ -222,7 +223,7 @@ def cause(log: str) -> str:
     return [*lines[-1:], *errors][-1] if lines else 'it said nothing'
 
 
-def _run(command: List[str], log: Path) -> int:
+def _run(command: list[str], log: Path) -> int:
     # Modules beside the config are found by the child as by this process.
     paths = [str(TOOLS.parent), *filter(None, sys.path)]
     with log.open('w') as file, subprocess.Popen(
@@ -241,7 +242,7 @@ def _run(command: List[str], log: Path) -> int:
 
 class Screen:
     """Chooses children's progress, and their warnings, each of them once."""
-    seen: Set[str] = set()
+    seen: set[str] = set()
 
     def __init__(self) -> None:
         self.warned = False

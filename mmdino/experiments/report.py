@@ -1,6 +1,6 @@
 """The suite's figures as a table, with what was left out, and why."""
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import NamedTuple
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, Layout
 from mmdino.experiments.jobs import Attempt, table, write_json, write_text
@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
     title: str
     data: str
     attempt: Attempt
-    layout: Optional[str] = None
+    layout: str | None = None
 
     @property
     def result(self) -> dict:
@@ -26,8 +26,8 @@ class Outcome(NamedTuple):
         return self.attempt.result or {}
 
 
-def write_report(outcomes: List[Outcome], head: Dict[str, str],
-                 folder: Union[str, Path]) -> None:
+def write_report(outcomes: list[Outcome], head: dict[str, str],
+                 folder: str | Path) -> None:
     """Write ``report.md`` and ``report.json``.
 
     Args:
@@ -50,7 +50,7 @@ def write_report(outcomes: List[Outcome], head: Dict[str, str],
     write_text(Path(folder) / 'report.md', markdown(outcomes, head) + '\n')
 
 
-def markdown(outcomes: List[Outcome], head: Dict[str, str]) -> str:
+def markdown(outcomes: list[Outcome], head: dict[str, str]) -> str:
     """The report as Markdown: head, table, pictures, missing layouts."""
     pictures = [(o.title, p) for o in outcomes
                 for p in o.result.get('pictures', ())]
@@ -64,7 +64,7 @@ def markdown(outcomes: List[Outcome], head: Dict[str, str]) -> str:
     ])
 
 
-def as_table(outcomes: List[Outcome]) -> str:
+def as_table(outcomes: list[Outcome]) -> str:
     """A line for each figure, or for what was left out."""
     rows = [('evaluation', 'data', 'measure', 'value')]
     for o in outcomes:

@@ -8,10 +8,10 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import (Any, Dict, Iterable, Iterator, NamedTuple, Optional,
-                    Sequence, Tuple)
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -21,7 +21,7 @@ from mmdino.engine.configs import loaders, override
 from mmdino.registry import DATASETS
 from mmdino.utils.names import suggest
 
-Settings = Dict[str, Any]
+Settings = dict[str, Any]
 
 # What changes no result.
 TOP = ('work_dir', 'launcher', 'resume', 'experiment_name', 'log_level',
@@ -39,7 +39,7 @@ class MissingData(Exception):
 
 def describe(cfg: Config,
              phases: Sequence[str] = PHASES,
-             checkpoint: Optional[str] = None,
+             checkpoint: str | None = None,
              **others: Any) -> Settings:
     """All that the result of a config depends on.
 
@@ -85,7 +85,7 @@ def differences(old: Settings, new: Settings, most: int = 5) -> str:
     return '; '.join(told)
 
 
-def flatten(node: Any, name: str = '') -> Dict[str, Any]:
+def flatten(node: Any, name: str = '') -> dict[str, Any]:
     """Leaves by 'key.key', of dicts and of lists that hold dicts."""
     if isinstance(node, (list, tuple)) and any(
             isinstance(child, dict) for child in node):
@@ -116,7 +116,7 @@ def _is_weights(key: str, value: Any) -> bool:
     return key in WEIGHTS and isinstance(value, str) and os.path.isfile(value)
 
 
-def _weights(node: dict) -> Iterator[Tuple[str, str]]:
+def _weights(node: dict) -> Iterator[tuple[str, str]]:
     return ((key, value) for key, value in flatten(node).items()
             if _is_weights(key.rpartition('.')[2], value))
 
@@ -137,7 +137,7 @@ def _hash_file(path: str, size: int, modified: int) -> str:
 
 
 def data_sets(cfg: Config,
-              phases: Sequence[str] = PHASES) -> Iterator[Tuple[str, dict]]:
+              phases: Sequence[str] = PHASES) -> Iterator[tuple[str, dict]]:
     """The data sets of a config by the places of their loaders."""
     for phase in phases:
         for place in (f'{phase}_dataloader',
@@ -156,7 +156,7 @@ class Listing(NamedTuple):
         classes: Names of the classes, if it has any.
     """
     digest: str
-    classes: Optional[Tuple[str, ...]]
+    classes: tuple[str, ...] | None
 
 
 def list_data(dataset: dict) -> Listing:
@@ -174,7 +174,7 @@ def list_data(dataset: dict) -> Listing:
     return LISTINGS[key]
 
 
-LISTINGS: Dict[str, Listing] = {}
+LISTINGS: dict[str, Listing] = {}
 
 
 def forget_listings() -> None:
@@ -241,7 +241,7 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(child)
 
 
-def _size(path: str, archives: Dict[str, bytes]) -> bytes:
+def _size(path: str, archives: dict[str, bytes]) -> bytes:
     """Of a file; of an archive, once, also when it was written."""
     if not path.startswith(ZIP_PREFIX):
         try:
@@ -255,7 +255,7 @@ def _size(path: str, archives: Dict[str, bytes]) -> bytes:
     return archives[archive]
 
 
-def missing_data(cfg: Config) -> Optional[str]:
+def missing_data(cfg: Config) -> str | None:
     """What keeps the data sets of a config from being read, if anything."""
     for _, dataset in data_sets(cfg):
         try:
@@ -292,7 +292,7 @@ def split_options(
         options: Settings,
         rows: Sequence[str],
         shared: Sequence[str] = (),
-) -> Dict[str, dict]:
+) -> dict[str, dict]:
     """Options 'ROW.key=value' by their rows.
 
     Args:
@@ -304,7 +304,7 @@ def split_options(
     Raises:
         ValueError: If there is no such row.
     """
-    found: Dict[str, Settings] = {}
+    found: dict[str, Settings] = {}
     for key, value in options.items():
         fitting = [row for row in rows if key.startswith(f'{row}.')]
         row = max(fitting, key=len, default='')

@@ -8,9 +8,10 @@ import copy
 import json
 import os
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -64,9 +65,9 @@ class Row(NamedTuple):
     title: str
     tool: str
     prepare: Callable[['Suite'], Config]
-    values: Dict[str, str] = {}
-    layout: Optional[str] = None
-    parts: Tuple[str, ...] = PARTS
+    values: dict[str, str] = {}
+    layout: str | None = None
+    parts: tuple[str, ...] = PARTS
     long: bool = False
 
 
@@ -90,13 +91,13 @@ class Suite:
     """
 
     def __init__(self,
-                 config: Optional[str],
+                 config: str | None,
                  checkpoint: str,
                  data: Path,
                  folder: Path,
                  processes: int = 1,
                  options: Settings = {},
-                 keys: Optional[List[str]] = None) -> None:
+                 keys: list[str] | None = None) -> None:
         forget_listings()
         self.rows = [
             row for row in ROWS if (row.key in keys if keys else not row.long)
@@ -183,7 +184,7 @@ class Suite:
         """Carry a row out, or say what is lacking or failed."""
         return attempt(lambda: self.job(row).carry_out())
 
-    def state(self, row: Row) -> Tuple[str, str]:
+    def state(self, row: Row) -> tuple[str, str]:
         """A row's config or tool, and what is to be done or is lacking."""
         source = f'tools/{row.tool}.py'
         try:
@@ -223,7 +224,7 @@ class Suite:
             values.update(self.authors_rate())
         return dict(values=name_figures(figures, values))
 
-    def authors_rate(self) -> Dict[str, str]:
+    def authors_rate(self) -> dict[str, str]:
         """ViTs and XCiTs have one rate, ResNets another."""
         rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
         return {
@@ -299,7 +300,7 @@ class Suite:
         return build_empty(self.network['backbone'])
 
 
-def default_run(checkpoint: str) -> Optional[str]:
+def default_run(checkpoint: str) -> str | None:
     """The config on whose data a checkpoint without one is measured.
 
     That of a published model, else ImageNet's, which the log says. None if
@@ -318,7 +319,7 @@ def default_run(checkpoint: str) -> Optional[str]:
     return str(find_config(config))
 
 
-def feature_rows(cfg: Config) -> List[dict]:
+def feature_rows(cfg: Config) -> list[dict]:
     """The data sets of saved features, also inside of others."""
     found, left = [], [dataset for _, dataset in data_sets(cfg)]
     while left:
@@ -336,8 +337,8 @@ def dump(cfg: Config, path: Path) -> None:
         cfg.dump(part)
 
 
-def name_figures(figures: Dict[str, float],
-                 values: Dict[str, str]) -> Dict[str, float]:
+def name_figures(figures: dict[str, float],
+                 values: dict[str, str]) -> dict[str, float]:
     """The figures that a row reports, by their names.
 
     Raises:
@@ -355,7 +356,7 @@ def name_figures(figures: Dict[str, float],
     return named
 
 
-def last_figures(folder: Path) -> Dict[str, float]:
+def last_figures(folder: Path) -> dict[str, float]:
     """The last of a training's figures; of linear classifiers the best.
 
     DINO's authors report the best epoch of their linear classifiers. Where
@@ -380,7 +381,7 @@ def last_figures(folder: Path) -> Dict[str, float]:
     return figures
 
 
-def is_imagenet(classes: Optional[Tuple[str, ...]]) -> bool:
+def is_imagenet(classes: tuple[str, ...] | None) -> bool:
     """Whether classes are ImageNet's 1,000, folders with WordNet's ids."""
     return bool(classes) and len(classes) == 1000 and all(
         WORDNET.fullmatch(name) for name in classes)
@@ -641,7 +642,7 @@ HEAD = 'attention of the best head'
 FOUND = 'one object an image, found without labels'
 PATCHES = 'classes of pixels, by k-NN and a linear layer of patches'
 
-ROWS: Tuple[Row, ...] = (
+ROWS: tuple[Row, ...] = (
     Row('knn', 'k-NN', 'test', knn, KNN),
     Row('baselines', 'k-NN without training', 'test', baselines,
         KNN_BASELINES),

@@ -1,6 +1,5 @@
 """What a training's figures are worth, in words."""
 import math
-from typing import List, Optional
 
 FEW_IMAGES, FEW_VIEWS, FEW_PIXELS = 20000, 500000, 96
 
@@ -11,9 +10,9 @@ def error_of(percent: float, count: int) -> float:
     return 100 * math.sqrt(max(share * (1 - share), 1e-9) / count)
 
 
-def verdict(top1: Optional[float],
-            pixels: Optional[float],
-            untrained: Optional[float],
+def verdict(top1: float | None,
+            pixels: float | None,
+            untrained: float | None,
             queries: int,
             images: int,
             epochs: int,
@@ -60,7 +59,7 @@ def _compare(gain: float, margin: float) -> str:
 
 def _why(images: int, epochs: int, size: int) -> str:
     """What is likely to lack."""
-    causes: List[str] = []
+    causes: list[str] = []
     if images < FEW_IMAGES:
         causes.append(f'{images:,} images are few (the published recipes had '
                       '1.3 million)')

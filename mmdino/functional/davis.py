@@ -9,7 +9,7 @@ frames of an object.
 Letters: F frames, (H, W) pixels, O objects.
 """
 import math
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ class FrameStatistics(NamedTuple):
 
 
 def score_sequence(prediction: np.ndarray,
-                   truth: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+                   truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """J and F of every object in every frame but the first and the last.
 
     The first frame was given; the last one is left out by the benchmark.

@@ -5,8 +5,8 @@ Wu et al. 2018 (arXiv 1805.01978, section 3.4) with the settings of DINO
 
 Letters: Q queries, G gallery images, D features, C classes, k neighbours.
 """
-from typing import (Callable, Dict, Iterable, NamedTuple, Optional, Sequence,
-                    Tuple, Union)
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ def knn_predict(queries: Tensor,
                 ks: Sequence[int] = (10, 20, 100, 200),
                 temperature: float = 0.07,
                 num_ranks: int = 5,
-                **blocks) -> Dict[int, KNNPrediction]:
+                **blocks) -> dict[int, KNNPrediction]:
     """Classify the queries by the votes of their k nearest gallery images.
 
     All k share one pass over the similarities. A k beyond the gallery means
@@ -63,7 +63,7 @@ def vote(similarities: Tensor,
          labels: Tensor,
          ks: Sequence[int],
          temperature: float = 0.07,
-         num_ranks: int = 5) -> Dict[int, KNNPrediction]:
+         num_ranks: int = 5) -> dict[int, KNNPrediction]:
     """:func:`knn_predict` with neighbours that were found already.
 
     These are (Q, k) similarities, falling, and places in the gallery.
@@ -83,9 +83,9 @@ def nearest_neighbours(queries: Tensor,
                        k: int,
                        query_block: int = 1024,
                        gallery_block: int = 16384,
-                       device: Optional[Union[str, torch.device]] = None,
+                       device: str | torch.device | None = None,
                        progress: Callable[[range], Iterable[int]] = iter,
-                       backend: str = 'torch') -> Tuple[Tensor, Tensor]:
+                       backend: str = 'torch') -> tuple[Tensor, Tensor]:
     """The k gallery images of largest cosine similarity to each query.
 
     Similarities exist one block at a time, so that memory holds the features,
@@ -133,7 +133,7 @@ def nearest_neighbours(queries: Tensor,
 
 
 def _by_faiss(queries: Tensor, gallery: Tensor,
-              k: int) -> Tuple[Tensor, Tensor]:
+              k: int) -> tuple[Tensor, Tensor]:
     """As :func:`nearest_neighbours`, by the flat index of faiss, on CPUs."""
     try:
         import faiss
@@ -150,7 +150,7 @@ def _by_faiss(queries: Tensor, gallery: Tensor,
 
 
 def merge_neighbours(similarities: Tensor, places: Tensor,
-                     k: int) -> Tuple[Tensor, Tensor]:
+                     k: int) -> tuple[Tensor, Tensor]:
     """The k best of neighbours found in several parts of a gallery.
 
     Args:
@@ -171,7 +171,7 @@ def weighted_vote(similarities: Tensor,
                   ks: Sequence[int],
                   temperature: float = 0.07,
                   num_ranks: int = 5,
-                  query_block: int = 1024) -> Dict[int, KNNPrediction]:
+                  query_block: int = 1024) -> dict[int, KNNPrediction]:
     """Rank the classes by the summed votes exp(s / temperature).
 
     Args:
@@ -185,7 +185,7 @@ def weighted_vote(similarities: Tensor,
         The prediction for each k; classes without a vote have share 0.
     """
     num_ranks = min(num_ranks, num_classes)
-    parts: Dict[int, list] = {k: [] for k in sorted(set(ks))}
+    parts: dict[int, list] = {k: [] for k in sorted(set(ks))}
     for near, label in zip(
             similarities.split(query_block), labels.split(query_block)):
         # The common factor exp(-s_max / T) guards against overflow.
@@ -206,7 +206,7 @@ def weighted_vote(similarities: Tensor,
 
 
 def top_accuracy(ranked: Tensor, truth: Tensor,
-                 num_classes: int) -> Dict[str, float]:
+                 num_classes: int) -> dict[str, float]:
     """How often the first, or one of the first 5, classes is the right one.
 
     Args:
@@ -299,7 +299,7 @@ def _to_keys(values: Tensor, places: Tensor) -> Tensor:
     return (bits.long() << 32) + (_LOW - places)
 
 
-def _from_keys(keys: Tensor) -> Tuple[Tensor, Tensor]:
+def _from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Values and places of :func:`_to_keys`."""
     bits = (keys >> 32).int()
     bits = bits ^ ((bits >> 31) & 0x7fffffff)

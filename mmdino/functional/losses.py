@@ -3,7 +3,8 @@
 V student views, T teacher views, B images, N images of all ranks, M masked
 tokens, K prototypes, D channels of the bottleneck.
 """
-from typing import Any, Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class _WithGradients(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
         scale = grad_output / ctx.number
         return None, None, None, *(g.mul_(scale) for g in ctx.saved_tensors)
 
@@ -63,7 +64,7 @@ class _WithGradients(Function):
 def sum_cross_entropy(student: Tensor,
                       targets: Tensor,
                       temp: float,
-                      grad: Optional[Tensor] = None) -> Tensor:
+                      grad: Tensor | None = None) -> Tensor:
     """Cross-entropy summed over images and pairs, one view at a time.
 
     The targets of a view are summed before the product with its log p. A
@@ -90,7 +91,7 @@ def sum_cross_entropy(student: Tensor,
     return loss
 
 
-def _with_sums(targets: Sequence[Tensor]) -> Optional[Tuple[Tensor, Tensor]]:
+def _with_sums(targets: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
     """The sum (B, K) of targets, and its own over K (B,); None without any."""
     if not len(targets):
         return None
@@ -101,7 +102,7 @@ def _with_sums(targets: Sequence[Tensor]) -> Optional[Tuple[Tensor, Tensor]]:
 
 
 def _one_view(logits: Tensor, wanted: Tensor, weight: Tensor, temp: float,
-              grad: Optional[Tensor]) -> Tensor:
+              grad: Tensor | None) -> Tensor:
     """Summed cross-entropy of logits with targets, both (B, K).
 
     log p is the scaled logit less the logarithm of the exponentials' sum;
@@ -215,7 +216,7 @@ def sum_masked_cross_entropy(student: Tensor,
                              targets: Tensor,
                              weights: Tensor,
                              temp: float,
-                             grad: Optional[Tensor] = None) -> Tensor:
+                             grad: Tensor | None = None) -> Tensor:
     """Cross-entropy summed over tokens.
 
     On CPUs some tokens at a time, so that what is read again is in the cache.

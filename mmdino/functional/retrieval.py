@@ -7,7 +7,8 @@ pooling and whitening as in arXiv 2104.14294, section 4.2.1.
 Letters: G gallery images, P positives of a query, Q queries, N images, D
 features.
 """
-from typing import Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # what a query's annotation counts as: (positives, junk)
-PROTOCOLS: Dict[str, Tuple[Tuple[str, ...], Tuple[str, ...]]] = dict(
+PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(
     medium=(('easy', 'hard'), ('junk', )), hard=(('hard', ), ('junk', 'easy')))
 
 
@@ -31,7 +32,7 @@ def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
 
 def positive_ranks(order: np.ndarray,
                    positives: Sequence[int],
-                   junk: Optional[Sequence[int]] = None) -> np.ndarray:
+                   junk: Sequence[int] | None = None) -> np.ndarray:
     """Ranks of the positives in a ranking from which junk is taken out.
 
     Args:
@@ -85,8 +86,8 @@ def precision_at(ranks: Sequence[int], k: int) -> float:
     return float((places <= k).sum() / k)
 
 
-def score_query(order: np.ndarray, annotation: Dict[str, Sequence[int]],
-                ks: Sequence[int]) -> Dict[str, float]:
+def score_query(order: np.ndarray, annotation: dict[str, Sequence[int]],
+                ks: Sequence[int]) -> dict[str, float]:
     """Score a ranking by each protocol of revisited Oxford and Paris.
 
     Args:
@@ -108,7 +109,7 @@ def score_query(order: np.ndarray, annotation: Dict[str, Sequence[int]],
     return scores
 
 
-def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
+def mean_scores(queries: Sequence[dict[str, float]]) -> dict[str, float]:
     """Mean of each score over the queries in which it is not NaN.
 
     A score that no query has is NaN.
@@ -118,7 +119,7 @@ def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
     return dict(zip(queries[0], table.nanmean(dim=0).tolist()))
 
 
-def _join(annotation: Dict[str, Sequence[int]],
+def _join(annotation: dict[str, Sequence[int]],
           keys: Iterable[str]) -> np.ndarray:
     return np.concatenate([np.ravel(annotation[key]) for key in keys])
 

@@ -4,7 +4,7 @@ N images, C classes, D features.
 """
 import csv
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Union
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class ClassMap(NamedTuple):
     classes: np.ndarray
     images: np.ndarray
     labels: np.ndarray
-    names: List[str]
+    names: list[str]
     counts: np.ndarray
 
 
@@ -81,7 +81,7 @@ def embed(features: Tensor, seed: int) -> np.ndarray:
     return tsne.fit_transform(features.numpy())
 
 
-def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
+def write_csv(found: ClassMap, path: str | Path) -> None:
     """Write class, x, y and the number of images, a class a line."""
     with replaced(str(path)) as part, open(
             part, 'w', newline='', encoding='utf-8') as file:
@@ -92,8 +92,7 @@ def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
             writer.writerow([name, x, y, count])
 
 
-def draw_map(found: ClassMap,
-             out: Optional[Union[str, Path]] = None) -> Figure:
+def draw_map(found: ClassMap, out: str | Path | None = None) -> Figure:
     """Draw many classes by their names, few by colours, over their images."""
     if len(found.names) > FEW:
         figure = _draw_names(found)

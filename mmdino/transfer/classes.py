@@ -5,7 +5,7 @@ class that the data set does not know is no pixel, and mmdet drops objects
 whose category has another name than the config's.
 """
 import re
-from typing import Iterator, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn as nn
@@ -52,21 +52,21 @@ class NumClassesHook(Hook):
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.train_dataloader.dataset)
 
     def before_val_iter(self,
                         runner: Runner,
                         batch_idx: int,
-                        data_batch: Optional[dict] = None) -> None:
+                        data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.val_dataloader.dataset)
 
     def before_test_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.test_dataloader.dataset)
 
@@ -88,7 +88,7 @@ def _check_batch(batch: dict, dataset: Dataset) -> None:
         check_labels(batch, classes, getattr(dataset, 'ignore_index', 255))
 
 
-def _classes(dataset: Dataset) -> Optional[Sequence[str]]:
+def _classes(dataset: Dataset) -> Sequence[str] | None:
     return getattr(dataset, 'metainfo', {}).get('classes')
 
 
@@ -202,7 +202,7 @@ def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
                 f'a label has the value {ignored}.')
 
 
-def _labels(sample: BaseDataElement) -> Tuple[Tensor, str]:
+def _labels(sample: BaseDataElement) -> tuple[Tensor, str]:
     """The labels of a sample of any toolbox, and the file they are from."""
     path = sample.get('img_path', 'An image')
     if 'gt_sem_seg' in sample:

@@ -2,7 +2,7 @@
 
 B images, D features; h x w patches; L levels.
 """
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class RescaledMaps(BaseModule):
         self.out_channels = [embed_dim // max(1, int(s)) for s in scales]
         self.layers = nn.ModuleList(_rescale(embed_dim, s) for s in scales)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps, each (B, D, h, w), to (B, out_channels, s h, s w)."""
         return tuple(
             layer(x) for layer, x in zip(self.layers, maps, strict=True))
@@ -98,7 +98,7 @@ class SimpleFeaturePyramid(BaseModule):
         self.convs = nn.ModuleList(
             _project(dim, out_channels) for dim in self.rescale.out_channels)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps, the last one (B, D, h, w), to L levels.
 
         Each is (B, out_channels, s h, s w) with s its scale.

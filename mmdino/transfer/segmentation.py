@@ -2,7 +2,7 @@
 
 To import it, MMSegmentation must be installed.
 """
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead

@@ -1,12 +1,11 @@
 """Where a network runs."""
 import os
-from typing import Optional
 
 import mmengine.device.utils
 import torch
 
 
-def pick_device(name: Optional[str]) -> torch.device:
+def pick_device(name: str | None) -> torch.device:
     """The device of a name, by default the GPU if there is one.
 
     Args:
@@ -29,7 +28,7 @@ def pick_device(name: Optional[str]) -> torch.device:
     return device
 
 
-def use_device(name: Optional[str], launcher: str = 'none') -> None:
+def use_device(name: str | None, launcher: str = 'none') -> None:
     """Let MMEngine run on a device, where a name is given.
 
     Args:
@@ -50,7 +49,7 @@ def use_device(name: Optional[str], launcher: str = 'none') -> None:
     mmengine.device.utils.DEVICE = device.type
 
 
-def use_device_in_children(name: Optional[str]) -> None:
+def use_device_in_children(name: str | None) -> None:
     """Let the processes that are started from here see one device alone.
 
     Args:

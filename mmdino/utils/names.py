@@ -1,6 +1,6 @@
 """What a misspelt name may have meant."""
 import difflib
-from typing import Iterable
+from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

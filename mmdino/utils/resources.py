@@ -4,7 +4,6 @@ In the repository at its top, in an installed wheel below ``mmdino/.mim``.
 """
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
@@ -30,7 +29,7 @@ def resource(name: str) -> Path:
         '`pip install -e .`.')
 
 
-def list_configs() -> Dict[str, Path]:
+def list_configs() -> dict[str, Path]:
     """The packaged configs, files by names such as 'benchmarks/knn'."""
     root = resource('configs')
     return {
@@ -92,7 +91,7 @@ def let_configs_inherit() -> None:
     MODULE2PACKAGE.update(mmseg='mmseg', mmdet='mmdet')
     find = Config._get_cfg_path
 
-    def find_ours(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
+    def find_ours(cfg_path: str, filename: str) -> tuple[str, str | None]:
         scope, _, name = cfg_path.partition('::')
         if scope != 'mmdino':
             return find(cfg_path, filename)

@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, NoReturn, Optional, Tuple
+from typing import Any, NoReturn
 
 from mmengine.logging import MMLogger
 
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         description: The tool's docstring, shown as it stands.
     """
 
-    def __init__(self, description: Optional[str], **kwargs) -> None:
+    def __init__(self, description: str | None, **kwargs) -> None:
         super().__init__(
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -108,7 +109,7 @@ def _leave(message: str, status: int) -> NoReturn:
     raise ending from None
 
 
-def explain(error: BaseException) -> Optional[str]:
+def explain(error: BaseException) -> str | None:
     """The message of what a user can mend; None for a bug."""
     error = _unwrapped(error)
     while error is not None:
@@ -141,7 +142,7 @@ def _can_be_mended(error: BaseException) -> bool:
         error, (AssertionError, ImportError, KeyError, SyntaxError))
 
 
-def _origin(error: BaseException) -> Tuple[Path, bool]:
+def _origin(error: BaseException) -> tuple[Path, bool]:
     """The file that an error rose in, and whether by a ``raise``.
 
     Of a process that loads data the text tells, which torch hands on.

@@ -15,8 +15,9 @@ checkpoints, so that names and plain values are all there is.
 """
 import ast
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -37,7 +38,7 @@ IMAGENET = dict(
     size=224)
 
 
-def describe_network(cfg: Mapping) -> Optional[dict]:
+def describe_network(cfg: Mapping) -> dict | None:
     """The network config of a run, None if its model has no backbone.
 
     Args:
@@ -57,7 +58,7 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
 
 def require_registered(cfg: Mapping,
                        path: str,
-                       kinds: Optional[Sequence[str]] = None) -> None:
+                       kinds: Sequence[str] | None = None) -> None:
     """Refuse a file's config whose types are no registered components.
 
     MMEngine looks for an unknown type as a Python object of that name and
@@ -122,12 +123,12 @@ def preprocessor_cfg(network: Mapping) -> dict:
         non_blocking=True)
 
 
-def to_metadata(network: Mapping) -> Dict[str, str]:
+def to_metadata(network: Mapping) -> dict[str, str]:
     """What safetensors, ONNX and .pt2 files keep of a network config."""
     return {KEY: json.dumps(network)}
 
 
-def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
+def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
     """The network config in the metadata of a file, if there is one.
 
     Raises:
@@ -198,7 +199,7 @@ def _refused(node: ast.AST) -> CheckpointError:
         'plain value. Give the config as a file that you trust.')
 
 
-def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
+def _is_registered(kind: str, kinds: Sequence[str] | None) -> bool:
     """Whether a type, or a scope with a dot behind it, is to be had."""
     scope, _, name = kind.rpartition('.')
     if scope and scope not in TOOLBOXES:
@@ -209,8 +210,7 @@ def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
         for registry in _registries(scope, kinds))
 
 
-def _registries(scope: str,
-                kinds: Optional[Sequence[str]]) -> Iterator[Registry]:
+def _registries(scope: str, kinds: Sequence[str] | None) -> Iterator[Registry]:
     """Registries of a scope and their parents, filled."""
     module = import_module(f'{scope}.registry')
     for name in kinds or vars(module):
@@ -229,7 +229,7 @@ def _dicts(node: Any) -> Iterator[Mapping]:
         yield from _dicts(child)
 
 
-def _scoped(cfg: Union[Mapping, Sequence], scope: str) -> Union[dict, list]:
+def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
     """A copy without what a training started from.
 
     Its type names another default scope than ours. A neck may be a list.

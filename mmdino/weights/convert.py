@@ -1,7 +1,8 @@
 """Converting files."""
 import json
 import os.path as osp
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine.logging import print_log
 
@@ -17,7 +18,7 @@ from mmdino.weights.network import Weights, open_weights, resolve_network
 class Conversion(NamedTuple):
     """What was converted."""
     source: Weights  # its ``state`` is what was chosen
-    network: Optional[dict]  # its config; None for a lone linear classifier
+    network: dict | None  # its config; None for a lone linear classifier
     target: str  # format of what was written, a key of ``FORMATS``
     path: str  # where
     which: str  # the network of a full checkpoint, 'teacher' or 'student'
@@ -25,13 +26,13 @@ class Conversion(NamedTuple):
 
 def convert_file(source_path: str,
                  target_path: str,
-                 source: Optional[str],
+                 source: str | None,
                  target: str,
-                 which: Optional[str] = None,
+                 which: str | None = None,
                  drop: Sequence[str] = (),
-                 num_heads: Optional[int] = None,
-                 backbone: Optional[str] = None,
-                 given: Optional[dict] = None) -> Conversion:
+                 num_heads: int | None = None,
+                 backbone: str | None = None,
+                 given: dict | None = None) -> Conversion:
     """Convert a file; on any error ``target_path`` stays as it was.
 
     Ours in .pth has ``meta`` beside the ``state_dict``, as MMEngine's; other

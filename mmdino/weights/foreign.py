@@ -1,6 +1,7 @@
 """The network of a file that does not tell it, and what tensors leave open."""
 import os.path as osp
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 import torch.nn as nn
 from mmengine.logging import print_log
@@ -26,7 +27,7 @@ FACTS = dict(
 EVALUATED = 224
 
 
-def facts(module: nn.Module) -> Dict[str, Any]:
+def facts(module: nn.Module) -> dict[str, Any]:
     """Of ``FACTS`` those that a backbone has."""
     found = {
         key: getattr(module, key)
@@ -67,7 +68,7 @@ def evaluation_size(backbone: Mapping, largest: int) -> int:
 
 
 def foreign_network(path: str, format_: str, state: StateDict,
-                    num_heads: Optional[int]) -> dict:
+                    num_heads: int | None) -> dict:
     """Read a network off its tensors and the library's files beside them.
 
     The log says what it was taken for.

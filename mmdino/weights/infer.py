@@ -6,8 +6,9 @@ features, K prototypes.
 """
 import json
 import math
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -76,12 +77,12 @@ def family(backbone: Mapping[str, Any]) -> str:
     return 'other'
 
 
-def dinov2_parts(backbone: Mapping[str, Any]) -> List[str]:
+def dinov2_parts(backbone: Mapping[str, Any]) -> list[str]:
     """What of ``DINOV2_PARTS`` these tensors of a ViT have."""
     return [part for part, key in DINOV2_PARTS.items() if key in backbone]
 
 
-def kind_of(network: Mapping) -> Tuple[str, str]:
+def kind_of(network: Mapping) -> tuple[str, str]:
     """The family of a network that is told, and its name for messages.
 
     What computes something else with the names of a ViT or a ResNet, or has
@@ -91,7 +92,7 @@ def kind_of(network: Mapping) -> Tuple[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _kind_of(backbone: str) -> Tuple[str, str]:
+def _kind_of(backbone: str) -> tuple[str, str]:
     cfg = json.loads(backbone)
     module = build_empty(cfg)
     name = type(module).__name__
@@ -111,7 +112,7 @@ def _kind_of(backbone: str) -> Tuple[str, str]:
     return name_vit(module.state_dict())
 
 
-def name_vit(backbone: Mapping[str, Any]) -> Tuple[str, str]:
+def name_vit(backbone: Mapping[str, Any]) -> tuple[str, str]:
     """The family of a ViT's tensors, and its name for messages."""
     parts = ', '.join(dinov2_parts(backbone))
     return ('dinov2', f'a vit with {parts}') if parts else ('vit', 'a vit')
@@ -141,7 +142,7 @@ def _special_resnet(resnet: nn.Module) -> str:
                      if found[key] != plain[key])
 
 
-def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
+def backbone_cfg(backbone: StateDict, num_heads: int | None = None) -> dict:
     """Config of the backbone that these tensors fill.
 
     Args:
@@ -222,7 +223,7 @@ def _expected(cfg: str) -> StateDict:
     return {key: value.to('meta') for key, value in state.items()}
 
 
-def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
+def _vit_cfg(backbone: StateDict, num_heads: int | None) -> dict:
     width, channels, patch, _ = backbone[FAMILIES['vit']].shape
     depth = _depth(backbone, 'layers.')
     num_heads = num_heads or HEADS.get((width, depth))

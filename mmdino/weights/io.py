@@ -10,8 +10,9 @@ import os
 import os.path as osp
 import re
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List
+from typing import Any
 from zipfile import is_zipfile
 
 import numpy as np
@@ -32,7 +33,7 @@ STATISTICS = ('current', 'max', 'mean', 'min')
 
 def load_checkpoint(path: str,
                     map_location: Any = 'cpu',
-                    mmap: bool = False) -> Dict[str, Any]:
+                    mmap: bool = False) -> dict[str, Any]:
     """Read a .safetensors file or one that ``torch.save`` wrote.
 
     A .safetensors file of ours comes as a .pth does: its tensors as
@@ -75,7 +76,7 @@ def load_checkpoint(path: str,
     return checkpoint
 
 
-def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
+def _load_safetensors(path: str, device: Any) -> dict[str, Any]:
     with safe_open(path, framework='pt', device=str(device)) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}
         metadata = file.metadata()
@@ -86,7 +87,7 @@ def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
     return dict(meta=meta, state_dict=tensors)
 
 
-def _load_shards(index: str, device: Any) -> Dict[str, Any]:
+def _load_shards(index: str, device: Any) -> dict[str, Any]:
     tensors = {}
     for path in shards_of(index):
         try:
@@ -107,7 +108,7 @@ def use_safe_loading() -> None:
         ['', 'http://', 'https://', 'hf:', 'timm:'], _load_found, force=True)
 
 
-def _load_found(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
+def _load_found(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
     """Leave out the config of old MMEngines, which its resume would run."""
     checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
@@ -115,7 +116,7 @@ def _load_found(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
     return checkpoint
 
 
-def _allowed() -> List[Any]:
+def _allowed() -> list[Any]:
     """What may be built beyond torch's own list."""
     dtypes = {
         type(np.dtype(code))
@@ -160,7 +161,7 @@ def _explain(path: str, error: Exception) -> str:
 ENDINGS = ('.pth', '.safetensors')
 
 
-def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
+def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
     """Write in the container that the ending names.
 
     The file appears at once and whole: it is written beside ``path`` and
@@ -210,7 +211,7 @@ def replaced(path: str) -> Iterator[str]:
         os.replace(name, path)
 
 
-def _flat(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
+def _flat(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     nested = [k for k, v in checkpoint.items() if not isinstance(v, Tensor)]
     if nested:
         raise CheckpointError(

@@ -1,12 +1,12 @@
 """The keys of state dicts: renaming, splitting, joining, all accounted for."""
 import re
-from typing import Container, Dict, Iterable, Sequence, Tuple
+from collections.abc import Container, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-StateDict = Dict[str, Tensor]
-Names = Sequence[Tuple[str, str]]
+StateDict = dict[str, Tensor]
+Names = Sequence[tuple[str, str]]
 # Of classifiers and other heads beside a backbone.
 TASKS = ('head.', 'head_dist.', 'fc.', 'classifier.', 'pooler.', 'decoder.',
          'decode_head.', 'auxiliary_head.', 'neck.', 'last_layer.')

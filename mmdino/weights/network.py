@@ -6,7 +6,8 @@ tells is asked for. Nothing is loaded in part: what does not fit is an error.
 """
 import logging
 import os.path as osp
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch.nn as nn
 from mmengine.config import Config
@@ -32,11 +33,11 @@ class Weights(NamedTuple):
     format: str  # whose names it has, a key of ``FORMATS``
     tensors: StateDict  # as the file names them
     state: StateDict  # under our names
-    network: Optional[dict]  # config, see mmdino.weights.config, if it tells
-    meta: Dict[str, Any]  # what MMEngine notes beside the tensors
+    network: dict | None  # config, see mmdino.weights.config, if it tells
+    meta: dict[str, Any]  # what MMEngine notes beside the tensors
 
     @property
-    def config(self) -> Optional[Config]:
+    def config(self) -> Config | None:
         """Config of the run that wrote the file, read as literals."""
         text = self.meta.get('cfg')
         return read_plain_config(text) if text else None
@@ -51,9 +52,9 @@ class Weights(NamedTuple):
 
 
 def open_weights(path: str,
-                 format_: Optional[str] = None,
+                 format_: str | None = None,
                  drop: Sequence[str] = (),
-                 given: Optional[dict] = None) -> Weights:
+                 given: dict | None = None) -> Weights:
     """Read a checkpoint of any known format.
 
     Args:
@@ -72,10 +73,10 @@ def open_weights(path: str,
     return sort_out(checkpoint, path, format_, given)
 
 
-def sort_out(checkpoint: Dict[str, Any],
+def sort_out(checkpoint: dict[str, Any],
              path: str,
-             format_: Optional[str] = None,
-             given: Optional[dict] = None) -> Weights:
+             format_: str | None = None,
+             given: dict | None = None) -> Weights:
     """As :func:`open_weights`, of what the file at ``path`` holds."""
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
@@ -106,7 +107,7 @@ def sort_out(checkpoint: Dict[str, Any],
     return Weights(path, name, tensors, state, network, meta)
 
 
-def with_base(state: StateDict, told: Dict[str, Any], path: str) -> StateDict:
+def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
     """Add the frozen weights to a state that holds the adapters alone.
 
     Args:
@@ -152,8 +153,8 @@ def _beside(name: str, path: str) -> str:
     return moved if not osp.exists(name) and osp.exists(moved) else name
 
 
-def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
-            path: str) -> Dict[str, Any]:
+def _merged(checkpoint: dict[str, Any], meta: dict[str, Any],
+            path: str) -> dict[str, Any]:
     """Of a training with adapters the plain network."""
     state = checkpoint.get('state_dict', checkpoint)
     # What is no dict is refused where its names are read.
@@ -165,8 +166,8 @@ def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
 
 
 def resolve_network(weights: Weights,
-                    given: Optional[dict] = None,
-                    num_heads: Optional[int] = None) -> dict:
+                    given: dict | None = None,
+                    num_heads: int | None = None) -> dict:
     """The network config of a file, or of a config that is given.
 
     Args:
@@ -226,7 +227,7 @@ def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
 def check_fit(module: nn.Module,
               state: StateDict,
               what: str,
-              expected: Optional[StateDict] = None) -> None:
+              expected: StateDict | None = None) -> None:
     """As :func:`load_strictly`, without loading.
 
     Args:
@@ -247,7 +248,7 @@ def check_fit(module: nn.Module,
 
 
 def load_pretrained(module: nn.Module,
-                    checkpoint: Optional[str],
+                    checkpoint: str | None,
                     prefix: str = 'teacher.backbone.',
                     setting: str = 'model.checkpoint') -> None:
     """Load every weight of a module from a part of a checkpoint.
@@ -307,7 +308,7 @@ def require_resumable(path: str) -> None:
         f'weights: --checkpoint {path}.{convert}')
 
 
-def _kept_network(meta: Dict[str, Any]) -> Optional[dict]:
+def _kept_network(meta: dict[str, Any]) -> dict | None:
     """The network of a file of ours; of older ones, from the run's config."""
     if isinstance(meta.get('network'), dict):
         return meta['network']
@@ -329,7 +330,7 @@ def _check_backbone(weights: Weights, given: nn.Module) -> None:
         'Give the config of the network that was trained, or none.')
 
 
-def _check_agreement(kept: dict, given: dict, names: Dict[str, str],
+def _check_agreement(kept: dict, given: dict, names: dict[str, str],
                      problem: str, remedy: str) -> None:
     """Compare what a file and a config say, where both do."""
     differing = [
@@ -342,7 +343,7 @@ def _check_agreement(kept: dict, given: dict, names: Dict[str, str],
                               f'{"; ".join(differing)}. {remedy}')
 
 
-def _unwrapped(checkpoint: Dict[str, Any]) -> Dict[str, Any]:
+def _unwrapped(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Without the ``module.`` that DDP puts before all names."""
     state = checkpoint.get('state_dict', checkpoint)
     wrapped = isinstance(state, dict) and state and all(

@@ -5,7 +5,7 @@ here. A few small ones are mmdino's own: these are packaged with it.
 """
 import fnmatch
 import os.path as osp
-from typing import Dict, List, NamedTuple, Optional
+from typing import NamedTuple
 
 from mmengine.fileio import load
 
@@ -15,11 +15,11 @@ from mmdino.utils.resources import resource
 class PublishedModel(NamedTuple):
     """A model of the authors of DINO or DINOv2, or one of ours, packaged."""
     name: str
-    config: Optional[str]  # None where its file tells the network
-    url: Optional[str]  # of the authors' file, None if it is packaged
-    sha256_prefix: Optional[str]
-    metrics: Dict[str, float]  # the figures that are reported, in percent
-    packaged: Optional[str] = None  # file below the repository
+    config: str | None  # None where its file tells the network
+    url: str | None  # of the authors' file, None if it is packaged
+    sha256_prefix: str | None
+    metrics: dict[str, float]  # the figures that are reported, in percent
+    packaged: str | None = None  # file below the repository
 
     @property
     def checkpoint(self) -> str:
@@ -30,7 +30,7 @@ class PublishedModel(NamedTuple):
         return osp.join('checkpoints', f'{self.name}.pth')
 
 
-def list_models(pattern: str = '*') -> List[PublishedModel]:
+def list_models(pattern: str = '*') -> list[PublishedModel]:
     """List the published models, and those that are packaged.
 
     Args:

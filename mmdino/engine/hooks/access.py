@@ -1,5 +1,4 @@
 """What the hooks ask of a runner."""
-from typing import Dict
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -45,7 +44,7 @@ def require_epochs(runner: Runner, hook: Hook) -> None:
             f'{type(runner.train_loop).__name__}: use by_epoch=True.')
 
 
-def whole_state(model: nn.Module) -> Dict[str, Tensor]:
+def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict on every rank, also where FSDP spreads it over them.
 
     All ranks call it together.

@@ -1,6 +1,5 @@
 """The teacher's temperature and centres over time."""
 import math
-from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -70,7 +69,7 @@ class CenteringHook(Hook):
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Set the temperature of this epoch or iteration."""
         step, warmup = runner.epoch, self.warmup_epochs
         if not self.by_epoch:
@@ -85,8 +84,8 @@ class CenteringHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Move the centres if this iteration stepped."""
         if runner.optim_wrapper.should_update():
             for centering in dino_model(runner).centerings:

@@ -1,5 +1,4 @@
 """No training of the prototypes at first (Caron et al. 2021, App. C)."""
-from typing import List
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -46,7 +45,7 @@ class FreezeLastLayerHook(Hook):
         num_iters = round(self.num_epochs * len(runner.train_dataloader))
         heads = dino_model(runner).heads
         params = [p for head in heads for p in head.last_layer.parameters()]
-        kept: List[Tensor] = []
+        kept: list[Tensor] = []
 
         def before_step(optimizer: Optimizer, args: tuple,
                         kwargs: dict) -> None:

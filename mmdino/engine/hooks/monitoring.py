@@ -1,6 +1,5 @@
 """What a run tells of itself: collapse, schedules, images, first figures."""
 import math
-from typing import Dict, List, Optional
 
 import torch
 from mmengine.dist import all_reduce
@@ -19,7 +18,7 @@ MONITORS = ('teacher_entropy', 'largest_prototype', 'target_information')
 
 def diagnose(num_prototypes: int, teacher_entropy: float,
              largest_prototype: float,
-             target_information: float) -> Optional[str]:
+             target_information: float) -> str | None:
     """Name the collapse (Caron et al. 2021, Sec. 5.3), or None.
 
     Args:
@@ -50,7 +49,7 @@ def diagnose(num_prototypes: int, teacher_entropy: float,
     return None
 
 
-def summarize(verdict: Optional[str]) -> str:
+def summarize(verdict: str | None) -> str:
     """A verdict of :func:`diagnose` in few words, or ''."""
     return (verdict or '').split(':')[0].split(' takes')[0]
 
@@ -78,8 +77,8 @@ class CollapseMonitorHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Look at the means every ``interval`` iterations."""
         if runner.epoch < self.begin or not self.every_n_train_iters(
                 runner, self.interval):
@@ -123,7 +122,7 @@ class WeightDecayLogHook(Hook):
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Log the value that this iteration's step uses."""
         groups = runner.optim_wrapper.param_groups
         runner.message_hub.update_scalar(
@@ -155,8 +154,8 @@ class LogHistoryHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Cut once in ``length`` iterations."""
         if not self.every_n_train_iters(runner, self.length):
             return
@@ -193,7 +192,7 @@ class UnreadableImagesHook(Hook):
         self._known = count
 
 
-def _flags(dataset: Optional[Dataset]) -> Optional[torch.Tensor]:
+def _flags(dataset: Dataset | None) -> torch.Tensor | None:
     """Those of a data set or of the one that it wraps."""
     while dataset is not None and not hasattr(dataset, 'unreadable'):
         dataset = getattr(dataset, 'dataset', None)
@@ -223,8 +222,8 @@ class ValidateFirstHook(Hook):
 
     def __init__(self,
                  needs_start: bool = False,
-                 metric: Optional[str] = None,
-                 stop_below: Optional[float] = None) -> None:
+                 metric: str | None = None,
+                 stop_below: float | None = None) -> None:
         if stop_below is not None and stop_below < 0:
             raise ValueError('ValidateFirstHook: stop_below must be >= 0, got '
                              f'{stop_below}')
@@ -247,7 +246,7 @@ class ValidateFirstHook(Hook):
 
     def after_val_epoch(self,
                         runner: Runner,
-                        metrics: Optional[dict] = None) -> None:
+                        metrics: dict | None = None) -> None:
         """Note the metrics, and compare them with the first."""
         hub = runner.message_hub
         # Between two validations of a training lie iterations.
@@ -272,7 +271,7 @@ class ValidateFirstHook(Hook):
         if len(rows) > 1:
             logger.info('Validations:\n' + _as_table(rows))
 
-    def _compare(self, runner: Runner, rows: List[Dict[str, float]]) -> None:
+    def _compare(self, runner: Runner, rows: list[dict[str, float]]) -> None:
         first, last = rows[0], rows[-1]
         metric = self.metric or _main_metric(last)
         if metric is None:
@@ -296,14 +295,14 @@ class ValidateFirstHook(Hook):
             runner.train_loop.stop_training = True
 
 
-def _main_metric(row: Dict[str, float]) -> Optional[str]:
+def _main_metric(row: dict[str, float]) -> str | None:
     """k-NN with k = 20, else the first; a rank may well fall."""
     names = [k for k in row if k != 'iter' and not k.startswith('rank/')]
     return next((k for k in names if k.endswith('k20_top1')),
                 names[0] if names else None)
 
 
-def _as_table(rows: List[Dict[str, float]]) -> str:
+def _as_table(rows: list[dict[str, float]]) -> str:
     """Iterations and metrics, a validation a line."""
     names = [key for key in rows[0] if key != 'iter']
     lines = [['iteration', *names]]

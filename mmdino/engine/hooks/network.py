@@ -1,7 +1,6 @@
 """Checkpoints that tell their network, and that are loaded whole."""
 import logging
 import os.path as osp
-from typing import List, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -91,7 +90,7 @@ class NetworkHook(Hook):
 
 def _to_start_from(weights: Weights,
                    expected: StateDict,
-                   one_base: bool = False) -> Tuple[StateDict, List[str]]:
+                   one_base: bool = False) -> tuple[StateDict, list[str]]:
     """The state to train from, and the names of what it lacks.
 
     A file without a student, such as a snapshot of the teacher, gives its

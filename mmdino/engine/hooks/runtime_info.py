@@ -1,6 +1,6 @@
 """What the log shows of a step, without waiting for the step."""
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
@@ -24,13 +24,13 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
     def before_train(self, runner: Runner) -> None:
         """Begin with nothing to read."""
         super().before_train(runner)
-        self._copies: Deque[Tuple[List[str], HostCopy]] = deque()
+        self._copies: deque[tuple[list[str], HostCopy]] = deque()
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Send the figures of this step, log those that have arrived."""
         figures = _scalar_tensors(runner, outputs or {})
         others = {k: v for k, v in (outputs or {}).items() if k not in figures}
@@ -57,7 +57,7 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
 
 
 def _scalar_tensors(runner: Runner,
-                    outputs: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+                    outputs: dict[str, Any]) -> dict[str, torch.Tensor]:
     """What of a step lies on the device, and the norm of its gradients."""
     figures = {k: v for k, v in outputs.items() if torch.is_tensor(v)}
     wrapper = runner.optim_wrapper

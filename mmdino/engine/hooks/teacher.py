@@ -1,6 +1,5 @@
 """When and how much the teacher follows the student."""
 import math
-from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -51,8 +50,8 @@ class TeacherEMAHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Update the teacher if this iteration stepped."""
         if not runner.optim_wrapper.should_update():
             return
@@ -88,7 +87,7 @@ class TeacherCopyHook(Hook):
                 "TeacherCopyHook: when must be 'after_epoch', 'before_step' or"
                 f" 'after_step', got {when!r}")
         self.when = when
-        self._handle: Optional[RemovableHandle] = None
+        self._handle: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Check that there are epochs, or hook into the optimizer."""
@@ -102,8 +101,8 @@ class TeacherCopyHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Copy if this iteration stepped."""
         if (self.when == 'after_step'
                 and runner.optim_wrapper.should_update()):

@@ -6,7 +6,6 @@ import os.path as osp
 import time
 import zipfile
 from pathlib import Path
-from typing import List, Optional, Union
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -35,8 +34,7 @@ class AtomicBackend(LocalBackend):
     ``backend_args=dict(backend='atomic')`` selects it.
     """
 
-    def put(self, obj: Union[bytes, io.BytesIO],
-            filepath: Union[str, Path]) -> None:
+    def put(self, obj: bytes | io.BytesIO, filepath: str | Path) -> None:
         """Write a temporary file, sync it, give it the name.
 
         Raises:
@@ -58,7 +56,7 @@ class AtomicBackend(LocalBackend):
 
     def put_text(self,
                  obj: str,
-                 filepath: Union[str, Path],
+                 filepath: str | Path,
                  encoding: str = 'utf-8') -> None:
         """Write text likewise."""
         self.put(obj.encode(encoding), filepath)
@@ -69,7 +67,7 @@ def point_to(work_dir: str, checkpoint: str) -> None:
     AtomicBackend().put_text(checkpoint, osp.join(work_dir, POINTER))
 
 
-def find_last_good(work_dir: str) -> Optional[str]:
+def find_last_good(work_dir: str) -> str | None:
     """The last checkpoint that can be read, or None without any file.
 
     The one that the pointer names or, if that is damaged, the newest of the
@@ -101,7 +99,7 @@ def find_last_good(work_dir: str) -> Optional[str]:
     return None
 
 
-def is_intact(path: Union[str, Path]) -> bool:
+def is_intact(path: str | Path) -> bool:
     """Whether all of a file of ``torch.save`` is there, by its checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -164,7 +162,7 @@ class SafeCheckpointHook(CheckpointHook):
         **kwargs: The rest of its arguments.
     """
 
-    def __init__(self, backend_args: Optional[dict] = None, **kwargs) -> None:
+    def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         super().__init__(
             backend_args=backend_args or dict(backend='atomic'), **kwargs)
         self._is_due = False
@@ -203,8 +201,8 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Save what is due."""
         if self._is_due and runner.optim_wrapper.should_update():
             step = runner.epoch if self.by_epoch else runner.iter + 1
@@ -244,7 +242,7 @@ class SafeCheckpointHook(CheckpointHook):
             for path in outdated:
                 self._remove(path)
 
-    def _outdated(self, runner: Runner, step: int) -> List[str]:
+    def _outdated(self, runner: Runner, step: int) -> list[str]:
         """Checkpoints that go when that of ``step`` is written."""
         if self.max_keep_ckpts <= 0:
             return []

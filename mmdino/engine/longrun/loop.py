@@ -1,6 +1,5 @@
 """A train loop that can stop after any iteration and go on exactly."""
 import logging
-from typing import List
 
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
@@ -58,7 +57,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         If that fails, hooks with a method ``after_failed_train(runner)`` are
         told.
         """
-        shared_seed: List[int] = [self.runner.seed]
+        shared_seed: list[int] = [self.runner.seed]
         broadcast_object_list(shared_seed)
         self._seed = shared_seed[0]
         self.dataloader.sampler.set_seed(self._seed)

@@ -1,7 +1,7 @@
 """What happens to a step whose loss or gradient is not finite."""
 import math
 import os.path as osp
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import get_rank
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     """What came of an optimizer step."""
     iteration: int  # counted from 1
     step: Step
-    teacher_temp: Optional[float]
+    teacher_temp: float | None
     figures: HostCopy  # loss, norm of gradients, is lost, has overflowed
 
 
@@ -77,13 +77,13 @@ class NonFiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Watch the model's forward and the optimizer's step."""
         model, wrapper = dino_model(runner, MeanTeacher), runner.optim_wrapper
-        self._outcome: Optional[Outcome] = None  # not heard of yet
+        self._outcome: Outcome | None = None  # not heard of yet
         # As the step under way found them; None before it.
-        self._buffers: Optional[List[Tensor]] = None
+        self._buffers: list[Tensor] | None = None
         self._has_stepped = False
 
         def before_forward(module: MeanTeacher, args: tuple,
-                           kwargs: Dict[str, Any]) -> None:
+                           kwargs: dict[str, Any]) -> None:
             if kwargs.get('mode') != 'loss':
                 return
             self._step = Step()
@@ -96,7 +96,7 @@ class NonFiniteHook(Hook):
                                                   device=device)
 
         def after_forward(module: MeanTeacher, args: tuple,
-                          kwargs: Dict[str, Any], output: Any) -> None:
+                          kwargs: dict[str, Any], output: Any) -> None:
             if kwargs.get('mode') == 'loss':
                 self._step.end(kwargs['inputs'], total_loss(output))
 
@@ -137,8 +137,8 @@ class NonFiniteHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Undo, on the device, what a lost step has changed."""
         if not runner.optim_wrapper.should_update():
             return
@@ -162,7 +162,7 @@ class NonFiniteHook(Hook):
         dino_model(runner, MeanTeacher).step_is_lost = None
 
     def _note(self, runner: Runner, norm: Tensor,
-              overflow: Optional[Tensor]) -> None:
+              overflow: Tensor | None) -> None:
         """Send what the device finds of this step to the host."""
         model, loss = dino_model(runner, MeanTeacher), self._step.loss
         temperature = next((c.temperature for c in model.centerings), None)

@@ -1,7 +1,7 @@
 """A resumed run follows the settings that it has now."""
 import logging
-from typing import (Any, Dict, Iterator, List, Mapping, NamedTuple, Optional,
-                    Tuple)
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
@@ -85,7 +85,7 @@ def _pace(runner: Runner) -> Pace:
         processes)
 
 
-def _old_pace(checkpoint: dict) -> Optional[Dict[str, int]]:
+def _old_pace(checkpoint: dict) -> dict[str, int] | None:
     """Of the run that was saved, as far as the checkpoint tells."""
     if 'pace' in checkpoint['meta']:
         return checkpoint['meta']['pace']
@@ -131,7 +131,7 @@ def _rebase(runner: Runner, checkpoint: dict) -> None:
                 state[key] = meta['iter']
 
 
-def _batches_done(runner: Runner, done: int, old: Dict[str, int],
+def _batches_done(runner: Runner, done: int, old: dict[str, int],
                   new: Pace) -> int:
     """Batches of this run that have the images of ``done`` old ones."""
     loop = runner.train_loop
@@ -145,12 +145,12 @@ def _batches_done(runner: Runner, done: int, old: Dict[str, int],
     return 0 if rest or batches > new.epoch_length else batches
 
 
-def _states(checkpoint: dict) -> List[dict]:
+def _states(checkpoint: dict) -> list[dict]:
     states = checkpoint.get('param_schedulers') or []
     return states if isinstance(states, list) else []
 
 
-def _schedulers(runner: Runner) -> List[_ParamScheduler]:
+def _schedulers(runner: Runner) -> list[_ParamScheduler]:
     ours = runner.param_schedulers or []
     return ours if isinstance(ours, list) else []
 
@@ -216,13 +216,13 @@ def _changed_settings(runner: Runner, checkpoint: dict) -> Iterator[str]:
             yield f'{name} {pair[0]} -> {pair[1]}'
 
 
-def _settings(cfg: Config) -> Iterator[Tuple[str, Any]]:
+def _settings(cfg: Config) -> Iterator[tuple[str, Any]]:
     """All single settings of the training, by 'key.key'."""
     for part in TRAINING:
         yield from _leaves(cfg.get(part), part)
 
 
-def _leaves(node: Any, path: str) -> Iterator[Tuple[str, Any]]:
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     if path.rpartition('.')[2] in ASIDE:
         return
     if isinstance(node, Mapping):
@@ -236,7 +236,7 @@ def _leaves(node: Any, path: str) -> Iterator[Tuple[str, Any]]:
         yield path, list(node) if isinstance(node, tuple) else node
 
 
-def _shorten(changes: List[str], most: int = 12) -> str:
+def _shorten(changes: list[str], most: int = 12) -> str:
     more = len(changes) - most
     return ', '.join(
         changes[:most]) + (f' and {more} more' if more > 0 else '')

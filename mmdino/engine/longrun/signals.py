@@ -5,8 +5,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import (all_gather_object, all_reduce, barrier, get_backend,
@@ -93,8 +94,8 @@ class PreemptionHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
         """Stop after an iteration."""
         self._stop_if_asked(runner, runner.iter + 1)
 
@@ -160,7 +161,7 @@ class PreemptionHook(Hook):
             if signal.getsignal(number) is not signal.SIG_IGN
         }
 
-    def _receive(self, number: int, frame: Optional[FrameType]) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self._received:
             self._received, self._since = int(number), now
@@ -181,7 +182,7 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _loaders(loop: Optional[BaseLoop]) -> Sequence[DataLoader]:
+def _loaders(loop: BaseLoop | None) -> Sequence[DataLoader]:
     """Those that a loop has built; none of a loop that was not built."""
     if not isinstance(loop, BaseLoop):
         return []

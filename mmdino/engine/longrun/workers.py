@@ -5,12 +5,13 @@ import os
 import signal
 import threading
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkContext, ForkProcess
 from multiprocessing.util import Finalize
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
@@ -20,7 +21,7 @@ SIGNALS = ('SIGTERM', 'SIGINT', 'SIGUSR1')
 _iterators = weakref.WeakSet()  # those that have workers
 
 
-def known_signals(names: Sequence[str] = SIGNALS) -> List[signal.Signals]:
+def known_signals(names: Sequence[str] = SIGNALS) -> list[signal.Signals]:
     """Those of this system.
 
     Raises:
@@ -141,7 +142,7 @@ def _close(reference: weakref.ref) -> None:
         iterator._shutdown_workers()
 
 
-def _begin(worker_id: int, then: Optional[Callable]) -> None:
+def _begin(worker_id: int, then: Callable | None) -> None:
     """In a worker, after torch has set handlers of its own."""
     for number in known_signals():
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """Gradient clipping as the authors do: by parameter, or by network."""
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional
 
 import torch
 import torch.nn as nn
@@ -14,9 +14,9 @@ from mmdino.registry import OPTIM_WRAPPERS
 
 
 @torch.no_grad()
-def clip_each_grad_norm_(grads: List[Tensor],
+def clip_each_grad_norm_(grads: list[Tensor],
                          max_norm: float,
-                         norms: Optional[List[Tensor]] = None) -> List[Tensor]:
+                         norms: list[Tensor] | None = None) -> list[Tensor]:
     """Scale each gradient by itself to an L2 norm of at most ``max_norm``.
 
     The factor is max_norm / (norm + 1e-6), applied where it is below 1.
@@ -40,7 +40,7 @@ def clip_each_grad_norm_(grads: List[Tensor],
 
 
 @torch.no_grad()
-def scale_to_norm_(grads: List[Tensor], norm: Tensor, max_norm: float) -> None:
+def scale_to_norm_(grads: list[Tensor], norm: Tensor, max_norm: float) -> None:
     """Scale gradients of a total ``norm`` to one of at most ``max_norm``."""
     if grads:
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.)
@@ -48,7 +48,7 @@ def scale_to_norm_(grads: List[Tensor], norm: Tensor, max_norm: float) -> None:
 
 
 @torch.no_grad()
-def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
+def total_norm(params: list[Tensor], is_sharded: bool = False) -> Tensor:
     """L2 norm of all gradients, a scalar on their device.
 
     Args:
@@ -67,7 +67,7 @@ def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
 
 
 @torch.no_grad()
-def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
+def norms_of_pieces(params: list[Tensor]) -> list[Tensor]:
     """L2 norms of gradients of which every rank holds a piece or nothing."""
     squares = torch.stack([
         p.new_zeros(()) if p.grad is None else p.grad.norm().square()
@@ -78,8 +78,8 @@ def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
 
 
 @torch.no_grad()
-def norms_of_networks(networks: List[List[Tensor]],
-                      is_sharded: bool = False) -> List[Tensor]:
+def norms_of_networks(networks: list[list[Tensor]],
+                      is_sharded: bool = False) -> list[Tensor]:
     """L2 norm of all gradients of each network.
 
     Args:
@@ -115,7 +115,7 @@ class ClipMixin:
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.grad_norm: Optional[Tensor] = None
+        self.grad_norm: Tensor | None = None
         max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
         if not max_norm > 0:
             raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
@@ -162,7 +162,7 @@ class PerNetworkClipMixin(ClipMixin):
     Raises:
         ValueError: In a step, if another constructor has built the wrapper.
     """
-    networks: Optional[Dict[str, List[Tensor]]] = None
+    networks: dict[str, list[Tensor]] | None = None
 
     def _clip_grad(self) -> None:
         if self.networks is None:

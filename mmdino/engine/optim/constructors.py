@@ -1,6 +1,6 @@
 """How parameters are put into groups: merged, by layers, by heads."""
+from collections.abc import Callable
 from functools import partial
-from typing import Callable, List, Optional, Tuple
 
 import torch.nn as nn
 from mmengine.model import is_model_wrapper
@@ -29,7 +29,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
@@ -54,13 +54,13 @@ def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
     return wrapper
 
 
-def _depth(backbone: nn.Module, name: str) -> Tuple[int, int]:
+def _depth(backbone: nn.Module, name: str) -> tuple[int, int]:
     """Depth of a parameter, by its name without what FSDP puts into it."""
     return backbone.get_layer_depth(
         name.replace(FSDP_PREFIX, ''), prefix='backbone.')
 
 
-def merge_groups(groups: List[dict]) -> List[dict]:
+def merge_groups(groups: list[dict]) -> list[dict]:
     """Join the parameters of groups whose other entries are equal."""
     merged = {}
     for group in groups:
@@ -85,10 +85,10 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     """
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
-                   get_layer_depth: Optional[Callable] = None,
+                   get_layer_depth: Callable | None = None,
                    **kwargs) -> None:
         """Append a group for each parameter of ``module`` to ``params``."""
         if get_layer_depth is None:
@@ -124,7 +124,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:

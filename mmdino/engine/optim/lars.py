@@ -1,5 +1,5 @@
 """LARS with the authors' trust ratio."""
-from typing import Callable, Iterable, Optional
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class LARS(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable] = None) -> Optional[Tensor]:
+    def step(self, closure: Callable | None = None) -> Tensor | None:
         """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:

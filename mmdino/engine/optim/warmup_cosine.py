@@ -1,5 +1,4 @@
 """Learning rate and weight decay over the iterations of a training."""
-from typing import Optional
 
 from mmengine.optim.scheduler.param_scheduler import (OptimizerType,
                                                       _ParamScheduler)
@@ -45,7 +44,7 @@ class WarmupCosine(_ParamScheduler):
                  end: int,
                  warmup_epochs: float = 0,
                  end_lr: float = 0.,
-                 end_weight_decay: Optional[float] = None) -> None:
+                 end_weight_decay: float | None = None) -> None:
         if not 0 <= warmup_epochs < end:
             raise ValueError(
                 f'WarmupCosine: a training of {end} epochs has nothing left '

@@ -1,5 +1,4 @@
 """Jaccard index of self-attention and objects (arXiv 2104.14294, 4.2.2)."""
-from typing import Dict, List
 
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ class AttentionJaccard(SampleMetric):
         return attention_jaccard(attention, mask, self.mass,
                                  self.ignore_index).cpu()
 
-    def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Mean over all objects of all images."""
         objects = torch.cat(results)
         if not len(objects):

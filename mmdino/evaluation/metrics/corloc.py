@@ -1,5 +1,4 @@
 """Share of images in which one object is boxed well."""
-from typing import Dict, List
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class CorLoc(SampleMetric):
         numbers = np.setdiff1d(np.unique(mask), [0, self.ignore_index])
         return np.array([mask_box(mask == n) for n in numbers]), mask.shape
 
-    def compute_metrics(self, results: List[float]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
         """The share of the images with an object."""
         overlaps = np.array(results)
         overlaps = overlaps[~np.isnan(overlaps)]
@@ -81,7 +80,7 @@ class CenterBoxCorLoc(CorLoc):
     """
     SIZES = np.arange(1, 11) / 10  # of the box's sides, fractions
 
-    def keep(self, sample: dict) -> List[float]:
+    def keep(self, sample: dict) -> list[float]:
         """The best overlap of each size; NaN if there is no object."""
         half = self.SIZES[:, None] / 2
         boxes = np.hstack([.5 - half, .5 - half, .5 + half, .5 + half])
@@ -90,7 +89,7 @@ class CenterBoxCorLoc(CorLoc):
             for box in boxes
         ]
 
-    def compute_metrics(self, results: List[List[float]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[list[float]]) -> dict[str, float]:
         """The share of the best size."""
         shares = [
             CorLoc.compute_metrics(self, overlaps)['corloc']

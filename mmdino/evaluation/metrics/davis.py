@@ -1,7 +1,8 @@
 """DAVIS 2017, semi-supervised (arXiv 1704.00675): J and F, masks, tables."""
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.dist import master_only
@@ -45,17 +46,17 @@ class DAVISMetric(SampleMetric):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.objects: Dict[str, ObjectScores] = {}
+        self.objects: dict[str, ObjectScores] = {}
 
-    def keep(self, sample: dict) -> Tuple[str, np.ndarray, np.ndarray]:
+    def keep(self, sample: dict) -> tuple[str, np.ndarray, np.ndarray]:
         """J and F (O, F - 2) of the objects of a sequence."""
         region, contour = score_sequence(
             np.asarray(sample['pred_masks']), np.asarray(sample['gt_masks']))
         return sample['sequence'], region, contour
 
     def compute_metrics(
-            self, results: List[Tuple[str, np.ndarray,
-                                      np.ndarray]]) -> Dict[str, float]:
+            self, results: list[tuple[str, np.ndarray,
+                                      np.ndarray]]) -> dict[str, float]:
         """Means over all objects of all sequences, in percent."""
         self.objects = {
             f'{sequence}_{number}':
@@ -66,7 +67,7 @@ class DAVISMetric(SampleMetric):
         return {k: 100 * v for k, v in overall(self.objects).items()}
 
 
-def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
+def overall(objects: dict[str, ObjectScores]) -> dict[str, float]:
     """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
     means = np.mean(list(objects.values()), axis=0)
     scores = {
@@ -103,7 +104,7 @@ def save_masks(folder: Path, names: Sequence[str],
         image.save(folder / f'{name}.png')
 
 
-def save_tables(folder: Path, split: str, objects: Dict[str,
+def save_tables(folder: Path, split: str, objects: dict[str,
                                                         ObjectScores]) -> None:
     """Write the benchmark's two tables, as fractions.
 
@@ -156,7 +157,7 @@ class DAVISResultsHook(Hook):
     @master_only
     def after_test_epoch(self,
                          runner: Runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Write the tables."""
         folder = Path(runner.work_dir, self.out_dir)
         for metric in runner.test_loop.evaluator.metrics:

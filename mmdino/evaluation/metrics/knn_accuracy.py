@@ -1,6 +1,6 @@
 """k-NN accuracy against a gallery (arXiv 2104.14294, section 4)."""
+from collections.abc import Sequence
 from functools import partial
-from typing import Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +53,7 @@ class KNNAccuracy(GalleryMetric):
                  k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07,
                  leave_out_self: bool = False,
-                 device: Optional[str] = None,
+                 device: str | None = None,
                  backend: str = 'torch',
                  **kwargs) -> None:
         super().__init__(**kwargs)
@@ -87,12 +87,12 @@ class KNNAccuracy(GalleryMetric):
                 logger='current')
         self.gallery = gallery
 
-    def keep(self, sample: dict) -> Tuple[Tensor, int, int]:
+    def keep(self, sample: dict) -> tuple[Tensor, int, int]:
         """Feature (D,) on the CPU, label and file."""
         return *super().keep(sample), file_key(sample.get('img_path'))
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
+                       left_out: Sequence[str]) -> dict[str, float]:
         """Score on every rank, since each has a share of the gallery."""
         features, labels, files = zip(*self.results) if self.results else ((),
                                                                            (),
@@ -107,7 +107,7 @@ class KNNAccuracy(GalleryMetric):
                     for row in rows)))
 
     def compute_metrics(
-            self, results: Tuple[Tensor, Tensor, Tensor]) -> Dict[str, float]:
+            self, results: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
         """Accuracies of all queries: features (Q, D), labels, files (Q,)."""
         queries, truth, files = results
         labels = self.gallery.all_labels()
@@ -122,7 +122,7 @@ class KNNAccuracy(GalleryMetric):
         }
 
     def _neighbours(self, queries: Tensor,
-                    files: Tensor) -> Tuple[Tensor, Tensor]:
+                    files: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities and places (Q, k) of the nearest of all ranks."""
         more = int(self.leave_out_self)
         k = min(max(self.k) + more, self.gallery.size)
@@ -146,7 +146,7 @@ class KNNAccuracy(GalleryMetric):
                 places.gather(1, order)[:, :max(self.k)])
 
     def _merge(self, similarities: Tensor, places: Tensor,
-               k: int) -> Tuple[Tensor, Tensor]:
+               k: int) -> tuple[Tensor, Tensor]:
         """The nearest of all ranks' nearest."""
         # A share of less than k images leaves columns to fill.
         missing = (0, k - places.shape[1])

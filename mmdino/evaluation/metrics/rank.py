@@ -1,5 +1,5 @@
 """RankMe: how many dimensions the features of a data set use."""
-from typing import Dict, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -36,13 +36,13 @@ class RankMe(SampleMetric):
         return sample['feature'].float().cpu().clone()
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
+                       left_out: Sequence[str]) -> dict[str, float]:
         """Gather the features of all ranks."""
         features = gather_rows(
             stack_rows(self.results), placing.own, placing.size)
         return self.with_prefix(self.compute_metrics(features))
 
-    def compute_metrics(self, results: Tensor) -> Dict[str, float]:
+    def compute_metrics(self, results: Tensor) -> dict[str, float]:
         """The rank of features (N, D)."""
         results = torch.as_tensor(results)
         if len(results) < 10 * results.shape[1] and not self._told_few:

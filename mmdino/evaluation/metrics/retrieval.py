@@ -4,7 +4,7 @@ Revisited Oxford and Paris (arXiv 1803.11285), Copydays (arXiv 2104.14294,
 section 4.2.1).
 """
 import logging
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,13 +55,13 @@ class RetrievalMAP(GalleryMetric):
         features, _ = gallery.whole()
         self.gallery = F.normalize(features, dim=1)
 
-    def keep(self, sample: dict) -> Dict[str, float]:
+    def keep(self, sample: dict) -> dict[str, float]:
         """Score the ranking of the gallery for a query."""
         order = rank_gallery(sample['feature'].float().cpu(), self.gallery)
         return score_query(order, sample['annotation'], self.ks)
 
-    def compute_metrics(self, results: List[Dict[str,
-                                                 float]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[dict[str,
+                                                 float]]) -> dict[str, float]:
         """Means over the queries, in percent."""
         return {k: 100. * v for k, v in mean_scores(results).items()}
 
@@ -120,13 +120,13 @@ class CopyDetectionMAP(GalleryMetric):
         ranks = positive_ranks(order[:self.depth], positives)
         return average_precision(ranks, len(positives))
 
-    def compute_metrics(self, results: List[float]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
         """Mean over the queries, in percent; NaN if none has an original."""
         areas = torch.tensor(results, dtype=torch.float64)
         return {'map': 100. * areas.nanmean().item()}
 
 
-def _embed(features: Tensor, whitening: Optional[Whitening]) -> Tensor:
+def _embed(features: Tensor, whitening: Whitening | None) -> Tensor:
     """Whiten features (N, D), if they are to be, and normalise them."""
     if whitening is not None:
         features = whiten(features, whitening)

@@ -1,5 +1,5 @@
 """Features of a data set, written to a file instead of measured."""
-from typing import Dict, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmengine.dist import is_main_process
@@ -29,14 +29,14 @@ class SaveFeatures(SampleMetric):
         super().__init__(**kwargs)
         self.out = out
 
-    def keep(self, sample: dict) -> Tuple[Tensor, int, str]:
+    def keep(self, sample: dict) -> tuple[Tensor, int, str]:
         """Feature (D,) on the CPU, label or -1, and file name or ''."""
         label, path = sample.get('gt_label'), sample.get('img_path') or ''
         label = -1 if label is None else int(label)
         return sample['feature'].float().cpu().clone(), label, path
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
+                       left_out: Sequence[str]) -> dict[str, float]:
         """Gather the ranks' samples in the data set's order, write them."""
         features, labels, paths = zip(*self.results) if self.results else ((),
                                                                            (),
@@ -56,6 +56,6 @@ class SaveFeatures(SampleMetric):
                          list(left_out)))
         return self.with_prefix(self.compute_metrics(features))
 
-    def compute_metrics(self, results: Tensor) -> Dict[str, float]:
+    def compute_metrics(self, results: Tensor) -> dict[str, float]:
         """Count the images by their features (N, D)."""
         return dict(images=len(results))

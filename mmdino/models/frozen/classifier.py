@@ -1,5 +1,6 @@
 """mmpretrain's classifier on a backbone that DINO trained."""
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from mmpretrain.models import ImageClassifier
 
@@ -41,10 +42,10 @@ class PretrainedClassifier(ImageClassifier):
 
     def __init__(self,
                  head: dict,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 drop_path_rate: Optional[float] = None,
-                 data_preprocessor: Optional[dict] = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 drop_path_rate: float | None = None,
+                 data_preprocessor: dict | None = None,
                  **kwargs) -> None:
         weights = open_weights(
             checkpoint, given=dict(backbone=backbone)) if checkpoint else None

@@ -3,7 +3,8 @@
 Each is called with a network (its ``backbone`` and perhaps ``neck``) and
 images (B, C, H, W), and returns features (B, D).
 """
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -100,7 +101,7 @@ class BlocksAndMean:
         mean = patch_tokens(backbone, blocks[-1]).mean(dim=1)
         return torch.cat([*(tokens[:, 0] for tokens in blocks), mean], dim=-1)
 
-    def choices(self, width: int) -> Dict[Choice, slice]:
+    def choices(self, width: int) -> dict[Choice, slice]:
         """Where each choice lies in features of a width (n + 1) D."""
         largest = max(self.blocks)
         dim = width // (largest + 1)
@@ -173,7 +174,7 @@ def interleave(first: Tensor, second: Tensor) -> Tensor:
 
 def last_blocks(backbone: nn.Module,
                 images: Tensor,
-                n: int = 1) -> List[Tensor]:
+                n: int = 1) -> list[Tensor]:
     """Tokens (B, 1 + R + N, D) of the last ``n`` blocks, normed.
 
     The class token, registers, patches.

@@ -2,7 +2,6 @@
 
 B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
-from typing import Dict, List, Optional, Union
 
 import torch
 import torch.nn as nn
@@ -56,13 +55,13 @@ class FrozenTeacher(BaseModel):
     is_frozen = True  # it has nothing to train, hence nothing to wrap
 
     def __init__(self,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 features: Optional[dict] = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 neck: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 features: dict | None = None,
                  predict_attention: bool = False,
-                 num_heads: Optional[int] = None) -> None:
+                 num_heads: int | None = None) -> None:
         given = dict(
             backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
         weights = open_weights(checkpoint, given=given) if checkpoint else None
@@ -92,7 +91,7 @@ class FrozenTeacher(BaseModel):
         return self.network_cfg['preprocessing']
 
     @property
-    def parts(self) -> Dict[str, nn.Module]:
+    def parts(self) -> dict[str, nn.Module]:
         """``backbone`` and, if there is one, ``neck``."""
         parts = dict(backbone=self.backbone, neck=self.neck)
         return {name: part for name, part in parts.items() if part is not None}
@@ -108,8 +107,8 @@ class FrozenTeacher(BaseModel):
 
     def forward(self,
                 inputs: Tensor,
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor') -> Union[Tensor, List[DataSample]]:
+                data_samples: list[DataSample] | None = None,
+                mode: str = 'tensor') -> Tensor | list[DataSample]:
         """Run the mode ``tensor``, :meth:`features`, or ``predict``."""
         if mode == 'tensor':
             return self.features(inputs)
@@ -132,7 +131,7 @@ class FrozenTeacher(BaseModel):
         return self.feature_rule(self.parts, images)
 
     @torch.no_grad()
-    def tokens(self, images: Tensor, n: int = 1) -> List[Tensor]:
+    def tokens(self, images: Tensor, n: int = 1) -> list[Tensor]:
         """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
 
         Of the last ``n``, after the final norm: the class token, registers,
@@ -183,10 +182,10 @@ class FrozenTeacher(BaseModel):
         """Last-block attention (B, H, h, w) of the class token."""
         return self.backbone.class_attention(images)
 
-    def predict(self,
-                inputs: Tensor,
-                data_samples: Optional[List[DataSample]] = None
-                ) -> List[DataSample]:
+    def predict(
+            self,
+            inputs: Tensor,
+            data_samples: list[DataSample] | None = None) -> list[DataSample]:
         """Write the features of images (B, C, H, W) into their data samples.
 
         Returns:

@@ -1,6 +1,7 @@
 """The names that libraries give to the same tensors, and the ways between."""
 import os.path as osp
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor
@@ -74,7 +75,7 @@ PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 def recognise(checkpoint: Mapping[str, Any],
               path: str,
-              network: Optional[dict] = None) -> str:
+              network: dict | None = None) -> str:
     """Name the format of what a file holds, a key of ``FORMATS``.
 
     Args:
@@ -115,12 +116,12 @@ def recognise(checkpoint: Mapping[str, Any],
         'TARGET --from FORMAT --to mmdino`.')
 
 
-def convert(checkpoint: Dict[str, Any],
+def convert(checkpoint: dict[str, Any],
             source: str,
             target: str,
-            which: Optional[str] = None,
-            drop: Optional[Sequence[str]] = None,
-            network: Optional[dict] = None) -> Dict[str, Any]:
+            which: str | None = None,
+            drop: Sequence[str] | None = None,
+            network: dict | None = None) -> dict[str, Any]:
     """Convert what a file holds into what another format's file holds.
 
     Args:
@@ -142,8 +143,8 @@ def convert(checkpoint: Dict[str, Any],
     return from_ours(state, target, network)
 
 
-def adapt(state: StateDict, network: Optional[dict],
-          target: str) -> Tuple[StateDict, Optional[dict]]:
+def adapt(state: StateDict, network: dict | None,
+          target: str) -> tuple[StateDict, dict | None]:
     """Our state dict and its network config as a format can have them.
 
     See :func:`adapt_mask_token`; the log says what becomes another.
@@ -164,9 +165,9 @@ def adapt(state: StateDict, network: Optional[dict],
     return state, network
 
 
-def to_ours(checkpoint: Dict[str, Any],
+def to_ours(checkpoint: dict[str, Any],
             source: str,
-            network: Optional[dict] = None) -> StateDict:
+            network: dict | None = None) -> StateDict:
     """Our state dict of what a file of the format ``source`` holds.
 
     timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
@@ -179,15 +180,14 @@ def to_ours(checkpoint: Dict[str, Any],
     return ours.from_backbone(FORMATS[source].from_(state))
 
 
-def tells_timm(network: Optional[dict]) -> bool:
+def tells_timm(network: dict | None) -> bool:
     """Whether a network config tells a model of timm's."""
     backbone = (network or {}).get('backbone') or {}
     return backbone.get('type', '').endswith('TimmBackbone')
 
 
-def told_by_timm(
-        state: StateDict, path: str,
-        network: Optional[dict]) -> Tuple[Optional[dict], Sequence[str]]:
+def told_by_timm(state: StateDict, path: str,
+                 network: dict | None) -> tuple[dict | None, Sequence[str]]:
     """What timm's config.json beside a file says of timm's names.
 
     Returns:
@@ -204,7 +204,7 @@ def told_by_timm(
     return dict(backbone=dict(type='TimmBackbone')), told['classifier']
 
 
-def select(state: StateDict, which: Optional[str]) -> StateDict:
+def select(state: StateDict, which: str | None) -> StateDict:
     """The backbone of the 'teacher' or 'student' alone; None for all."""
     if which is None:
         return state
@@ -213,7 +213,7 @@ def select(state: StateDict, which: Optional[str]) -> StateDict:
 
 def from_ours(state: StateDict,
               target: str,
-              network: Optional[dict] = None) -> Dict[str, Any]:
+              network: dict | None = None) -> dict[str, Any]:
     """What a file of the format ``target`` holds, of our state dict."""
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
@@ -223,7 +223,7 @@ def from_ours(state: StateDict,
 
 
 def _require_place(state: StateDict, target: str,
-                   network: Optional[dict]) -> None:
+                   network: dict | None) -> None:
     """Refuse by name what the library of a format does not have."""
     if target == 'mmdino':
         return
@@ -248,7 +248,7 @@ def _require_place(state: StateDict, target: str,
 
 
 def without(checkpoint: Mapping[str, Any],
-            prefixes: Sequence[str]) -> Dict[str, Any]:
+            prefixes: Sequence[str]) -> dict[str, Any]:
     """What a file holds without the tensors whose names begin so."""
     if isinstance(checkpoint.get('state_dict'), Mapping):
         kept = without(checkpoint['state_dict'], prefixes)

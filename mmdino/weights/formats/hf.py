@@ -4,7 +4,8 @@ The names are those in its files, which ``from_pretrained`` reads;
 config.json and preprocessor_config.json beside a file tell its network.
 """
 import os.path as osp
-from typing import Any, Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.fileio import load
 
@@ -119,7 +120,7 @@ def read_config(folder: str) -> dict:
     return told
 
 
-def configs(network: Mapping) -> Dict[str, dict]:
+def configs(network: Mapping) -> dict[str, dict]:
     """Contents of the two files that transformers needs beside a ViT's.
 
     Args:

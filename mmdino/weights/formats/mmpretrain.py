@@ -2,7 +2,8 @@
 
 Its ViT and ResNet have our names; its XCiT has names of its own.
 """
-from typing import Any, Dict, Mapping, Union
+from collections.abc import Mapping
+from typing import Any
 
 from mmdino.weights.formats.ours import backbone_of, from_backbone, is_linear
 from mmdino.weights.infer import family
@@ -39,8 +40,7 @@ def is_mmpretrain(state: Mapping[str, Any]) -> bool:
         key.startswith('backbone.') for key in state)
 
 
-def from_mmpretrain(
-        checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
+def from_mmpretrain(checkpoint: dict[str, StateDict | dict]) -> StateDict:
     """Our state dict of a backbone or of a linear classifier."""
     state = checkpoint.get('state_dict', checkpoint)
     if 'head.fc.weight' in state:

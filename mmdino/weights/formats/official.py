@@ -8,7 +8,8 @@ the optimizer's state is in the order of the authors' parameter groups and is
 not.
 """
 import re
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from mmdino.weights.formats.heads import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
@@ -39,7 +40,7 @@ def is_official(state: Mapping[str, Any]) -> bool:
             or 'blocks.0.norm1.weight' in state and not is_timm(state))
 
 
-def from_official(checkpoint: Dict[str, Any]) -> StateDict:
+def from_official(checkpoint: dict[str, Any]) -> StateDict:
     """Our state dict of any of the authors' files."""
     if 'student' in checkpoint:
         return _from_full(checkpoint)
@@ -50,7 +51,7 @@ def from_official(checkpoint: Dict[str, Any]) -> StateDict:
     return from_backbone(_backbone_from(state))
 
 
-def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
+def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
     """One network's backbone as the authors' own model is filled with it.
 
     Args:
@@ -62,7 +63,7 @@ def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
     return strip_prefix(_network(checkpoint[which]), 'backbone.')
 
 
-def to_official(state: StateDict) -> Dict[str, Any]:
+def to_official(state: StateDict) -> dict[str, Any]:
     """The authors' file: a full one if heads and centre are there."""
     if is_linear(state):
         return dict(
@@ -73,7 +74,7 @@ def to_official(state: StateDict) -> Dict[str, Any]:
     return _backbone_to(backbone_of(state))
 
 
-def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
+def _from_full(checkpoint: dict[str, Any]) -> StateDict:
     missing = FULL - checkpoint.keys()
     if missing:
         raise CheckpointError(
@@ -95,7 +96,7 @@ def _network(state: StateDict) -> StateDict:
     return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
-def _to_full(state: StateDict) -> Dict[str, Any]:
+def _to_full(state: StateDict) -> dict[str, Any]:
     checkpoint = dict(dino_loss=strip_prefix(state, 'centering.'))
     if 'center' not in checkpoint['dino_loss']:
         raise CheckpointError(

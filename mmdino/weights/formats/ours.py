@@ -8,7 +8,8 @@ that it can be tested and trained from. A linear classifier is a
 :class:`LinearProbe`'s one head, ``heads.0.*``, with or without
 ``network.backbone.*``.
 """
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from mmdino.weights.infer import (backbone_cfg, check_tensors, head_cfg,
                                   is_backbone)
@@ -30,7 +31,7 @@ def is_mmdino(checkpoint: Mapping[str, Any]) -> bool:
                for key in state) or is_backbone(state)
 
 
-def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
+def from_mmdino(checkpoint: dict[str, Any]) -> StateDict:
     """Our state dict of any of our files.
 
     Raises:
@@ -97,7 +98,7 @@ def with_network(linear: StateDict, state: StateDict) -> StateDict:
     return {**linear, **add_prefix(backbone_of(state), 'network.backbone.')}
 
 
-def check_parts(state: StateDict, network: Optional[dict] = None) -> None:
+def check_parts(state: StateDict, network: dict | None = None) -> None:
     """Compare the backbones with their network config, or a likely one.
 
     Without the config the architecture is read off the tensors, and the heads

@@ -5,7 +5,8 @@ timm's config.json beside a file tells the model.
 """
 import math
 import os.path as osp
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
