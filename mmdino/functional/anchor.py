@@ -1,11 +1,16 @@
-"""How far patch tokens have moved. C crops, N patches, D features."""
+"""Distances between the patch tokens of a network and of its frozen start.
+
+C crops, N patches, D features.
+"""
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def patch_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
-    """1 - cosine of tokens (C, N, D) and others, a mean over the visible.
+    """Compute the mean cosine distance between two sets of patch tokens.
+
+    The distance of a patch is 1 - cosine of its two tokens.
 
     Args:
         tokens: Shape (C, N, D), of any length.

@@ -1,4 +1,4 @@
-"""From a teacher's logits to targets (arXiv 2104.14294, Eq. 4, appendix B).
+"""Targets from a teacher's logits (arXiv 2104.14294, Eq. 4, appendix B).
 
 K prototypes; all axes but the last are the batch.
 """
@@ -8,15 +8,18 @@ from torch import Tensor
 
 
 def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
-    """softmax((logits - center) / temp) of logits (..., K), center (1, K).
+    """Compute softmax((logits - center) / temp), DINO's targets (Eq. 4).
 
-    A teacher's temperature below the student's sharpens.
+    The logits are (..., K), the center (1, K). A teacher's temperature below
+    the student's sharpens the targets.
     """
     return (logits - center).div_(temp).softmax(-1)
 
 
 def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
-    """exp(logits / temp) scaled so that all prototypes are used alike.
+    """Compute targets that use all prototypes equally, by Sinkhorn-Knopp.
+
+    They are exp(logits / temp) with scaled rows and columns.
 
     Each iteration gives every prototype the same sum over the batch, then
     every image a sum of 1 over the prototypes; the latter holds exactly, the
@@ -48,7 +51,7 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
 
 
 def all_rank_logsumexp(logits: Tensor, buffer: Tensor) -> Tensor:
-    """log of the sum of exp over the rows (N, K) of all ranks, shape (K,).
+    """Compute the log-sum-exp over the rows (N, K) of all ranks, shape (K,).
 
     The largest of all ranks is taken out first, so that nothing overflows. A
     rank may have no rows. The buffer is as large as the logits, to write to.

@@ -16,7 +16,7 @@ _LOW = 0xffffffff
 
 
 class KNNPrediction(NamedTuple):
-    """The classes with the most votes, best first."""
+    """The classes with the most votes, best first, and their shares."""
     classes: Tensor  # (Q, R) labels; -1 where fewer than R classes got votes
     shares: Tensor  # (Q, R) of all votes, fractions
 
@@ -64,9 +64,10 @@ def vote(similarities: Tensor,
          ks: Sequence[int],
          temperature: float = 0.07,
          num_ranks: int = 5) -> dict[int, KNNPrediction]:
-    """:func:`knn_predict` with neighbours that were found already.
+    """Classify queries whose nearest neighbours are known already.
 
-    These are (Q, k) similarities, falling, and places in the gallery.
+    The neighbours are given by their similarities (Q, k), in falling order,
+    and their indices in the gallery; all else is as for :func:`knn_predict`.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -86,7 +87,7 @@ def nearest_neighbours(queries: Tensor,
                        device: str | torch.device | None = None,
                        progress: Callable[[range], Iterable[int]] = iter,
                        backend: str = 'torch') -> tuple[Tensor, Tensor]:
-    """The k gallery images of largest cosine similarity to each query.
+    """Find the k gallery images of largest cosine similarity to each query.
 
     Similarities exist one block at a time, so that memory holds the features,
     k candidates a query and ``query_block`` x ``gallery_block`` numbers. Each
@@ -151,7 +152,7 @@ def _by_faiss(queries: Tensor, gallery: Tensor,
 
 def merge_neighbours(similarities: Tensor, places: Tensor,
                      k: int) -> tuple[Tensor, Tensor]:
-    """The k best of neighbours found in several parts of a gallery.
+    """Keep the k best of neighbours found in several parts of a gallery.
 
     Args:
         similarities: (Q, n) float32, in any order.
@@ -172,7 +173,7 @@ def weighted_vote(similarities: Tensor,
                   temperature: float = 0.07,
                   num_ranks: int = 5,
                   query_block: int = 1024) -> dict[int, KNNPrediction]:
-    """Rank the classes by the summed votes exp(s / temperature).
+    """Rank the classes by the sum of the votes exp(s / temperature).
 
     Args:
         similarities: (Q, k) of the neighbours, falling.
@@ -207,7 +208,7 @@ def weighted_vote(similarities: Tensor,
 
 def top_accuracy(ranked: Tensor, truth: Tensor,
                  num_classes: int) -> dict[str, float]:
-    """How often the first, or one of the first 5, classes is the right one.
+    """Compute top-1 and top-5 accuracy, in percent.
 
     Args:
         ranked: (Q, R) classes, the most likely first.

@@ -1,4 +1,4 @@
-"""The KoLeo regulariser: no two images in one place.
+"""The KoLeo regulariser, which spreads features evenly.
 
 B images, N images of all ranks, D features.
 """
@@ -12,7 +12,7 @@ EPS = 1e-8  # the authors', at every division and logarithm
 def nearest_distances(vectors: Tensor,
                       everyone: Tensor,
                       first: int = 0) -> Tensor:
-    """Distance of each unit vector to the nearest other one.
+    """Compute the distance of each unit vector to its nearest neighbour.
 
     Which one is the nearest has no gradient; the distance has one, to both.
 
@@ -34,7 +34,7 @@ def nearest_distances(vectors: Tensor,
 
 
 def koleo(distances: Tensor) -> Tensor:
-    r"""The Kozachenko-Leonenko estimate of how crowded vectors are.
+    r"""Compute the Kozachenko-Leonenko estimate of minus the entropy.
 
     .. math:: -\frac{1}{B} \sum_b \log (d_b + 10^{-8})
 

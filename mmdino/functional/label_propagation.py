@@ -1,4 +1,4 @@
-"""Carry the labels of a video's first frame to the others by features.
+"""Propagation of a video's first-frame labels by patch features.
 
 The protocol of Jabri et al. 2020 (arXiv 2006.14613), section 4, with which
 Caron et al. 2021 (arXiv 2104.14294), table 5, score frozen features on DAVIS
@@ -98,7 +98,7 @@ def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
 
 def mask_to_labels(mask: Tensor, grid: tuple[int, int],
                    num_objects: int) -> Tensor:
-    """One-hot labels (C, h, w) of a mask, float32, on the CPU.
+    """Turn a mask into one-hot labels (C, h, w) of patches, float32.
 
     Args:
         mask: (H, W) uint8: 0 background, then the objects.
@@ -111,7 +111,7 @@ def mask_to_labels(mask: Tensor, grid: tuple[int, int],
 
 def labels_to_mask(labels: Tensor, frame_size: tuple[int, int],
                    size: tuple[int, int]) -> Tensor:
-    """The mask that soft labels of patches stand for.
+    """Turn soft labels of patches into a mask of pixels.
 
     As in the authors' code, each class is upsampled, stretched to [0, 1]
     over the frame where it occurs, and the strongest wins. A class of one

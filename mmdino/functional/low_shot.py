@@ -17,7 +17,7 @@ def logistic_regression(features: Tensor,
                         queries: Tensor,
                         C: float,
                         max_iter: int = 1000) -> tuple[Tensor, bool]:
-    """Fit scikit-learn's multinomial regression, rank the queries' classes.
+    """Fit a logistic regression and rank the classes of the queries.
 
     It minimises C x the summed cross-entropy + half the squared norm of the
     weights, over features of unit length.
@@ -48,7 +48,7 @@ def logistic_regression(features: Tensor,
 
 def balanced_split(labels: Sequence[int], fraction: float,
                    seed: int) -> list[int]:
-    """Choose the same share of every class, at least one image of each.
+    """Choose the same share of each class, at least one image of each.
 
     The choice depends on the arguments alone: NumPy keeps the stream of its
     RandomState the same on all machines and versions.
