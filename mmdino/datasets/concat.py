@@ -1,4 +1,4 @@
-"""Several data sets as one."""
+"""Several data sets, concatenated."""
 import logging
 from collections.abc import Sequence
 
@@ -12,16 +12,17 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class ConcatDataset(_ConcatDataset):
-    """MMEngine's, for samples that know their place and for other classes.
+    """MMEngine's ``ConcatDataset`` for data sets whose classes may differ.
+
+    Samples hold their index in the whole.
 
     Data sets whose labels mean different classes can be trained on together,
     without the labels, which the log says.
 
     Args:
-        datasets (Sequence[dict | BaseDataset]): The data sets.
-        lazy_init (bool): Whether to list them later.
-        ignore_keys (Sequence[str] | str): What else may differ in their
-            ``metainfo``.
+        datasets: The data sets.
+        lazy_init: Whether to list them later.
+        ignore_keys: What else may differ in their ``metainfo``.
     """
 
     def __init__(self,
@@ -49,14 +50,14 @@ class ConcatDataset(_ConcatDataset):
             self._metainfo.pop('classes', None)
 
     def get_data_info(self, idx: int) -> dict:
-        """The item ``idx`` before its transforms."""
+        """Return the item ``idx`` before its transforms."""
         item = dict(super().get_data_info(idx), sample_idx=idx)
         if not self.labelled:
             item.pop('gt_label', None)
         return item
 
     def __getitem__(self, idx: int) -> dict:
-        """The item ``idx``; its sample has the place in all of them.
+        """Return the item ``idx`` with its index in the whole.
 
         And, as ``dataset_idx``, the data set's place in ``datasets``.
         """
@@ -71,7 +72,7 @@ class ConcatDataset(_ConcatDataset):
 
     @property
     def unreadable(self) -> torch.Tensor:
-        """Flags (N, ): whether an image failed in a worker of this process."""
+        """Return flags (N,): whether an image failed in this process."""
         return torch.cat([
             getattr(part, 'unreadable', torch.zeros(len(part), dtype=bool))
             for part in self.datasets

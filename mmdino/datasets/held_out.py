@@ -1,4 +1,4 @@
-"""A data set cut in two, class by class: to train on and to choose on."""
+"""A data set split in two, class by class."""
 from mmengine.dataset import BaseDataset
 
 from mmdino.functional.low_shot import balanced_split
@@ -7,17 +7,17 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class HeldOut:
-    """One of two parts of a data set: a share of each class, or the rest.
+    """One part of a split data set: a share of each class, or the rest.
 
     Two configs that differ in ``rest`` alone have no image in common and
     together all of them. Building it gives the data set itself, shortened.
 
     Args:
-        dataset (dict): Config of a data set with labels that lists its items,
-            such as :class:`.Images`.
-        share (float): Of each class, in (0, 1); at least one image of each.
-        rest (bool): Whether to give what is not held out.
-        seed (int): Chooses another part.
+        dataset: Config of a data set with labels that lists its items, such as
+            :class:`.Images`.
+        share: Of each class, in (0, 1); at least one image of each.
+        rest: Whether to give what is not held out.
+        seed: Chooses another part.
 
     Raises:
         TypeError: If the data set cannot be shortened.

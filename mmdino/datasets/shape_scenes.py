@@ -1,4 +1,4 @@
-"""ShapeScenes: pictures of patterned shapes, drawn on the fly.
+"""ShapeScenes: synthetic images of patterned shapes.
 
 The views of one picture must share its class and nothing else, or DINO learns
 what tells pictures apart instead: backgrounds and distractors therefore come
@@ -23,7 +23,7 @@ LUMA = np.float32([.114, .587, .299])
 
 @DATASETS.register_module()
 class ShapeScenes(BaseDataset):
-    """One large patterned shape on a noisy background with distractors.
+    """Synthetic images of one patterned shape on a noisy background.
 
     Ten classes, each an outline and a pattern (rings in a disc, checks in a
     square, ...), at random place, turn, size, period, phase and colours.
@@ -34,15 +34,14 @@ class ShapeScenes(BaseDataset):
     (H, W; uint8, 1 on the object), ``img_shape`` and ``ori_shape``.
 
     Args:
-        num_images (int): Number of pictures.
-        split (str): 'train', 'val' or 'test'; no two share a picture.
-        img_size (int): Height and width in pixels, at least 16.
-        seed (int): Chooses another set of pictures, not negative.
-        area (tuple[float, float]): Least and largest share of the picture
-            that the object covers, in (0, 1).
-        pipeline (Sequence | dict): Transforms, or a single one.
-        classes (Sequence[str], optional): Draw these alone, in this order; by
-            default all ten.
+        num_images: Number of pictures.
+        split: 'train', 'val' or 'test'; no two share a picture.
+        img_size: Height and width in pixels, at least 16.
+        seed: Chooses another set of pictures, not negative.
+        area: Least and largest share of the picture that the object covers, in
+            (0, 1).
+        pipeline: Transforms, or a single one.
+        classes: Draw these alone, in this order; by default all ten.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -91,7 +90,7 @@ class ShapeScenes(BaseDataset):
         self.pipeline = build_steps(pipeline)
 
     def load_data_list(self) -> list[dict]:
-        """List what is known before drawing: the labels."""
+        """List the labels, which are known before the images are drawn."""
         labels = range(self.num_images)
         return [dict(gt_label=i % len(self.shapes)) for i in labels]
 
@@ -108,8 +107,11 @@ class ShapeScenes(BaseDataset):
 
 def draw_scene(rng: np.random.Generator, label: int, size: int,
                area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a picture (size, size, 3; uint8, BGR) of class ``label``, and the
-    object's mask (size, size; uint8, 0 or 1)."""
+    """Draw an image of class ``label`` and the mask of its object.
+
+    The image is (size, size, 3), uint8, BGR, the mask (size, size), uint8, 0
+    or 1.
+    """
     img = _background(rng, size)
     _draw_distractors(rng, img)
     outline, pattern, scale = CLASSES[label]
@@ -128,7 +130,7 @@ def draw_scene(rng: np.random.Generator, label: int, size: int,
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Noise at two scales: the same distribution in every picture.
+    """Draw noise at two scales, of one distribution for all images.
 
     Grey for the most part: what is only colourful vanishes in the grey views,
     and a network trained on them stumbles over it in the colour pictures.
@@ -159,7 +161,8 @@ def _draw_distractors(rng: np.random.Generator, img: np.ndarray) -> None:
 
 def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
           size: int) -> np.ndarray:
-    """Coverage (size, size) in [0, 1] of a turned and scaled outline."""
+    """Compute the coverage (size, size) in [0, 1] of a rotated, scaled
+    outline."""
     turn = np.array([[np.cos(angle), np.sin(angle)],
                      [-np.sin(angle), np.cos(angle)]])
     points = np.round(
@@ -171,7 +174,10 @@ def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
 
 def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
            angle: float, period: float, size: int) -> np.ndarray:
-    """Share (size, size) of the first colour, edges one pixel wide."""
+    """Compute the share (size, size) of the first colour.
+
+    Edges are one pixel wide.
+    """
     y, x = np.mgrid[:size, :size].astype(np.float32) / np.float32(period)
     x, y = x - center[0] / period, y - center[1] / period
     c, s = np.cos(angle), np.sin(angle)
@@ -181,7 +187,7 @@ def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
 
 
 def _two_colors(rng: np.random.Generator) -> np.ndarray:
-    """A light and a dark colour (2, 3), in random order, of any hue.
+    """Draw a light and a dark colour (2, 3) of any hue, in random order.
 
     Their luminances are nearly the same in all pictures, so that a grey view
     does not tell one picture from another by them.
@@ -197,7 +203,7 @@ def _two_colors(rng: np.random.Generator) -> np.ndarray:
 
 @DATASETS.register_module()
 class ShapeSegmentation(ShapeScenes):
-    """Segment the pictures of :class:`ShapeScenes`, as mmseg's data sets do.
+    """The images of :class:`ShapeScenes` with masks, for mmsegmentation.
 
     An item has ``img`` (H, W, 3; uint8, BGR) and ``gt_seg_map`` (H, W;
     uint8): 0 for the background, else 1 + the label of the picture's shape.

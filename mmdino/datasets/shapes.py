@@ -1,4 +1,4 @@
-"""The ten classes of ShapeScenes: outlines and the patterns in them."""
+"""The ten classes of ShapeScenes: their outlines and patterns."""
 import cv2
 import numpy as np
 
@@ -47,12 +47,12 @@ def _cross(arm: float) -> np.ndarray:
 
 
 def _cell(t: np.ndarray) -> np.ndarray:
-    """Distance to the middle of the unit cell, in [0, .5]."""
+    """Compute the distance to the middle of the unit cell, in [0, .5]."""
     return np.abs(t - np.floor(t) - .5)
 
 
 def _wave(t: np.ndarray) -> np.ndarray:
-    """A triangle wave of period 1 and slope 1."""
+    """Compute a triangle wave of period 1 and slope 1."""
     return _cell(t) - .25
 
 

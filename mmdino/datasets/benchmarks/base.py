@@ -1,4 +1,4 @@
-"""What the data sets of benchmarks share."""
+"""Base class of the data sets of benchmarks."""
 import os
 import os.path as osp
 from collections.abc import Iterable, Sequence
@@ -9,11 +9,11 @@ from mmdino.datasets.transforms import build_steps
 
 
 class BenchmarkDataset(BaseDataset):
-    """A data set in the layout in which it is distributed.
+    """Base class of data sets in the layout in which they are distributed.
 
     Args:
-        data_root (str): The folder.
-        pipeline (Sequence | dict): Transforms, or a single one.
+        data_root: The folder.
+        pipeline: Transforms, or a single one.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
 
     Attributes:
@@ -34,7 +34,7 @@ class BenchmarkDataset(BaseDataset):
             **kwargs)
 
     def require(self, paths: Iterable[str], what: str) -> None:
-        """Refuse missing files; lists each folder once, for speed.
+        """Raise an error if files are missing; each folder is listed once.
 
         Raises:
             FileNotFoundError: Names the first one and says what it is.
@@ -51,7 +51,7 @@ class BenchmarkDataset(BaseDataset):
 
 
 def list_files(folder: str) -> set[str]:
-    """Names of what a folder holds, without broken links."""
+    """List the names of the files in a folder, without broken links."""
     if not osp.isdir(folder):
         return set()
     with os.scandir(folder) as entries:

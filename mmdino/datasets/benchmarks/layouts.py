@@ -1,4 +1,4 @@
-"""The folders of the data sets, in ``data/`` unless told otherwise.
+"""The expected folders of the data sets, by default in ``data/``.
 
 Each is the layout in which its benchmark is distributed, so that unpacking
 the archives side by side is all there is to do.
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
 
 
 def first_missing(layout: Layout, folder: Path) -> str | None:
-    """Name the first of the layout's files that the folder lacks."""
+    """Return the first file of a layout that a folder lacks, or None."""
     for name in layout.files:
         if not (folder / name).exists():
             return f'{folder / name} does not exist'

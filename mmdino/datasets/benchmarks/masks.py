@@ -8,7 +8,7 @@ from mmdino.registry import DATASETS
 
 
 class Split(BenchmarkDataset):
-    """What the list ``split`` in ``ImageSets`` names, in its order.
+    """Base class of data sets that a list in ``ImageSets`` defines.
 
     Other arguments are those of :class:`BenchmarkDataset`.
     """
@@ -22,7 +22,7 @@ class Split(BenchmarkDataset):
         super().__init__(data_root, pipeline, test_mode=True, **kwargs)
 
     def read_split(self, kind: str, what: str) -> list[str]:
-        """The names in the list; an error if it is missing or empty."""
+        """Read the names in the list; a missing or empty list is an error."""
         path = osp.join(self.data_root, 'ImageSets', kind, f'{self.split}.txt')
         self.require([path], f'the list of {what}s')
         with open(path) as file:
@@ -32,7 +32,7 @@ class Split(BenchmarkDataset):
         return names
 
     def list_masks(self, folder: str) -> list[dict]:
-        """The images of a segmentation split of VOC, and their masks."""
+        """List the images of a segmentation split of VOC with their masks."""
         names = self.read_split('Segmentation', 'image')
         images = osp.join(self.data_root, 'JPEGImages')
         masks = osp.join(self.data_root, folder)

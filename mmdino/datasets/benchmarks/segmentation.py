@@ -1,4 +1,4 @@
-"""Images with the class of every pixel."""
+"""Images with a class for every pixel."""
 import os.path as osp
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class SegmentedImages(BenchmarkDataset):
-    """Images in a folder, masks (.png) of the same names in another one.
+    """Images of a folder with masks (.png) of the same names in another one.
 
     An item has ``img_path`` and ``mask_path``, which :class:`LoadImage` and
     :class:`LoadMask` read.
 
     Args:
-        data_root (str): Above both folders.
-        images (str): Folder of the images.
-        masks (str): Folder of the masks.
+        data_root: Above both folders.
+        images: Folder of the images.
+        masks: Folder of the masks.
         **kwargs: Others of :class:`BenchmarkDataset`.
 
     Raises:
@@ -57,7 +57,7 @@ class SegmentedImages(BenchmarkDataset):
 
 @DATASETS.register_module()
 class VOCClasses(Split):
-    """The images of a segmentation split of PASCAL VOC 2012, by class.
+    """The images of a segmentation split of PASCAL VOC 2012 with class masks.
 
     As :class:`VOCObjects`, with ``SegmentationClass/NAME.png``: 0 for the
     background, 1 to 20 for the classes, 255 void.

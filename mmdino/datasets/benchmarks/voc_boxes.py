@@ -53,7 +53,7 @@ class VOCBoxes(Split):
 
 
 def read_boxes(path: str) -> dict:
-    """``ori_shape`` and ``gt_boxes`` of an annotation of VOC's."""
+    """Read ``ori_shape`` and ``gt_boxes`` from an annotation file of VOC."""
     try:
         root = ElementTree.parse(path).getroot()
         size = root.find('size')
