@@ -1,4 +1,4 @@
-"""Configs as all tools read them, with the options of a command line."""
+"""Reading, completing and checking of configs, for all tools."""
 import argparse
 import copy
 import inspect
@@ -22,7 +22,8 @@ from mmdino.weights.config import require_registered
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config, merge the options of :func:`.arguments.add_arguments`.
+    """Read the config and apply the options of
+    :func:`.arguments.add_arguments`.
 
     MMEngine's device is that of ``--device`` from here on.
 
@@ -43,7 +44,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def read_config(name: str, overrides: dict | None = None) -> Config:
-    """Read a config as all tools do, with the modules that it imports.
+    """Read a config file and import the modules that it names.
 
     Modules beside the config can be named in its ``custom_imports``.
 
@@ -65,7 +66,7 @@ def read_config(name: str, overrides: dict | None = None) -> Config:
 def read_run(config: str | None,
              checkpoint: str | None,
              overrides: dict | None = None) -> Config:
-    """The config of a run: a given one, or that in its checkpoint.
+    """Return the config of a run: the given one, or that in its checkpoint.
 
     The latter is read as literals, and what it would import is not.
 
@@ -84,7 +85,7 @@ def read_run(config: str | None,
 
 
 def override(cfg: Config, overrides: dict) -> Config:
-    """Merge options of a command line into a config that was read; prepare it.
+    """Apply overrides of a command line to a config, then prepare it.
 
     Raises:
         ValueError: If nothing reads a setting.
@@ -96,7 +97,7 @@ def override(cfg: Config, overrides: dict) -> Config:
 
 
 def prepare(cfg: Config) -> Config:
-    """Complete a config that was read, and refuse settings that nothing reads.
+    """Complete a config and raise an error for settings that nothing reads.
 
     All tools do, so that ``Config.fromfile`` and this function give what they
     run with. See :func:`complete` and :func:`.settings.check_settings`.
@@ -113,7 +114,7 @@ def prepare(cfg: Config) -> Config:
 
 
 def complete(cfg: Config) -> Config:
-    """Fill in what inheritance cannot, since bases are evaluated first.
+    """Fill in settings that depend on the final config, not on a base.
 
     - The top-level ``data`` is a folder of pictures, see
       :func:`.read_folder`.
@@ -173,7 +174,8 @@ def _follow_validation(cfg: Config) -> None:
 
 
 def _merged(base: Any, changes: dict) -> Any:
-    """``base`` with changes, as a config inherits; both stay as they are."""
+    """Merge changes into ``base`` as a config inherits; both stay unchanged.
+    """
     merged = Config(dict(part=copy.deepcopy(base)))
     if changes:
         merged.merge_from_dict(dict(part=copy.deepcopy(changes)))
@@ -181,7 +183,7 @@ def _merged(base: Any, changes: dict) -> Any:
 
 
 def _set_root(dataset: Any, root: Any) -> None:
-    """Give data sets of ours without a ``data_root`` one, however wrapped."""
+    """Set a missing ``data_root`` in data sets of mmdino, however wrapped."""
     if isinstance(dataset, (list, tuple)):
         for part in dataset:
             _set_root(part, root)
@@ -196,7 +198,7 @@ def _set_root(dataset: Any, root: Any) -> None:
 
 
 def loaders(cfg: Config) -> Iterator[dict]:
-    """The loaders of all phases, galleries included."""
+    """Iterate the data loaders of all phases, galleries included."""
     for phase in ('train', 'val', 'test'):
         for holder, key in ((cfg, f'{phase}_dataloader'),
                             (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
@@ -205,7 +207,7 @@ def loaders(cfg: Config) -> Iterator[dict]:
 
 
 def check_overrides(cfg: Config, overrides: dict) -> None:
-    """Refuse overrides of settings that the config does not have.
+    """Raise an error for overrides of settings that the config lacks.
 
     MMEngine would add them, and a misspelled one would have no effect. A new
     argument of an existing component is fine.
@@ -222,7 +224,7 @@ def check_overrides(cfg: Config, overrides: dict) -> None:
 
 
 def _keys(node: Any) -> set[str]:
-    """What a part of an override can name below ``node``."""
+    """List the keys that an override can name below ``node``."""
     if isinstance(node, (list, tuple)):
         return {str(i) for i in range(len(node))}
     return set(node) if isinstance(node, (dict, Config)) else set()

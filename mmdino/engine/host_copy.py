@@ -1,17 +1,16 @@
-"""Figures of the device on their way to the host."""
+"""Copies of scalars from the device to the host without waiting."""
 
 import torch
 from torch import Tensor
 
 
 class HostCopy:
-    """Scalars that are copied while the device computes on.
+    """Scalars that are copied to the host while the device computes on.
 
     All go in one copy, for which the host does not wait until it reads them.
 
     Args:
-        scalars (list[Tensor]): On one device, of any dtype; copied as they
-            are now.
+        scalars: On one device, of any dtype; copied as they are now.
     """
 
     def __init__(self, scalars: list[Tensor]) -> None:
@@ -23,7 +22,7 @@ class HostCopy:
             self._arrived.record()
 
     def read(self) -> list[float]:
-        """Wait until the values are there: none if a step has passed."""
+        """Return the values; wait for them if they have not arrived."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._values.tolist()

@@ -1,4 +1,4 @@
-"""A setting that nothing reads is an error, before work starts."""
+"""A check for settings that no component reads, such as misspelt ones."""
 import ast
 import difflib
 import inspect
@@ -73,7 +73,7 @@ DEFAULTS = dict(  # what MMEngine builds where a config names no type
 
 
 def check_settings(cfg: Config) -> None:
-    """Refuse what no component of the config takes.
+    """Raise an error for settings that no component of the config accepts.
 
     Keys of registered components are held against their signatures, and those
     of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``, ``randomness`` and of
@@ -101,7 +101,7 @@ def check_settings(cfg: Config) -> None:
 
 
 def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
-    """Keys of the sections that MMEngine reads without a component."""
+    """Return the keys of the sections that MMEngine reads itself."""
     sections = {
         'auto_scale_lr': {'enable', 'base_batch_size'},
         'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
@@ -123,7 +123,7 @@ def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
 
 
 def _paramwise_keys(constructor: type | None) -> set[str] | None:
-    """The keys that a constructor's source names; None for unknown ones."""
+    """Return the keys that a constructor's source reads; None if unknown."""
     known = (DefaultOptimWrapperConstructor,
              LearningRateDecayOptimWrapperConstructor)
     if constructor is None or not issubclass(constructor, known):
@@ -140,7 +140,7 @@ def _paramwise_keys(constructor: type | None) -> set[str] | None:
 
 
 def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
-    """Check a part of a config and, by their keys, what is below it."""
+    """Check a section of a config and, by their keys, its subsections."""
     if isinstance(node, (list, tuple)):
         for index, child in enumerate(node):
             _check(child, kind, scope, f'{path}.{index}')
@@ -163,7 +163,7 @@ def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
 
 
 def _find(name: str, kind: Registry, scope: str) -> Callable | None:
-    """A registered component; None where its toolbox is not installed."""
+    """Return a registered component; None if its toolbox is not installed."""
     try:
         with kind.switch_scope_and_registry(scope) as found:
             return found.get(name)
@@ -172,7 +172,7 @@ def _find(name: str, kind: Registry, scope: str) -> Callable | None:
 
 
 def accepted(component: Callable) -> set[str] | None:
-    """The names of all arguments; None if it takes any name.
+    """Return the names of all arguments; None if any name is accepted.
 
     ``**kwargs`` that a constructor hands on to the one it overrides stand for
     the arguments of that.
@@ -200,7 +200,7 @@ def accepted(component: Callable) -> set[str] | None:
 
 
 def _read_of_kwargs(init: Callable) -> set[str] | None:
-    """What a constructor reads of the ``**kwargs`` that it hands on.
+    """Return the names that a constructor reads from its ``**kwargs``.
 
     None if it does anything else with them.
     """
@@ -242,7 +242,7 @@ def _refuse_others(node: dict, known: set[str], path: str, owner: str) -> None:
 
 
 def check_top_level(cfg: Config) -> None:
-    """Refuse top-level keys of a config's files that look misspelled.
+    """Raise an error for top-level keys that look misspelt.
 
     Other variables of a user's files are told of in the log; names that begin
     with an underscore, and what other toolboxes' bases define, are not.
@@ -274,7 +274,7 @@ def check_top_level(cfg: Config) -> None:
 
 
 def _assignments(path: str) -> Iterator[tuple]:
-    """Names that a config and its bases define, each with its file.
+    """Return the names that a config and its bases define, with their files.
 
     Not those of other toolboxes' bases.
     """

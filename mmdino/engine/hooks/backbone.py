@@ -1,4 +1,4 @@
-"""No training of a backbone that has been trained, until the heads are."""
+"""A backbone that stays frozen until the new heads are trained."""
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.optim import Optimizer
@@ -10,7 +10,7 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeBackboneHook(Hook):
-    """Keep the student's backbone as it is at first, then let it learn.
+    """Freeze the student's backbone for the first epochs.
 
     For weights that come without heads: the gradients of random ones would
     spoil them. Those of the backbone are dropped just before the optimizer
@@ -19,9 +19,9 @@ class FreezeBackboneHook(Hook):
     ``requires_grad`` would break DDP.
 
     Args:
-        num_iters (float): Iterations without training of the backbone; below
-            1 it is this share of the whole training.
-        warmup_iters (float): Iterations in which its rates rise, likewise.
+        num_iters: Iterations without training of the backbone; below 1 it is
+            this share of the whole training.
+        warmup_iters: Iterations in which its rates rise, likewise.
 
     Raises:
         ValueError: If a number is negative; at the start, if nothing of the
@@ -41,7 +41,7 @@ class FreezeBackboneHook(Hook):
         self.warmup_iters = warmup_iters
 
     def before_train(self, runner: Runner) -> None:
-        """Hook into the optimizer."""
+        """Register a hook on the optimizer's step."""
         frozen, rising = (
             round(n * runner.max_iters) if n < 1 else round(n)
             for n in (self.num_iters, self.warmup_iters))
@@ -84,13 +84,13 @@ class FreezeBackboneHook(Hook):
             f'iterations, and its rates rise in the {rising} after them.')
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimizer as it was."""
+        """Remove the hook from the optimizer."""
         for handle in self._handles:
             handle.remove()
 
 
 def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
-    """The groups of these parameters, which must hold no others."""
+    """Return the parameter groups that hold exactly these parameters."""
     own = {id(param) for param in params}
     groups = []
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""No training of the prototypes at first (Caron et al. 2021, App. C)."""
+"""Prototypes that stay frozen at first (Caron et al. 2021, App. C)."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,7 +11,7 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeLastLayerHook(Hook):
-    """Keep the last layers of the student's heads as they are at first.
+    """Freeze the last layers of the student's heads for the first epochs.
 
     By gradient, as DINO does: gradients are dropped just before the optimizer
     steps, after unscaling and clipping, so that it skips the layers wholly:
@@ -24,9 +24,9 @@ class FreezeLastLayerHook(Hook):
     them during it, whatever the optimizer and its groups are.
 
     Args:
-        num_epochs (float): Epochs without training of the last layers, a
-            fraction for so many iterations.
-        by_rate (bool): By rate rather than by gradient.
+        num_epochs: Epochs without training of the last layers, a fraction for
+            so many iterations.
+        by_rate: By rate rather than by gradient.
 
     Raises:
         ValueError: If ``num_epochs`` is negative.
@@ -40,7 +40,7 @@ class FreezeLastLayerHook(Hook):
         self.by_rate = by_rate
 
     def before_train(self, runner: Runner) -> None:
-        """Hook into the optimizer."""
+        """Register a hook on the optimizer's step."""
         require_epochs(runner, self)
         num_iters = round(self.num_epochs * len(runner.train_dataloader))
         heads = dino_model(runner).heads
@@ -70,6 +70,6 @@ class FreezeLastLayerHook(Hook):
         ]
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimizer as it was."""
+        """Remove the hook from the optimizer."""
         for handle in self._handles:
             handle.remove()

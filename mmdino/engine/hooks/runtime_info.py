@@ -1,4 +1,4 @@
-"""What the log shows of a step, without waiting for the step."""
+"""Logging of a step's figures without waiting for the device."""
 from collections import deque
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class LateRuntimeInfoHook(RuntimeInfoHook):
-    """MMEngine's hook; the figures of a step are read when it is over.
+    """MMEngine's ``RuntimeInfoHook`` that logs figures one step later.
 
     MMEngine waits for the device once for each figure of each step. Here all
     of a step go to the host in one copy that nobody waits for, and are logged
@@ -22,7 +22,7 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Begin with nothing to read."""
+        """Start without figures to read."""
         super().before_train(runner)
         self._copies: deque[tuple[list[str], HostCopy]] = deque()
 
@@ -31,7 +31,7 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
                          batch_idx: int,
                          data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Send the figures of this step, log those that have arrived."""
+        """Copy the figures of this step to the host and log earlier ones."""
         figures = _scalar_tensors(runner, outputs or {})
         others = {k: v for k, v in (outputs or {}).items() if k not in figures}
         super().after_train_iter(runner, batch_idx, data_batch, others)
@@ -41,11 +41,11 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
         self._log(runner, keep=0 if _prints(runner, batch_idx) else 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the rest, before the epoch's checkpoint."""
+        """Log the remaining figures before the epoch's checkpoint."""
         self._log(runner, keep=0)
 
     def after_train(self, runner: Runner) -> None:
-        """Log the rest."""
+        """Log the remaining figures."""
         self._log(runner, keep=0)
         super().after_train(runner)
 
@@ -58,7 +58,7 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
 
 def _scalar_tensors(runner: Runner,
                     outputs: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """What of a step lies on the device, and the norm of its gradients."""
+    """Return the scalars of a step on the device, and its gradient norm."""
     figures = {k: v for k, v in outputs.items() if torch.is_tensor(v)}
     wrapper = runner.optim_wrapper
     if (isinstance(wrapper, ClipMixin) and wrapper.grad_norm is not None
@@ -68,7 +68,7 @@ def _scalar_tensors(runner: Runner,
 
 
 def _prints(runner: Runner, batch_idx: int) -> bool:
-    """Whether a logger prints this iteration."""
+    """Return whether a logger prints this iteration."""
     return any(
         hook.every_n_inner_iters(batch_idx, hook.interval)
         or hook.end_of_epoch(runner.train_dataloader, batch_idx)

@@ -1,4 +1,4 @@
-"""Checkpoints that a crash leaves whole, and the search for the last one."""
+"""Checkpoints that survive a crash, and the search for the last intact one."""
 import io
 import logging
 import os
@@ -29,13 +29,13 @@ GRACE = 30  # seconds from a SIGTERM of torchrun or slurm to their SIGKILL
 
 @register_backend('atomic', force=True)
 class AtomicBackend(LocalBackend):
-    """Files that are either the old or the new ones, whenever power fails.
+    """File backend that replaces files atomically, even if power fails.
 
     ``backend_args=dict(backend='atomic')`` selects it.
     """
 
     def put(self, obj: bytes | io.BytesIO, filepath: str | Path) -> None:
-        """Write a temporary file, sync it, give it the name.
+        """Write a temporary file, sync it to disk and rename it.
 
         Raises:
             OSError: If it cannot be written, with the space that is left.
@@ -58,17 +58,17 @@ class AtomicBackend(LocalBackend):
                  obj: str,
                  filepath: str | Path,
                  encoding: str = 'utf-8') -> None:
-        """Write text likewise."""
+        """Write text in the same way."""
         self.put(obj.encode(encoding), filepath)
 
 
 def point_to(work_dir: str, checkpoint: str) -> None:
-    """Note the last checkpoint, where MMEngine looks for it."""
+    """Write the path of the last checkpoint where MMEngine looks for it."""
     AtomicBackend().put_text(checkpoint, osp.join(work_dir, POINTER))
 
 
 def find_last_good(work_dir: str) -> str | None:
-    """The last checkpoint that can be read, or None without any file.
+    """Return the last intact checkpoint of a work dir, None if it has none.
 
     The one that the pointer names or, if that is damaged, the newest of the
     others in the work dir.
@@ -100,7 +100,8 @@ def find_last_good(work_dir: str) -> str | None:
 
 
 def is_intact(path: str | Path) -> bool:
-    """Whether all of a file of ``torch.save`` is there, by its checksums."""
+    """Return whether a file of ``torch.save`` is complete, by its checksums.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -109,7 +110,7 @@ def is_intact(path: str | Path) -> bool:
 
 
 def warn_if_slow(seconds: float) -> None:
-    """Say that a save on a signal may not fit into what launchers give.
+    """Warn if saving takes longer than launchers wait after a signal.
 
     Args:
         seconds: That a save took.
@@ -139,7 +140,7 @@ def _remove_if_there(path: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Let the new name survive a power failure, too."""
+    """Sync a folder, so that a new name survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -149,7 +150,7 @@ def _sync_folder(folder: str) -> None:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's hook, made safe against a stop at any moment.
+    """MMEngine's ``CheckpointHook``, safe against a crash at any moment.
 
     A checkpoint is written to a temporary file, synced and renamed, then
     ``last_checkpoint`` follows, and only then the outdated one goes. One that
@@ -157,8 +158,8 @@ class SafeCheckpointHook(CheckpointHook):
     step, since no checkpoint holds the gradients.
 
     Args:
-        backend_args (dict, optional): Another way to write files, see
-            MMEngine's ``CheckpointHook``.
+        backend_args: Another way to write files, see MMEngine's
+            ``CheckpointHook``.
         **kwargs: The rest of its arguments.
     """
 
@@ -169,7 +170,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._is_timed = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to resume with schedulers that the checkpoint cannot set.
+        """Raise an error if the schedulers do not match the checkpoint.
 
         MMEngine pairs them in order and drops what is left of either side.
 
@@ -203,7 +204,7 @@ class SafeCheckpointHook(CheckpointHook):
                          batch_idx: int,
                          data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Save what is due."""
+        """Save a checkpoint if one is due."""
         if self._is_due and runner.optim_wrapper.should_update():
             step = runner.epoch if self.by_epoch else runner.iter + 1
             self._save_checkpoint_with_step(
@@ -243,7 +244,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self._remove(path)
 
     def _outdated(self, runner: Runner, step: int) -> list[str]:
-        """Checkpoints that go when that of ``step`` is written."""
+        """List the checkpoints to delete when that of ``step`` is written."""
         if self.max_keep_ckpts <= 0:
             return []
         steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
@@ -267,7 +268,7 @@ PARTS = ('teacher.backbone.', 'teacher.neck.')
 
 @HOOKS.register_module()
 class TeacherSnapshotHook(Hook):
-    """Write ``teacher_epoch_N.pth``, which stays: what evaluation reads.
+    """Write ``teacher_epoch_N.pth`` for evaluation; it is never deleted.
 
     It holds the teacher's backbone and neck under their names in a whole
     checkpoint, so that tools, converters and transfer configs take either.
@@ -275,7 +276,7 @@ class TeacherSnapshotHook(Hook):
     for (``default_hooks.checkpoint.max_keep_ckpts``).
 
     Args:
-        interval (int): Epochs between two.
+        interval: Epochs between two.
 
     Raises:
         ValueError: If ``interval`` is below 1.
@@ -289,11 +290,11 @@ class TeacherSnapshotHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs."""
+        """Check that the loop counts epochs."""
         require_epochs(runner, self)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Write one if it is due."""
+        """Write a snapshot if one is due."""
         if not self.every_n_epochs(runner, self.interval):
             return
         model = dino_model(runner, MeanTeacher)

@@ -1,4 +1,4 @@
-"""A training step as a file, and its repetition."""
+"""Dumps of a training step, and their replay."""
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -13,14 +13,14 @@ from mmdino.weights.config import require_registered
 
 
 class Step:
-    """What a step needs to be repeated, noted as it goes.
+    """A record of all that is needed to repeat a step.
 
     Attributes:
         loss (Tensor): The scalar that came out.
     """
 
     def begin(self, model: MeanTeacher) -> None:
-        """Before the forward pass."""
+        """Record the state before the forward pass."""
         self._random = dict(cpu=torch.get_rng_state())
         device = next(model.parameters()).device.type
         if device == 'cuda':
@@ -29,7 +29,7 @@ class Step:
             'torch.') if torch.is_autocast_enabled(device) else None
 
     def end(self, inputs: list[Tensor], loss: Tensor) -> None:
-        """After it."""
+        """Record the inputs and the loss after the forward pass."""
         self._inputs = inputs
         self.loss = loss.detach()
 
@@ -49,7 +49,7 @@ class Step:
 
 
 class Replay(NamedTuple):
-    """A repeated step."""
+    """The results of a repeated step."""
     iteration: int
     recorded_loss: float
     loss: float
@@ -108,7 +108,7 @@ def _build(dump: dict[str, Any], device: str) -> MeanTeacher:
 
 
 def _watch(model: nn.Module) -> list[str]:
-    """Names of the modules whose output is not finite, as they run."""
+    """Collect the names of modules whose output is not finite, in order."""
     names = []
 
     def note(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""How parameters are put into groups: merged, by layers, by heads."""
+"""Grouping of parameters: merged, by layer, by head of a probe."""
 from collections.abc import Callable
 from functools import partial
 
@@ -17,7 +17,7 @@ FSDP_PREFIX = '_fsdp_wrapped_module.'
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor; parameters with equal settings share a group.
+    """MMEngine's constructor that merges groups with equal settings.
 
     MMEngine makes a group of each parameter, which keeps the optimizers from
     updating many tensors in one call. Modules without trainable parameters,
@@ -25,7 +25,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper; one that clips by network learns of them."""
+        """Build the optimizer wrapper and tell it the networks."""
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
@@ -33,7 +33,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module, merged at the top."""
+        """Collect the groups of a module and merge them at the top."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         super().add_params(params, module, prefix, **kwargs)
@@ -42,7 +42,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 
 
 def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
-    """Note the trained parameters of each part of the model, by name."""
+    """Give a wrapper the trained parameters of each part of the model."""
     if isinstance(wrapper, PerNetworkClipMixin):
         parts = (model.module
                  if is_model_wrapper(model) else model).named_children()
@@ -55,13 +55,13 @@ def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
 
 
 def _depth(backbone: nn.Module, name: str) -> tuple[int, int]:
-    """Depth of a parameter, by its name without what FSDP puts into it."""
+    """Return the depth of a parameter, by its name without FSDP's prefixes."""
     return backbone.get_layer_depth(
         name.replace(FSDP_PREFIX, ''), prefix='backbone.')
 
 
 def merge_groups(groups: list[dict]) -> list[dict]:
-    """Join the parameters of groups whose other entries are equal."""
+    """Merge parameter groups whose other entries are equal."""
     merged = {}
     for group in groups:
         settings = {k: v for k, v in group.items() if k != 'params'}
@@ -73,7 +73,7 @@ def merge_groups(groups: list[dict]) -> list[dict]:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """mmpretrain's constructor for segmentors and detectors as well.
+    """mmpretrain's layer decay, also for segmentors and detectors.
 
     With ``layer_decay_rate`` r, the learning rate of what follows the
     backbone's last block is the optimizer's; each block before has r times
@@ -105,7 +105,7 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(BackboneLayerDecayConstructor):
-    """Rates by layers for a :class:`DINO`, in merged groups.
+    """Layer-wise learning rate decay for a :class:`DINO`, in merged groups.
 
     With L blocks, ``layer_decay_rate`` r and ``patch_embed_lr_mult`` m, the
     learning rate is that of the optimizer for the heads and the final norm,
@@ -120,7 +120,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper; one that clips by network learns of them."""
+        """Build the optimizer wrapper and tell it the networks."""
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
@@ -128,7 +128,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module, merged at the top."""
+        """Collect the groups of a module and merge them at the top."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         if prefix:
@@ -160,7 +160,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LinearProbeConstructor(DefaultOptimWrapperConstructor):
-    """One parameter group a head of :class:`LinearProbe`, with its own lr.
+    """One parameter group for each head of a :class:`LinearProbe`.
 
     The optimizer's config has no ``lr``: the model's ``learning_rates`` are
     the only ones.
@@ -170,7 +170,7 @@ class LinearProbeConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer of the heads; the backbone is not in it."""
+        """Build the optimizer of the heads, without the backbone."""
         if 'lr' in self.optimizer_cfg:
             raise ValueError(
                 f'optim_wrapper.optimizer.lr={self.optimizer_cfg["lr"]} has '
