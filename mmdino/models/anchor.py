@@ -1,4 +1,4 @@
-"""What keeps patch tokens near those of the start."""
+"""A loss that keeps patch tokens near those of the start of a training."""
 import torch
 import torch.nn as nn
 from torch import Tensor
@@ -10,13 +10,13 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class AnchorLoss(nn.Module):
-    """Distance of patch tokens from those of the frozen start.
+    """Distance of patch tokens from those of the frozen, untrained backbone.
 
     See :func:`.patch_distance` and :func:`.gram_distance`.
 
     Args:
-        cosine_weight (float): Weight of the tokens' own distance.
-        gram_weight (float): Weight of that of their Gram matrices.
+        cosine_weight: Weight of the tokens' own distance.
+        gram_weight: Weight of that of their Gram matrices.
 
     Raises:
         ValueError: If a weight is negative, or both are 0.
@@ -38,16 +38,15 @@ class AnchorLoss(nn.Module):
                 tokens: Tensor,
                 base: Tensor,
                 visible: Tensor | None = None) -> Tensor:
-        """Compare tokens (C, N, D) with those of the start.
+        """Compare tokens (C, N, D) with those of the frozen backbone.
 
         Args:
-            tokens (Tensor): The student's, shape (C, N, D).
-            base (Tensor): Those of the start, of the same crops.
-            visible (Tensor, optional): Boolean (C, N), which count; by default
-                all.
+            tokens: The student's, shape (C, N, D).
+            base: Those of the start, of the same crops.
+            visible: Boolean (C, N), which count; by default all.
 
         Returns:
-            Tensor: A scalar, 0 at the start.
+            A scalar, 0 at the start.
         """
         tokens, base = at_least_float32(tokens), at_least_float32(base)
         if visible is None:

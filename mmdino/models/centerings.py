@@ -1,4 +1,4 @@
-"""What turns a teacher's logits into targets and keeps it from collapsing.
+"""Centerings: how a teacher's logits become targets without collapse.
 
 T teacher views, B images, K prototypes. Logits may have any leading axes:
 (T, B, K) of class tokens, (M, K) of M masked tokens, perhaps none.
@@ -17,15 +17,15 @@ from mmdino.registry import MODELS
 
 
 class Centering(BaseModule):
-    """From a teacher's logits to its targets.
+    """Base class of what turns a teacher's logits into targets.
 
     :class:`CenteringHook` sets the temperature before each iteration and
     calls :meth:`update` after each optimizer step. Subclasses give
     ``forward``; those that keep something of the batches, the other three.
 
     Args:
-        out_dim (int): Number of prototypes K. :class:`DINO` fills it in from
-            the head.
+        out_dim: Number of prototypes K. :class:`DINO` fills it in from the
+            head.
 
     Attributes:
         temperature (float): Teacher temperature.
@@ -48,13 +48,17 @@ class Centering(BaseModule):
         """
 
     def collect(self, logits: Tensor) -> None:
-        """Take note of logits (..., K), in training, that need no targets.
+        """Record logits (..., K) for the next update without using targets.
+
+        Only in training. Logits that do need targets are recorded by the
+        forward pass. The base class records nothing.
 
         Those that do are noted by the forward pass. Here nothing is.
         """
 
     def collected(self) -> list[Tensor]:
-        """What is new since the last call, for the ranks to add up in place.
+        """Return the statistics recorded since the last call, to be summed in
+        place over the ranks.
 
         :class:`DINO` asks after each forward pass, so that one all-reduce
         serves the whole model. Here nothing.
@@ -62,22 +66,25 @@ class Centering(BaseModule):
         return []
 
     def update(self) -> None:
-        """Move by what was collected since the last step: here nothing."""
+        """Update the state from what was recorded since the last step.
+
+        The base class has no state.
+        """
 
     def discard(self) -> None:
-        """Forget what was collected: the step is skipped."""
+        """Forget what was recorded, as the optimizer step is skipped."""
 
 
 @MODELS.register_module()
 class MeanCentering(Centering):
-    """Logits less a running mean, the centre (Eq. 4), then a softmax.
+    """Subtract a running mean of the logits, the centre (Eq. 4), then softmax.
 
     The mean is that of all rows on all ranks: where ranks have different
     numbers of masked tokens, each token weighs the same (the authors of
     DINOv2 give each rank the same weight). Without any row the centre stays.
 
     Args:
-        momentum (float): m of Eq. 4, in [0, 1).
+        momentum: m of Eq. 4, in [0, 1).
 
     Attributes:
         center (Tensor): Shape (1, K), in float32 at least in any model.
@@ -105,7 +112,8 @@ class MeanCentering(Centering):
 
     @torch.no_grad()
     def collect(self, logits: Tensor) -> None:
-        """Add logits (..., K) to those that the centre will move by."""
+        """Add logits (..., K) to the sum that the centre will be updated with.
+        """
         if not self.training:
             return
         logits = logits.to(self.center.dtype)
@@ -118,15 +126,20 @@ class MeanCentering(Centering):
             self._own = [batch]
 
     def collected(self) -> list[Tensor]:
-        """Sum of logits and their number, (K + 1, ), since the last call."""
+        """Return the sum of the logits and their number, (K + 1,), as a list.
+
+        Of those recorded since the last call.
+        """
         own, self._own = self._own, []
         self._shared += own
         return own
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the centre by the logits of all ranks since the last update,
-        if there are any."""
+        """Move the centre towards the mean of the logits of all ranks.
+
+        Of those since the last update; without any it stays.
+        """
         for batch in self.collected():  # without a DINO around
             all_reduce(batch)
         if not self._shared:
@@ -138,6 +151,7 @@ class MeanCentering(Centering):
         self.discard()
 
     def discard(self) -> None:
+        """Forget the recorded sums, of this rank and of all."""
         self._own = []  # the sum of this rank
         self._shared = []  # those of all ranks, one a forward pass of DINO
 
@@ -154,7 +168,7 @@ class MeanCentering(Centering):
 
 @MODELS.register_module()
 class SinkhornKnopp(Centering):
-    """Targets that use all prototypes alike, in the place of a centre.
+    """Targets that use all prototypes equally; there is no centre.
 
     The batch is both teacher views of all images on all ranks, or all of
     their masked tokens; ranks need the same K only, and may have no token.
@@ -164,7 +178,7 @@ class SinkhornKnopp(Centering):
     are scaled, and 4 M K of targets afterwards.
 
     Args:
-        num_iters (int): Iterations, 1 or more.
+        num_iters: Iterations, 1 or more.
 
     Raises:
         ValueError: If ``num_iters`` is below 1.
@@ -188,7 +202,7 @@ class SinkhornKnopp(Centering):
 
 @MODELS.register_module()
 class NoCentering(Centering):
-    """softmax(logits / temperature): nothing keeps all images apart."""
+    """Softmax(logits / temperature) alone, which does not prevent collapse."""
     is_by_row = True
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""KoLeo, which spreads images (Oquab et al. 2023, arXiv 2304.07193).
+"""The KoLeo loss of DINOv2 (Oquab et al. 2023, arXiv 2304.07193).
 
 G crops of each image, B images, D features.
 """
@@ -17,7 +17,9 @@ SAME = 1e-6  # a distance that only rounding and the authors' 1e-8 make
 
 @MODELS.register_module()
 class KoLeoLoss(nn.Module):
-    """Minus the mean log distance to the nearest other image, by crop.
+    """Minus the mean log distance of each image to its nearest neighbour.
+
+    Separately for each crop.
 
     In float32 at least, also under autocast. Vectors that are there twice,
     of repeated images or of a collapsed network, have no finite logarithm:
@@ -25,8 +27,8 @@ class KoLeoLoss(nn.Module):
     gradient to match. ``duplicates`` tells of them.
 
     Args:
-        all_ranks (bool): Look for neighbours among the images of all ranks,
-            which need the same number of images, instead of this rank's.
+        all_ranks: Look for neighbours among the images of all ranks, which
+            need the same number of images, instead of this rank's.
 
     Attributes:
         duplicates (Tensor): Share of the last batch's vectors that have
@@ -42,14 +44,14 @@ class KoLeoLoss(nn.Module):
         self.duplicates = torch.zeros(())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Sum over crops of :func:`mmdino.functional.koleo.koleo`.
+        """Sum :func:`mmdino.functional.koleo.koleo` over the crops.
 
         Args:
-            features (Tensor): Class tokens, shape (G, B, D), or (B, D) of one
-                crop. Scaled to unit length here.
+            features: Class tokens, shape (G, B, D), or (B, D) of one crop.
+                Scaled to unit length here.
 
         Returns:
-            Tensor: Scalar.
+            Scalar.
         """
         if features.ndim == 2:
             features = features[None]

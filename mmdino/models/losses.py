@@ -28,10 +28,10 @@ from mmdino.registry import MODELS
 
 
 class _Loss(nn.Module):
-    """Base of the three: in float32 at least, also under autocast.
+    """Base class of the three losses: float32 at least, also under autocast.
 
     Args:
-        student_temp (float): Temperature of the student's softmax.
+        student_temp: Temperature of the student's softmax.
 
     Raises:
         ValueError: If the temperature is not positive; in forward, if there
@@ -47,14 +47,15 @@ class _Loss(nn.Module):
         self.student_temp = student_temp
 
     def forward(self, student: Tensor, targets: Tensor) -> Tensor:
-        """Compare every student view with the teacher's other views.
+        """Compute the loss of every student view with the teacher's other
+        views.
 
         Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
+            student: Logits, shape (V, B, K).
+            targets: The teacher's distributions, shape (T, B, K).
 
         Returns:
-            Tensor: Scalar; of cross-entropies in nats.
+            Scalar; of cross-entropies in nats.
         """
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
@@ -83,16 +84,17 @@ class DINOLoss(_Loss):
 
     def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Tensor,
                      images_per_chunk: int) -> Tensor:
-        """:meth:`forward` of ``vectors @ weight.T``, some images at a time.
+        """Compute :meth:`forward` of ``vectors @ weight.T``, in chunks of
+        images.
 
         Args:
-            vectors (Tensor): The student's bottleneck, shape (V, B, D).
-            weight (Tensor): The prototypes, shape (K, D).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-            images_per_chunk (int): Images whose logits exist at once.
+            vectors: The student's bottleneck, shape (V, B, D).
+            weight: The prototypes, shape (K, D).
+            targets: The teacher's distributions, shape (T, B, K).
+            images_per_chunk: Images whose logits exist at once.
 
         Returns:
-            Tensor: Scalar, in nats.
+            Scalar, in nats.
         """
         check_views(vectors, targets)
         with torch.autocast(vectors.device.type, enabled=False):
@@ -117,7 +119,7 @@ class MSELoss(_Loss):
 
 @MODELS.register_module()
 class InfoNCELoss(_Loss):
-    """Tells an image's target from those of the other images on all ranks.
+    """Contrastive loss with the targets of other images on all ranks.
 
     Every rank needs the same number of images. ``student_temp`` is the
     temperature of the similarities.
@@ -130,7 +132,7 @@ class InfoNCELoss(_Loss):
 
 
 def check_views(student: Tensor, targets: Tensor) -> None:
-    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
+    """Raise an error if views (V, ...) and targets (T, ...) make no pairs."""
     if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
         raise ValueError(
             "A loss needs at least two student views, the teacher's among "

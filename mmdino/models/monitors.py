@@ -1,4 +1,4 @@
-"""What shows whether training has collapsed.
+"""Figures for the log that show whether training has collapsed.
 
 T teacher views, B images, K prototypes.
 """
@@ -10,23 +10,23 @@ from mmdino.functional.losses import at_least_float32, entropy
 
 def target_monitors(targets: Tensor,
                     mean: Tensor | None = None) -> dict[str, Tensor]:
-    """What shows whether the targets differ from image to image.
+    """Compute figures that show whether targets differ between images.
 
     Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
     output, one of 0 a single prototype.
 
     Args:
-        targets (Tensor): Distributions, shape (T, B, K).
-        mean (Tensor, optional): The mean target of all ranks, shape (K, ), if
-            it is known already.
+        targets: Distributions, shape (T, B, K).
+        mean: The mean target of all ranks, shape (K, ), if it is known
+            already.
 
     Returns:
-        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
-        mean entropy of this rank's targets in nats; ``largest_prototype``,
-        the mean share of the most used prototype; ``target_information``, the
-        mutual information of image and prototype in nats: the entropy of the
-        mean target, of all ranks, less the teacher entropy. It is 0 if all
-        images have the same target, the logarithm of their number at most.
+        Scalars without gradient. ``teacher_entropy``, the mean entropy of this
+        rank's targets in nats; ``largest_prototype``, the mean share of the
+        most used prototype; ``target_information``, the mutual information of
+        image and prototype in nats: the entropy of the mean target, of all
+        ranks, less the teacher entropy. It is 0 if all images have the same
+        target, the logarithm of their number at most.
     """
     targets = at_least_float32(targets.detach())
     if mean is None:
@@ -36,8 +36,10 @@ def target_monitors(targets: Tensor,
 
 
 def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    """:func:`target_monitors` of the mean entropy of the targets, a scalar,
-    and of the mean target (K, )."""
+    """Compute :func:`target_monitors` from the mean entropy and mean target.
+
+    The mean entropy is a scalar, the mean target (K,).
+    """
     return dict(
         teacher_entropy=teacher_entropy,
         largest_prototype=mean.max(),

@@ -1,4 +1,4 @@
-"""The loss of masked tokens (Zhou et al. 2021, arXiv 2111.07832, Eq. 2).
+"""iBOT's loss of masked patches (Zhou et al. 2021, arXiv 2111.07832).
 
 M masked tokens, K prototypes, D channels of the bottleneck.
 """
@@ -16,7 +16,7 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class IBOTLoss(nn.Module):
-    """Cross-entropy of the teacher's and the student's masked tokens.
+    """Cross-entropy between the teacher's and the student's masked tokens.
 
     In float32 at least, also under autocast.
 
@@ -27,7 +27,7 @@ class IBOTLoss(nn.Module):
     has 0.5 GB, and for m = 128 34 MB.
 
     Args:
-        student_temp (float): Temperature of the student's softmax.
+        student_temp: Temperature of the student's softmax.
 
     Raises:
         ValueError: If the temperature is not positive.
@@ -42,16 +42,16 @@ class IBOTLoss(nn.Module):
 
     def forward(self, student: Tensor, targets: Tensor,
                 weights: Tensor) -> Tensor:
-        """Compare what the student sees masked with what the teacher sees.
+        """Compute the weighted cross-entropy of the masked tokens (Eq. 2).
 
         Args:
-            student (Tensor): Logits, shape (M, K).
-            targets (Tensor): The teacher's distributions, shape (M, K).
-            weights (Tensor): Of the tokens, shape (M, ), as
-                :func:`token_weights` gives them.
+            student: Logits, shape (M, K).
+            targets: The teacher's distributions, shape (M, K).
+            weights: Of the tokens, shape (M, ), as :func:`token_weights` gives
+                them.
 
         Returns:
-            Tensor: Scalar in nats, 0 without masked tokens.
+            Scalar in nats, 0 without masked tokens.
         """
         with torch.autocast(student.device.type, enabled=False):
             student = at_least_float32(student)
@@ -61,19 +61,20 @@ class IBOTLoss(nn.Module):
 
     def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Rows,
                      weights: Tensor, tokens_per_chunk: int) -> Tensor:
-        """:meth:`forward` of ``vectors @ weight.T``, some tokens at a time.
+        """Compute :meth:`forward` of ``vectors @ weight.T``, in chunks of
+        tokens.
 
         Args:
-            vectors (Tensor): The student's bottleneck, shape (M, D).
-            weight (Tensor): The prototypes, shape (K, D).
-            targets (Tensor | Rows): The teacher's distributions, shape
-                (M, K), or what makes those of a slice of the tokens. Each
-                slice is asked for once, in order.
-            weights (Tensor): Of the tokens, shape (M, ).
-            tokens_per_chunk (int): Tokens whose logits exist at once.
+            vectors: The student's bottleneck, shape (M, D).
+            weight: The prototypes, shape (K, D).
+            targets: The teacher's distributions, shape (M, K), or what makes
+                those of a slice of the tokens. Each slice is asked for once,
+                in order.
+            weights: Of the tokens, shape (M, ).
+            tokens_per_chunk: Tokens whose logits exist at once.
 
         Returns:
-            Tensor: Scalar, in nats.
+            Scalar, in nats.
         """
         with torch.autocast(vectors.device.type, enabled=False):
             weight = at_least_float32(weight)

@@ -1,4 +1,4 @@
-"""Sums over all ranks that travel while the model computes."""
+"""An all-reduce that runs while the model computes."""
 
 import torch
 import torch.distributed
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class SharedSum:
-    """Tensors that all ranks add up, in one all-reduce beside what follows.
+    """Tensors that are summed over all ranks in one asynchronous all-reduce.
 
     It starts at once; :meth:`wait` ends it. On a GPU that only orders the
     streams, the host goes on. Alone, both do nothing.
 
     Args:
-        tensors (list[Tensor]): Of one dtype and device, on every rank of the
-            same shapes. They hold the sums after :meth:`wait`.
+        tensors: Of one dtype and device, on every rank of the same shapes.
+            They hold the sums after :meth:`wait`.
     """
 
     def __init__(self, tensors: list[Tensor]) -> None:
@@ -26,7 +26,7 @@ class SharedSum:
                 self._flat, async_op=True)
 
     def wait(self) -> None:
-        """Put the sums into the tensors."""
+        """Wait for the sums and put them into the tensors."""
         if self._work is None:
             return
         self._work.wait()

@@ -1,4 +1,4 @@
-"""A block of a ViT that trains on less: on some images, keeping less.
+"""A ViT block with batched stochastic depth and activation checkpointing.
 
 B images, M tokens, D features.
 """
@@ -12,7 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 class EncoderLayer(TransformerEncoderLayer):
-    """mmpretrain's block with two switches; its weights and its results.
+    """mmpretrain's block with two switches that make training cheaper.
+
+    Its weights and, with both switches off, its results are mmpretrain's.
 
     Attributes:
         subset_rate (float): In training, the share of the images that each
@@ -24,7 +26,7 @@ class EncoderLayer(TransformerEncoderLayer):
     with_cp = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, M, D) to tokens (B, M, D)."""
+        """Transform tokens (B, M, D) into tokens (B, M, D)."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._run, x, use_reentrant=False)
         return self._run(x)
@@ -41,7 +43,7 @@ class EncoderLayer(TransformerEncoderLayer):
 
 def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
                   rate: float) -> Tensor:
-    """Add a residual branch to some of the images, drawn at random.
+    """Add a residual branch to a random subset of the images.
 
     Stochastic depth that does not compute what it leaves out (DINOv2, arXiv
     2304.07193, section 5): ``int(B (1 - rate))`` of the images, at least one,
@@ -49,12 +51,12 @@ def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
     branch on all. Drawn from PyTorch's default generator of the device.
 
     Args:
-        x (Tensor): Shape (B, ...).
-        branch (Callable): From some of the images to as much.
-        rate (float): Share of the images to leave out, in [0, 1].
+        x: Shape (B, ...).
+        branch: From some of the images to as much.
+        rate: Share of the images to leave out, in [0, 1].
 
     Returns:
-        Tensor: Shape (B, ...), in the type of ``x``.
+        Shape (B, ...), in the type of ``x``.
     """
     count = max(int(len(x) * (1 - rate)), 1)
     chosen = torch.randperm(len(x), device=x.device)[:count]
@@ -64,14 +66,14 @@ def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
 
 def switch_blocks(layers: nn.ModuleList, by_subset: bool,
                   with_cp: bool) -> None:
-    """Turn mmpretrain's blocks into such, in place.
+    """Turn mmpretrain's blocks into :class:`EncoderLayer`, in place.
 
     Args:
-        layers (nn.ModuleList): Their rates of stochastic depth are those of
-            their ``DropPath``.
-        by_subset (bool): Leave a share of the images out, see
-            :func:`add_of_subset`, where ``DropPath`` draws for each image.
-        with_cp (bool): See :class:`EncoderLayer`.
+        layers: Their rates of stochastic depth are those of their
+            ``DropPath``.
+        by_subset: Leave a share of the images out, see :func:`add_of_subset`,
+            where ``DropPath`` draws for each image.
+        with_cp: See :class:`EncoderLayer`.
     """
     if not (by_subset or with_cp):
         return

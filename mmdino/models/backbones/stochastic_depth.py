@@ -1,4 +1,4 @@
-"""How often the blocks of a ViT are left out (Huang et al. 2016)."""
+"""Rates of stochastic depth in a ViT (Huang et al. 2016)."""
 from collections.abc import Sequence
 
 import torch.nn as nn
@@ -8,17 +8,17 @@ from mmpretrain.models.utils import SwiGLUFFN
 
 def with_uniform_rate(layer_cfgs: dict | Sequence[dict],
                       drop_path_rate: float) -> dict | list[dict]:
-    """mmpretrain's ``layer_cfgs`` with a rate where they have none."""
+    """Fill in a uniform drop-path rate in mmpretrain's ``layer_cfgs``."""
     if isinstance(layer_cfgs, dict):
         return {'drop_path_rate': drop_path_rate, **layer_cfgs}
     return [with_uniform_rate(cfg, drop_path_rate) for cfg in layer_cfgs]
 
 
 def complete_stochastic_depth(layers: nn.ModuleList) -> None:
-    """Give SwiGLU's branch the rate of its block, which mmpretrain omits.
+    """Apply stochastic depth to SwiGLU's branch, which mmpretrain omits.
 
     Args:
-        layers (nn.ModuleList): mmpretrain's blocks, changed in place.
+        layers: mmpretrain's blocks, changed in place.
 
     Raises:
         ValueError: If a block with SwiGLU has dropout, which it has not.

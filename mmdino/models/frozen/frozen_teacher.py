@@ -1,4 +1,4 @@
-"""A trained network for everything but training it.
+"""A trained network for all uses but training.
 
 B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
@@ -19,7 +19,9 @@ from mmdino.weights.network import load_strictly, open_weights, resolve_network
 
 @MODELS.register_module()
 class FrozenTeacher(BaseModel):
-    """The teacher's backbone and neck with all of their weights, or an error.
+    """The backbone and neck of a trained teacher, with all weights loaded.
+
+    Weights that are missing or left over are an error.
 
     Nothing else is built: no student and no head. The network is the one that
     the checkpoint tells of, and so is the normalisation; a config that is
@@ -87,12 +89,13 @@ class FrozenTeacher(BaseModel):
 
     @property
     def preprocessing(self) -> dict:
-        """What images must be like, see :mod:`mmdino.weights.config`."""
+        """Return what images must be like, see :mod:`mmdino.weights.config`.
+        """
         return self.network_cfg['preprocessing']
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """``backbone`` and, if there is one, ``neck``."""
+        """Return ``backbone`` and, if there is one, ``neck``."""
         parts = dict(backbone=self.backbone, neck=self.neck)
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -109,7 +112,7 @@ class FrozenTeacher(BaseModel):
                 inputs: Tensor,
                 data_samples: list[DataSample] | None = None,
                 mode: str = 'tensor') -> Tensor | list[DataSample]:
-        """Run the mode ``tensor``, :meth:`features`, or ``predict``."""
+        """Run the mode ``tensor`` (:meth:`features`) or ``predict``."""
         if mode == 'tensor':
             return self.features(inputs)
         if mode == 'predict':
@@ -118,7 +121,7 @@ class FrozenTeacher(BaseModel):
                          'cannot be trained.')
 
     def require_attention(self) -> None:
-        """Refuse a backbone that tells no attention.
+        """Raise an error if the backbone gives no attention.
 
         Raises:
             ValueError: If it is no ViT.
@@ -127,12 +130,14 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, D) of normalised images (B, C, H, W)."""
+        """Compute features (B, D) of normalised images (B, C, H, W)."""
         return self.feature_rule(self.parts, images)
 
     @torch.no_grad()
     def tokens(self, images: Tensor, n: int = 1) -> list[Tensor]:
-        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
+        """Compute the tokens of the last blocks, in the order of the network.
+
+        Each is (B, 1 + R + N, D).
 
         Of the last ``n``, after the final norm: the class token, registers,
         patches.
@@ -141,7 +146,7 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def patches(self, images: Tensor, facet: str = 'token') -> Tensor:
-        """Features (B, h, w, D) of the patches of images (B, C, H, W).
+        """Compute features (B, h, w, D) of the patches of images (B, C, H, W).
 
         Args:
             images: Normalised; both sides multiples of the patch.
@@ -161,7 +166,7 @@ class FrozenTeacher(BaseModel):
                                               self.backbone.patch_grid(images))
 
     def require_patches(self, facet: str = 'token') -> None:
-        """Refuse a backbone that tells no features of patches.
+        """Raise an error if the backbone gives no features of patches.
 
         Raises:
             ValueError: If it has not this facet.
@@ -179,7 +184,8 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def class_attention(self, images: Tensor) -> Tensor:
-        """Last-block attention (B, H, h, w) of the class token."""
+        """Compute the class token's attention (B, H, h, w) in the last block.
+        """
         return self.backbone.class_attention(images)
 
     def predict(
@@ -199,14 +205,15 @@ class FrozenTeacher(BaseModel):
 
 @MODEL_WRAPPERS.register_module()
 class Unwrapped:
-    """The model itself: what has no gradients has nothing to synchronise."""
+    """Stand in for a DDP wrapper: without gradients nothing is synchronised.
+    """
 
     def __new__(cls, module: nn.Module) -> nn.Module:
         return module
 
 
 def _given(given: dict) -> dict:
-    """The network config of a config without a checkpoint."""
+    """Return the network config of a config without a checkpoint."""
     if not given['backbone']:
         raise ValueError('FrozenTeacher needs a checkpoint, which tells its '
                          'network, or a backbone: give model.checkpoint.')
