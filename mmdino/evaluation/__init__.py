@@ -1,4 +1,4 @@
-"""Galleries, the loops that embed them, and the measures."""
+"""Evaluation loops with a gallery, and the metrics."""
 from mmdino.evaluation.dense import DenseTestLoop
 from mmdino.evaluation.gallery import Gallery, GalleryTestLoop, GalleryValLoop
 from mmdino.evaluation.metrics import (AttentionJaccard, CopyDetectionMAP,

@@ -1,4 +1,4 @@
-"""A gallery to compare with: the loops that embed it, the metrics' base.
+"""Loops that embed a gallery, and the base classes of the metrics.
 
 G images in all, G' on this rank, D features, W ranks.
 """
@@ -26,7 +26,7 @@ from mmdino.utils.randomness import seeded
 
 
 class Gallery(NamedTuple):
-    """This rank's share of a gallery, without images that are unreadable."""
+    """This rank's share of a gallery, without unreadable images."""
     features: Tensor  # (G', D) float32, on the CPU
     labels: Tensor | None  # (G',) from 0, or None without ground truth
     places: Tensor  # (G',) where the images stand in the whole gallery
@@ -50,7 +50,7 @@ class Gallery(NamedTuple):
     def placed(cls, features: Tensor, labels: Tensor | None,
                files: Tensor | None, placing: Placing,
                left_out: Sequence[str]) -> 'Gallery':
-        """Take those of this rank's images that count."""
+        """Select rows of this rank's images that count."""
         counts = placing.own >= 0
         if counts.all():  # spares a copy of millions of rows
             counts = slice(None)
@@ -60,17 +60,17 @@ class Gallery(NamedTuple):
                    files, left_out)
 
     def all_labels(self) -> Tensor | None:
-        """Labels (G,) of the whole gallery."""
+        """Gather the labels (G,) of the whole gallery."""
         return None if self.labels is None else gather_rows(
             self.labels, self.places, self.size)
 
     def all_files(self) -> Tensor | None:
-        """Files (G,) of the whole gallery."""
+        """Gather the files (G,) of the whole gallery."""
         return None if self.files is None else gather_rows(
             self.files, self.places, self.size)
 
     def whole(self) -> tuple[Tensor, Tensor | None]:
-        """Features (G, D) and labels (G,) of the whole gallery.
+        """Gather the features (G, D) and labels (G,) of the whole gallery.
 
         Every rank holds all of them then: for galleries of some thousands.
         """
@@ -79,7 +79,7 @@ class Gallery(NamedTuple):
 
 
 class _GalleryMixin:
-    """Embed a gallery and give it to the metrics before the first query.
+    """Loop mixin that embeds a gallery for the metrics before the queries.
 
     Every metric with a ``set_gallery(gallery)`` gets this rank's share, a
     :class:`Gallery`. Hooks that swap the weights for an evaluation (MMEngine's
@@ -124,7 +124,7 @@ class _GalleryMixin:
         self.baselines: Figures | None = None
 
     def run(self) -> dict:
-        """Measure; say how many queries are in the gallery."""
+        """Evaluate, and warn of queries that are in the gallery."""
         if self.baselines is None:
             with seeded(0):  # no random number of the run is used up
                 self.baselines = measure_baselines(self)
@@ -147,7 +147,7 @@ class _GalleryMixin:
                 level=logging.WARNING)
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
-        """Embed the gallery before the first batch, if a metric takes one."""
+        """Embed the gallery before the first batch, if a metric needs one."""
         metrics = [
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
@@ -171,7 +171,7 @@ class _GalleryMixin:
             self._in_gallery += torch.tensor([same, len(keys)])
 
     def embed_gallery(self) -> Gallery:
-        """Features and labels of this rank's images."""
+        """Compute features and labels of this rank's share of the gallery."""
         self.runner.model.eval()
         return self.embed(self.gallery_dataloader,
                           getattr(self.runner.model, self.step))
@@ -181,7 +181,7 @@ class _GalleryMixin:
               loader: DataLoader,
               embed: Callable,
               name: str = 'Gallery') -> Gallery:
-        """Features and labels of this rank's images of a loader.
+        """Compute features and labels of this rank's images of a loader.
 
         Args:
             loader: As the gallery's.
@@ -224,7 +224,7 @@ class _GalleryMixin:
 
 
 def say_left_out(what: str, names: Sequence[str]) -> None:
-    """Warn of what could not be read, by name."""
+    """Warn of images that could not be read, by name."""
     if names:
         shown = ', '.join(names[:100]) + (', ...' if len(names) > 100 else '')
         print_log(
@@ -243,7 +243,7 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
     step = 'val_step'
 
     def run(self) -> dict:
-        """Measure, and compare with the baselines."""
+        """Validate, and compare with the baselines."""
         metrics = super().run()
         runner, known = self.runner, self.runner.message_hub.runtime_info
         is_due = 3 * runner.iter >= runner.max_iters > 0
@@ -272,8 +272,7 @@ class GalleryTestLoop(_GalleryMixin, TestLoop):
 
 @LOOPS.register_module()
 class BaselineTestLoop(GalleryTestLoop):
-    """The baselines alone, by the names that a :class:`GalleryTestLoop` gives.
-    """
+    """Measure the baselines only, named as by :class:`GalleryTestLoop`."""
 
     def run(self) -> dict:
         """Measure raw pixels and the untrained network."""
@@ -285,7 +284,7 @@ class BaselineTestLoop(GalleryTestLoop):
 
 
 class SampleMetric(BaseMetric):
-    """Metric that says what a sample lacks, and where there is no sample.
+    """Base class of metrics that report incomplete and missing samples.
 
     Images that could not be read (``unreadable`` in their sample, by
     :class:`.Images`) are left out and named; ``<prefix>/left_out`` says how
@@ -307,11 +306,11 @@ class SampleMetric(BaseMetric):
         self._unreadable: list[str | None] = []  # names, of each sample
 
     def keep(self, sample: dict) -> Any:
-        """Reduce a sample to what ``compute_metrics`` gets of it."""
+        """Reduce a sample to what ``compute_metrics`` needs."""
         raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is needed of each sample.
+        """Store what is needed of each sample of a batch.
 
         Raises:
             KeyError: If one lacks it.
@@ -333,7 +332,7 @@ class SampleMetric(BaseMetric):
                                f'in the sample of {name}: {remedy}.')
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the metrics of all ranks' samples; the same on every rank.
+        """Compute the metrics of all ranks' samples, on every rank.
 
         Args:
             size: Number of samples; those beyond it are duplicates.
@@ -370,7 +369,7 @@ class SampleMetric(BaseMetric):
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """As :meth:`evaluate`, of samples that exist and were read.
+        """Compute the metrics once unreadable samples are excluded.
 
         Args:
             placing: Where ``self.results`` stand among those of all ranks.
@@ -386,14 +385,15 @@ class SampleMetric(BaseMetric):
         return computed[0]
 
     def with_prefix(self, metrics: dict[str, float]) -> dict[str, float]:
-        """The metrics by the names that the log shows."""
+        """Add the prefix to the names of the metrics, as the log shows them.
+        """
         if not self.prefix:
             return metrics
         return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
 
 
 class GalleryMetric(SampleMetric):
-    """Metric of queries that are compared with a gallery.
+    """Base class of metrics that compare queries with a gallery.
 
     :class:`GalleryValLoop` or :class:`GalleryTestLoop` gives the gallery
     before the first query. It is kept until the metric is computed: by the
@@ -409,17 +409,17 @@ class GalleryMetric(SampleMetric):
     gallery: Any = None
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images to compare with."""
+        """Set the gallery to compare with."""
         raise NotImplementedError
 
     def keep(self, sample: dict) -> tuple[Tensor, int]:
-        """Feature (D,) on the CPU and label."""
+        """Return the feature (D,), on the CPU, and the label."""
         # A clone, since pickling a row of a batch pickles the batch.
         feature = sample['feature'].float().cpu().clone()
         return feature, int(sample['gt_label'])
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is needed of each query.
+        """Store what is needed of each query of a batch.
 
         Raises:
             RuntimeError: If no loop has given a gallery.
@@ -432,14 +432,14 @@ class GalleryMetric(SampleMetric):
         super().process(data_batch, data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the metrics of all ranks' queries, let the gallery go."""
+        """Compute the metrics of all ranks' queries and free the gallery."""
         try:
             return super().evaluate(size)
         finally:
             self.gallery = None
 
     def check_labels(self, gallery: Gallery) -> None:
-        """Refuse a gallery in which an image has no label."""
+        """Raise an error if an image of the gallery has no label."""
         labels = gallery.labels
         if labels is None or (labels < 0).any():
             raise ValueError(

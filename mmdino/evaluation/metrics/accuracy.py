@@ -20,7 +20,7 @@ from mmdino.utils.progress import track
 
 @METRICS.register_module()
 class LinearProbeAccuracy(SampleMetric):
-    """Top-1 and top-5 accuracy of every head and of the best, in percent.
+    """Top-1 and top-5 accuracy of all heads and of the best one, in percent.
 
     Keys are ``linear/lr0.001_top1`` and the like for each learning rate, or
     ``linear/blocks4_mean_lr0.001_top1`` for each choice of features and
@@ -57,7 +57,8 @@ class LinearProbeAccuracy(SampleMetric):
                 'choose on and of the part to report')
 
     def keep(self, sample: dict) -> tuple[bool, dict[Key, list[bool]]]:
-        """Whether it serves the choice; the first hits, for each head.
+        """Return whether the image serves to choose a head, and the heads'
+        hits.
 
         That is, whether the first and the first 5 classes hit.
         """
@@ -112,7 +113,7 @@ def _accuracies(
 
 
 def _hits(top: Tensor, truth: int) -> list[bool]:
-    """Whether the first class is right and, of 5, whether any is."""
+    """Return whether the first class is right, and one of the first five."""
     hits = (top == truth).tolist()
     return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]
 
@@ -148,13 +149,13 @@ class LowShotAccuracy(GalleryMetric):
         self.C = C
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images with labels."""
+        """Set the images with labels."""
         self.check_labels(gallery)
         self.gallery = gallery.whole()
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """Give all ranks all queries, to share the work."""
+        """Give all queries to all ranks, which share the work."""
         placed = {}
         for part in all_gather_object(
                 dict(zip(placing.own.tolist(), self.results))):
@@ -195,7 +196,7 @@ class LowShotAccuracy(GalleryMetric):
 
 
 def _gather_patiently(part: dict) -> list[dict]:
-    """Those of all ranks, which may come hours after each other."""
+    """Gather objects of all ranks, which may arrive hours apart."""
     if get_world_size() == 1:
         return [part]
     group = torch.distributed.new_group(

@@ -1,4 +1,4 @@
-"""DAVIS 2017, semi-supervised (arXiv 1704.00675): J and F, masks, tables."""
+"""DAVIS 2017, semi-supervised (arXiv 1704.00675): scores, masks, tables."""
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ class DAVISMetric(SampleMetric):
         self.objects: dict[str, ObjectScores] = {}
 
     def keep(self, sample: dict) -> tuple[str, np.ndarray, np.ndarray]:
-        """J and F (O, F - 2) of the objects of a sequence."""
+        """Compute J and F (O, F - 2) of the objects in a sequence."""
         region, contour = score_sequence(
             np.asarray(sample['pred_masks']), np.asarray(sample['gt_masks']))
         return sample['sequence'], region, contour
@@ -57,7 +57,7 @@ class DAVISMetric(SampleMetric):
     def compute_metrics(
             self, results: list[tuple[str, np.ndarray,
                                       np.ndarray]]) -> dict[str, float]:
-        """Means over all objects of all sequences, in percent."""
+        """Average over all objects of all sequences, in percent."""
         self.objects = {
             f'{sequence}_{number}':
             ObjectScores(frame_statistics(j), frame_statistics(f))
@@ -68,7 +68,7 @@ class DAVISMetric(SampleMetric):
 
 
 def overall(objects: dict[str, ObjectScores]) -> dict[str, float]:
-    """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
+    """Average over the objects: fractions by ``jf_mean``, ``j_mean``, ..."""
     means = np.mean(list(objects.values()), axis=0)
     scores = {
         f'{letter}_{name}': float(value)
@@ -130,7 +130,7 @@ def save_tables(folder: Path, split: str, objects: dict[str,
 
 @HOOKS.register_module()
 class DAVISResultsHook(Hook):
-    """Write masks and tables below the work dir.
+    """Write the predicted masks and the tables below the work dir.
 
     ``OUT_DIR/masks/SEQUENCE/00000.png`` and so on, the folder to give to the
     benchmark's own scorer, and :class:`DAVISMetric`'s tables

@@ -23,7 +23,7 @@ QUERY_BLOCK = 1024  # queries whose neighbours of all ranks are merged at once
 
 @METRICS.register_module()
 class KNNAccuracy(GalleryMetric):
-    """Top-1 and top-5 accuracy of weighted nearest neighbours, in percent.
+    """Top-1 and top-5 accuracy of weighted k-NN, in percent.
 
     It needs no training, hence it is what DINO watches during pretraining.
     The queries are the samples of the loop that gives the gallery. Keys are
@@ -69,7 +69,7 @@ class KNNAccuracy(GalleryMetric):
         self.backend = backend
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images that vote: this rank's share of them.
+        """Set the images that vote: this rank's share of them.
 
         Raises:
             ValueError: If queries are to be left out, and the gallery's
@@ -88,12 +88,12 @@ class KNNAccuracy(GalleryMetric):
         self.gallery = gallery
 
     def keep(self, sample: dict) -> tuple[Tensor, int, int]:
-        """Feature (D,) on the CPU, label and file."""
+        """Return the feature (D,), on the CPU, the label and the file."""
         return *super().keep(sample), file_key(sample.get('img_path'))
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """Score on every rank, since each has a share of the gallery."""
+        """Score on every rank, as each has a share of the gallery."""
         features, labels, files = zip(*self.results) if self.results else ((),
                                                                            (),
                                                                            ())
@@ -108,7 +108,7 @@ class KNNAccuracy(GalleryMetric):
 
     def compute_metrics(
             self, results: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
-        """Accuracies of all queries: features (Q, D), labels, files (Q,)."""
+        """Compute accuracies from features (Q, D), labels and files (Q,)."""
         queries, truth, files = results
         labels = self.gallery.all_labels()
         neighbours = self._neighbours(queries, files)
@@ -123,7 +123,7 @@ class KNNAccuracy(GalleryMetric):
 
     def _neighbours(self, queries: Tensor,
                     files: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarities and places (Q, k) of the nearest of all ranks."""
+        """Find the nearest (Q, k) in the galleries of all ranks."""
         more = int(self.leave_out_self)
         k = min(max(self.k) + more, self.gallery.size)
         similarities, places = nearest_neighbours(
@@ -147,7 +147,7 @@ class KNNAccuracy(GalleryMetric):
 
     def _merge(self, similarities: Tensor, places: Tensor,
                k: int) -> tuple[Tensor, Tensor]:
-        """The nearest of all ranks' nearest."""
+        """Merge the nearest of all ranks."""
         # A share of less than k images leaves columns to fill.
         missing = (0, k - places.shape[1])
         similarities = F.pad(similarities, missing, value=-torch.inf)

@@ -51,7 +51,7 @@ class RetrievalMAP(GalleryMetric):
         self.ks = sorted(set(ks))
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images to rank, a few thousand, on every rank."""
+        """Set the images to rank, a few thousand, on every rank."""
         features, _ = gallery.whole()
         self.gallery = F.normalize(features, dim=1)
 
@@ -62,13 +62,13 @@ class RetrievalMAP(GalleryMetric):
 
     def compute_metrics(self, results: list[dict[str,
                                                  float]]) -> dict[str, float]:
-        """Means over the queries, in percent."""
+        """Average over the queries, in percent."""
         return {k: 100. * v for k, v in mean_scores(results).items()}
 
 
 @METRICS.register_module()
 class CopyDetectionMAP(GalleryMetric):
-    """mAP of finding the originals of copies, in percent.
+    """mAP of finding the originals of copied images, in percent.
 
     Each query ranks the originals and the distractors by the cosine
     similarity of whitened features. The whitening is learnt on the gallery's
@@ -95,7 +95,7 @@ class CopyDetectionMAP(GalleryMetric):
         self.depth = depth
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Learn the whitening, then take the images to rank.
+        """Learn the whitening, then set the images to rank.
 
         Raises:
             ValueError: If the gallery has no originals.
@@ -112,7 +112,7 @@ class CopyDetectionMAP(GalleryMetric):
         self.gallery = ranked_features, labels[ranked], whitening
 
     def keep(self, sample: dict) -> float:
-        """Average precision of the ranking of the gallery for a query."""
+        """Compute the average precision of the ranking for a query."""
         gallery, labels, whitening = self.gallery
         query = _embed(sample['feature'][None].float().cpu(), whitening)[0]
         order = rank_gallery(query, gallery)
@@ -121,13 +121,14 @@ class CopyDetectionMAP(GalleryMetric):
         return average_precision(ranks, len(positives))
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
-        """Mean over the queries, in percent; NaN if none has an original."""
+        """Average over the queries, in percent; NaN if none has an original.
+        """
         areas = torch.tensor(results, dtype=torch.float64)
         return {'map': 100. * areas.nanmean().item()}
 
 
 def _embed(features: Tensor, whitening: Whitening | None) -> Tensor:
-    """Whiten features (N, D), if they are to be, and normalise them."""
+    """Whiten features (N, D), if there is a whitening, and normalise them."""
     if whitening is not None:
         features = whiten(features, whitening)
     return F.normalize(features.float(), dim=1)

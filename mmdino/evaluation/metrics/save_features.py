@@ -1,4 +1,4 @@
-"""Features of a data set, written to a file instead of measured."""
+"""Writing of a data set's features to a file, as a metric."""
 from collections.abc import Sequence
 
 import torch
@@ -30,14 +30,15 @@ class SaveFeatures(SampleMetric):
         self.out = out
 
     def keep(self, sample: dict) -> tuple[Tensor, int, str]:
-        """Feature (D,) on the CPU, label or -1, and file name or ''."""
+        """Return the feature (D,), on the CPU, the label or -1, and the file
+        name."""
         label, path = sample.get('gt_label'), sample.get('img_path') or ''
         label = -1 if label is None else int(label)
         return sample['feature'].float().cpu().clone(), label, path
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """Gather the ranks' samples in the data set's order, write them."""
+        """Gather the samples of all ranks in order and write them."""
         features, labels, paths = zip(*self.results) if self.results else ((),
                                                                            (),
                                                                            ())
@@ -57,5 +58,5 @@ class SaveFeatures(SampleMetric):
         return self.with_prefix(self.compute_metrics(features))
 
     def compute_metrics(self, results: Tensor) -> dict[str, float]:
-        """Count the images by their features (N, D)."""
+        """Return the number of images."""
         return dict(images=len(results))
