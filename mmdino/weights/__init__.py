@@ -1,4 +1,4 @@
-"""The one door for weights, of files of ours and of others."""
+"""Reading, converting and checking of weights, in any known format."""
 from mmdino.weights.config import describe_network, preprocessor_cfg
 from mmdino.weights.convert import convert_file
 from mmdino.weights.formats import FORMATS, convert

@@ -1,4 +1,4 @@
-"""The network that a file holds, as the file tells it.
+"""The config of the network that is stored in a checkpoint.
 
 Every file of ours carries a network config, plain data:
 
@@ -39,7 +39,7 @@ IMAGENET = dict(
 
 
 def describe_network(cfg: Mapping) -> dict | None:
-    """The network config of a run, None if its model has no backbone.
+    """Return the network config of a run, None if its model has no backbone.
 
     Args:
         cfg: ``model`` and, for the size of the images, ``train_dataloader``.
@@ -59,7 +59,7 @@ def describe_network(cfg: Mapping) -> dict | None:
 def require_registered(cfg: Mapping,
                        path: str,
                        kinds: Sequence[str] | None = None) -> None:
-    """Refuse a file's config whose types are no registered components.
+    """Raise an error if a file's config has types that are not registered.
 
     MMEngine looks for an unknown type as a Python object of that name and
     would call it: a file could name any function.
@@ -84,7 +84,7 @@ def require_registered(cfg: Mapping,
 
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
                      size: int) -> dict:
-    """A network config with what a data preprocessor makes of images.
+    """Add what a data preprocessor does to images to a network config.
 
     Args:
         network: With ``backbone``.
@@ -109,7 +109,7 @@ def set_preprocessor(network: dict, data_preprocessor: Mapping,
 
 
 def preprocessor_cfg(network: Mapping) -> dict:
-    """Config of the data preprocessor that a network config stands for."""
+    """Return the config of the data preprocessor of a network config."""
     if 'data_preprocessor' in network:
         return dict(network['data_preprocessor'])
     preprocessing = network['preprocessing']
@@ -124,12 +124,13 @@ def preprocessor_cfg(network: Mapping) -> dict:
 
 
 def to_metadata(network: Mapping) -> dict[str, str]:
-    """What safetensors, ONNX and .pt2 files keep of a network config."""
+    """Turn a network config into metadata of safetensors, ONNX and .pt2 files.
+    """
     return {KEY: json.dumps(network)}
 
 
 def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
-    """The network config in the metadata of a file, if there is one.
+    """Return the network config in a file's metadata, if there is one.
 
     Raises:
         CheckpointError: If it is damaged.
@@ -147,7 +148,7 @@ def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
 
 
 def read_plain_config(text: str) -> Config:
-    """Read the ``name = value`` lines of a ``Config.pretty_text``.
+    """Parse the ``name = value`` lines of a ``Config.pretty_text``.
 
     A value is of literals and ``dict``.
 
@@ -200,7 +201,7 @@ def _refused(node: ast.AST) -> CheckpointError:
 
 
 def _is_registered(kind: str, kinds: Sequence[str] | None) -> bool:
-    """Whether a type, or a scope with a dot behind it, is to be had."""
+    """Return whether a type, or a scope with a trailing dot, is registered."""
     scope, _, name = kind.rpartition('.')
     if scope and scope not in TOOLBOXES:
         return False
@@ -211,7 +212,7 @@ def _is_registered(kind: str, kinds: Sequence[str] | None) -> bool:
 
 
 def _registries(scope: str, kinds: Sequence[str] | None) -> Iterator[Registry]:
-    """Registries of a scope and their parents, filled."""
+    """Return the registries of a scope and their parents, filled."""
     module = import_module(f'{scope}.registry')
     for name in kinds or vars(module):
         registry = getattr(module, name, None)
@@ -230,7 +231,7 @@ def _dicts(node: Any) -> Iterator[Mapping]:
 
 
 def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
-    """A copy without what a training started from.
+    """Return a copy without the weights that a training started from.
 
     Its type names another default scope than ours. A neck may be a list.
     """
@@ -243,7 +244,8 @@ def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
 
 
 def training_size(cfg: Mapping) -> int:
-    """Pixels a side of the largest views, or of the backbone's images."""
+    """Return the side in pixels of the largest views, or the backbone's
+    images."""
     sizes = [
         crop['size'] for view in _views(cfg.get('train_dataloader'))
         if view.get('num_views', 1) for crop in [view.get('crop') or {}]
@@ -256,14 +258,14 @@ def training_size(cfg: Mapping) -> int:
 
 
 def _views(node: Any) -> Iterator[Mapping]:
-    """The kinds of views of the MultiCrops anywhere in a config."""
+    """Iterate the kinds of views of all MultiCrops in a config."""
     for part in _dicts(node):
         if isinstance(part.get('views'), Mapping):
             yield from part['views'].values()
 
 
 def plain(node: Any) -> Any:
-    """Dicts, lists and values, as JSON gives them back."""
+    """Convert to dicts, lists and values, as JSON would return them."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Converting files."""
+"""Conversion of checkpoint files between formats."""
 import json
 import os.path as osp
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mmdino.weights.network import Weights, open_weights, resolve_network
 
 
 class Conversion(NamedTuple):
-    """What was converted."""
+    """What a conversion did."""
     source: Weights  # its ``state`` is what was chosen
     network: dict | None  # its config; None for a lone linear classifier
     target: str  # format of what was written, a key of ``FORMATS``
@@ -33,7 +33,7 @@ def convert_file(source_path: str,
                  num_heads: int | None = None,
                  backbone: str | None = None,
                  given: dict | None = None) -> Conversion:
-    """Convert a file; on any error ``target_path`` stays as it was.
+    """Convert a checkpoint file; on an error ``target_path`` is unchanged.
 
     Ours in .pth has ``meta`` beside the ``state_dict``, as MMEngine's; other
     libraries' is the plain state dict. A .safetensors file of any format has
@@ -87,7 +87,7 @@ def convert_file(source_path: str,
 
 
 def _say_differences(network: dict, target: str) -> None:
-    """Say what the other library does to images in another way."""
+    """Log what the other library does differently with images."""
     ours, theirs = pos_embed_modes(network, target)
     if ours != theirs:
         print_log(
@@ -104,7 +104,7 @@ def _say_differences(network: dict, target: str) -> None:
 
 
 def pos_embed_modes(network: dict, target: str) -> tuple:
-    """How the network and a format resize position embeddings.
+    """Return how the network and a format resize position embeddings.
 
     Twice the same if there is no difference: ours keeps the network's mode,
     and only a ViT has one.

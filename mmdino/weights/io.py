@@ -1,4 +1,4 @@
-"""Checkpoint files: read without running anything in them, written whole.
+"""Safe reading of checkpoint files, and writing that is all or nothing.
 
 A .pth file is a pickle, and a pickle can call any function. torch's
 restricted unpickler builds tensors and plain containers alone; what it may
@@ -98,7 +98,7 @@ def _load_shards(index: str, device: Any) -> dict[str, Any]:
 
 
 def use_safe_loading() -> None:
-    """Let MMEngine read checkpoints, from now on, by this module.
+    """Let MMEngine read checkpoints by this module, from now on.
 
     Its own loader falls back to unpickling without restriction. The rest of
     MMEngine stays as it is: ``load_from``, ``resume`` and
@@ -109,7 +109,10 @@ def use_safe_loading() -> None:
 
 
 def _load_found(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Leave out the config of old MMEngines, which its resume would run."""
+    """Load a checkpoint without the config of old MMEngines.
+
+    Their resume would run it.
+    """
     checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
@@ -117,7 +120,7 @@ def _load_found(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
 
 
 def _allowed() -> list[Any]:
-    """What may be built beyond torch's own list."""
+    """Return the classes that may be built beyond torch's own list."""
     dtypes = {
         type(np.dtype(code))
         for code in '?bBhHiIlLqQefd' + 'S' + 'U' + 'O'
@@ -133,7 +136,7 @@ def _allowed() -> list[Any]:
 
 
 def _statistic(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr``, which log buffers pickle methods by."""
+    """Stand-in for ``getattr``, by which log buffers pickle methods."""
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(owner, name)
     raise CheckpointError(f'The file asks for the attribute {name!r} of '
@@ -162,7 +165,7 @@ ENDINGS = ('.pth', '.safetensors')
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
-    """Write in the container that the ending names.
+    """Write a checkpoint in the container that the ending names.
 
     The file appears at once and whole: it is written beside ``path`` and
     renamed.
@@ -194,7 +197,7 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
 
 
 def check_ending(path: str) -> None:
-    """Refuse a name whose ending tells no container."""
+    """Raise an error if a name's ending stands for no container."""
     if not path.endswith(ENDINGS):
         raise CheckpointError(f'{path} must end in one of '
                               f'{" or ".join(ENDINGS)}.')
@@ -202,7 +205,7 @@ def check_ending(path: str) -> None:
 
 @contextmanager
 def replaced(path: str) -> Iterator[str]:
-    """Give a temporary name; put the file at ``path`` if all went well."""
+    """Give a temporary name; move the file to ``path`` on success."""
     folder = osp.dirname(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:

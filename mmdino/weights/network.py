@@ -1,4 +1,4 @@
-"""From a checkpoint to the weights of a network, whoever wrote the file.
+"""Opening of checkpoints of any format, and strict loading of their weights.
 
 Files of ours tell their network. Files of others are recognised by the names
 of their tensors and read under ours, which is said in the log; what no tensor
@@ -28,7 +28,7 @@ from mmdino.weights.sources import find_checkpoint
 
 
 class Weights(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint, under our names."""
     path: str
     format: str  # whose names it has, a key of ``FORMATS``
     tensors: StateDict  # as the file names them
@@ -38,12 +38,13 @@ class Weights(NamedTuple):
 
     @property
     def config(self) -> Config | None:
-        """Config of the run that wrote the file, read as literals."""
+        """Return the config of the run that wrote the file, parsed as
+        literals."""
         text = self.meta.get('cfg')
         return read_plain_config(text) if text else None
 
     def part(self, name: str) -> StateDict:
-        """Tensors of the teacher's ``backbone`` or ``neck``."""
+        """Return the tensors of the teacher's ``backbone`` or ``neck``."""
         for network in (TEACHER, FROZEN, ''):
             tensors = strip_prefix(self.state, f'{network}{name}.')
             if tensors:
@@ -77,7 +78,7 @@ def sort_out(checkpoint: dict[str, Any],
              path: str,
              format_: str | None = None,
              given: dict | None = None) -> Weights:
-    """As :func:`open_weights`, of what the file at ``path`` holds."""
+    """Interpret the content of a file, as :func:`open_weights` does."""
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
@@ -108,7 +109,7 @@ def sort_out(checkpoint: dict[str, Any],
 
 
 def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
-    """Add the frozen weights to a state that holds the adapters alone.
+    """Add the frozen weights to a state that holds only adapters.
 
     Args:
         state: Of a :class:`DINO` with adapters. What it has, stays.
@@ -148,14 +149,15 @@ def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
 
 
 def _beside(name: str, path: str) -> str:
-    """The base where it was or, if it moved with them, by the adapters."""
+    """Return the base where it was or, if it was moved, beside the adapters.
+    """
     moved = osp.join(osp.dirname(path), osp.basename(name))
     return moved if not osp.exists(name) and osp.exists(moved) else name
 
 
 def _merged(checkpoint: dict[str, Any], meta: dict[str, Any],
             path: str) -> dict[str, Any]:
-    """Of a training with adapters the plain network."""
+    """Merge the adapters of a training into the plain network."""
     state = checkpoint.get('state_dict', checkpoint)
     # What is no dict is refused where its names are read.
     told = isinstance(state, dict) and told_adapters(meta, state, path)
@@ -168,7 +170,7 @@ def _merged(checkpoint: dict[str, Any], meta: dict[str, Any],
 def resolve_network(weights: Weights,
                     given: dict | None = None,
                     num_heads: int | None = None) -> dict:
-    """The network config of a file, or of a config that is given.
+    """Return the network config of a file, or of a config that is given.
 
     Args:
         weights: The file.
@@ -208,7 +210,7 @@ def resolve_network(weights: Weights,
 
 
 def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
-    """Load tensors of which none may be missing, left over or misshapen.
+    """Load tensors; missing, unexpected or misshapen ones are an error.
 
     Position embeddings of another grid are resized by the module itself.
 
@@ -228,7 +230,7 @@ def check_fit(module: nn.Module,
               state: StateDict,
               what: str,
               expected: StateDict | None = None) -> None:
-    """As :func:`load_strictly`, without loading.
+    """Check tensors as :func:`load_strictly` does, without loading.
 
     Args:
         expected: The module's state dict, where FSDP spreads it.
@@ -286,7 +288,7 @@ def load_pretrained(module: nn.Module,
 
 
 def require_resumable(path: str) -> None:
-    """Refuse a file that a training cannot go on from.
+    """Raise an error for a file that a training cannot be resumed from.
 
     Raises:
         CheckpointError: If it holds weights alone; says what it is good for.
@@ -309,7 +311,8 @@ def require_resumable(path: str) -> None:
 
 
 def _kept_network(meta: dict[str, Any]) -> dict | None:
-    """The network of a file of ours; of older ones, from the run's config."""
+    """Return the network config in a file of ours; of older ones, from the
+    run's."""
     if isinstance(meta.get('network'), dict):
         return meta['network']
     text = meta.get('cfg')
@@ -323,7 +326,7 @@ def _kept_network(meta: dict[str, Any]) -> dict | None:
 
 
 def _check_backbone(weights: Weights, given: nn.Module) -> None:
-    """Compare a module with the backbone that a file tells of."""
+    """Compare a module with the backbone that a file describes."""
     _check_agreement(
         facts(build_empty(weights.network['backbone'])), facts(given), FACTS,
         f'{weights.path} is of another network',
@@ -344,7 +347,7 @@ def _check_agreement(kept: dict, given: dict, names: dict[str, str],
 
 
 def _unwrapped(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Without the ``module.`` that DDP puts before all names."""
+    """Remove the ``module.`` that DDP puts before all names."""
     state = checkpoint.get('state_dict', checkpoint)
     wrapped = isinstance(state, dict) and state and all(
         str(key).startswith('module.') for key in state)

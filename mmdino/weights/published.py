@@ -1,4 +1,4 @@
-"""The models of model-index.yml, and where their files are looked for.
+"""The published models of model-index.yml, and their files.
 
 Most were published by the authors of DINO and DINOv2, and their files are not
 here. A few small ones are mmdino's own: these are packaged with it.
@@ -13,7 +13,7 @@ from mmdino.utils.resources import resource
 
 
 class PublishedModel(NamedTuple):
-    """A model of the authors of DINO or DINOv2, or one of ours, packaged."""
+    """A published model of the authors of DINO or DINOv2, or one of ours."""
     name: str
     config: str | None  # None where its file tells the network
     url: str | None  # of the authors' file, None if it is packaged
@@ -23,7 +23,7 @@ class PublishedModel(NamedTuple):
 
     @property
     def checkpoint(self) -> str:
-        """Where the file, the authors' perhaps converted, is looked for."""
+        """Return where the file is looked for, converted ones first."""
         if self.packaged:
             folder, _, file = self.packaged.partition('/')
             return str(resource(folder) / file)
@@ -31,7 +31,7 @@ class PublishedModel(NamedTuple):
 
 
 def list_models(pattern: str = '*') -> list[PublishedModel]:
-    """List the published models, and those that are packaged.
+    """List the published models and those that come with mmdino.
 
     Args:
         pattern: Of the names, with the wildcards * and ?.

@@ -1,4 +1,4 @@
-"""The names that libraries give to the same tensors, and the ways between."""
+"""Conversion between the parameter names of libraries and ours."""
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -76,7 +76,7 @@ PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 def recognise(checkpoint: Mapping[str, Any],
               path: str,
               network: dict | None = None) -> str:
-    """Name the format of what a file holds, a key of ``FORMATS``.
+    """Return the format of a file's content, a key of ``FORMATS``.
 
     Args:
         checkpoint: What it holds.
@@ -122,7 +122,7 @@ def convert(checkpoint: dict[str, Any],
             which: str | None = None,
             drop: Sequence[str] | None = None,
             network: dict | None = None) -> dict[str, Any]:
-    """Convert what a file holds into what another format's file holds.
+    """Convert the content of a file to that of another format.
 
     Args:
         checkpoint: What the file holds.
@@ -145,7 +145,7 @@ def convert(checkpoint: dict[str, Any],
 
 def adapt(state: StateDict, network: dict | None,
           target: str) -> tuple[StateDict, dict | None]:
-    """Our state dict and its network config as a format can have them.
+    """Adapt our state dict and network config to what a format supports.
 
     See :func:`adapt_mask_token`; the log says what becomes another.
     """
@@ -168,7 +168,8 @@ def adapt(state: StateDict, network: dict | None,
 def to_ours(checkpoint: dict[str, Any],
             source: str,
             network: dict | None = None) -> StateDict:
-    """Our state dict of what a file of the format ``source`` holds.
+    """Convert the content of a file of the format ``source`` to our state
+    dict.
 
     timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
     """
@@ -181,14 +182,14 @@ def to_ours(checkpoint: dict[str, Any],
 
 
 def tells_timm(network: dict | None) -> bool:
-    """Whether a network config tells a model of timm's."""
+    """Return whether a network config describes a model of timm."""
     backbone = (network or {}).get('backbone') or {}
     return backbone.get('type', '').endswith('TimmBackbone')
 
 
 def told_by_timm(state: StateDict, path: str,
                  network: dict | None) -> tuple[dict | None, Sequence[str]]:
-    """What timm's config.json beside a file says of timm's names.
+    """Return what timm's config.json beside a file says.
 
     Returns:
         The network, a TimmBackbone where the tensors are not of a network of
@@ -205,7 +206,7 @@ def told_by_timm(state: StateDict, path: str,
 
 
 def select(state: StateDict, which: str | None) -> StateDict:
-    """The backbone of the 'teacher' or 'student' alone; None for all."""
+    """Select the backbone of the 'teacher' or 'student'; None keeps all."""
     if which is None:
         return state
     return ours.from_backbone(ours.backbone_of(state, PREFIXES[which]))
@@ -214,7 +215,8 @@ def select(state: StateDict, which: str | None) -> StateDict:
 def from_ours(state: StateDict,
               target: str,
               network: dict | None = None) -> dict[str, Any]:
-    """What a file of the format ``target`` holds, of our state dict."""
+    """Convert our state dict to the content of a file of the format
+    ``target``."""
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
         _require_place(state, target, network)
@@ -224,7 +226,7 @@ def from_ours(state: StateDict,
 
 def _require_place(state: StateDict, target: str,
                    network: dict | None) -> None:
-    """Refuse by name what the library of a format does not have."""
+    """Raise an error for parts that a format's library does not have."""
     if target == 'mmdino':
         return
     parts = ()
@@ -249,7 +251,7 @@ def _require_place(state: StateDict, target: str,
 
 def without(checkpoint: Mapping[str, Any],
             prefixes: Sequence[str]) -> dict[str, Any]:
-    """What a file holds without the tensors whose names begin so."""
+    """Drop the tensors whose names begin with a prefix."""
     if isinstance(checkpoint.get('state_dict'), Mapping):
         kept = without(checkpoint['state_dict'], prefixes)
         return {**checkpoint, 'state_dict': kept}

@@ -1,4 +1,4 @@
-"""The head of DINO's authors, which those of iBOT and DINOv2 share.
+"""The projection head of DINO's authors, also used by iBOT and DINOv2.
 
 Its last layer is weight-normalised in PyTorch's old way.
 """
@@ -11,12 +11,12 @@ ORIGINAL = 'last_layer.parametrizations.weight.original1'
 
 
 def head_from(head: StateDict) -> StateDict:
-    """Our names for a head."""
+    """Convert a head to our names."""
     return rename(head, ONE_LAYER + WEIGHT_NORM, 'A head')
 
 
 def head_to(head: StateDict, remedy: str) -> StateDict:
-    """The authors' names for a :class:`DINOHead`.
+    """Convert a :class:`DINOHead` to the authors' names.
 
     Raises:
         CheckpointError: If it is another head; ends with the remedy.

@@ -35,13 +35,13 @@ XCIT_NAMES = (
 
 
 def is_mmpretrain(state: Mapping[str, Any]) -> bool:
-    """Whether there is a backbone and no teacher, or a linear classifier."""
+    """Return whether there is a backbone without teacher, or a classifier."""
     return {*state} == {'head.fc.weight', 'head.fc.bias'} or any(
         key.startswith('backbone.') for key in state)
 
 
 def from_mmpretrain(checkpoint: dict[str, StateDict | dict]) -> StateDict:
-    """Our state dict of a backbone or of a linear classifier."""
+    """Convert a backbone or a linear classifier to our state dict."""
     state = checkpoint.get('state_dict', checkpoint)
     if 'head.fc.weight' in state:
         return rename(state, LINEAR, 'A linear classifier')
@@ -54,6 +54,7 @@ def from_mmpretrain(checkpoint: dict[str, StateDict | dict]) -> StateDict:
 
 
 def to_mmpretrain(state: StateDict) -> StateDict:
+    """Convert a backbone or a linear classifier to mmpretrain's names."""
     if is_linear(state):
         return rename(state, flipped(LINEAR), "mmpretrain's LinearClsHead")
     backbone = backbone_of(state)

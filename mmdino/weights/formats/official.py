@@ -1,4 +1,4 @@
-"""The files that the authors of DINO published.
+"""Checkpoints of the authors of DINO.
 
 Four kinds: a backbone, a full checkpoint of a training (``student``,
 ``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
@@ -31,7 +31,7 @@ LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
 
 def is_official(state: Mapping[str, Any]) -> bool:
-    """Whether names are those of the authors' files.
+    """Return whether names are those of the authors' files.
 
     A lone ViT has timm's names as well, but no classifier.
     """
@@ -41,7 +41,7 @@ def is_official(state: Mapping[str, Any]) -> bool:
 
 
 def from_official(checkpoint: dict[str, Any]) -> StateDict:
-    """Our state dict of any of the authors' files."""
+    """Convert any of the authors' files to our state dict."""
     if 'student' in checkpoint:
         return _from_full(checkpoint)
     state = checkpoint.get('state_dict', checkpoint)
@@ -52,7 +52,7 @@ def from_official(checkpoint: dict[str, Any]) -> StateDict:
 
 
 def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
-    """One network's backbone as the authors' own model is filled with it.
+    """Return one network's backbone with the authors' names.
 
     Args:
         checkpoint: What any of their files of networks holds.
@@ -64,7 +64,8 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
 
 
 def to_official(state: StateDict) -> dict[str, Any]:
-    """The authors' file: a full one if heads and centre are there."""
+    """Convert to the authors' file: a full one if heads and centre are there.
+    """
     if is_linear(state):
         return dict(
             state_dict=rename(state, flipped(LINEAR_NAMES),
@@ -92,7 +93,7 @@ def _from_full(checkpoint: dict[str, Any]) -> StateDict:
 
 
 def _network(state: StateDict) -> StateDict:
-    """One of a full checkpoint, without DDP's ``module.``."""
+    """Return one network of a full checkpoint, without DDP's ``module.``."""
     return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
@@ -125,7 +126,10 @@ def _to_full(state: StateDict) -> dict[str, Any]:
 
 
 def _backbone_from(state: StateDict) -> StateDict:
-    """Ours; the authors' XCiT has one name and the fused qkv of its own."""
+    """Convert a backbone to our names.
+
+    The authors' XCiT has one name and a fused qkv of its own.
+    """
     state = {
         key.replace('pos_embeder.', 'pos_embed.'): value
         for key, value in state.items()
