@@ -1,4 +1,4 @@
-"""Do another library's implementation and ours compute the same?
+"""Comparison of our features with those of another library.
 
 Ours is a frozen teacher of the network that the source file tells. Theirs is
 filled from a file in the other library's names and built from what that
@@ -41,14 +41,16 @@ Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
-    """How far features are from ours, at images of a size."""
+    """The difference of features from ours, for images of one size."""
     format: str  # whose they are, a key of ``FORMATS``
     size: tuple[int, int]  # (H, W) of the images, in pixels
     largest: float  # difference, as a fraction of the largest feature
 
 
 def check_conversion(done: Conversion) -> Iterator[Difference]:
-    """Compare features of random images, in float32, after a conversion.
+    """Compare features of random images before and after a conversion.
+
+    In float32.
 
     The source's implementation, filled from the source, if it is not ours,
     and the target's, from what was written. A ViT of ours resizes its
@@ -73,7 +75,8 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
 
 def differences(ours: FrozenTeacher, done: Conversion, format_: str,
                 path: str) -> Iterator[Difference]:
-    """Compare with the implementation that is filled from one file."""
+    """Compare with the other library's implementation, filled from one file.
+    """
     theirs = their_network(done, format_, path)
     _, mode = pos_embed_modes(done.network, format_)
     if mode is not None:
@@ -88,7 +91,8 @@ def differences(ours: FrozenTeacher, done: Conversion, format_: str,
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Largest difference as a fraction of the largest of ours.
+    """Return the largest difference as a fraction of the largest value of
+    ours.
 
     Infinite if there are values that are none.
     """
@@ -97,7 +101,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def our_network(done: Conversion) -> FrozenTeacher:
-    """The source's network with the tensors that were chosen."""
+    """Build the source's network with the chosen tensors."""
     network = done.network
     teacher = FrozenTeacher(
         backbone=network['backbone'],
@@ -111,7 +115,7 @@ def our_network(done: Conversion) -> FrozenTeacher:
 
 @torch.no_grad()
 def their_network(done: Conversion, format_: str, path: str) -> Features:
-    """A format's own network, filled from a file of its own names."""
+    """Build a format's own network, filled from a file with its names."""
     if format_ == 'mmdino':
         return FrozenTeacher(path).features
     if format_ == 'hf':
@@ -127,7 +131,7 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
 
 
 def image_sizes(network: Mapping, kind: str) -> Iterator[tuple[int, int]]:
-    """Stored, smaller, wide and larger: (H, W) in pixels.
+    """Return (H, W) to compare at: stored, smaller, wide and larger.
 
     The stored one alone of models that take no other one, or may not.
     """
@@ -153,7 +157,7 @@ def image_sizes(network: Mapping, kind: str) -> Iterator[tuple[int, int]]:
 
 
 def timm_vit(state: StateDict, cfg: Mapping) -> nn.Module:
-    """timm's constructor, told the sizes of the network."""
+    """Build timm's ViT with the sizes of the network."""
     return _filled(_empty_timm_vit(cfg), state)
 
 
@@ -185,7 +189,7 @@ def _empty_timm_vit(cfg: Mapping) -> VisionTransformer:
 
 
 def official_vit(state: StateDict, cfg: Mapping) -> Features:
-    """timm's, at each size with embeddings resized as the authors do."""
+    """Build timm's ViT with position embeddings resized as the authors do."""
     vit = timm_vit(state, cfg)
     stored, patch = vit.patch_embed.grid_size, vit.patch_embed.patch_size
 
@@ -201,7 +205,7 @@ def official_vit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def dinov2_vit(state: StateDict, cfg: Mapping) -> Features:
-    """timm's, which reads the authors' names by itself.
+    """Build timm's ViT, which reads the names of DINOv2's authors.
 
     Without registers it resizes embeddings as the authors do.
     """
@@ -213,7 +217,7 @@ def dinov2_vit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def ibot_vit(state: StateDict, cfg: Mapping) -> Features:
-    """timm's under timm's names, of which the mask token is none."""
+    """Build timm's ViT with timm's names, which have no mask token."""
     names = (('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma'))
     state = without(state, ['masked_embed'])
     for theirs, of_timm in names:
@@ -222,7 +226,7 @@ def ibot_vit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
-    """timm's model of this name."""
+    """Build timm's model of a name."""
     model = timm.create_model(
         cfg['model_name'],
         num_classes=0,
@@ -232,10 +236,12 @@ def timm_model(state: StateDict, cfg: Mapping) -> nn.Module:
 
 
 def official_xcit(state: StateDict, cfg: Mapping) -> nn.Module:
+    """Build timm's XCiT from the authors' file."""
     return timm_model(to_timm(backbone_of(official.from_official(state))), cfg)
 
 
 def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
+    """Build timm's ResNet."""
     return timm_model(
         state,
         dict(
@@ -245,6 +251,7 @@ def timm_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
 
 
 def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
+    """Build torchvision's ResNet."""
     resnet = getattr(torchvision.models, f'resnet{cfg["depth"]}')()
     resnet.conv1 = nn.Conv2d(
         cfg.get('in_channels', 3), 64, 7, stride=2, padding=3, bias=False)
@@ -253,7 +260,7 @@ def torchvision_resnet(state: StateDict, cfg: Mapping) -> nn.Module:
 
 
 def hf_vit(network: Mapping, path: str) -> Features:
-    """transformers' ViT or DINOv2, told by config.json where there is one."""
+    """Build transformers' ViT or DINOv2, by config.json where there is one."""
     require('Checking the format hf', 'transformers')
     import transformers
 
@@ -290,7 +297,7 @@ def hf_vit(network: Mapping, path: str) -> Features:
 
 
 def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
-    """The last output of an mmpretrain backbone, as a vector an image."""
+    """Build an mmpretrain backbone that gives one vector an image."""
     module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
 
     def features(images: Tensor) -> Tensor:
@@ -303,12 +310,14 @@ def mmpretrain_backbone(state: StateDict, cfg: Mapping) -> Features:
 
 
 def mmpretrain_vit(state: StateDict, cfg: Mapping) -> Features:
+    """Build mmpretrain's ViT."""
     cfg = {key: v for key, v in cfg.items() if key not in OWN_ARGUMENTS}
     return mmpretrain_backbone(state,
                                dict(cfg, type='mmpretrain.VisionTransformer'))
 
 
 def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
+    """Build mmpretrain's XCiT."""
     twin = build_empty(cfg).model
     return mmpretrain_backbone(
         state,
@@ -324,7 +333,8 @@ def mmpretrain_xcit(state: StateDict, cfg: Mapping) -> Features:
 
 
 def mmpretrain_timm(state: StateDict, cfg: Mapping) -> Features:
-    """Its features are not pooled: timm's own model does that."""
+    """Build mmpretrain's timm backbone; timm's own model pools its features.
+    """
     module = build_module(
         dict(
             type='mmpretrain.TIMMBackbone',

@@ -1,4 +1,4 @@
-"""A trained network as a file that runs without mmdino.
+"""Export of a trained network to a file that runs without mmdino.
 
 B images, C channels, D features, h x w patches, H x W stored position
 embeddings.
@@ -34,13 +34,13 @@ RESIZING = {
 
 
 class Graph(NamedTuple):
-    """An exported file, read again."""
+    """An exported file, loaded again."""
     run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
     network: dict | None  # its config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
-    """How far an exported file is from the network."""
+    """The difference of an exported file from the network."""
     shape: tuple[int, ...]  # (B, C, H, W) of the images
     largest: float  # difference, as a fraction of the largest feature
 
@@ -52,7 +52,7 @@ def export(teacher: FrozenTeacher,
            batch: int | None = None,
            size: Size | None = None,
            half: bool = False) -> Iterator[Checked]:
-    """Write a file, read it again and compare; it stays if all is well.
+    """Export a network, load the file again and compare; delete it on failure.
 
     Args:
         teacher: The network.
@@ -98,7 +98,7 @@ def export(teacher: FrozenTeacher,
 
 
 def image_step(backbone: nn.Module, stored: int) -> int:
-    """Pixels of which the sides of an image are multiples: the patch.
+    """Return the number of pixels that image sides must be multiples of.
 
     Of a convnet, what one position of its last map stands for, found by
     images that it takes, of ``stored`` pixels a side.
@@ -116,7 +116,7 @@ def image_step(backbone: nn.Module, stored: int) -> int:
 
 def sample_shapes(teacher: FrozenTeacher, batch: int | None,
                   size: Size | None) -> Iterator[tuple[int, ...]]:
-    """Shapes (B, C, H, W) of images that the graph takes."""
+    """Return shapes (B, C, H, W) of images to compare with."""
     channels = input_channels(teacher.backbone)
     side = teacher.preprocessing['size']
     step = image_step(teacher.backbone, side)
@@ -134,7 +134,8 @@ def save_program(program: ExportedProgram, network: dict, path: str) -> None:
 
 
 def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
-    """Write an ONNX file with the input ``images`` and output ``features``."""
+    """Write an ONNX file with the input ``images`` and the output
+    ``features``."""
     require('The format onnx', 'onnx', 'onnxscript', 'onnxruntime')
     onnx = torch.onnx.export(
         program,
@@ -147,7 +148,7 @@ def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
 
 
 def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
-    """A copy in float32 whose weights float16 holds exactly.
+    """Return a copy in float32 with weights rounded to float16.
 
     Raises:
         ValueError: If a weight is too large for float16.
@@ -164,7 +165,7 @@ def save_weights(teacher: FrozenTeacher,
                  network: dict,
                  path: str,
                  dtype: torch.dtype | None = None) -> None:
-    """Write the weights alone, to be opened as any checkpoint.
+    """Write the weights only, to be opened as any checkpoint.
 
     The backbone's names are its own, unless a neck has weights, too.
     """
@@ -180,12 +181,14 @@ def save_weights(teacher: FrozenTeacher,
 
 
 def load_program(path: str) -> Graph:
+    """Load a .pt2 file."""
     metadata = dict.fromkeys(to_metadata({}), '')
     program = torch.export.load(path, extra_files=metadata)
     return Graph(program.module(), from_metadata(metadata))
 
 
 def load_onnx(path: str) -> Graph:
+    """Load an ONNX file."""
     import onnxruntime
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
@@ -199,7 +202,7 @@ def load_onnx(path: str) -> Graph:
 
 
 def load_weights(path: str) -> Graph:
-    """Open what :func:`save_weights` wrote, as it is opened anywhere."""
+    """Load a file of :func:`save_weights`, as any checkpoint."""
     teacher = FrozenTeacher(path)
     return Graph(teacher.features, teacher.network_cfg)
 
@@ -213,14 +216,14 @@ FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
 
 
 def default_out(checkpoint: str, format_: str) -> str:
-    """The checkpoint with the ending of a format."""
+    """Return the checkpoint's name with the ending of a format."""
     return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
 
 
 def trace(teacher: FrozenTeacher,
           batch: int | None = None,
           size: Size | None = None) -> ExportedProgram:
-    """Trace a network: normalised images (B, C, H, W) to features (B, D).
+    """Trace a network from normalised images (B, C, H, W) to features (B, D).
 
     The arguments are those of :func:`export`.
 
@@ -259,7 +262,7 @@ def trace(teacher: FrozenTeacher,
 
 
 class FeatureNetwork(nn.Module):
-    """Images (B, C, H, W), normalised, to features (B, D)."""
+    """A module from normalised images (B, C, H, W) to features (B, D)."""
 
     def __init__(self, teacher: FrozenTeacher) -> None:
         super().__init__()
@@ -268,11 +271,12 @@ class FeatureNetwork(nn.Module):
             self.parts['backbone'] = AnyGridViT(teacher.backbone)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute features (B, D) of normalised images (B, C, H, W)."""
         return embed(self.parts, images)
 
 
 class AnyGridViT(nn.Module):
-    """A VisionTransformer whose grid may be unknown when it is exported.
+    """A VisionTransformer whose grid may be unknown at export.
 
     ``interpolate`` wants its scale as a number. Bicubic interpolation is
     linear, so that it is written as two matrices here, which are computed in
@@ -284,7 +288,7 @@ class AnyGridViT(nn.Module):
         self.vit = vit
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Turn images (B, C, H, W) into what the ViT's forward gives."""
+        """Compute what the ViT's forward gives for images (B, C, H, W)."""
         vit = copy.copy(self.vit)  # of the same weights
         vit.embed = self._embed
         return vit(images)
@@ -313,7 +317,7 @@ class AnyGridViT(nn.Module):
 # A grid of the stored size is left alone, and that is known in the graph only.
 def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
              mode: str) -> Tensor:
-    """Matrix (new, old) of a bicubic interpolation to rows 0, ..., new - 1.
+    """Return the matrix (new, old) of a bicubic interpolation.
 
     ``new`` and whether all is ``unchanged`` are of shape (); the mode is a key
     of ``RESIZING``.
@@ -339,7 +343,7 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
 
 
 def _cubic(distance: Tensor, a: float) -> Tensor:
-    """Keys' kernel, up to a distance of 2."""
+    """Evaluate Keys' cubic kernel, up to a distance of 2."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((distance - 5) * distance + 8) * distance * a - 4 * a
     return torch.where(distance <= 1, near, far)

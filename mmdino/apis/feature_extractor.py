@@ -1,4 +1,4 @@
-"""A trained model in a line; from images as users have them to features."""
+"""Features and attention of images in a few lines of Python."""
 import logging
 import os.path as osp
 from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def get_model(name: str | None = None,
 
 
 class Extracted(NamedTuple):
-    """Features beside the images that they are of."""
+    """Features, with the names and indices of their images."""
     features: Tensor | list[Tensor]  # of N, float32, on the CPU
     indices: Tensor  # (N,) the images' places in the list, ascending
     names: list[str]  # N paths; 'image 3' for what has none
@@ -85,7 +85,7 @@ class Extracted(NamedTuple):
 
 
 class FeatureExtractor:
-    """The teacher's features of images, or of their patches.
+    """Compute the teacher's features of images, or of their patches.
 
     Images are resized and cut to the size that the network was trained on
     (DINOv2's and DINOv3's to 224 px, as their authors evaluate them), and
@@ -157,7 +157,7 @@ class FeatureExtractor:
         self.rest = build_steps([view, dict(type='mmpretrain.PackInputs')])
 
     def __call__(self, images: Images) -> Tensor | list[Tensor]:
-        """Features (N, D), or N tensors of patches or tokens.
+        """Compute features (N, D), or N tensors of patches or tokens.
 
         float32, on the CPU; the log shows the progress.
 
@@ -170,7 +170,7 @@ class FeatureExtractor:
         return self.extract(images).features
 
     def extract(self, images: Images) -> Extracted:
-        """Features with the images' places and names, and what was left out.
+        """Compute features, and tell which images could not be read.
 
         As :meth:`__call__`, which gives the features alone.
         """
@@ -185,7 +185,7 @@ class FeatureExtractor:
              images: Images,
              folder: str | Path,
              dtype: torch.dtype = torch.float16) -> SavedFeatures:
-        """Write features as they come, for more images than fit in memory.
+        """Write features while they are computed, for more than fit in memory.
 
         Args:
             images: Whatever :func:`list_images` takes.
@@ -205,14 +205,15 @@ class FeatureExtractor:
         return SavedFeatures(folder)
 
     def predict(self, images: Sequence[ImageLike]) -> list[DataSample]:
-        """What the model predicts, for each image that can be read.
+        """Compute what the model predicts, for each image that can be read.
 
         Samples have ``sample_idx``, the place in the list, and ``img_path``.
         """
         return self._predict(images)[0]
 
     def prepare(self, images: Sequence[ImageLike]) -> dict:
-        """A batch for ``test_step``: inputs (B, C, H, W), data samples.
+        """Make a batch for ``test_step``: inputs (B, C, H, W) and data
+        samples.
 
         Raises:
             UnreadableImageError: If no image can be read.
@@ -225,7 +226,7 @@ class FeatureExtractor:
     def _predict(
             self,
             images: Sequence[ImageLike]) -> tuple[list[DataSample], list[str]]:
-        """The samples, and what was left out."""
+        """Return the samples, and why images were left out."""
         causes: list[UnreadableImageError] = []
         samples = list(self._samples(images, causes))
         self._tell(causes, images)
@@ -233,7 +234,7 @@ class FeatureExtractor:
 
     def _samples(self, images: Sequence[ImageLike],
                  causes: list[UnreadableImageError]) -> Iterator[DataSample]:
-        """One by one, with ``feature``; adds to ``causes`` what fails."""
+        """Iterate samples with ``feature``; add failures to ``causes``."""
         starts = range(0, len(images), self.batch_size)
         for start in track(starts, 'images') if len(starts) > 1 else starts:
             items, failed = self._read_all(
@@ -246,7 +247,7 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def _run(self, batch: dict) -> list[DataSample]:
-        """The samples of images of one size, with ``feature``."""
+        """Return the samples of images of one size, with ``feature``."""
         if self.what == 'features':
             return self.model.test_step(batch)
         data = self.model.data_preprocessor(batch)
@@ -274,7 +275,7 @@ class FeatureExtractor:
             self,
             images: Sequence[ImageLike],
             start: int = 0) -> tuple[list[dict], list[UnreadableImageError]]:
-        """The images that can be read, and why the others cannot."""
+        """Return the images that can be read, and why the others cannot."""
         items, causes = [], []
         for index, image in enumerate(images, start):
             try:
@@ -287,7 +288,7 @@ class FeatureExtractor:
 
 
 def _as_results(image: ImageLike, index: int) -> dict:
-    """What :class:`.LoadImage` takes."""
+    """Return the input of :class:`.LoadImage` for an image."""
     if isinstance(image, (str, Path)):
         return dict(sample_idx=index, img_path=str(image))
     name = getattr(image, 'filename', '') or f'image {index}'
@@ -295,7 +296,7 @@ def _as_results(image: ImageLike, index: int) -> dict:
 
 
 class AttentionVisualizer(FeatureExtractor):
-    """The teacher's last-block attention, as maps and as a picture.
+    """Compute and draw the class token's attention in the last block.
 
     The arguments are those of :class:`FeatureExtractor`.
 
@@ -309,7 +310,7 @@ class AttentionVisualizer(FeatureExtractor):
         self.model.predict_attention = True
 
     def __call__(self, images: Images) -> list[Tensor]:
-        """The attention (H, h, w) of each image.
+        """Compute the attention (H, h, w) of each image.
 
         H heads, h x w patches of the image as the network sees it.
         """
@@ -317,7 +318,7 @@ class AttentionVisualizer(FeatureExtractor):
         return [sample.attention.cpu() for sample in samples]
 
     def draw(self, images: Images, out: str | None = None) -> Figure:
-        """Draw a row of maps an image.
+        """Draw one row of attention maps for each image.
 
         Args:
             images: Whatever :func:`list_images` takes.
@@ -336,7 +337,7 @@ class AttentionVisualizer(FeatureExtractor):
 
 
 def list_images(images: Images) -> list[ImageLike]:
-    """One list of what a user gave.
+    """Turn one image, several, or a folder into a list.
 
     Args:
         images: One or a list of: a path, a URL, a folder, which stands for
