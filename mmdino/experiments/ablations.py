@@ -1,4 +1,4 @@
-"""The tables of configs/ablations/, and the runs of their rows.
+"""The ablation tables of configs/ablations/, and the runs of their rows.
 
 A table is a file with named rows; a row changes one setting of a base: the
 paper's ViT-S/16 of 100 epochs, or any other config.
@@ -40,7 +40,7 @@ PATCHES = dict(  # of Figures, with their titles
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """One row of an ablation table: a change of the base config.
 
     Attributes:
         table: Name of the table.
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 def find_rows(name: str, rows: Sequence[str] | None = None) -> list[Row]:
-    """The rows of a table, in its order.
+    """Return the rows of a table, in its order.
 
     Args:
         name: One of ``TABLES``.
@@ -89,7 +89,7 @@ def _require(what: str, name: str, known: list[str]) -> None:
 
 
 def merge_row(row: Row, base: Config) -> Config:
-    """The config of a row upon a base.
+    """Merge the config of a row into a base.
 
     Raises:
         ValueError: If the base lacks what the row changes.
@@ -106,7 +106,7 @@ def merge_row(row: Row, base: Config) -> Config:
 
 
 def _resolve(node: Any, base: Config) -> Any:
-    """A copy with the values for this base."""
+    """Return a copy with the values that hold for this base."""
     if callable(node):
         return copy.deepcopy(node(base))
     if isinstance(node, dict):
@@ -117,7 +117,7 @@ def _resolve(node: Any, base: Config) -> Any:
 
 
 class Figures(NamedTuple):
-    """What came of a run.
+    """The measured figures of a run.
 
     Attributes:
         knn: Top-1 accuracy of k-NN with k = 20, in percent.
@@ -147,7 +147,7 @@ class Figures(NamedTuple):
 
 
 class Ablation:
-    """The runs of a table's rows upon one base.
+    """The runs of a table's rows with one base config.
 
     Args:
         base: Name of a config; None for the paper's setting.
@@ -197,7 +197,7 @@ class Ablation:
             self.dense(row)
 
     def config(self, row: Row, seed: int = 0) -> Config:
-        """The complete config of a row, as tools/train.py runs it.
+        """Return the complete config of a row, as tools/train.py runs it.
 
         Raises:
             ValueError: If the base lacks what the row changes.
@@ -209,7 +209,7 @@ class Ablation:
         return cfg
 
     def dense(self, row: Row) -> Config | None:
-        """The config of the test of patches that the row's table asks for.
+        """Return the config of the patch benchmark that the row's table names.
 
         Raises:
             ValueError: If there are options for one, and none is asked for.
@@ -225,13 +225,13 @@ class Ablation:
         return with_data(cfg, self.data)
 
     def equals_base(self, row: Row) -> bool:
-        """Whether a row is the base itself under another name."""
+        """Return whether a row is the base itself under another name."""
         plain = Row(row.table, row.name, row.title, {})
         return describe(self.config(row),
                         ()) == describe(self.config(plain), ())
 
     def jobs(self, row: Row, seed: int) -> list[Job]:
-        """Training and test of a row with a seed, and that of patches.
+        """Return the jobs of a row and a seed: training, test, patches.
 
         They are in the row's own folder, or in that of another row, perhaps
         of another table, whose training was the same.
@@ -270,7 +270,7 @@ class Ablation:
         return own
 
     def figures(self, row: Row, seed: int) -> dict:
-        """Run what is not finished of a row; its :class:`Figures`."""
+        """Run the unfinished jobs of a row and return its :class:`Figures`."""
         train, *tests = self.jobs(row, seed)
         ends = train.carry_out()
         scores, *dense = (test.carry_out() for test in tests)
@@ -293,7 +293,7 @@ class Ablation:
             **patches)
 
     def _train(self, cfg: Config, folder: Path) -> dict:
-        """Train, from where an earlier try was stopped; the last figures."""
+        """Train, continuing an interrupted run; return the last figures."""
         config = folder / 'config.py'
         dump(cfg, config)
         call_tool('train',
@@ -310,8 +310,10 @@ class Ablation:
             collapse=summarize(verdict))
 
     def _test(self, cfg: Config, folder: Path) -> dict[str, float]:
-        """What the config's test says of the checkpoint, not of the model in
-        training: it may hold an average of its weights."""
+        """Test the checkpoint, which may hold averaged weights.
+
+        The model in training does not.
+        """
         config, out = folder / 'config.py', folder / 'metrics.json'
         dump(cfg, config)
         checkpoint = find_latest_checkpoint(folder.with_name('train'))
@@ -321,7 +323,7 @@ class Ablation:
         return json.loads(out.read_text())
 
     def _probe(self, train: Path) -> float:
-        """Accuracy of the suite's linear classifiers."""
+        """Return the accuracy of the suite's linear classifiers."""
         options = {
             f'linear.{key}': value
             for key, value in self.options.get('linear', {}).items()
@@ -333,18 +335,18 @@ class Ablation:
 
     @property
     def classifier_title(self) -> str:
-        """What scores the features beside k-NN."""
+        """Return the name of the classifier beside k-NN."""
         return 'logistic regression' if self.classifier else 'linear'
 
 
 def _training(cfg: Config) -> Config:
-    """What the training depends on: it does not validate."""
+    """Return the settings that the training depends on, without validation."""
     unused = ('val_', 'test_')
     return Config({k: v for k, v in cfg.items() if not k.startswith(unused)})
 
 
 def _classifier(cfg: Config) -> str | None:
-    """Prefix of the test's logistic regression, if it has one."""
+    """Return the prefix of the test's logistic regression, if it has one."""
     for metric in _metrics(cfg):
         if metric.type.endswith('LowShotAccuracy'):
             return metric.get('prefix', 'low_shot')
@@ -366,7 +368,7 @@ def _metrics(cfg: Config) -> list[dict]:
 
 
 class TableRow(NamedTuple):
-    """A row of a measured table.
+    """One row of a measured table.
 
     Attributes:
         row: The row.
@@ -413,7 +415,7 @@ def write_table(rows: Sequence[TableRow], head: dict[str, str],
 
 
 def markdown(rows: Sequence[TableRow], head: dict[str, str]) -> str:
-    """The table: means over the seeds, and from least to most if several."""
+    """Format the table: means over the seeds, with the range if several."""
     measured = [f for row in rows for f in row.figures.values()]
     columns: list[tuple[str, str, int]] = [
         ('knn', 'k-NN top-1, %', 1),
@@ -438,7 +440,7 @@ def markdown(rows: Sequence[TableRow], head: dict[str, str]) -> str:
 
 
 def as_csv(rows: Sequence[TableRow]) -> str:
-    """A line a run."""
+    """Format the table as CSV, one run a line."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(['row', 'seed', *Figures._fields])
@@ -448,7 +450,7 @@ def as_csv(rows: Sequence[TableRow]) -> str:
 
 
 def as_dicts(rows: Sequence[TableRow]) -> list[dict]:
-    """All that is known."""
+    """Return all figures as dicts."""
     return [
         dict(
             name=row.name,

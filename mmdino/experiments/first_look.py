@@ -1,4 +1,4 @@
-"""What a checkpoint gives on a folder of images, without any training."""
+"""A first look at a checkpoint: neighbours in a folder of images."""
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ K, PIXELS, DRAWN, NEIGHBOURS = 20, 32, 6, 7
 
 
 class Seen(NamedTuple):
-    """Images as a network has seen them."""
+    """Images with their features and pixels."""
     items: list[dict]  # of N images: img_path and perhaps gt_label
     features: Tensor  # (N, D)
     pixels: Tensor  # (N, D') of the same crops
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 def first_look(model: FrozenTeacher, images: Images, most: int,
                folder: Path) -> dict[str, float | None]:
-    """Embed images, find neighbours among them, draw what is seen.
+    """Embed images, find neighbours among them and draw them.
 
     Args:
         model: The network.
@@ -66,12 +66,12 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many places of ``count``, evenly spread."""
+    """Return at most so many of ``count`` indices, evenly spaced."""
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
 def look(items: list[dict], model: FrozenTeacher) -> Seen:
-    """Features and raw pixels of the images that can be read.
+    """Compute features and raw pixels of the images that can be read.
 
     Raises:
         UnreadableImageError: If none can.
@@ -97,7 +97,7 @@ def look(items: list[dict], model: FrozenTeacher) -> Seen:
 
 
 def among_themselves(features: Tensor, labels: Tensor | None) -> float | None:
-    """k-NN top-1 in percent of each image among all others."""
+    """Compute leave-one-out k-NN top-1 in percent."""
     if labels is None or len(labels) < 2:
         return None
     similarities, places = without_self(features, K)
@@ -106,7 +106,7 @@ def among_themselves(features: Tensor, labels: Tensor | None) -> float | None:
 
 
 def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Similarities and places (N, k) of the nearest others."""
+    """Return similarities and indices (N, k) of the nearest other images."""
     k = min(k, len(features) - 1)
     similarities, places = nearest_neighbours(features, features, k + 1)
     own = places == torch.arange(len(places))[:, None]
@@ -116,7 +116,7 @@ def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def draw_neighbours(seen: Seen, classes: Sequence[str] | None,
                     out: Path) -> None:
-    """Some images and those most like each."""
+    """Draw some images with their nearest neighbours."""
     if len(seen.items) < 2:
         return
     similarities, places = without_self(seen.features, NEIGHBOURS)
@@ -132,7 +132,7 @@ def picture(seen: Seen,
             classes: Sequence[str] | None,
             place: int,
             similarity: float | None = None) -> Picture:
-    """An image as the network sees it."""
+    """Return an image as the network gets it."""
     label = seen.items[place].get('gt_label')
     name = classes[label] if classes and label is not None else None
     pixels = seen.views[place].flip(0).permute(1, 2, 0).numpy()

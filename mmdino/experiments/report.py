@@ -1,4 +1,4 @@
-"""The suite's figures as a table, with what was left out, and why."""
+"""The suite's report: figures, and what was left out and why."""
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from mmdino.experiments.jobs import Attempt, table, write_json, write_text
 
 
 class Outcome(NamedTuple):
-    """What came of a row.
+    """The result of a row.
 
     Attributes:
         title: What was measured, for instance 'retrieval'.
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
     @property
     def result(self) -> dict:
-        """``values`` or ``pictures``, and ``seconds``."""
+        """Return ``values`` or ``pictures``, and ``seconds``."""
         return self.attempt.result or {}
 
 
@@ -51,7 +51,7 @@ def write_report(outcomes: list[Outcome], head: dict[str, str],
 
 
 def markdown(outcomes: list[Outcome], head: dict[str, str]) -> str:
-    """The report as Markdown: head, table, pictures, missing layouts."""
+    """Format the report: head, table, pictures, missing layouts."""
     pictures = [(o.title, p) for o in outcomes
                 for p in o.result.get('pictures', ())]
     wanted = dict.fromkeys(o.layout for o in outcomes if o.attempt.lacking)
@@ -65,7 +65,7 @@ def markdown(outcomes: list[Outcome], head: dict[str, str]) -> str:
 
 
 def as_table(outcomes: list[Outcome]) -> str:
-    """A line for each figure, or for what was left out."""
+    """Return a line for each figure, or for what was left out."""
     rows = [('evaluation', 'data', 'measure', 'value')]
     for o in outcomes:
         cells = [(name, _number(value))
@@ -81,7 +81,7 @@ def as_table(outcomes: list[Outcome]) -> str:
 
 
 def describe_layout(layout: Layout) -> str:
-    """How to lay a data set out below the data folder."""
+    """Describe how to lay out a data set in the data folder."""
     return (f'{layout.title}, from <{layout.source}>, below the data folder:'
             f'\n\n```\n{layout.tree}\n```')
 

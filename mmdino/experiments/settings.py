@@ -1,4 +1,4 @@
-"""What a result depends on: settings, weights and data, as one flat dict.
+"""Settings, weights and data that a result depends on, as a flat dict.
 
 Weights count by their content, a data set by its list of items, the sizes of
 the files that it names and the content of some of them, an archive by its size
@@ -34,14 +34,14 @@ SAMPLED = 200  # items of a data set whose files are read
 
 
 class MissingData(Exception):
-    """A row's data are not there; the message names what is lacking."""
+    """An error about a row's missing data; the message names them."""
 
 
 def describe(cfg: Config,
              phases: Sequence[str] = PHASES,
              checkpoint: str | None = None,
              **others: Any) -> Settings:
-    """All that the result of a config depends on.
+    """Return all that the result of a config depends on.
 
     Args:
         cfg: The config, with all options.
@@ -68,13 +68,13 @@ def describe(cfg: Config,
 
 
 def digest(settings: Settings) -> str:
-    """Equal for equal settings."""
+    """Hash settings: equal for equal settings."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(old: Settings, new: Settings, most: int = 5) -> str:
-    """What differs, with both values, in the words of an error."""
+    """Describe which settings differ, with both values."""
     keys = [k for k in {**old, **new} if old.get(k, ...) != new.get(k, ...)]
     told = [
         f'{key}: {old.get(key, "nothing")!r} there, '
@@ -86,7 +86,7 @@ def differences(old: Settings, new: Settings, most: int = 5) -> str:
 
 
 def flatten(node: Any, name: str = '') -> dict[str, Any]:
-    """Leaves by 'key.key', of dicts and of lists that hold dicts."""
+    """Return the leaves of nested dicts, and lists of dicts, by 'key.key'."""
     if isinstance(node, (list, tuple)) and any(
             isinstance(child, dict) for child in node):
         node = dict(enumerate(node))
@@ -122,7 +122,7 @@ def _weights(node: dict) -> Iterator[tuple[str, str]]:
 
 
 def hash_file(path: str) -> str:
-    """A file's SHA-256, read once while its size and time stay the same."""
+    """Return a file's SHA-256, cached by its size and time."""
     stat = os.stat(path)
     return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
 
@@ -138,7 +138,7 @@ def _hash_file(path: str, size: int, modified: int) -> str:
 
 def data_sets(cfg: Config,
               phases: Sequence[str] = PHASES) -> Iterator[tuple[str, dict]]:
-    """The data sets of a config by the places of their loaders."""
+    """Return the data sets of a config by the keys of their loaders."""
     for phase in phases:
         for place in (f'{phase}_dataloader',
                       f'{phase}_cfg.gallery_dataloader'):
@@ -149,7 +149,7 @@ def data_sets(cfg: Config,
 
 
 class Listing(NamedTuple):
-    """What a data set holds.
+    """The content of a data set.
 
     Attributes:
         digest: Of all items and the sizes of their files.
@@ -160,7 +160,7 @@ class Listing(NamedTuple):
 
 
 def list_data(dataset: dict) -> Listing:
-    """List a data set, once; no image is decoded.
+    """List a data set, cached; no image is decoded.
 
     Raises:
         MissingData: If its files are not there.
@@ -178,7 +178,7 @@ LISTINGS: dict[str, Listing] = {}
 
 
 def forget_listings() -> None:
-    """List data sets anew from now on: files may have changed."""
+    """Clear the cache of listings, as files may have changed."""
     LISTINGS.clear()
 
 
@@ -206,14 +206,14 @@ def _list(cfg: dict) -> Listing:
 
 
 def _holds_files(cfg: dict) -> bool:
-    """Whether there is any file where a data set is looked for."""
+    """Return whether there is any file where a data set is looked for."""
     root = os.path.expanduser(cfg.get('data_root') or '')
     return not root or os.path.isfile(root) or any(
         names for _, _, names in os.walk(root))
 
 
 def _items(dataset: Any) -> Iterable[dict]:
-    """What a data set knows of its items without reading them."""
+    """Return what a data set knows of its items without reading them."""
     if isinstance(dataset, BaseDataset):
         dataset.full_init()
         return (BaseDataset.get_data_info(dataset, index)
@@ -242,7 +242,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def _size(path: str, archives: dict[str, bytes]) -> bytes:
-    """Of a file; of an archive, once, also when it was written."""
+    """Return the size of a file, or of the archive that holds it."""
     if not path.startswith(ZIP_PREFIX):
         try:
             return b'%d' % os.stat(path).st_size
@@ -256,7 +256,8 @@ def _size(path: str, archives: dict[str, bytes]) -> bytes:
 
 
 def missing_data(cfg: Config) -> str | None:
-    """What keeps the data sets of a config from being read, if anything."""
+    """Describe what keeps a config's data sets from being read, if anything.
+    """
     for _, dataset in data_sets(cfg):
         try:
             list_data(dataset)
@@ -266,7 +267,7 @@ def missing_data(cfg: Config) -> str | None:
 
 
 def with_data(cfg: Config, folder: Path) -> Config:
-    """``cfg`` with every path below ``data/`` moved below ``folder``."""
+    """Return ``cfg`` with every path in ``data/`` moved to ``folder``."""
     moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
     return Config(moved, filename=cfg.filename)
 
@@ -282,7 +283,7 @@ def _move(node: Any, folder: str) -> Any:
 
 
 def cap_workers(cfg: Config) -> None:
-    """Let no loader have more workers than there are cores."""
+    """Limit the workers of all loaders to the number of cores."""
     for loader in loaders(cfg):
         loader['num_workers'] = min(
             loader.get('num_workers', 0), os.cpu_count())
@@ -293,7 +294,7 @@ def split_options(
         rows: Sequence[str],
         shared: Sequence[str] = (),
 ) -> dict[str, dict]:
-    """Options 'ROW.key=value' by their rows.
+    """Group options 'ROW.key=value' by their rows.
 
     Args:
         options: Of the command line.

@@ -1,4 +1,4 @@
-"""The paper's evaluations for one checkpoint: a table of rows.
+"""The evaluation suite: the paper's evaluations of one checkpoint.
 
 A row takes protocol and measure from a config of ``configs/`` and the network
 from the checkpoint. Those without a benchmark of their own measure on the
@@ -49,7 +49,7 @@ WORDNET = re.compile(r'n\d{8}')
 
 
 class Row(NamedTuple):
-    """A row of the suite.
+    """One row of the suite.
 
     Attributes:
         key: Its name on the command line and that of its folder.
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
 
 class Suite:
-    """One checkpoint's evaluations in one work dir.
+    """The evaluations of one checkpoint in one work dir.
 
     Args:
         config: Config file of the pretraining run; None for the one that the
@@ -123,18 +123,18 @@ class Suite:
 
     @property
     def own_data(self) -> str:
-        """What the run's own test set is called."""
+        """Return the name of the run's own test set."""
         dataset = self.queries
         return Path(dataset.get('data_root') or dataset.type).name
 
     @property
     def queries(self) -> dict:
-        """The run's own test set."""
+        """Return the run's own test set."""
         return self.config.test_dataloader.dataset
 
     @property
     def gallery(self) -> dict:
-        """The labelled images of the run's own test."""
+        """Return the labelled images of the run's own test."""
         loop = self.config.get('test_cfg') or {}
         if 'gallery_dataloader' not in loop:
             raise ValueError('The config of the run has no '
@@ -142,18 +142,18 @@ class Suite:
         return loop.gallery_dataloader.dataset
 
     def data_title(self, row: Row) -> str:
-        """What a row's data are called."""
+        """Return the name of a row's data."""
         return LAYOUTS[row.layout].title if row.layout else self.own_data
 
     def prepare(self, row: Row) -> Config:
-        """The config of a row, with its options."""
+        """Return the config of a row, with its options."""
         cfg = row.prepare(self)
         set_options(cfg, self.options.get(row.key, {}), row.key)
         cap_workers(cfg)
         return cfg
 
     def job(self, row: Row) -> Job:
-        """The row as a job.
+        """Return the job of a row.
 
         Raises:
             MissingData: If its data are not there.
@@ -181,11 +181,11 @@ class Suite:
                    lambda folder: self.run(row, cfg, folder))
 
     def attempt(self, row: Row) -> Attempt:
-        """Carry a row out, or say what is lacking or failed."""
+        """Run a row, or tell what is missing or failed."""
         return attempt(lambda: self.job(row).carry_out())
 
     def state(self, row: Row) -> tuple[str, str]:
-        """A row's config or tool, and what is to be done or is lacking."""
+        """Return a row's config or tool, and its state or what is missing."""
         source = f'tools/{row.tool}.py'
         try:
             name = self.prepare(row).filename
@@ -197,7 +197,7 @@ class Suite:
             return source, f'fails: {type(error).__name__}: {error}'
 
     def run(self, row: Row, cfg: Config, folder: Path) -> dict:
-        """Run a row's tool in its folder; its figures, or pictures."""
+        """Run a row's tool in its folder; return its figures or pictures."""
         saved = cfg.get('saved')
         if saved:
             self.extract(saved)
@@ -225,7 +225,7 @@ class Suite:
         return dict(values=name_figures(figures, values))
 
     def authors_rate(self) -> dict[str, str]:
-        """ViTs and XCiTs have one rate, ResNets another."""
+        """Return the authors' rate for ViTs and XCiTs, or for ResNets."""
         rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
         return {
             f'linear/lr{rate:g}_top1':
@@ -254,7 +254,7 @@ class Suite:
             pictures=[str(p.relative_to(self.folder)) for p in pictures])
 
     def embedding(self, name: str) -> Config:
-        """The run's config with the model that gives these features."""
+        """Return the run's config with the model that gives these features."""
         run = copy.deepcopy(self.config)
         features = dict(
             linear_features=lambda: official_features(self.backbone),
@@ -274,7 +274,10 @@ class Suite:
                       folder, self.processes)
 
     def _use_features(self, cfg: Config) -> None:
-        """Name the files to a config, and the rows whose labels it sees."""
+        """Put the names of feature files into a config.
+
+        With the rows whose labels it may see.
+        """
         folder = self.folder / cfg.pop('saved')
         share = cfg.pop('label_share', None)
         for dataset in feature_rows(cfg):
@@ -289,19 +292,19 @@ class Suite:
 
     @cached_property
     def network(self) -> dict:
-        """Config of the network."""
+        """Return the config of the network."""
         model = self.config.model
         return resolve_network(
             open_weights(self.checkpoint, given=model), model)
 
     @property
     def backbone(self) -> nn.Module:
-        """The network's backbone, without weights."""
+        """Return the network's backbone, without weights."""
         return build_empty(self.network['backbone'])
 
 
 def default_run(checkpoint: str) -> str | None:
-    """The config on whose data a checkpoint without one is measured.
+    """Return the config whose data serve a checkpoint without a config.
 
     That of a published model, else ImageNet's, which the log says. None if
     the file holds the config of its run.
@@ -320,7 +323,7 @@ def default_run(checkpoint: str) -> str | None:
 
 
 def feature_rows(cfg: Config) -> list[dict]:
-    """The data sets of saved features, also inside of others."""
+    """Iterate the data sets of saved features, also inside others."""
     found, left = [], [dataset for _, dataset in data_sets(cfg)]
     while left:
         dataset = left.pop()
@@ -332,14 +335,14 @@ def feature_rows(cfg: Config) -> list[dict]:
 
 
 def dump(cfg: Config, path: Path) -> None:
-    """Write a config, as a whole or not at all."""
+    """Write a config, completely or not at all."""
     with replaced(str(path)) as part:
         cfg.dump(part)
 
 
 def name_figures(figures: dict[str, float],
                  values: dict[str, str]) -> dict[str, float]:
-    """The figures that a row reports, by their names.
+    """Return the figures that a row reports, by their names.
 
     Raises:
         RuntimeError: If there is none of them.
@@ -357,7 +360,7 @@ def name_figures(figures: dict[str, float],
 
 
 def last_figures(folder: Path) -> dict[str, float]:
-    """The last of a training's figures; of linear classifiers the best.
+    """Return a training's last figures; of linear classifiers the best.
 
     DINO's authors report the best epoch of their linear classifiers. Where
     the best is chosen on images of its own, so is the epoch.
@@ -382,13 +385,13 @@ def last_figures(folder: Path) -> dict[str, float]:
 
 
 def is_imagenet(classes: tuple[str, ...] | None) -> bool:
-    """Whether classes are ImageNet's 1,000, folders with WordNet's ids."""
+    """Return whether classes are ImageNet's 1,000, by WordNet ids."""
     return bool(classes) and len(classes) == 1000 and all(
         WORDNET.fullmatch(name) for name in classes)
 
 
 def put_network(cfg: Config, suite: Suite) -> None:
-    """Name the network where the checkpoint, a foreign one, does not."""
+    """Add the network config where a foreign checkpoint has none."""
     if open_weights(suite.checkpoint).network is None:
         network = frozen(suite.config.model)
         cfg.model.update({
@@ -398,7 +401,7 @@ def put_network(cfg: Config, suite: Suite) -> None:
 
 
 def benchmark(name: str) -> Callable[[Suite], Config]:
-    """A config below ``configs/benchmarks`` with the suite's data."""
+    """Return a config of ``configs/benchmarks`` with the suite's data."""
 
     def prepare(suite: Suite) -> Config:
         cfg = read_config(str(CONFIGS / 'benchmarks' / f'{name}.py'))
@@ -409,13 +412,13 @@ def benchmark(name: str) -> Callable[[Suite], Config]:
 
 
 def knn(suite: Suite) -> Config:
-    """k-NN of the saved features."""
+    """Return the config of k-NN on saved features."""
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'knn_features.py'))
     return _read_features(cfg)
 
 
 def low_shot(share: float) -> Callable[[Suite], Config]:
-    """Logistic regression on a share of the saved gallery's labels."""
+    """Return the config of logistic regression on a share of the labels."""
 
     def prepare(suite: Suite) -> Config:
         cfg = read_config(str(CONFIGS / 'benchmarks' / 'low-shot_features.py'))
@@ -426,7 +429,7 @@ def low_shot(share: float) -> Callable[[Suite], Config]:
 
 
 def _read_features(cfg: Config, name: str = 'features') -> Config:
-    """Name the parts; the files are named when they are there."""
+    """Let loaders read saved features; the files are named later."""
     cfg.saved = name
     cfg.test_dataloader.dataset.path = 'queries'
     cfg.test_cfg.gallery_dataloader.dataset.path = 'gallery'
@@ -434,7 +437,7 @@ def _read_features(cfg: Config, name: str = 'features') -> Config:
 
 
 def linear_imagenet(suite: Suite) -> Config:
-    """The authors' linear protocol, wherever ImageNet lies."""
+    """Return the config of the authors' linear protocol on ImageNet."""
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear.py'))
     put_network(cfg, suite)
     cfg.model.checkpoint = suite.checkpoint
@@ -447,7 +450,9 @@ def linear_imagenet(suite: Suite) -> Config:
 
 
 def linear(suite: Suite) -> Config:
-    """The linear probe; on other data than ImageNet of saved features.
+    """Return the config of the linear probe.
+
+    On other data than ImageNet, on saved features.
 
     It then sees the pictures as k-NN does, and has OWN_RATES.
     """
@@ -465,7 +470,7 @@ def linear(suite: Suite) -> Config:
 
 
 def _use_rows(cfg: Config, suite: Suite, saved: str) -> None:
-    """Let a linear probe learn of saved features, with OWN_RATES."""
+    """Let a linear probe train on saved features, with OWN_RATES."""
     classes = list_data(suite.gallery).classes
     if not classes:
         raise MissingData(f'{suite.own_data} has no classes.')
@@ -482,7 +487,10 @@ def _use_rows(cfg: Config, suite: Suite, saved: str) -> None:
 
 
 def linear_blocks(suite: Suite) -> Config:
-    """DINOv2's linear evaluation; on other data of saved features, too."""
+    """Return the config of DINOv2's linear evaluation.
+
+    On other data than ImageNet, on saved features.
+    """
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear-blocks.py'))
     cfg.model.features = block_choices(suite.backbone)
     put_network(cfg, suite)
@@ -504,14 +512,14 @@ def linear_blocks(suite: Suite) -> Config:
 
 
 def _with_pipeline(dataset: dict, like: dict) -> dict:
-    """A data set of pictures with the pipeline of another one."""
+    """Return a data set of images with the pipeline of another one."""
     if dataset['type'] == 'FeatureRows':
         return dict(dataset)
     return dict(dataset, pipeline=like.pipeline)
 
 
 def block_choices(backbone: nn.Module) -> dict:
-    """Features of 1 or 4 blocks, of all where there are fewer than 4.
+    """Return features of 1 and 4 blocks, or of all if there are fewer.
 
     Raises:
         MissingData: If the network has no blocks with class tokens.
@@ -525,7 +533,7 @@ def block_choices(backbone: nn.Module) -> dict:
 
 
 def fine_tune(name: str) -> Callable[[Suite], Config]:
-    """A fine-tuning config with the checkpoint's ViT."""
+    """Return a fine-tuning config with the checkpoint's ViT."""
 
     def prepare(suite: Suite) -> Config:
         cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
@@ -541,7 +549,7 @@ def fine_tune(name: str) -> Callable[[Suite], Config]:
 
 
 def own_attention(suite: Suite) -> Config:
-    """Attention against the masks of the run's own test set."""
+    """Return the test of attention on the run's own test set."""
     evaluators = suite.config.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
@@ -555,7 +563,7 @@ def own_attention(suite: Suite) -> Config:
 
 
 def own_discovery(suite: Suite) -> Config:
-    """Objects found in the run's own test set, against its masks."""
+    """Return the test of object discovery on the run's own test set."""
     cfg = own_attention(suite)
     cfg.model = dict(type='mmdino.ObjectFinder')
     put_network(cfg, suite)
@@ -564,7 +572,7 @@ def own_discovery(suite: Suite) -> Config:
 
 
 def own_dense(suite: Suite) -> Config:
-    """Patches of the run's own pictures, whose masks are drawn, too."""
+    """Return the test of patches on the run's own synthetic images."""
     parts = suite.queries, suite.gallery
     if any(part.type.rpartition('.')[2] != 'ShapeScenes' for part in parts):
         raise MissingData('only ShapeScenes has the class of every pixel of '
@@ -582,7 +590,7 @@ def own_dense(suite: Suite) -> Config:
 
 
 def baselines(suite: Suite) -> Config:
-    """k-NN of what the run's own pictures give without any training."""
+    """Return the test of k-NN without any training."""
     if not list_data(suite.gallery).classes:
         raise MissingData(f'{suite.own_data} has no classes.')
     cfg = test_only(suite.config, suite.config.test_dataloader)
@@ -594,7 +602,7 @@ def baselines(suite: Suite) -> Config:
 
 
 def picture(**options) -> Callable[[Suite], Config]:
-    """A picture of saved features, with the options of its tool."""
+    """Return a function that draws saved features with a tool."""
     return lambda suite: Config(dict(options, saved='features'))
 
 
