@@ -1,4 +1,4 @@
-"""Pictures of ablations: how runs collapsed or not, and their accuracies.
+"""Figures of ablations: collapse curves and accuracies.
 
 Figure 7 of arXiv 2104.14294.
 """
@@ -19,7 +19,7 @@ PANELS = (('teacher_entropy', 'Teacher entropy', 'entropy (nats)'),
 
 
 def find_prototypes(run: str | Path) -> int | None:
-    """K of a run, from the config that MMEngine keeps in its work dir."""
+    """Return K of a run, from the config in its work dir."""
     for path in sorted(Path(run).glob('*.py')):
         model = Config.fromfile(path).get('model') or {}
         if 'out_dim' in model.get('head', {}):
@@ -29,7 +29,7 @@ def find_prototypes(run: str | Path) -> int | None:
 
 def draw_collapse(runs: dict[str, str | Path],
                   out: str | Path | None = None) -> Figure:
-    """Draw what shows a collapse, a colour a run.
+    """Draw the curves that show a collapse, one colour a run.
 
     Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
     same target, on one prototype or on all alike. So has any other entropy
@@ -93,8 +93,7 @@ def _uniform_levels(runs: dict[str, str | Path]) -> list[float]:
 
 
 def name_runs(paths: list[Path]) -> list[tuple[str, Path]]:
-    """Runs by their folders' names, with the parents' where these are equal.
-    """
+    """Name runs by their folders, with the parents where names are equal."""
     parts = 1
     while len({p.absolute().parts[-parts:] for p in paths}) < len(paths):
         parts += 1
@@ -107,7 +106,7 @@ def draw_ablation(scores: dict[str, Sequence[tuple[float, float]]],
                   title: str,
                   out: str | Path | None = None,
                   classifier: str = 'linear') -> Figure:
-    """Draw two bars a row, with a dot for each seed if there are several.
+    """Draw two bars for each row, with a dot for each of several seeds.
 
     Args:
         scores: By the row's name, top-1 of k-NN and of a classifier for each

@@ -14,7 +14,7 @@ COLOR = '#2563ab'
 
 
 class Panel(NamedTuple):
-    """One axis of the figure.
+    """One panel of the figure.
 
     Attributes:
         key: Name of the scalar in the log.
@@ -39,7 +39,7 @@ UNIFORM = ('loss', 'teacher_entropy')
 
 
 def read_scalars(path: PathLike) -> dict[str, Series]:
-    """Collect the scalars of a run, over all its interruptions.
+    """Read the scalars of a run, over all its interruptions.
 
     Validation lines of MMEngine count epochs; here they stand at the last
     training iteration logged before them. Where a resumed run goes over the
@@ -75,7 +75,7 @@ def draw_curves(path: PathLike,
                 num_prototypes: int | None = None,
                 panels: Sequence[Panel] = PANELS,
                 knn_key: str = 'knn/k20_top1') -> Figure:
-    """Draw how loss, targets and schedules went over the iterations.
+    """Draw loss, targets and schedules over the iterations.
 
     Args:
         path: A ``scalars.json`` or the work dir of a run.
@@ -103,7 +103,8 @@ def draw_curves(path: PathLike,
 
 
 def _append(scalars: dict[str, Series], lines: list[dict], first: int) -> None:
-    """Add the lines of one run, whose training starts at ``first``."""
+    """Append the scalars of one start of a run, from iteration ``first`` on.
+    """
     iteration = max((points[-1][0] for points in scalars.values() if points),
                     default=0)
     for line in lines:

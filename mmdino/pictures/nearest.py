@@ -1,4 +1,4 @@
-"""Pictures and those that the network finds most alike."""
+"""Figures of images and their nearest neighbours."""
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ RIGHT, WRONG, QUERY = '#15803d', '#dc2626', '#111827'
 
 
 class Picture(NamedTuple):
-    """A picture of the grid.
+    """One image of the figure.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
 
 def draw_nearest(rows: Sequence[list[Picture]],
                  out: str | Path | None = None) -> Figure:
-    """Draw a row a query: the query, then its neighbours, the nearest first.
+    """Draw a row for each query: the query, then its neighbours.
 
     A neighbour's frame is green where its class is the query's, red where it
     is another one, grey where there are no classes.
