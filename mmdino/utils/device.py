@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""Choice of the device that a network runs on."""
 import os
 
 import mmengine.device.utils
@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The device of a name, by default the GPU if there is one.
+    """Return the device of a name, by default the GPU if there is one.
 
     Args:
         name: 'cpu', 'cuda', 'cuda:1', ...
@@ -29,7 +29,7 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def use_device(name: str | None, launcher: str = 'none') -> None:
-    """Let MMEngine run on a device, where a name is given.
+    """Let MMEngine run on a device, if a name is given.
 
     Args:
         name: As for :func:`pick_device`; None leaves MMEngine its choice.
@@ -50,7 +50,7 @@ def use_device(name: str | None, launcher: str = 'none') -> None:
 
 
 def use_device_in_children(name: str | None) -> None:
-    """Let the processes that are started from here see one device alone.
+    """Let child processes see only one device.
 
     Args:
         name: As for :func:`pick_device`; None leaves them all.
