@@ -14,8 +14,7 @@ from mmdino.models.centerings import Centering
 from mmdino.models.lora import adapters_off
 from mmdino.models.mean_teacher import (MeanTeacher, count_teacher_views,
                                         vectors_of_views)
-from mmdino.models.monitors import target_monitors
-from mmdino.models.shared_sum import SharedSum
+from mmdino.models.monitors import SharedSum, target_monitors
 from mmdino.registry import MODELS, build_module
 
 

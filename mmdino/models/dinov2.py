@@ -18,8 +18,7 @@ from mmdino.functional.losses import at_least_float32, token_weights
 from mmdino.models.centerings import Centering
 from mmdino.models.dino import DINO
 from mmdino.models.mean_teacher import vectors_of_views
-from mmdino.models.monitors import name_monitors
-from mmdino.models.shared_sum import SharedSum
+from mmdino.models.monitors import SharedSum, name_monitors
 from mmdino.registry import MODELS, build_module
 
 

@@ -1,16 +1,57 @@
-"""The KoLeo loss of DINOv2 (Oquab et al. 2023, arXiv 2304.07193).
+"""The KoLeo loss of DINOv2, which spreads features (arXiv 2304.07193).
 
-G crops of each image, B images, D features.
+G crops of each image, B images, N images of all ranks, D features.
 """
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
-from mmdino.functional.koleo import koleo, nearest_distances
 from mmdino.functional.losses import at_least_float32
 from mmdino.registry import MODELS
+
+EPS = 1e-8  # the authors', at every division and logarithm
+
+
+def nearest_distances(vectors: Tensor,
+                      everyone: Tensor,
+                      first: int = 0) -> Tensor:
+    """Compute the distance of each unit vector to its nearest neighbour.
+
+    Which one is the nearest has no gradient; the distance has one, to both.
+
+    Args:
+        vectors: Shape (B, D), scaled to unit length here.
+        everyone: Shape (N, D), N >= 2, the B vectors among them.
+        first: Place of the first of the B vectors among the N.
+
+    Returns:
+        Shape (B, ), at most 2; 1e-8 sqrt(D) for a vector that is there twice.
+    """
+    vectors = F.normalize(vectors, eps=EPS, dim=-1)
+    everyone = F.normalize(everyone, eps=EPS, dim=-1)
+    with torch.no_grad():
+        similarities = vectors @ everyone.t()
+        similarities.diagonal(first).fill_(-1)
+        nearest = similarities.argmax(1)
+    return F.pairwise_distance(vectors, everyone[nearest], eps=EPS)
+
+
+def koleo(distances: Tensor) -> Tensor:
+    r"""Compute the Kozachenko-Leonenko estimate of minus the entropy.
+
+    .. math:: -\frac{1}{B} \sum_b \log (d_b + 10^{-8})
+
+    Sablayrolles et al. 2019 (arXiv 1806.03198, Eq. 3), Oquab et al. 2023
+    (arXiv 2304.07193, section 4). Without the logarithm of B, a constant.
+
+    Args:
+        distances: d (B, ), of :func:`nearest_distances`.
+    """
+    return -(distances + EPS).log().mean()
+
 
 SAME = 1e-6  # a distance that only rounding and the authors' 1e-8 make
 
@@ -44,7 +85,7 @@ class KoLeoLoss(nn.Module):
         self.duplicates = torch.zeros(())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Sum :func:`mmdino.functional.koleo.koleo` over the crops.
+        """Sum :func:`mmdino.models.koleo.koleo` over the crops.
 
         Args:
             features: Class tokens, shape (G, B, D), or (B, D) of one crop.

@@ -1,8 +1,10 @@
-"""Figures for the log that show whether training has collapsed.
+"""Figures for the log that show a collapse, and their sum over the ranks.
 
 T teacher views, B images, K prototypes.
 """
-from mmengine.dist import all_reduce
+import torch
+import torch.distributed
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
 from mmdino.functional.losses import at_least_float32, entropy
@@ -44,3 +46,34 @@ def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
         teacher_entropy=teacher_entropy,
         largest_prototype=mean.max(),
         target_information=entropy(mean) - teacher_entropy)
+
+
+class SharedSum:
+    """Tensors that are summed over all ranks in one asynchronous all-reduce.
+
+    It starts at once; :meth:`wait` ends it. On a GPU that only orders the
+    streams, the host goes on. Alone, both do nothing.
+
+    Args:
+        tensors: Of one dtype and device, on every rank of the same shapes.
+            They hold the sums after :meth:`wait`.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._work = None
+        if tensors and get_world_size() > 1:
+            self._flat = torch.cat([t.flatten() for t in tensors])
+            self._work = torch.distributed.all_reduce(
+                self._flat, async_op=True)
+
+    def wait(self) -> None:
+        """Wait for the sums and put them into the tensors."""
+        if self._work is None:
+            return
+        self._work.wait()
+        sizes = [t.numel() for t in self._tensors]
+        torch._foreach_copy_(self._tensors, [
+            part.view_as(t)
+            for part, t in zip(self._flat.split(sizes), self._tensors)
+        ])

@@ -16,21 +16,66 @@ one downloads and the others wait. Neither cache shows a file before it is
 whole; offline switches (``HF_HUB_OFFLINE``) hold.
 """
 import errno
+import fnmatch
 import json
 import os
 import os.path as osp
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.request import urlopen
 
 import torch
 from mmengine.dist import all_gather_object
+from mmengine.fileio import load
 from mmengine.logging import print_log
 
 from mmdino.utils.names import suggest
+from mmdino.utils.resources import resource
 from mmdino.weights.keys import CheckpointError, name_keys
-from mmdino.weights.published import PublishedModel, list_models
+
+
+class PublishedModel(NamedTuple):
+    """A published model of the authors of DINO or DINOv2, or one of ours."""
+    name: str
+    config: str | None  # None where its file tells the network
+    url: str | None  # of the authors' file, None if it is packaged
+    sha256_prefix: str | None
+    metrics: dict[str, float]  # the figures that are reported, in percent
+    packaged: str | None = None  # file below the repository
+
+    @property
+    def checkpoint(self) -> str:
+        """Return where the file is looked for, converted ones first."""
+        if self.packaged:
+            folder, _, file = self.packaged.partition('/')
+            return str(resource(folder) / file)
+        return osp.join('checkpoints', f'{self.name}.pth')
+
+
+def list_models(pattern: str = '*') -> list[PublishedModel]:
+    """List the published models and those that come with mmdino.
+
+    Args:
+        pattern: Of the names, with the wildcards * and ?.
+    """
+    models = [
+        PublishedModel(
+            name=entry['Name'],
+            config=entry.get('Config'),
+            url=entry.get('Converted From', {}).get('Weights'),
+            sha256_prefix=entry.get('Converted From',
+                                    {}).get('SHA-256 prefix'),
+            packaged=entry.get('Weights'),
+            metrics={
+                name: value
+                for result in entry['Results']
+                for name, value in result['Metrics'].items()
+            }) for entry in load(str(resource('model-index.yml')))['Models']
+    ]
+    return [m for m in models if fnmatch.fnmatch(m.name, pattern)]
+
 
 SWITCH = 'MMDINO_DOWNLOAD'  # in the environment, for the processes started
 # The folder of a cache is at fault: no permission, read-only, full.

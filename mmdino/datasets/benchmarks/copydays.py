@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset
 from mmdino.datasets.listing import list_folder
 from mmdino.registry import DATASETS
 

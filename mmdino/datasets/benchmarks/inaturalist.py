@@ -3,7 +3,7 @@ import json
 import os.path as osp
 from collections.abc import Sequence
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset
 from mmdino.registry import DATASETS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset, list_files
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset, list_files
 from mmdino.datasets.benchmarks.plain_pickle import load_plain_pickle
 from mmdino.registry import DATASETS
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from mmdino.engine.hooks.access import dino_model, whole_state
-from mmdino.engine.host_copy import HostCopy
+from mmdino.engine.hooks.runtime_info import HostCopy
 from mmdino.engine.longrun.replay import Step
 from mmdino.engine.optim.clipping import total_norm
 from mmdino.models import MeanTeacher, total_loss

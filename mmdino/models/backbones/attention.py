@@ -1,4 +1,4 @@
-"""Attention of the class token, also of timm's models.
+"""Attention and masks of a backbone with tokens: checks and timm's layers.
 
 B images, H heads, T = 1 + R + N tokens: the class token, R registers and
 others before the patches, N = h w patches; D features.
@@ -6,6 +6,7 @@ others before the patches, N = h w patches; D features.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -68,3 +69,16 @@ def seen_weights(layer: nn.Module, see: Callable[[Tensor],
     finally:
         layer.fused_attn = fused
         hook.remove()
+
+
+def check_mask(mask: Tensor, num_images: int, num_patches: int) -> None:
+    """Refuse what is no mask (B, N).
+
+    Raises:
+        ValueError: If it is not bool or of another shape.
+    """
+    shape = num_images, num_patches
+    if mask.dtype != torch.bool or mask.shape != shape:
+        raise ValueError(
+            f'The mask must be bool of shape {shape}, images and patches in '
+            f'reading order, got {mask.dtype} of {tuple(mask.shape)}.')

@@ -16,8 +16,8 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.layers import PatchEmbed
 from torch import Tensor
 
-from mmdino.models.backbones.attention import attention_layer, seen_weights
-from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.attention import (attention_layer, check_mask,
+                                               seen_weights)
 from mmdino.models.backbones.pretrained import StrictPretrained
 from mmdino.registry import MODELS
 

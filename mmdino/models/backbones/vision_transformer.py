@@ -14,15 +14,15 @@ from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
-from mmdino.models.backbones.encoder_layer import switch_blocks
-from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.attention import check_mask
+from mmdino.models.backbones.encoder_layer import (complete_stochastic_depth,
+                                                   switch_blocks,
+                                                   with_uniform_rate)
 from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
                                                          PosEmbedCache,
                                                          find_grid,
                                                          resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
-from mmdino.models.backbones.stochastic_depth import (
-    complete_stochastic_depth, with_uniform_rate)
 from mmdino.registry import MODELS
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mmdino.weights.formats.heads import head_from, head_to
+from mmdino.weights.formats.official import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-from mmdino.weights.formats.heads import head_from, head_to
+from mmdino.weights.formats.official import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES

@@ -1,4 +1,4 @@
-"""Checkpoints of the authors of DINO.
+"""Checkpoints of the authors of DINO; iBOT and DINOv2 share their head.
 
 Four kinds: a backbone, a full checkpoint of a training (``student``,
 ``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
@@ -11,14 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mmdino.weights.formats.heads import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
 from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
-from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 flipped, join_qkv, name_keys, rename,
-                                 split_qkv, strip_prefix)
+from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
+                                 add_prefix, flipped, join_qkv, name_keys,
+                                 rename, split_qkv, strip_prefix)
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
@@ -153,3 +152,29 @@ def _refuse(leftover) -> None:
     if leftover:
         raise CheckpointError("The authors' checkpoints have no "
                               f'{name_keys(leftover)}. Is --from right?')
+
+
+# An MLP of one layer is no Sequential there.
+ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
+ORIGINAL = 'last_layer.parametrizations.weight.original1'
+
+
+def head_from(head: StateDict) -> StateDict:
+    """Convert a head to our names."""
+    return rename(head, ONE_LAYER + WEIGHT_NORM, 'A head')
+
+
+def head_to(head: StateDict, remedy: str) -> StateDict:
+    """Convert a :class:`DINOHead` to the authors' names.
+
+    Raises:
+        CheckpointError: If it is another head; ends with the remedy.
+    """
+    if ORIGINAL not in head:
+        raise CheckpointError(
+            "The authors' full checkpoint has no place for another head than "
+            f'DINOHead, its tensors are {name_keys(head, 4)}: {remedy}')
+    mlp = [key for key in head if key.startswith('mlp.')]
+    single = all(key.startswith('mlp.0.') for key in mlp)
+    names = ONE_LAYER + WEIGHT_NORM if single else WEIGHT_NORM
+    return rename(head, flipped(names), 'A head')

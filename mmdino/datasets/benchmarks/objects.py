@@ -1,9 +1,13 @@
-"""Images and videos with the masks of their objects."""
+"""Images and videos with masks or boxes of objects, or pixel classes."""
 import os
 import os.path as osp
 from collections.abc import Sequence
+from xml.etree import ElementTree
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset
+import numpy as np
+
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset, list_files
+from mmdino.datasets.listing import is_image
 from mmdino.registry import DATASETS
 
 
@@ -126,3 +130,126 @@ def _stems(folder: str, extension: str) -> list[str]:
         name.removesuffix(extension) for name in os.listdir(folder)
         if name.endswith(extension) and name[0] != '.'
     ]
+
+
+@DATASETS.register_module()
+class SegmentedImages(BenchmarkDataset):
+    """Images of a folder with masks (.png) of the same names in another one.
+
+    An item has ``img_path`` and ``mask_path``, which :class:`LoadImage` and
+    :class:`LoadMask` read.
+
+    Args:
+        data_root: Above both folders.
+        images: Folder of the images.
+        masks: Folder of the masks.
+        **kwargs: Others of :class:`BenchmarkDataset`.
+
+    Raises:
+        FileNotFoundError: Names the mask that is missing.
+        ValueError: If there is no image.
+    """
+
+    layout = ('an image images/NAME.jpg and its mask masks/NAME.png each, '
+              'in the two folders that are given.')
+
+    def __init__(self,
+                 data_root: str,
+                 images: str,
+                 masks: str,
+                 pipeline: Sequence | dict = (),
+                 **kwargs) -> None:
+        self.folders = images, masks
+        super().__init__(data_root, pipeline, test_mode=True, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List images and masks, by name."""
+        images, masks = (osp.join(self.data_root, f) for f in self.folders)
+        names = sorted(n for n in list_files(images) if is_image(n))
+        if not names:
+            raise ValueError(f'{images} holds no image.')
+        items = [
+            dict(
+                img_path=osp.join(images, name),
+                mask_path=osp.join(masks, f'{osp.splitext(name)[0]}.png'))
+            for name in names
+        ]
+        self.require((item['mask_path'] for item in items),
+                     f'one of the masks of the {len(names)} images')
+        return items
+
+
+@DATASETS.register_module()
+class VOCClasses(Split):
+    """The images of a segmentation split of PASCAL VOC 2012 with class masks.
+
+    As :class:`VOCObjects`, with ``SegmentationClass/NAME.png``: 0 for the
+    background, 1 to 20 for the classes, 255 void.
+    """
+
+    layout = ('the layout of VOCtrainval_11-May-2012.tar below data_root: '
+              'ImageSets/Segmentation, JPEGImages and SegmentationClass.')
+
+    def load_data_list(self) -> list[dict]:
+        """List images and masks."""
+        return self.list_masks('SegmentationClass')
+
+
+@DATASETS.register_module()
+class VOCBoxes(Split):
+    """The images of a detection split of PASCAL VOC 2007 or 2012.
+
+    ``data_root`` is VOCdevkit/VOC2007 or VOC2012 as it is distributed::
+
+        ImageSets/Main/trainval.txt    an image's name a line
+        JPEGImages/NAME.jpg
+        Annotations/NAME.xml           the objects' boxes
+
+    An item has ``img_path``, ``ori_shape`` (height, width) and ``gt_boxes``
+    (M, 4; float32): top, left, bottom, right in pixels, the last two
+    exclusive, of all objects, the difficult ones too.
+
+    Raises:
+        FileNotFoundError: Names the list, image or annotation that is
+            missing.
+        ValueError: If the list is empty, or an annotation is none.
+    """
+
+    layout = ('the layout of VOCtrainval.tar below data_root: '
+              'ImageSets/Main, JPEGImages and Annotations.')
+
+    def __init__(self,
+                 data_root: str,
+                 split: str = 'trainval',
+                 pipeline: Sequence | dict = (),
+                 **kwargs) -> None:
+        super().__init__(data_root, split, pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List images and read their annotations."""
+        names = self.read_split('Main', 'image')
+        images = osp.join(self.data_root, 'JPEGImages')
+        notes = osp.join(self.data_root, 'Annotations')
+        paths = [(osp.join(images,
+                           f'{name}.jpg'), osp.join(notes, f'{name}.xml'))
+                 for name in names]
+        self.require((path for pair in paths for path in pair),
+                     f'one of the {len(names)} images and annotations')
+        return [dict(img_path=i, **read_boxes(n)) for i, n in paths]
+
+
+def read_boxes(path: str) -> dict:
+    """Read ``ori_shape`` and ``gt_boxes`` from an annotation file of VOC."""
+    try:
+        root = ElementTree.parse(path).getroot()
+        size = root.find('size')
+        shape = tuple(int(size.find(n).text) for n in ('height', 'width'))
+        boxes = [[
+            float(box.find(name).text) - (name in ('ymin', 'xmin'))
+            for name in ('ymin', 'xmin', 'ymax', 'xmax')
+        ] for box in root.iterfind('object/bndbox')]
+    except (ElementTree.ParseError, AttributeError, ValueError) as error:
+        raise ValueError(f'{path} is no annotation of PASCAL VOC: '
+                         f'{error}') from error
+    return dict(
+        ori_shape=shape, gt_boxes=np.array(boxes, np.float32).reshape(-1, 4))
