@@ -9,7 +9,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
+from mmdino.evaluation.base import Gallery, GalleryMetric, SampleMetric
 from mmdino.evaluation.placing import Placing
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.baselines import UNTRAINED
-from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
 

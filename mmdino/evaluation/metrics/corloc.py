@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.dense import box_iou
 from mmdino.registry import METRICS
 

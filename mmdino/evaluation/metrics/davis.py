@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.davis import (FrameStatistics, frame_statistics,
                                      score_sequence)
 from mmdino.registry import HOOKS, METRICS

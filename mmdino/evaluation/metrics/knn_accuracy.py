@@ -9,8 +9,8 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmdino.evaluation.base import Gallery, GalleryMetric
 from mmdino.evaluation.baselines import PIXELS, UNTRAINED
-from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.evaluation.placing import (Placing, file_key, gather_rows,
                                        stack_rows)
 from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,

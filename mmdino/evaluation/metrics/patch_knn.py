@@ -6,7 +6,7 @@ P patches of a picture, D features, (h, w) the grid.
 import torch
 from torch import Tensor
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.segmentation import knn_scores, patch_labels
 from mmdino.registry import METRICS
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.placing import Placing, gather_rows, stack_rows
 from mmdino.functional.rank import rankme
 from mmdino.registry import METRICS

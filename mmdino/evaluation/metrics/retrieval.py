@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
+from mmdino.evaluation.base import Gallery, GalleryMetric
 from mmdino.evaluation.baselines import PIXELS, UNTRAINED
-from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,

@@ -6,7 +6,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.placing import (Placing, gather_objects, gather_rows,
                                        stack_rows)
 from mmdino.registry import METRICS
