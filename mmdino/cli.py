@@ -1,4 +1,4 @@
-"""The command ``mmdino``: all tools by one name.
+"""The command ``mmdino``, which runs all tools by name.
 
     mmdino train dino_vit-s16
     mmdino attention PHOTOS --checkpoint dino_vit-s16
@@ -39,7 +39,7 @@ TOOLS = dict(
 
 
 def main() -> None:
-    """Run the tool that the command line names, or list them."""
+    """Run the tool that the command line names, or list all tools."""
     name, *options = sys.argv[1:] or ['--help']
     if name in ('-h', '--help'):
         print(overview())
@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def file_of(name: str) -> Path:
-    """The file of a tool."""
+    """Return the file of a tool."""
     return resource('tools') / TOOLS[name]
 
 
 def overview() -> str:
-    """All tools, each with the first line of what it says of itself."""
+    """Describe all tools, each by the first line of its description."""
     lines = ['usage: mmdino TOOL [options]; mmdino TOOL --help', '']
     for name in TOOLS:
         text = ast.get_docstring(ast.parse(file_of(name).read_text()))
@@ -84,7 +84,7 @@ def overview() -> str:
 
 
 def models() -> str:
-    """Names of the published models, and where their files come from."""
+    """List the names of the published models and their sources."""
     from mmdino.weights import list_models
     return '\n'.join(f'{model.name:28} '
                      f'{"comes with mmdino" if model.packaged else model.url}'

@@ -46,13 +46,13 @@ VISUALIZERS = _child(mmengine.VISUALIZERS, 'pictures')
 
 
 def build_module(cfg: dict) -> nn.Module:
-    """Build a part of a model of ours, whatever the default scope is.
+    """Build a module from mmdino's registry, whatever the default scope is.
 
     A type without a scope is looked for in ours first: in a notebook, without
     a default scope, and beside another toolbox too.
 
     Args:
-        cfg (dict): Config with ``type``.
+        cfg: Config with ``type``.
     """
     with DefaultScope.overwrite_default_scope('mmdino'):
         return MODELS.build(cfg)

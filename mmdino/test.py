@@ -9,6 +9,7 @@ from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
     parser = Parser(__doc__)
     add_arguments(parser)
     parser.add_argument(
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the tool with the command line's options."""
     args = parse_args()
     # After the options: torch and the toolboxes take seconds to import.
     from torch.distributed.elastic.multiprocessing.errors import record
@@ -41,6 +43,7 @@ def main() -> None:
 
 
 def test(args: argparse.Namespace) -> None:
+    """Test a checkpoint with a config."""
     from mmengine.dist import is_main_process
     from mmengine.fileio import dump
 

@@ -10,6 +10,7 @@ from mmdino.utils.tool import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
     parser = Parser(__doc__)
     add_arguments(parser)
     parser.add_argument(
@@ -35,6 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the tool with the command line's options."""
     args = parse_args()
     # After the options: torch and the toolboxes take seconds to import.
     from torch.distributed.elastic.multiprocessing.errors import record
@@ -44,6 +46,7 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    """Train with a config."""
     from mmdino.engine.configs import load_config
     from mmdino.engine.launch import build_runner, leave_process_group, use_amp
     from mmdino.engine.longrun.signals import ignore_signals

@@ -23,9 +23,9 @@ from typing import Dict, List
 from mmengine.registry import init_default_scope
 
 from mmdino.engine.arguments import add_settings
+from mmdino.experiments.ablation_table import TableRow, write_table
 from mmdino.experiments.ablations import (BASES, TABLES, Ablation, Figures,
-                                          Row, TableRow, find_rows,
-                                          write_table)
+                                          Row, find_rows)
 from mmdino.experiments.jobs import attempt, table
 from mmdino.experiments.settings import MissingData
 from mmdino.utils.tool import Parser, run_tool

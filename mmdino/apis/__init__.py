@@ -1,4 +1,4 @@
-"""Trained networks in a line of Python."""
+"""Python functions for trained networks."""
 from mmdino.apis.feature_extractor import (AttentionVisualizer,
                                            FeatureExtractor, get_model,
                                            list_images)

@@ -1,4 +1,4 @@
-"""Do another library's implementation and ours compute the same?
+"""Comparison of our features with those of another library.
 
 Ours is a frozen teacher of the network that the source file tells. Theirs is
 filled from a file in the other library's names and built from what that
@@ -8,7 +8,8 @@ stands in for theirs, with their way to resize position embeddings.
 """
 import math
 import os.path as osp
-from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import timm
 import torch
@@ -40,14 +41,16 @@ Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
-    """How far features are from ours, at images of a size."""
+    """The difference of features from ours, for images of one size."""
     format: str  # whose they are, a key of ``FORMATS``
-    size: Tuple[int, int]  # (H, W) of the images, in pixels
+    size: tuple[int, int]  # (H, W) of the images, in pixels
     largest: float  # difference, as a fraction of the largest feature
 
 
 def check_conversion(done: Conversion) -> Iterator[Difference]:
-    """Compare features of random images, in float32, after a conversion.
+    """Compare features of random images before and after a conversion.
+
+    In float32.
 
     The source's implementation, filled from the source, if it is not ours,
     and the target's, from what was written. A ViT of ours resizes its
@@ -69,7 +72,8 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
 
 def differences(ours: FrozenTeacher, done: Conversion, format_: str,
                 path: str) -> Iterator[Difference]:
-    """Compare with the implementation that is filled from one file."""
+    """Compare with the other library's implementation, filled from one file.
+    """
     network = network_of(done)
     theirs = their_network(done, format_, path)
     _, mode = pos_embed_modes(network, format_)
@@ -85,7 +89,8 @@ def differences(ours: FrozenTeacher, done: Conversion, format_: str,
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Largest difference as a fraction of the largest of ours.
+    """Return the largest difference as a fraction of the largest value of
+    ours.
 
     Infinite if there are values that are none.
     """
@@ -106,7 +111,7 @@ def network_of(done: Conversion) -> dict:
 
 
 def our_network(done: Conversion) -> FrozenTeacher:
-    """The source's network with the tensors that were chosen."""
+    """Build the source's network with the chosen tensors."""
     network = network_of(done)
     teacher = FrozenTeacher(
         backbone=network['backbone'],
@@ -120,7 +125,7 @@ def our_network(done: Conversion) -> FrozenTeacher:
 
 @torch.no_grad()
 def their_network(done: Conversion, format_: str, path: str) -> Features:
-    """A format's own network, filled from a file of its own names."""
+    """Build a format's own network, filled from a file with its names."""
     if format_ == 'mmdino':
         return FrozenTeacher(path).features
     if format_ == 'hf':
@@ -136,8 +141,8 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
     return IMPLEMENTATIONS[kind, format_](state, network['backbone'])
 
 
-def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
-    """Stored, smaller, wide and larger: (H, W) in pixels.
+def image_sizes(network: Mapping, kind: str) -> Iterator[tuple[int, int]]:
+    """Return (H, W) to compare at: stored, smaller, wide and larger.
 
     The stored one alone of models that take no other one, or may not.
     """
@@ -163,7 +168,7 @@ def image_sizes(network: Mapping, kind: str) -> Iterator[Tuple[int, int]]:
 
 
 def timm_vit(state: StateDict, cfg: dict) -> nn.Module:
-    """timm's constructor, told the sizes of the network."""
+    """Build timm's ViT with the sizes of the network."""
     return _filled(_empty_timm_vit(cfg), state)
 
 
@@ -195,7 +200,7 @@ def _empty_timm_vit(cfg: dict) -> VisionTransformer:
 
 
 def official_vit(state: StateDict, cfg: dict) -> Features:
-    """timm's, at each size with embeddings resized as the authors do."""
+    """Build timm's ViT with position embeddings resized as the authors do."""
     vit = timm_vit(state, cfg)
     stored, patch = vit.patch_embed.grid_size, vit.patch_embed.patch_size
 
@@ -211,7 +216,7 @@ def official_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def dinov2_vit(state: StateDict, cfg: dict) -> Features:
-    """timm's, which reads the authors' names by itself.
+    """Build timm's ViT, which reads the names of DINOv2's authors.
 
     Without registers it resizes embeddings as the authors do.
     """
@@ -223,7 +228,7 @@ def dinov2_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def ibot_vit(state: StateDict, cfg: dict) -> Features:
-    """timm's under timm's names, of which the mask token is none."""
+    """Build timm's ViT with timm's names, which have no mask token."""
     names = (('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma'))
     state = without(state, ['masked_embed'])
     for theirs, of_timm in names:
@@ -232,7 +237,7 @@ def ibot_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def timm_model(state: StateDict, cfg: dict) -> nn.Module:
-    """timm's model of this name."""
+    """Build timm's model of a name."""
     model = timm.create_model(
         cfg['model_name'],
         num_classes=0,
@@ -242,10 +247,12 @@ def timm_model(state: StateDict, cfg: dict) -> nn.Module:
 
 
 def official_xcit(state: StateDict, cfg: dict) -> nn.Module:
+    """Build timm's XCiT from the authors' file."""
     return timm_model(to_timm(backbone_of(official.from_official(state))), cfg)
 
 
 def timm_resnet(state: StateDict, cfg: dict) -> nn.Module:
+    """Build timm's ResNet."""
     return timm_model(
         state,
         dict(
@@ -255,6 +262,7 @@ def timm_resnet(state: StateDict, cfg: dict) -> nn.Module:
 
 
 def torchvision_resnet(state: StateDict, cfg: dict) -> nn.Module:
+    """Build torchvision's ResNet."""
     resnet = getattr(torchvision.models, f'resnet{cfg["depth"]}')()
     resnet.conv1 = nn.Conv2d(
         cfg.get('in_channels', 3), 64, 7, stride=2, padding=3, bias=False)
@@ -263,7 +271,7 @@ def torchvision_resnet(state: StateDict, cfg: dict) -> nn.Module:
 
 
 def hf_vit(network: Mapping, path: str) -> Features:
-    """transformers' ViT or DINOv2, told by config.json where there is one."""
+    """Build transformers' ViT or DINOv2, by config.json where there is one."""
     require('Checking the format hf', 'transformers')
     import transformers
 
@@ -300,7 +308,7 @@ def hf_vit(network: Mapping, path: str) -> Features:
 
 
 def mmpretrain_backbone(state: StateDict, cfg: dict) -> Features:
-    """The last output of an mmpretrain backbone, as a vector an image."""
+    """Build an mmpretrain backbone that gives one vector an image."""
     module = _filled(build_module(cfg), strip_prefix(state, 'backbone.'))
 
     def features(images: Tensor) -> Tensor:
@@ -313,12 +321,14 @@ def mmpretrain_backbone(state: StateDict, cfg: dict) -> Features:
 
 
 def mmpretrain_vit(state: StateDict, cfg: dict) -> Features:
+    """Build mmpretrain's ViT."""
     cfg = {key: v for key, v in cfg.items() if key not in OWN_ARGUMENTS}
     return mmpretrain_backbone(state,
                                dict(cfg, type='mmpretrain.VisionTransformer'))
 
 
 def mmpretrain_xcit(state: StateDict, cfg: dict) -> Features:
+    """Build mmpretrain's XCiT."""
     twin = build_empty(cfg).model
     return mmpretrain_backbone(
         state,
@@ -334,7 +344,8 @@ def mmpretrain_xcit(state: StateDict, cfg: dict) -> Features:
 
 
 def mmpretrain_timm(state: StateDict, cfg: dict) -> Features:
-    """Its features are not pooled: timm's own model does that."""
+    """Build mmpretrain's timm backbone; timm's own model pools its features.
+    """
     module = build_module(
         dict(
             type='mmpretrain.TIMMBackbone',
@@ -370,7 +381,7 @@ OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
                  'cls_token_std', 'drop_path_uniform', 'drop_path_subset',
                  'with_cp', 'stem')
 # By architecture and format.
-IMPLEMENTATIONS: Dict[tuple, Callable[[StateDict, dict], Features]] = {
+IMPLEMENTATIONS: dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('dinov2', 'dinov2'): dinov2_vit,
     ('dinov2', 'ibot'): ibot_vit,
     ('dinov2', 'mmpretrain'): mmpretrain_vit,

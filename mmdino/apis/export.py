@@ -1,12 +1,13 @@
-"""A trained network as a file that runs without mmdino.
+"""Export of a trained network to a file that runs without mmdino.
 
 B images, C channels, D features, h x w patches, H x W stored position
 embeddings.
 """
 import copy
 import os.path as osp
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 LIMIT = 1e-4  # of the difference of features, graph and network
 ONNX_PACKAGES = 'onnx', 'onnxscript', 'onnxruntime'
 MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
@@ -35,14 +36,14 @@ RESIZING = {
 
 
 class Graph(NamedTuple):
-    """An exported file, read again."""
+    """An exported file, loaded again."""
     run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
-    network: Optional[dict]  # its config, see mmdino.weights.config
+    network: dict | None  # its config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
-    """How far an exported file is from the network."""
-    shape: Tuple[int, ...]  # (B, C, H, W) of the images
+    """The difference of an exported file from the network."""
+    shape: tuple[int, ...]  # (B, C, H, W) of the images
     largest: float  # difference, as a fraction of the largest feature
 
 
@@ -50,11 +51,11 @@ class Checked(NamedTuple):
 def export(teacher: FrozenTeacher,
            out: str,
            format_: str,
-           batch: Optional[int] = None,
-           size: Optional[Size] = None,
+           batch: int | None = None,
+           size: Size | None = None,
            half: bool = False,
-           device: Union[str, torch.device] = 'cpu') -> Iterator[Checked]:
-    """Write a file, read it again and compare; it stays if all is well.
+           device: str | torch.device = 'cpu') -> Iterator[Checked]:
+    """Export a network, load the file again and compare; delete it on failure.
 
     Args:
         teacher: The network.
@@ -104,7 +105,7 @@ def export(teacher: FrozenTeacher,
 
 
 def image_step(backbone: nn.Module, stored: int) -> int:
-    """Pixels of which the sides of an image are multiples: the patch.
+    """Return the number of pixels that image sides must be multiples of.
 
     Of a convnet, what one position of its last map stands for, found by
     images that it takes, of ``stored`` pixels a side.
@@ -120,9 +121,9 @@ def image_step(backbone: nn.Module, stored: int) -> int:
     return max(stored // out.shape[-1], 1) if out.ndim == 4 else 32
 
 
-def sample_shapes(teacher: FrozenTeacher, batch: Optional[int],
-                  size: Optional[Size]) -> Iterator[Tuple[int, ...]]:
-    """Shapes (B, C, H, W) of images that the graph takes."""
+def sample_shapes(teacher: FrozenTeacher, batch: int | None,
+                  size: Size | None) -> Iterator[tuple[int, ...]]:
+    """Return shapes (B, C, H, W) of images to compare with."""
     channels = input_channels(teacher.backbone)
     side = teacher.preprocessing['size']
     step = image_step(teacher.backbone, side)
@@ -140,7 +141,8 @@ def save_program(program: ExportedProgram, network: dict, path: str) -> None:
 
 
 def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
-    """Write an ONNX file with the input ``images`` and output ``features``."""
+    """Write an ONNX file with the input ``images`` and the output
+    ``features``."""
     require('The format onnx', *ONNX_PACKAGES)
     onnx = torch.onnx.export(
         program,
@@ -153,7 +155,7 @@ def save_onnx(program: ExportedProgram, network: dict, path: str) -> None:
 
 
 def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
-    """A copy in float32 whose weights float16 holds exactly.
+    """Return a copy in float32 with weights rounded to float16.
 
     Raises:
         ValueError: If a weight is too large for float16.
@@ -169,8 +171,8 @@ def round_to_half(teacher: FrozenTeacher) -> FrozenTeacher:
 def save_weights(teacher: FrozenTeacher,
                  network: dict,
                  path: str,
-                 dtype: Optional[torch.dtype] = None) -> None:
-    """Write the weights alone, to be opened as any checkpoint.
+                 dtype: torch.dtype | None = None) -> None:
+    """Write the weights only, to be opened as any checkpoint.
 
     The backbone's names are its own, unless a neck has weights, too.
     """
@@ -186,12 +188,14 @@ def save_weights(teacher: FrozenTeacher,
 
 
 def load_program(path: str) -> Graph:
+    """Load a .pt2 file."""
     metadata = dict.fromkeys(to_metadata({}), '')
     program = torch.export.load(path, extra_files=metadata)
     return Graph(program.module(), from_metadata(metadata))
 
 
 def load_onnx(path: str) -> Graph:
+    """Load an ONNX file."""
     import onnxruntime
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
@@ -214,13 +218,13 @@ def load_onnx(path: str) -> Graph:
 
 
 def load_weights(path: str) -> Graph:
-    """Open what :func:`save_weights` wrote, as it is opened anywhere."""
+    """Load a file of :func:`save_weights`, as any checkpoint."""
     teacher = FrozenTeacher(path)
     return Graph(teacher.features, teacher.network_cfg)
 
 
 # Ending, what writes and what reads.
-FORMATS: Dict[str, Tuple[str, Callable, Callable[[str], Graph]]] = {
+FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
     'onnx': ('.onnx', save_onnx, load_onnx),
     'torch-export': ('.pt2', save_program, load_program),
     'safetensors': ('.safetensors', save_weights, load_weights)
@@ -228,14 +232,14 @@ FORMATS: Dict[str, Tuple[str, Callable, Callable[[str], Graph]]] = {
 
 
 def default_out(checkpoint: str, format_: str) -> str:
-    """The checkpoint with the ending of a format."""
+    """Return the checkpoint's name with the ending of a format."""
     return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
 
 
 def trace(teacher: FrozenTeacher,
-          batch: Optional[int] = None,
-          size: Optional[Size] = None) -> ExportedProgram:
-    """Trace a network: normalised images (B, C, H, W) to features (B, D).
+          batch: int | None = None,
+          size: Size | None = None) -> ExportedProgram:
+    """Trace a network from normalised images (B, C, H, W) to features (B, D).
 
     The arguments are those of :func:`export`.
 
@@ -274,7 +278,7 @@ def trace(teacher: FrozenTeacher,
 
 
 class FeatureNetwork(nn.Module):
-    """Images (B, C, H, W), normalised, to features (B, D)."""
+    """A module from normalised images (B, C, H, W) to features (B, D)."""
 
     def __init__(self, teacher: FrozenTeacher) -> None:
         super().__init__()
@@ -283,11 +287,12 @@ class FeatureNetwork(nn.Module):
             self.parts['backbone'] = AnyGridViT(teacher.backbone)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute features (B, D) of normalised images (B, C, H, W)."""
         return embed(self.parts, images)
 
 
 class AnyGridViT(nn.Module):
-    """A VisionTransformer whose grid may be unknown when it is exported.
+    """A VisionTransformer whose grid may be unknown at export.
 
     ``interpolate`` wants its scale as a number. Bicubic interpolation is
     linear, so that it is written as two matrices here, which are computed in
@@ -298,13 +303,13 @@ class AnyGridViT(nn.Module):
         super().__init__()
         self.vit = vit
 
-    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
-        """Turn images (B, C, H, W) into what the ViT's forward gives."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute what the ViT's forward gives for images (B, C, H, W)."""
         vit = copy.copy(self.vit)  # of the same weights
         setattr(vit, 'embed', self._embed)
         return vit(images)
 
-    def _embed(self, images: Tensor, mask: None) -> Tuple[Tensor, Size]:
+    def _embed(self, images: Tensor, mask: None) -> tuple[Tensor, Size]:
         """As the ViT's, without a mask: tokens and their grid."""
         patches, grid = self.vit.patch_embed(images)
         return self.vit.join_tokens(patches, self._pos_embed(*grid)), grid
@@ -328,7 +333,7 @@ class AnyGridViT(nn.Module):
 # A grid of the stored size is left alone, and that is known in the graph only.
 def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
              mode: str) -> Tensor:
-    """Matrix (new, old) of a bicubic interpolation to rows 0, ..., new - 1.
+    """Return the matrix (new, old) of a bicubic interpolation.
 
     ``new`` and whether all is ``unchanged`` are of shape (); the mode is a key
     of ``RESIZING``.
@@ -354,7 +359,7 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
 
 
 def _cubic(distance: Tensor, a: float) -> Tensor:
-    """Keys' kernel, up to a distance of 2."""
+    """Evaluate Keys' cubic kernel, up to a distance of 2."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((distance - 5) * distance + 8) * distance * a - 4 * a
     return torch.where(distance <= 1, near, far)

@@ -1,10 +1,11 @@
-"""A trained model in a line; from images as users have them to features."""
+"""Features and attention of images in a few lines of Python."""
 import logging
 import os.path as osp
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,14 +27,14 @@ from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
 
-ImageLike = Union[str, Path, Image.Image, np.ndarray]
-Images = Union[ImageLike, Sequence[ImageLike]]
+ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
+Images: TypeAlias = ImageLike | Sequence[ImageLike]
 
 
-def get_model(name: Optional[str] = None,
-              checkpoint: Optional[str] = None,
-              device: Optional[str] = None,
-              num_heads: Optional[int] = None,
+def get_model(name: str | None = None,
+              checkpoint: str | None = None,
+              device: str | None = None,
+              num_heads: int | None = None,
               download: bool = False) -> FrozenTeacher:
     """Build a frozen teacher and load its weights.
 
@@ -77,15 +78,15 @@ def get_model(name: Optional[str] = None,
 
 
 class Extracted(NamedTuple):
-    """Features beside the images that they are of."""
-    features: Union[Tensor, List[Tensor]]  # of N, float32, on the CPU
+    """Features, with the names and indices of their images."""
+    features: Tensor | list[Tensor]  # of N, float32, on the CPU
     indices: Tensor  # (N,) the images' places in the list, ascending
-    names: List[str]  # N paths; 'image 3' for what has none
-    left_out: List[str]  # of images that cannot be read, with the cause
+    names: list[str]  # N paths; 'image 3' for what has none
+    left_out: list[str]  # of images that cannot be read, with the cause
 
 
 class FeatureExtractor:
-    """The teacher's features of images, or of their patches.
+    """Compute the teacher's features of images, or of their patches.
 
     Images are resized and cut to the size that the network was trained on
     (DINOv2's and DINOv3's to 224 px, as their authors evaluate them), and
@@ -122,14 +123,14 @@ class FeatureExtractor:
     """
 
     def __init__(self,
-                 model: Union[str, FrozenTeacher, None],
-                 checkpoint: Optional[str] = None,
-                 device: Optional[str] = None,
+                 model: str | FrozenTeacher | None,
+                 checkpoint: str | None = None,
+                 device: str | None = None,
                  batch_size: int = 32,
-                 load: Optional[dict] = None,
+                 load: dict | None = None,
                  download: bool = False,
                  what: str = 'features',
-                 size: Optional[int] = None) -> None:
+                 size: int | None = None) -> None:
         if what not in ('features', 'patches', 'tokens'):
             raise ValueError("what must be 'features', 'patches' or 'tokens', "
                              f'got {what!r}')
@@ -156,8 +157,8 @@ class FeatureExtractor:
                 patch=model.backbone.patch_size))
         self.rest = build_steps([view, dict(type='mmpretrain.PackInputs')])
 
-    def __call__(self, images: Images) -> Union[Tensor, List[Tensor]]:
-        """Features (N, D), or N tensors of patches or tokens.
+    def __call__(self, images: Images) -> Tensor | list[Tensor]:
+        """Compute features (N, D), or N tensors of patches or tokens.
 
         float32, on the CPU; the log shows the progress.
 
@@ -170,7 +171,7 @@ class FeatureExtractor:
         return self.extract(images).features
 
     def extract(self, images: Images) -> Extracted:
-        """Features with the images' places and names, and what was left out.
+        """Compute features, and tell which images could not be read.
 
         As :meth:`__call__`, which gives the features alone.
         """
@@ -183,9 +184,9 @@ class FeatureExtractor:
 
     def save(self,
              images: Images,
-             folder: Union[str, Path],
+             folder: str | Path,
              dtype: torch.dtype = torch.float16) -> SavedFeatures:
-        """Write features as they come, for more images than fit in memory.
+        """Write features while they are computed, for more than fit in memory.
 
         Args:
             images: Whatever :func:`list_images` takes.
@@ -200,20 +201,21 @@ class FeatureExtractor:
             UnreadableImageError: If no image can be read.
         """
         listed = list_images(images)
-        causes: List[UnreadableImageError] = []
+        causes: list[UnreadableImageError] = []
         save_features(self._samples(listed, causes), folder, dtype)
         self._tell(causes, listed)
         return SavedFeatures(folder)
 
-    def predict(self, images: Sequence[ImageLike]) -> List[DataSample]:
-        """What the model predicts, for each image that can be read.
+    def predict(self, images: Sequence[ImageLike]) -> list[DataSample]:
+        """Compute what the model predicts, for each image that can be read.
 
         Samples have ``sample_idx``, the place in the list, and ``img_path``.
         """
         return self._predict(images)[0]
 
     def prepare(self, images: Sequence[ImageLike]) -> dict:
-        """A batch for ``test_step``: inputs (B, C, H, W), data samples.
+        """Make a batch for ``test_step``: inputs (B, C, H, W) and data
+        samples.
 
         Raises:
             UnreadableImageError: If no image can be read.
@@ -225,16 +227,16 @@ class FeatureExtractor:
 
     def _predict(
             self,
-            images: Sequence[ImageLike]) -> Tuple[List[DataSample], List[str]]:
-        """The samples, and what was left out."""
-        causes: List[UnreadableImageError] = []
+            images: Sequence[ImageLike]) -> tuple[list[DataSample], list[str]]:
+        """Return the samples, and why images were left out."""
+        causes: list[UnreadableImageError] = []
         samples = list(self._samples(images, causes))
         self._tell(causes, images)
         return samples, [str(cause) for cause in causes]
 
     def _samples(self, images: Sequence[ImageLike],
-                 causes: List[UnreadableImageError]) -> Iterator[DataSample]:
-        """One by one, with ``feature``; adds to ``causes`` what fails."""
+                 causes: list[UnreadableImageError]) -> Iterator[DataSample]:
+        """Iterate samples with ``feature``; add failures to ``causes``."""
         starts = range(0, len(images), self.batch_size)
         for start in track(starts, 'images') if len(starts) > 1 else starts:
             items, failed = self._read_all(
@@ -246,8 +248,8 @@ class FeatureExtractor:
             raise causes[0]
 
     @torch.no_grad()
-    def _run(self, batch: dict) -> List[DataSample]:
-        """The samples of images of one size, with ``feature``."""
+    def _run(self, batch: dict) -> list[DataSample]:
+        """Return the samples of images of one size, with ``feature``."""
         if self.what == 'features':
             return self.model.test_step(batch)
         data = self.model.data_preprocessor(batch)
@@ -274,8 +276,8 @@ class FeatureExtractor:
     def _read_all(
             self,
             images: Sequence[ImageLike],
-            start: int = 0) -> Tuple[List[dict], List[UnreadableImageError]]:
-        """The images that can be read, and why the others cannot."""
+            start: int = 0) -> tuple[list[dict], list[UnreadableImageError]]:
+        """Return the images that can be read, and why the others cannot."""
         items, causes = [], []
         for index, image in enumerate(images, start):
             try:
@@ -288,7 +290,7 @@ class FeatureExtractor:
 
 
 def _as_results(image: ImageLike, index: int) -> dict:
-    """What :class:`.LoadImage` takes."""
+    """Return the input of :class:`.LoadImage` for an image."""
     if isinstance(image, (str, Path)):
         return dict(sample_idx=index, img_path=str(image))
     name = getattr(image, 'filename', '') or f'image {index}'
@@ -296,7 +298,7 @@ def _as_results(image: ImageLike, index: int) -> dict:
 
 
 class AttentionVisualizer(FeatureExtractor):
-    """The teacher's last-block attention, as maps and as a picture.
+    """Compute and draw the class token's attention in the last block.
 
     The arguments are those of :class:`FeatureExtractor`.
 
@@ -309,16 +311,16 @@ class AttentionVisualizer(FeatureExtractor):
         self.model.require_attention()
         self.model.predict_attention = True
 
-    def __call__(self, images: Images) -> List[Tensor]:
-        """The attention (H, h, w) of each image.
+    def __call__(self, images: Images) -> list[Tensor]:
+        """Compute the attention (H, h, w) of each image.
 
         H heads, h x w patches of the image as the network sees it.
         """
         samples = self.predict(list_images(images))
         return [sample.attention.cpu() for sample in samples]
 
-    def draw(self, images: Images, out: Optional[str] = None) -> Figure:
-        """Draw a row of maps an image.
+    def draw(self, images: Images, out: str | None = None) -> Figure:
+        """Draw one row of attention maps for each image.
 
         Args:
             images: Whatever :func:`list_images` takes.
@@ -330,14 +332,14 @@ class AttentionVisualizer(FeatureExtractor):
             raise ValueError(f'Images of {inputs.shape[1]} channels cannot be '
                              'drawn.')
         inputs = inputs.expand(-1, 3, -1, -1)
-        pictures: List[np.ndarray] = [
+        pictures: list[np.ndarray] = [
             bgr.flip(0).permute(1, 2, 0).numpy() for bgr in inputs
         ]
         return draw_attention(pictures, self(listed), out=out)
 
 
-def list_images(images: Images) -> List[ImageLike]:
-    """One list of what a user gave.
+def list_images(images: Images) -> list[ImageLike]:
+    """Turn one image, several, or a folder into a list.
 
     Args:
         images: One or a list of: a path, a URL, a folder, which stands for
@@ -357,7 +359,7 @@ def list_images(images: Images) -> List[ImageLike]:
     return listed
 
 
-def _expand(image: ImageLike) -> List[ImageLike]:
+def _expand(image: ImageLike) -> list[ImageLike]:
     if isinstance(image, Image.Image):
         return [image]
     if isinstance(image, np.ndarray):

@@ -23,7 +23,7 @@ BYTES_PER_FILE = 256 * 2**20
 def save_features(samples: Iterable[DataSample],
                   folder: str | Path,
                   dtype: torch.dtype = torch.float16) -> None:
-    """Write the ``feature`` of samples as they come.
+    """Write the ``feature`` of samples while they are computed.
 
     Args:
         samples: With ``feature``, of any shape, ``sample_idx``, ``img_path``.
@@ -55,7 +55,7 @@ def save_features(samples: Iterable[DataSample],
 
 
 class SavedFeatures(Sequence):
-    """What :func:`save_features` wrote: ``[i]`` is the i-th image's tensor.
+    """Features on disk: ``[i]`` reads the tensor of the i-th image.
 
     Attributes:
         names (list[str]): Of the N images.
@@ -83,8 +83,7 @@ class SavedFeatures(Sequence):
         return len(self.names)
 
     def __getitem__(self, i: Any) -> Any:
-        """The features of image ``i``, as they were saved; a slice's listed.
-        """
+        """Read the features of image ``i``, or a list of them for a slice."""
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         with safe_open(self.folder / self._files[i], 'pt') as file:
@@ -93,7 +92,7 @@ class SavedFeatures(Sequence):
 
 def _parts(samples: Iterable[DataSample],
            dtype: torch.dtype) -> Iterator[list[DataSample]]:
-    """Lists of samples that fill a file, their features on the CPU."""
+    """Group samples by file, with features on the CPU."""
     part: list[DataSample] = []
     size = 0
     for sample in samples:

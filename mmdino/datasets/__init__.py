@@ -2,9 +2,8 @@
 from mmdino.datasets.benchmarks import (DAVIS, Copydays, INaturalist,
                                         RevisitedImages, SegmentedImages,
                                         VOCBoxes, VOCClasses, VOCObjects)
-from mmdino.datasets.concat import ConcatDataset
+from mmdino.datasets.composed import ConcatDataset, HeldOut
 from mmdino.datasets.feature_rows import FeatureRows
-from mmdino.datasets.held_out import HeldOut
 from mmdino.datasets.hugging_face import HuggingFaceImages
 from mmdino.datasets.images import Images
 from mmdino.datasets.listing import ZipBackend

@@ -1,4 +1,4 @@
-"""Pixels of whatever people have as pictures, by one way for all of them.
+"""Decoding of image files, Pillow images and arrays into pixels.
 
 A file's bytes, a Pillow image and an array give the same pixels: (H, W, C),
 uint8, uint16 or float32. Three channels come out as BGR, as everywhere in
@@ -39,17 +39,16 @@ def decode(data: bytes,
            color_type: str = 'color',
            turn: bool = True,
            max_pixels: int | None = None) -> np.ndarray:
-    """Pixels of a file, of animated ones the first picture.
+    """Decode the pixels of a file; of an animation, the first picture.
 
     Args:
-        data (bytes): What is in the file: any format of Pillow, OpenCV and,
-            where it is installed, tifffile; ``.npy`` without objects.
-        color_type (str): 'color' and 'grayscale' give 3 and 1 channels;
-            'unchanged' those of the file, where the pages of a TIFF are
-            channels too.
-        turn (bool): Whether to turn it as the EXIF tag says.
-        max_pixels (int, optional): Refuse larger ones before they fill the
-            memory; by default twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+        data: What is in the file: any format of Pillow, OpenCV and, where it
+            is installed, tifffile; ``.npy`` without objects.
+        color_type: 'color' and 'grayscale' give 3 and 1 channels; 'unchanged'
+            those of the file, where the pages of a TIFF are channels too.
+        turn: Whether to turn it as the EXIF tag says.
+        max_pixels: Refuse larger ones before they fill the memory; by default
+            twice ``PIL.Image.MAX_IMAGE_PIXELS``.
 
     Raises:
         Exception: Whatever a damaged file makes a decoder raise.
@@ -73,7 +72,7 @@ def decode(data: bytes,
 def from_pillow(image: Image.Image,
                 color_type: str = 'color',
                 turn: bool = True) -> np.ndarray:
-    """Pixels of a Pillow image of any mode; see :func:`decode`."""
+    """Return the pixels of a Pillow image of any mode; see :func:`decode`."""
     frames = getattr(image, 'n_frames', 1)
     if color_type == 'unchanged' and image.format == 'TIFF' and frames > 1:
         return _stack_pages(image, frames)
@@ -84,7 +83,7 @@ def from_pillow(image: Image.Image,
 
 
 def from_array(array: np.ndarray, color_type: str = 'color') -> np.ndarray:
-    """Pixels of an array (H, W) or (H, W, C), three channels in RGB.
+    """Return the pixels of an array (H, W) or (H, W, C); 3 channels are RGB.
 
     Raises:
         ValueError: If it is of another shape or type, or holds NaN.
@@ -100,10 +99,12 @@ def from_array(array: np.ndarray, color_type: str = 'color') -> np.ndarray:
 
 def to_levels(img: np.ndarray,
               value_range: str | tuple = 'full') -> np.ndarray:
-    """Levels 0 to 255, uint8, of an image of any type; uint8 stays as it is.
+    """Map an image of any type to levels 0 to 255, uint8.
+
+    An image in uint8 stays as it is.
 
     Args:
-        img (np.ndarray): (H, W, C); uint8, uint16 or float32.
+        img: (H, W, C); uint8, uint16 or float32.
         value_range: 'full', that is 0 to 65535 of uint16 and 0 to 255 of
             float32; 'file', from the least to the greatest value of this
             image; or what becomes 0 and 255, beyond which values are clipped.
@@ -130,12 +131,12 @@ def to_levels(img: np.ndarray,
 
 
 def used_share(img: np.ndarray) -> float:
-    """The greatest value as a fraction of the full range."""
+    """Return the largest value as a fraction of the full range."""
     return float(img.max()) / FULL_RANGE[img.dtype.name]
 
 
 def turned(img: np.ndarray, orientation: int) -> np.ndarray:
-    """The image as EXIF's orientation says that it is to be seen."""
+    """Rotate and mirror an image as its EXIF orientation says."""
     if orientation not in TURNED:
         return img
     transpose, flip_rows, flip_columns = TURNED[orientation]
@@ -145,7 +146,7 @@ def turned(img: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _as_channels(img: np.ndarray, color_type: str) -> np.ndarray:
-    """Contiguous (H, W, 3) for 'color', (H, W, 1) for 'grayscale'."""
+    """Return contiguous (H, W, 3) for 'color', (H, W, 1) for 'grayscale'."""
     channels = img.shape[2]
     if color_type != 'unchanged' and channels not in (1, 3):
         raise ValueError(
@@ -163,7 +164,7 @@ def _as_channels(img: np.ndarray, color_type: str) -> np.ndarray:
 
 
 def _known_type(array: np.ndarray) -> np.ndarray:
-    """As uint8, uint16 or float32, in the machine's byte order."""
+    """Return the array as uint8, uint16 or float32, in native byte order."""
     kind = array.dtype.newbyteorder('=')
     if kind == bool:
         return array.astype(np.uint8) * np.uint8(255)
@@ -179,7 +180,7 @@ def _known_type(array: np.ndarray) -> np.ndarray:
 
 
 def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
-    """What Pillow makes of the header; None if it does not know it."""
+    """Open an image with Pillow, which reads the header; None if it cannot."""
     try:
         image = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
@@ -196,7 +197,7 @@ def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
 
 @contextmanager
 def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Without Pillow's warning, and with its limit where it was moved."""
+    """Set Pillow's limit of pixels, without its warning, in a context."""
     kept = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
@@ -216,7 +217,7 @@ def _check_size(pixels: int, max_pixels: int | None) -> None:
 
 
 def _check_end(data: bytes) -> None:
-    """Refuse a JPEG that is cut off: some decoders fill it up with gray.
+    """Raise an error for a truncated JPEG, which some decoders fill with grey.
 
     Its end marker stands after its last scan, a thumbnail's before that.
     """
@@ -233,7 +234,7 @@ def _load_npy(data: bytes, max_pixels: int | None) -> np.ndarray:
 
 def _decode_fast(data: bytes, header: Image.Image | None,
                  color_type: str) -> np.ndarray | None:
-    """Pixels (H, W, 3) in BGR of common files with 8 bits, by OpenCV."""
+    """Decode common files of 8 bits by OpenCV into (H, W, 3), BGR."""
     if header is None or header.format not in FAST or _is_deep_png(data):
         return None
     if header.mode == 'CMYK':  # a level beside Pillow's
@@ -252,7 +253,7 @@ def _decode_fast(data: bytes, header: Image.Image | None,
 
 def _decode_deep(data: bytes, header: Image.Image | None,
                  color_type: str) -> np.ndarray | None:
-    """Pixels of what Pillow cannot read or reads with 8 bits alone."""
+    """Decode files that Pillow cannot read, or reads with 8 bits only."""
     if _is_tiff(data) and (header is None or _is_deep_tiff(header)):
         return _decode_tiff(data, header, color_type)
     deep = header is None or _is_deep_png(data) or header.format == 'JPEG2000'
@@ -270,7 +271,7 @@ def _decode_deep(data: bytes, header: Image.Image | None,
 
 def _from_opencv(img: np.ndarray, mode: str | None,
                  color_type: str) -> np.ndarray:
-    """BGR or as Pillow orders the channels, alpha only if 'unchanged'."""
+    """Return BGR, or the channels in Pillow's order; alpha if 'unchanged'."""
     img = _known_type(img if img.ndim == 3 else img[..., None])
     if img.shape[2] != 4:
         return img
@@ -286,14 +287,17 @@ def _is_tiff(data: bytes) -> bool:
 
 
 def _is_deep_tiff(header: Image.Image) -> bool:
-    """More than 8 bits in several channels, which Pillow cuts to 8."""
+    """Return whether a TIFF has several channels of more than 8 bits.
+
+    Pillow cuts them to 8.
+    """
     bits = header.tag_v2.get(BITS_PER_SAMPLE, (1, ))
     return len(header.getbands()) > 1 and max(np.atleast_1d(bits)) > 8
 
 
 def _decode_tiff(data: bytes, header: Image.Image | None,
                  color_type: str) -> np.ndarray:
-    """Pixels of a TIFF of many channels, or of colours of many bits."""
+    """Decode a TIFF of many channels, or of colours of many bits."""
     if header is not None and header.mode == 'RGB':
         img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if img is not None and img.ndim == 3 and img.shape[2] == 3:
@@ -317,7 +321,7 @@ def _decode_tiff(data: bytes, header: Image.Image | None,
 
 
 def _stack_pages(image: Image.Image, frames: int) -> np.ndarray:
-    """The pages of a TIFF as channels."""
+    """Stack the pages of a TIFF as channels."""
     pages = []
     for i in range(frames):
         image.seek(i)
@@ -337,7 +341,7 @@ def _join_pages(pages: list[np.ndarray]) -> np.ndarray:
 
 
 def _pillow_pixels(image: Image.Image, color_type: str) -> np.ndarray:
-    """Pixels (H, W, C), RGB turned to BGR."""
+    """Return the pixels (H, W, C) of a Pillow image, RGB turned into BGR."""
     mode = image.mode
     if mode == 'I':
         return _from_int32(np.asarray(image)[..., None])
@@ -358,7 +362,7 @@ def _pillow_pixels(image: Image.Image, color_type: str) -> np.ndarray:
 
 
 def _divided(image: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Gray and alpha of an image of the mode La."""
+    """Return grey and alpha of an image of the mode La."""
     gray, alpha = np.moveaxis(np.asarray(image), 2, 0)
     level = 255. * gray / np.maximum(alpha, 1)
     gray = np.minimum(level + .5, 255).astype(np.uint8)
@@ -366,7 +370,10 @@ def _divided(image: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def _from_int32(pixels: np.ndarray) -> np.ndarray:
-    """As uint16, which older Pillows give so, where the values allow it."""
+    """Return uint16 where the values allow it.
+
+    Older versions of Pillow give 16 bits as int32.
+    """
     if pixels.min() < 0 or pixels.max() > FULL_RANGE['uint16']:
         return pixels.astype(np.float32)
     return pixels.astype(np.uint16)
@@ -377,7 +384,8 @@ def _is_deep_png(data: bytes) -> bool:
 
 
 def _orientation(header: Image.Image | None, data: bytes) -> int:
-    """What EXIF says; a PNG is searched for it before it is decoded twice."""
+    """Return the EXIF orientation; a PNG is searched before it is decoded
+    twice."""
     if header is None:
         return 1
     if header.format == 'PNG' and not any(

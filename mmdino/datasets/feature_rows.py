@@ -1,4 +1,4 @@
-"""Files of features with labels, and the data set of their rows.
+"""Files of features with labels, and a data set of their rows.
 
 N images, D features.
 """
@@ -37,7 +37,7 @@ class Features(NamedTuple):
 
 
 def save_features(path: str | Path, data: Features) -> None:
-    """Write an uncompressed ``.npz``, as a whole or not at all."""
+    """Write features to an uncompressed ``.npz``, completely or not at all."""
     arrays = dict(features=data.features.numpy(), paths=np.array(data.paths))
     if data.labels is not None:
         arrays['labels'] = data.labels.numpy()
@@ -52,7 +52,7 @@ def save_features(path: str | Path, data: Features) -> None:
 
 
 def load_features(path: str | Path) -> Features:
-    """Read what :func:`save_features` wrote; nothing is unpickled.
+    """Read a file of :func:`save_features`; nothing is unpickled.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -81,13 +81,13 @@ def load_features(path: str | Path) -> Features:
 
 @DATASETS.register_module()
 class FeatureRows(BaseDataset):
-    """The rows of a feature file, for :class:`SavedFeatures`.
+    """A data set of the rows of a feature file, for :class:`SavedFeatures`.
 
     An item has ``inputs`` (D,) float32 and ``data_samples``, which has
     ``img_path`` and, if the file has labels, ``gt_label``.
 
     Args:
-        path (str): A file of :func:`save_features`; errors are those of
+        path: A file of :func:`save_features`; errors are those of
             :func:`load_features`.
         **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
     """

@@ -1,4 +1,4 @@
-"""Pictures of a ``datasets.Dataset`` of Hugging Face that lies on disk."""
+"""Images of a Hugging Face ``datasets.Dataset`` on disk."""
 import glob
 import os.path as osp
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ARROW_SEPARATOR = '!/'
 
 @DATASETS.register_module()
 class HuggingFaceImages(SourceImages):
-    """Pictures of a ``datasets.Dataset`` on disk, with labels.
+    """Images of a Hugging Face ``datasets.Dataset`` on disk, with labels.
 
     It is read at random from memory-mapped Arrow files; nothing is fetched.
     Items, labels and broken pictures are as in :class:`.Images`. Needs the
@@ -32,17 +32,17 @@ class HuggingFaceImages(SourceImages):
       once, in its own cache (``HF_DATASETS_CACHE``).
 
     Args:
-        data_root (str): Where it is.
-        subset (str): A folder or a file in ``data_root``, such as 'train'.
-        with_label (bool, optional): Whether items have ``gt_label``; by
-            default if there is a column of labels without a gap.
-        classes (str | Sequence[str], optional): Class names, or a file that
-            has one a line; by default those of the column of labels.
-        images_per_class (int, optional): Keep the first so many of a class.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        image_column (str, optional): By default the only one of images.
-        label_column (str, optional): By default the only one of class labels,
-            else 'label', where it is.
+        data_root: Where it is.
+        subset: A folder or a file in ``data_root``, such as 'train'.
+        with_label: Whether items have ``gt_label``; by default if there is a
+            column of labels without a gap.
+        classes: Class names, or a file that has one a line; by default those
+            of the column of labels.
+        images_per_class: Keep the first so many of a class.
+        pipeline: Transforms, or a single one.
+        image_column: By default the only one of images.
+        label_column: By default the only one of class labels, else 'label',
+            where it is.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
 
     Raises:
@@ -82,12 +82,12 @@ class HuggingFaceImages(SourceImages):
 
 
 class ArrowPictures:
-    """The pictures of a data set on disk, a :class:`.source_images.Source`.
+    """The images of such a data set, as a :class:`.source_images.Source`.
 
     Args:
-        root (str): The folder or the parquet file.
-        image_column (str, optional): See :class:`HuggingFaceImages`.
-        label_column (str, optional): See :class:`HuggingFaceImages`.
+        root: The folder or the parquet file.
+        image_column: See :class:`HuggingFaceImages`.
+        label_column: See :class:`HuggingFaceImages`.
     """
 
     def __init__(self,
@@ -115,32 +115,34 @@ class ArrowPictures:
         return len(self.labels)
 
     def path(self, index: int) -> str:
-        """``arrow://ROOT!/COLUMN/NUMBER``, what the backend reads."""
+        """Return ``arrow://ROOT!/COLUMN/NUMBER``, which the backend reads."""
         return (f'{ARROW_PREFIX}{self.root}{ARROW_SEPARATOR}{self.column}/'
                 f'{index}')
 
     def read(self, index: int) -> bytes:
-        """The picture's file."""
+        """Return the bytes of an image file."""
         return _read(self.root, self.column, index)
 
 
 @register_backend('arrow', prefixes='arrow', force=True)
 class ArrowBackend(BaseStorageBackend):
-    """Reads pictures by the names of :meth:`ArrowPictures.path`."""
+    """File backend that reads images by :meth:`ArrowPictures.path`."""
 
     def get(self, filepath: str) -> bytes:
+        """Return the bytes of an image file."""
         root, _, place = str(filepath).removeprefix(ARROW_PREFIX).rpartition(
             ARROW_SEPARATOR)
         column, _, number = place.rpartition('/')
         return _read(root, column, int(number))
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        """Return an entry as text, for MMEngine's interface."""
         return self.get(filepath).decode(encoding)
 
 
 @lru_cache(maxsize=8)
 def open_table(root: str) -> Any:
-    """The ``datasets.Dataset`` at a path, once a process.
+    """Open the ``datasets.Dataset`` at a path, once a process.
 
     Raises:
         ImportError: If the package ``datasets`` is not installed.
@@ -206,7 +208,7 @@ def _label_column(table: Any, root: str, wanted: str | None) -> str | None:
 
 
 def _labels(table: Any, column: str) -> np.ndarray:
-    """(N, ) int64, :data:`NO_LABEL` where there is none."""
+    """Return the labels (N,), int64, :data:`NO_LABEL` where there is none."""
     import pyarrow
     values = table.select_columns([column]).with_format('arrow')[:][column]
     if not pyarrow.types.is_integer(values.type):
@@ -217,7 +219,7 @@ def _labels(table: Any, column: str) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _undecoded(root: str, column: str) -> Any:
-    """The data set with the files of one column instead of PIL images."""
+    """Return the data set with undecoded files in one column."""
     import datasets
     table = open_table(root).select_columns([column])
     return table.cast_column(column, datasets.Image(decode=False))

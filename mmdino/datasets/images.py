@@ -17,7 +17,8 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class Images(BaseDataset):
-    """The images of folders, zip archives, list files and tar files.
+    """A data set of the images of folders, zip archives, list files or tar
+    files.
 
     ``data_root`` is one of these, or a list in which they mix:
 
@@ -39,16 +40,14 @@ class Images(BaseDataset):
     metrics and galleries of :mod:`mmdino.evaluation` leave it out.
 
     Args:
-        data_root (str | Sequence[str]): The source, or several.
-        subset (str): Use the images of this folder in ``data_root`` alone,
-            such as 'train'; for a list file, where in its own its paths start.
-        with_label (bool, optional): Whether items have ``gt_label``; by
-            default if the list files give labels, or if all images lie in two
-            or more folders.
-        classes (str | Sequence[str], optional): Class names in their order,
-            or a file that has one a line.
-        images_per_class (int, optional): Keep the first so many of a class.
-        pipeline (Sequence | dict): Transforms, or a single one.
+        data_root: The source, or several.
+        subset: Use the images of this folder in ``data_root`` alone, such as
+            'train'; for a list file, where in its own its paths start.
+        with_label: Whether items have ``gt_label``; by default if the list
+            files give labels, or if all images lie in two or more folders.
+        classes: Class names in their order, or a file that has one a line.
+        images_per_class: Keep the first so many of a class.
+        pipeline: Transforms, or a single one.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
 
     Raises:
@@ -82,19 +81,23 @@ class Images(BaseDataset):
             **kwargs)
 
     def full_init(self) -> None:
+        """List the images and allocate one flag for each."""
         super().full_init()
         self._unreadable = self._new_flags()
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Keep some of the images, in place."""
         super().get_subset_(indices)
         self._unreadable = self._new_flags()
 
     def get_subset(self, indices: int | Sequence[int]) -> 'Images':
+        """Return a data set of some of the images."""
         subset = super().get_subset(indices)
         subset._unreadable = subset._new_flags()
         return subset
 
     def load_data_list(self) -> list[dict]:
+        """List the images, with labels where there are any."""
         sources = [open_source(root, self.subset) for root in self.roots]
         for root, source in zip(self.roots, sources):
             if not len(source):
@@ -125,7 +128,7 @@ class Images(BaseDataset):
         return kept
 
     def __getitem__(self, index: int) -> dict:
-        """The item, or the next one whose image can be read."""
+        """Return the item, or the next one whose image can be read."""
         if not self._fully_initialized:
             self.full_init()
         cause = None
@@ -147,7 +150,7 @@ class Images(BaseDataset):
 
     @property
     def unreadable(self) -> torch.Tensor:
-        """Flags (N, ): whether an image failed in a worker of this process."""
+        """Return flags (N,): whether an image failed in this process."""
         return self._unreadable
 
     @property
@@ -155,7 +158,7 @@ class Images(BaseDataset):
         return ', '.join(self.roots) + (self.subset and f' ({self.subset})')
 
     def _labels(self, sources: list) -> list[int]:
-        """Labels of all images, none if there are no classes."""
+        """Return the labels of all images, none if there are no classes."""
         if self.with_label is False:
             return []
         try:
@@ -174,7 +177,7 @@ class Images(BaseDataset):
         return labels
 
     def _stand_in(self, item: dict, index: int) -> dict:
-        """Say in the sample of an item which image it stands for."""
+        """Note in a sample which image it replaces."""
         sample = item.get('data_samples')
         if isinstance(sample, BaseDataElement):
             name = self.get_data_info(index)['img_path']
@@ -182,7 +185,7 @@ class Images(BaseDataset):
         return item
 
     def _new_flags(self) -> torch.Tensor:
-        """One flag an image, False, in memory that the workers share."""
+        """Allocate one flag an image, False, in memory shared with workers."""
         return torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def _warn_unreadable(self, index: int, error: Exception) -> None:

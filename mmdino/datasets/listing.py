@@ -1,4 +1,4 @@
-"""Images of a folder, an archive or a list file.
+"""Listing of the images in a folder, an archive or a list file.
 
 Each ``list_`` function returns paths with ``/``, relative to what was asked
 for, sorted, so that the order is the same on every machine.
@@ -27,7 +27,7 @@ MAX_BYTES = 2**30  # of a file once unpacked; larger ones are zip bombs
 
 
 def image_extensions() -> tuple[str, ...]:
-    """Endings that are read here and now, lower case, sorted.
+    """Return the file extensions that can be read here, in lower case.
 
     A plug-in of Pillow, such as pillow-heif once it is registered, adds its.
     """
@@ -38,13 +38,13 @@ def image_extensions() -> tuple[str, ...]:
 
 
 def is_image(path: str) -> bool:
-    """Whether the name is an image's."""
+    """Return whether a file name has the extension of an image."""
     name = osp.basename(path)
     return name.lower().endswith(image_extensions()) and name[0] != '.'
 
 
 def choose_images(names: Iterable[str], place: str) -> list[str]:
-    """The images among names, sorted; the log says once what is left out.
+    """Select the images among names, sorted; log once what is left out.
 
     An image ends as :func:`image_extensions` says, in any case, and is not
     hidden. Hidden files are not counted.
@@ -80,7 +80,8 @@ def _tell_once(place: str, chosen: int, others: Counter) -> None:
 
 
 def list_folder(root: str) -> list[str]:
-    """Images in ``root`` and its subfolders; links are followed once."""
+    """List the images in ``root`` and its subfolders; links are followed once.
+    """
 
     def fail(error: OSError) -> None:
         raise error
@@ -99,7 +100,9 @@ def list_folder(root: str) -> list[str]:
 
 
 def list_archive(path: str, subset: str = '') -> list[str]:
-    """Images in the folder ``subset`` of a zip archive, relative to it.
+    """List the images in the folder ``subset`` of a zip archive.
+
+    Their names are relative to it.
 
     Raises:
         ValueError: If one of them is encrypted.
@@ -121,7 +124,7 @@ def list_archive(path: str, subset: str = '') -> list[str]:
 
 
 def read_list(path: str) -> tuple[list[str], list[int] | None]:
-    """Images and labels that a list file gives, one a line, in its order.
+    """Read the paths and labels of a list file, one image a line.
 
     A line is a path, which may hold spaces and ends in an image extension,
     then, in every line or in none, a blank, tab or comma and an integer
@@ -161,7 +164,10 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
 
 
 def class_folders(paths: Iterable[str]) -> list[str]:
-    """Names of the top folders, sorted; [] if an image lies outside any."""
+    """Return the names of the top folders, sorted.
+
+    [] if an image lies outside of any.
+    """
     tops = {p.partition('/')[0] if '/' in p else '' for p in paths}
     return [] if '' in tops else sorted(tops)
 
@@ -173,13 +179,13 @@ def _line_pattern(extensions: Iterable[str]) -> re.Pattern:
 
 
 def join_zip_path(archive: str, name: str) -> str:
-    """The path ``zip://ARCHIVE!/NAME`` under which the backend finds it."""
+    """Return the path ``zip://ARCHIVE!/NAME`` of a file in an archive."""
     return f'{ZIP_PREFIX}{osp.abspath(archive)}{ZIP_SEPARATOR}{name}'
 
 
 @register_backend('zip', prefixes='zip', force=True)
 class ZipBackend(BaseStorageBackend):
-    """Reads archives in place, through paths of :func:`join_zip_path`.
+    """File backend that reads zip archives, by :func:`join_zip_path`.
 
     Every transform that loads through MMEngine reads archives with it. An
     archive is opened once a process: the position in the file is shared with
@@ -194,6 +200,7 @@ class ZipBackend(BaseStorageBackend):
         self._archives: dict[tuple[int, str], ZipFile] = {}
 
     def get(self, filepath: str) -> bytes:
+        """Return the bytes of a file in an archive."""
         archive, _, name = str(filepath).removeprefix(ZIP_PREFIX).partition(
             ZIP_SEPARATOR)
         entry = self._open(archive).getinfo(name)
@@ -206,9 +213,11 @@ class ZipBackend(BaseStorageBackend):
         return self._open(archive).read(entry)
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        """Return a file in an archive as text."""
         return self.get(filepath).decode(encoding)
 
     def close(self) -> None:
+        """Close all archives."""
         for archive in self._archives.values():
             archive.close()
         self._archives.clear()

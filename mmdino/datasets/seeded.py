@@ -1,4 +1,4 @@
-"""Augmentations that depend on seed, epoch and index alone."""
+"""Augmentations that depend on seed, epoch and index only."""
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from mmdino.utils.randomness import seeded
 
 
 class SampleKey(NamedTuple):
-    """A sample to load, and what its augmentations are drawn by."""
+    """The index of a sample and the key that seeds its augmentations."""
     index: int
     epoch: int
     seed: int
@@ -21,12 +21,12 @@ class SampleKey(NamedTuple):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """A data set whose random numbers are those of the :class:`SampleKey`.
+    """A data set that seeds the augmentations of each :class:`SampleKey`.
 
     So they are the same with any number of workers and processes.
 
     Args:
-        dataset (dict): Config of the data set.
+        dataset: Config of the data set.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -45,7 +45,7 @@ class SeededDataset(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
-    """Yield the :class:`SampleKey` of what another sampler yields.
+    """A sampler that adds a :class:`SampleKey` to the indices of another one.
 
     Beginning in mid-epoch costs no time, and the order is an array, for
     MMEngine's DefaultSampler (4 bytes a sample of the data set on each
@@ -53,9 +53,9 @@ class SeededSampler(Sampler):
     Others are iterated from their start.
 
     Args:
-        dataset (Dataset): The data set.
-        sampler (dict): Config of the other sampler.
-        seed (int, optional): For its order and for the samples.
+        dataset: The data set.
+        sampler: Config of the other sampler.
+        seed: For its order and for the samples.
 
     Attributes:
         start (int): Samples at the beginning of an epoch to leave out.
@@ -84,20 +84,22 @@ class SeededSampler(Sampler):
         return islice(self.sampler, self.start, None)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and random numbers."""
+        """Set the epoch, which determines the order and the augmentations."""
         self.epoch = epoch
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
 
     def set_seed(self, seed: int) -> None:
-        """Choose the order and the random numbers of all epochs."""
+        """Set the seed of the order and the augmentations of all epochs."""
         self.seed = self.sampler.seed = seed
 
 
 def iterate_default(sampler: DefaultSampler,
                     start: int,
                     chunk: int = 2**16) -> Iterator[int]:
-    """What a DefaultSampler yields from a place on, without a list of all.
+    """Iterate as a DefaultSampler does, from an index on.
+
+    Without a list of all indices in memory.
 
     It makes Python's integers, ``chunk`` at a time, of a permutation that is
     an array: 4 bytes a sample (8 from 2^31 on) in the place of about 40.
@@ -112,7 +114,7 @@ def iterate_default(sampler: DefaultSampler,
 
 
 def _permutation(length: int, seed: int) -> np.ndarray:
-    """That of DefaultSampler (length, )."""
+    """Return DefaultSampler's permutation (length,)."""
     generator = torch.Generator()
     generator.manual_seed(seed)
     order = torch.randperm(length, generator=generator)

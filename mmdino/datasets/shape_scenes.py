@@ -1,4 +1,4 @@
-"""ShapeScenes: pictures of patterned shapes, drawn on the fly.
+"""ShapeScenes: synthetic images of patterned shapes.
 
 The views of one picture must share its class and nothing else, or DINO learns
 what tells pictures apart instead: backgrounds and distractors therefore come
@@ -12,9 +12,108 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmdino.datasets.shapes import CLASSES
 from mmdino.datasets.transforms import build_steps
 from mmdino.registry import DATASETS
+
+# Outlines: polygons of area 1 around (0, 0), (N, 2).
+
+
+def _unit(points: np.ndarray) -> np.ndarray:
+    """Move a polygon's centroid to the origin and scale its area to 1."""
+    moments = cv2.moments(points.astype(np.float32))
+    center = np.array([moments['m10'], moments['m01']]) / moments['m00']
+    return (points - center) / np.sqrt(moments['m00'])
+
+
+def _polar(radius, num: int = 60) -> np.ndarray:
+    """Sample ``radius(angle)`` at ``num`` angles."""
+    angle = np.arange(num) * 2 * np.pi / num
+    return np.stack([np.cos(angle), np.sin(angle)], 1) * radius(angle)[:, None]
+
+
+def _regular(sides: int) -> np.ndarray:
+    return _polar(np.ones_like, sides)
+
+
+def _star(points: int, inner: float) -> np.ndarray:
+    radius = np.tile([1, inner], points)
+    return _polar(lambda _: radius, 2 * points)
+
+
+def _heart() -> np.ndarray:
+    t = np.arange(60) * 2 * np.pi / 60
+    return np.stack([
+        16 * np.sin(t)**3,
+        5 * np.cos(2 * t) + 2 * np.cos(3 * t) + np.cos(4 * t) - 13 * np.cos(t)
+    ], 1)
+
+
+def _cross(arm: float) -> np.ndarray:
+    corner = np.array([[arm, 1], [arm, arm], [1, arm]])
+    turn = np.array([[0, -1], [1, 0]])
+    return np.concatenate(
+        [corner @ np.linalg.matrix_power(turn, n) for n in range(4)])
+
+
+# Patterns: height over a plane whose unit is the period; the sign chooses the
+# colour, the slope is about 1, so that edges can be drawn one pixel wide.
+
+
+def _cell(t: np.ndarray) -> np.ndarray:
+    """Compute the distance to the middle of the unit cell, in [0, .5]."""
+    return np.abs(t - np.floor(t) - .5)
+
+
+def _wave(t: np.ndarray) -> np.ndarray:
+    """Compute a triangle wave of period 1 and slope 1."""
+    return _cell(t) - .25
+
+
+def _bricks(x, y):
+    y = 1.2 * y
+    x = .55 * x + .5 * np.mod(np.floor(y), 2)
+    return .36 - np.maximum(_cell(y), 1.8 * _cell(x) - .4)
+
+
+def _triangles(x, y):
+    x, y = .8 * x, .8 * .8660254 * y
+    return .6 * (
+        np.sin(np.pi * 2 * y / 1.7320508) * np.sin(np.pi * (x + y * .57735)) *
+        np.sin(np.pi * (x - y * .57735)))
+
+
+def _plusses(x, y):
+    x, y = _cell(.8 * x), _cell(.8 * y)
+    return np.minimum(.13 - np.minimum(x, y), .4 - np.maximum(x, y))
+
+
+PATTERNS = dict(
+    rings=lambda x, y: _wave(np.hypot(x, y)),
+    checks=lambda x, y: 8 * _wave(.5 * x) * _wave(.5 * y),
+    stripes=lambda x, y: _wave(x),
+    dots=lambda x, y: .32 - np.hypot(_cell(x), _cell(y)),
+    zigzag=lambda x, y: _wave(x + 2 * _wave(.5 * y)),
+    bricks=_bricks,
+    hatch=lambda x, y: np.maximum(_cell(x), _cell(y)) - .36,
+    triangles=_triangles,
+    spokes=lambda x, y: .2 * np.sin(6 * np.arctan2(y, x)) * np.hypot(x, y),
+    plusses=_plusses)
+
+# Outline, pattern, mean period of the pattern as a share of the picture.
+CLASSES = tuple(
+    (_unit(outline), PATTERNS[pattern], period)
+    for outline, pattern, period in (
+        (_regular(60), 'rings', 0.22),
+        (_regular(4) @ (np.array([[1, 1], [-1, 1]]) * .5**.5), 'checks', 0.2),
+        (_regular(60) * (1, .6), 'stripes', 0.13),
+        (_heart(), 'dots', 0.19),
+        (_star(5, .5)[:, ::-1] * (1, -1), 'zigzag', 0.17),
+        (np.array([[2, 1], [-2, 1], [-2, -1], [2, -1]]), 'bricks', 0.21),
+        (_cross(.38), 'hatch', 0.15),
+        (_regular(3)[:, ::-1] * (1, -1), 'triangles', 0.26),
+        (_polar(lambda a: 1 + .25 * np.cos(6 * a)), 'spokes', 0.2),
+        (_regular(6), 'plusses', 0.24),
+    ))
 
 SPLITS = ('train', 'val', 'test')
 # Weights of B, G, R in the luminance (ITU-R 601-2).
@@ -23,7 +122,7 @@ LUMA = np.float32([.114, .587, .299])
 
 @DATASETS.register_module()
 class ShapeScenes(BaseDataset):
-    """One large patterned shape on a noisy background with distractors.
+    """Synthetic images of one patterned shape on a noisy background.
 
     Ten classes, each an outline and a pattern (rings in a disc, checks in a
     square, ...), at random place, turn, size, period, phase and colours.
@@ -34,15 +133,14 @@ class ShapeScenes(BaseDataset):
     (H, W; uint8, 1 on the object), ``img_shape`` and ``ori_shape``.
 
     Args:
-        num_images (int): Number of pictures.
-        split (str): 'train', 'val' or 'test'; no two share a picture.
-        img_size (int): Height and width in pixels, at least 16.
-        seed (int): Chooses another set of pictures, not negative.
-        area (tuple[float, float]): Least and largest share of the picture
-            that the object covers, in (0, 1).
-        pipeline (Sequence | dict): Transforms, or a single one.
-        classes (Sequence[str], optional): Draw these alone, in this order; by
-            default all ten.
+        num_images: Number of pictures.
+        split: 'train', 'val' or 'test'; no two share a picture.
+        img_size: Height and width in pixels, at least 16.
+        seed: Chooses another set of pictures, not negative.
+        area: Least and largest share of the picture that the object covers, in
+            (0, 1).
+        pipeline: Transforms, or a single one.
+        classes: Draw these alone, in this order; by default all ten.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -91,7 +189,7 @@ class ShapeScenes(BaseDataset):
         self.pipeline = build_steps(pipeline)
 
     def load_data_list(self) -> list[dict]:
-        """List what is known before drawing: the labels."""
+        """List the labels, which are known before the images are drawn."""
         labels = range(self.num_images)
         return [dict(gt_label=i % len(self.shapes)) for i in labels]
 
@@ -108,8 +206,11 @@ class ShapeScenes(BaseDataset):
 
 def draw_scene(rng: np.random.Generator, label: int, size: int,
                area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a picture (size, size, 3; uint8, BGR) of class ``label``, and the
-    object's mask (size, size; uint8, 0 or 1)."""
+    """Draw an image of class ``label`` and the mask of its object.
+
+    The image is (size, size, 3), uint8, BGR, the mask (size, size), uint8, 0
+    or 1.
+    """
     img = _background(rng, size)
     _draw_distractors(rng, img)
     outline, pattern, scale = CLASSES[label]
@@ -128,7 +229,7 @@ def draw_scene(rng: np.random.Generator, label: int, size: int,
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Noise at two scales: the same distribution in every picture.
+    """Draw noise at two scales, of one distribution for all images.
 
     Grey for the most part: what is only colourful vanishes in the grey views,
     and a network trained on them stumbles over it in the colour pictures.
@@ -159,7 +260,8 @@ def _draw_distractors(rng: np.random.Generator, img: np.ndarray) -> None:
 
 def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
           size: int) -> np.ndarray:
-    """Coverage (size, size) in [0, 1] of a turned and scaled outline."""
+    """Compute the coverage (size, size) in [0, 1] of a rotated, scaled
+    outline."""
     turn = np.array([[np.cos(angle), np.sin(angle)],
                      [-np.sin(angle), np.cos(angle)]])
     points = np.round(
@@ -171,7 +273,10 @@ def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
 
 def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
            angle: float, period: float, size: int) -> np.ndarray:
-    """Share (size, size) of the first colour, edges one pixel wide."""
+    """Compute the share (size, size) of the first colour.
+
+    Edges are one pixel wide.
+    """
     y, x = np.mgrid[:size, :size].astype(np.float32) / np.float32(period)
     x, y = x - center[0] / period, y - center[1] / period
     c, s = np.cos(angle), np.sin(angle)
@@ -181,7 +286,7 @@ def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
 
 
 def _two_colors(rng: np.random.Generator) -> np.ndarray:
-    """A light and a dark colour (2, 3), in random order, of any hue.
+    """Draw a light and a dark colour (2, 3) of any hue, in random order.
 
     Their luminances are nearly the same in all pictures, so that a grey view
     does not tell one picture from another by them.
@@ -197,7 +302,7 @@ def _two_colors(rng: np.random.Generator) -> np.ndarray:
 
 @DATASETS.register_module()
 class ShapeSegmentation(ShapeScenes):
-    """Segment the pictures of :class:`ShapeScenes`, as mmseg's data sets do.
+    """The images of :class:`ShapeScenes` with masks, for mmsegmentation.
 
     An item has ``img`` (H, W, 3; uint8, BGR) and ``gt_seg_map`` (H, W;
     uint8): 0 for the background, else 1 + the label of the picture's shape.

@@ -1,4 +1,4 @@
-"""Where each picture lies in tar files, as a memory-mapped array.
+"""An index of the images in tar files, as a memory-mapped array.
 
 A row of 16 bytes a picture, in a file that all processes of a machine map and
 so share: 1.6 GB for 10^8 pictures, of which a process touches what it reads.
@@ -38,14 +38,17 @@ _VERSION = 1  # of the format
 
 
 class ShardError(ValueError):
-    """A shard that cannot be used; names the shard, the cause, a remedy."""
+    """An error about a shard that cannot be used.
+
+    It names the shard, the cause and a remedy.
+    """
 
 
 class ShardIndex:
-    """The rows of all shards, memory-mapped.
+    """A memory-mapped table with one row for each image of all shards.
 
     Args:
-        path (str): The file of rows; its description is beside it.
+        path: The file of rows; its description is beside it.
 
     Attributes:
         rows (np.ndarray): (N, ) of :data:`ROW`, in the order of the shards.
@@ -66,14 +69,14 @@ class ShardIndex:
         self.rows = np.memmap(path, ROW, 'r', shape=(meta['starts'][-1], ))
 
     def __reduce__(self) -> tuple:
-        """Copies and other processes map the file, they do not copy it."""
+        """Map the file again in other processes instead of copying it."""
         return ShardIndex, (self.path, )
 
 
 def open_index(shards: Sequence[str],
                extensions: Sequence[str] | None = None,
                cache_dir: str | None = None) -> ShardIndex:
-    """The index of shards; built by rank 0 where there is none that fits.
+    """Open the index of shards; rank 0 builds it where none fits.
 
     All processes of a job must call it. It lies in ``cache_dir``, else beside
     the first shard, or, where that folder cannot be written, in
@@ -117,7 +120,7 @@ def scan_shard(
     path: str,
     extensions: Sequence[str] | None = None
 ) -> tuple[np.ndarray, str, Counter]:
-    """The pictures of one tar file in WebDataset layout.
+    """List the images of one tar file in WebDataset layout.
 
     Files of one sample have a name up to the first dot in common, its key.
     The label is the integer in its ``.cls`` file, or in its ``.json`` file
@@ -170,7 +173,7 @@ def scan_shard(
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The key and the extension, in small letters and without its dot."""
+    """Split a name into its key and its extension, lower case without dot."""
     folder, base = osp.split(name)
     stem, _, extension = base.partition('.')
     return osp.join(folder, stem), extension.lower()
@@ -204,7 +207,8 @@ def _add_picture(pictures: dict, key: str, member: tarfile.TarInfo,
 
 
 def _add_label(labels: dict, key: str, extension: str, data: bytes) -> None:
-    """Note (label, why there is none); a .cls file is before a .json file."""
+    """Note a label, or why there is none; .cls files come before .json files.
+    """
     if extension == 'json' and labels.get(key, (NO_LABEL, ))[0] != NO_LABEL:
         return
     try:
@@ -221,7 +225,10 @@ def _add_label(labels: dict, key: str, extension: str, data: bytes) -> None:
 
 
 def _check_end(file: BinaryIO, offset: int, path: str) -> None:
-    """Python's tarfile takes a damaged header for the end."""
+    """Raise an error if a tar file is truncated or damaged.
+
+    Python's tarfile takes a damaged header for the end.
+    """
     file.seek(offset)
     mark = file.read(BLOCK)
     if len(mark) < BLOCK:
@@ -252,7 +259,7 @@ def _explain(path: str, error: Exception) -> str:
 
 def _places(shards: Sequence[str], extensions: Sequence[str] | None,
             cache_dir: str | None) -> list[str]:
-    """Where an index may lie; the name tells the shards and the settings."""
+    """List where an index may lie, by a hash of shards and settings."""
     folder = osp.dirname(osp.abspath(shards[0]))
     names = [osp.relpath(shard, folder) for shard in shards]
     what = json.dumps([_VERSION, names, extensions and sorted(extensions)])
@@ -269,7 +276,7 @@ def _places(shards: Sequence[str], extensions: Sequence[str] | None,
 
 def _find_or_build(shards: Sequence[str], extensions: Sequence[str] | None,
                    places: Sequence[str]) -> tuple[str, int]:
-    """Path and checksum of an index that fits the shards as they are."""
+    """Return path and checksum of an index that fits the shards."""
     missing = [shard for shard in shards if not osp.isfile(shard)]
     if missing:
         raise FileNotFoundError(
@@ -296,7 +303,8 @@ def _stamp(shard: str) -> list:
 
 
 def _check(path: str, stamps: list) -> int:
-    """The checksum of an index that is whole and of these shards."""
+    """Return the checksum of an index; raise an error if it is not of these
+    shards."""
     meta = _read_meta(path)
     for old, new in zip(meta['shards'], stamps, strict=True):
         if old != new:
@@ -369,7 +377,7 @@ def _meta_path(path: str) -> str:
 
 
 def _read_meta(path: str) -> dict:
-    """The description of the rows in ``path``."""
+    """Read the description of the rows in ``path``."""
     path = _meta_path(path)
     try:
         with open(path, encoding='utf-8') as file:
@@ -380,7 +388,10 @@ def _read_meta(path: str) -> dict:
 
 
 def _write_meta(path: str, meta: dict) -> None:
-    """Whole or not at all, after the rows that it describes."""
+    """Write the description of the rows, after the rows themselves.
+
+    Completely or not at all.
+    """
     part = f'{path}.part{os.getpid()}'
     with open(part, 'w', encoding='utf-8') as file:
         json.dump(meta, file)
@@ -388,7 +399,7 @@ def _write_meta(path: str, meta: dict) -> None:
 
 
 def _has(path: str, crc: int) -> bool:
-    """Whether this process sees the index that rank 0 has checked."""
+    """Return whether this process sees the index that rank 0 has checked."""
     try:
         meta = _read_meta(path)
         return meta['crc'] == crc and (osp.getsize(path)
@@ -398,7 +409,7 @@ def _has(path: str, crc: int) -> bool:
 
 
 def _run_on(here: bool, function: Callable[[], tuple]) -> list:
-    """What ``function`` returns on the ranks that run it, else None.
+    """Call ``function`` on some ranks; return its result there, else None.
 
     An error is raised on all ranks, so that none waits for ever.
     """

@@ -1,4 +1,4 @@
-"""An order that reads shards one window after the other."""
+"""A sampler that reads shards one window after the other."""
 import math
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _OF_SHARDS, _OF_SAMPLES = 1, 2
 
 @DATA_SAMPLERS.register_module()
 class ShardSampler(Sampler):
-    """Shuffle shards and, inside windows of them, samples.
+    """Shuffle shards, and samples within windows of a few shards.
 
     Of the shards in their new order, ``window`` at a time are read, in a
     random order of their samples, by all processes together: the disk serves
@@ -26,12 +26,12 @@ class ShardSampler(Sampler):
     any number of them trains on the same samples in an iteration.
 
     Args:
-        dataset (Dataset): Has ``shard_starts`` (S + 1, ), or wraps such a one.
-        shuffle (bool): Else all samples come in their order.
-        seed (int, optional): The same on all processes.
-        round_up (bool): Repeat the first samples so that all processes have
-            equally many.
-        window (int): Shards that are mixed at a time.
+        dataset: Has ``shard_starts`` (S + 1, ), or wraps such a one.
+        shuffle: Else all samples come in their order.
+        seed: The same on all processes.
+        round_up: Repeat the first samples so that all processes have equally
+            many.
+        window: Shards that are mixed at a time.
 
     Raises:
         TypeError: If the data set has no shards.
@@ -59,14 +59,14 @@ class ShardSampler(Sampler):
                 math.ceil(length / self.world_size) * self.world_size)
 
     def __len__(self) -> int:
-        """Samples of this process in an epoch."""
+        """Return the number of samples of this process in an epoch."""
         return math.ceil((self._total - self.rank) / self.world_size)
 
     def __iter__(self) -> Iterator[int]:
         return self.iterate()
 
     def iterate(self, start: int = 0) -> Iterator[int]:
-        """The samples of this process in the epoch, from one on."""
+        """Iterate the samples of this process in the epoch, from one on."""
         shards = self._shards()
         ends = np.cumsum(np.diff(self.starts)[shards])
         ends = np.append(ends[self.window - 1:-1:self.window], ends[-1])
@@ -82,17 +82,18 @@ class ShardSampler(Sampler):
             position += len(own) * self.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order."""
+        """Set the epoch, which determines the order."""
         self.epoch = epoch
 
     def _shards(self) -> np.ndarray:
-        """The shards (S, ) in the order of the epoch."""
+        """Return the shards (S,) in the order of the epoch."""
         shards = np.arange(len(self.starts) - 1)
         return self._generator(_OF_SHARDS).permutation(
             shards) if self.shuffle else shards
 
     def _window(self, shards: np.ndarray, number: int) -> np.ndarray:
-        """The samples of a window of shards in the order of the epoch."""
+        """Return the samples of a window of shards in the order of the epoch.
+        """
         chosen = shards[number * self.window:(number + 1) * self.window]
         order = np.concatenate(
             [np.arange(*self.starts[s:s + 2]) for s in chosen])
@@ -105,7 +106,7 @@ class ShardSampler(Sampler):
 
 
 def _shard_starts(dataset: Dataset) -> np.ndarray:
-    """Those of the data set or of the one that it wraps."""
+    """Return ``shard_starts`` of a data set or of the one that it wraps."""
     outer = dataset
     while not hasattr(dataset, 'shard_starts'):
         if not hasattr(dataset, 'dataset'):

@@ -1,4 +1,4 @@
-"""Write tar files in WebDataset's layout."""
+"""Writing of tar files in WebDataset layout."""
 import io
 import json
 import os
@@ -22,7 +22,7 @@ def write_shards(images: Images,
                  shard_bytes: int = 10**9,
                  seed: int | None = 0,
                  prefix: str = 'shards') -> list[str]:
-    """Copy pictures, as they are, into ``PREFIX-000000.tar`` and so on.
+    """Copy image files unchanged into ``PREFIX-000000.tar`` and so on.
 
     A sample is ``NUMBER-STEM.EXTENSION``, by its number in ``images``, and,
     where there are labels, ``NUMBER-STEM.cls``. A shard is whole or not there;
@@ -73,7 +73,7 @@ def write_shards(images: Images,
 
 
 def _digest(images: Images) -> str:
-    """Of the names and labels, in their order."""
+    """Hash the names and labels, in their order."""
     digest = sha256()
     for i in range(len(images)):
         item = images.get_data_info(i)
@@ -107,7 +107,7 @@ def _read_record(folder: str, settings: dict) -> dict:
 
 def _write_shard(images: Images, path: str, numbers: Iterator[int],
                  shard_bytes: int) -> int:
-    """Write samples until it is full; how many."""
+    """Write samples until the shard is full; return their number."""
     part, count = f'{path}.part', 0
     with tarfile.open(part, 'w') as tar:
         for number in numbers:

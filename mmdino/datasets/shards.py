@@ -1,4 +1,4 @@
-"""Data sets of pictures in tar files of WebDataset's layout."""
+"""A data set of images in tar files of WebDataset layout."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +10,7 @@ from mmdino.registry import DATASETS
 
 @DATASETS.register_module()
 class Shards(SourceImages):
-    """Pictures in tar files of WebDataset's layout, with labels.
+    """A data set of images in tar files of WebDataset layout, with labels.
 
     Each picture is read in place and at random, by an index that is built at
     the first use (:func:`.shard_index.open_index`; all processes of a job
@@ -25,20 +25,17 @@ class Shards(SourceImages):
     - a list of tar files and patterns.
 
     Args:
-        data_root (str | Sequence[str]): Where the shards are.
-        subset (str): A folder, a file or a pattern in the folder
-            ``data_root``.
-        with_label (bool, optional): Whether items have ``gt_label``; by
-            default if all have a label.
-        classes (str | Sequence[str], optional): Class names, or a file that
-            has one a line; by default those of ``classes.txt`` beside the
-            first shard, where it is.
-        images_per_class (int, optional): Keep the first so many of a class.
-        pipeline (Sequence | dict): Transforms, or a single one.
-        extensions (Sequence[str], optional): Those of the pictures, see
-            :func:`.shard_index.scan_shard`.
-        cache_dir (str, optional): Where the index lies; by default beside
-            the shards, or in ``~/.cache/mmdino`` if they cannot be written.
+        data_root: Where the shards are.
+        subset: A folder, a file or a pattern in the folder ``data_root``.
+        with_label: Whether items have ``gt_label``; by default if all have a
+            label.
+        classes: Class names, or a file that has one a line; by default those
+            of ``classes.txt`` beside the first shard, where it is.
+        images_per_class: Keep the first so many of a class.
+        pipeline: Transforms, or a single one.
+        extensions: Those of the pictures, see :func:`.shard_index.scan_shard`.
+        cache_dir: Where the index lies; by default beside the shards, or in
+            ``~/.cache/mmdino`` if they cannot be written.
         **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
 
     Raises:
@@ -73,7 +70,7 @@ class Shards(SourceImages):
 
     @property
     def shard_starts(self) -> np.ndarray:
-        """(S + 1, ): where each shard's samples begin, and how many there are.
+        """Return where each shard's samples begin, and their number, (S + 1,).
 
         Raises:
             ValueError: If ``indices`` are not in ascending order.

@@ -1,4 +1,4 @@
-"""Large photos shrunk once, so that reading them does not starve a training.
+"""Copies of large photos, shrunk once, so that decoding stays fast.
 
 A photo of 12 megapixels takes 0.1 s to decode, a hundred times as long as a
 small network takes to learn from it.
@@ -22,7 +22,8 @@ QUALITY = 95  # of the JPEGs
 
 
 def shrink_folder(root: Path, side: int) -> Path:
-    """A copy of a folder's images, none larger than is needed.
+    """Return a folder of copies of a folder's images, shrunk to the needed
+    size.
 
     It lies in ``~/.cache/mmdino/shrunk``, with the same folders; a second
     call makes what is new, and removes what is gone. Photos are turned as
@@ -103,7 +104,7 @@ def _shrink(source: Path, out: Path, side: int) -> None:
 
 
 def _small(image: Image.Image, side: int) -> Image.Image:
-    """The image, turned, with the short side of ``side`` px at most.
+    """Return the image, upright, with a short side of at most ``side`` px.
 
     Raises:
         ValueError: If it is no picture of 8 bits, RGB or gray.

@@ -1,4 +1,4 @@
-"""Data sets whose samples a source holds, without a list of them."""
+"""Data sets that read samples from a source, without a list of dicts."""
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from mmdino.datasets.sources import Source
 
 
 class ArraySource(Source, Protocol):
-    """A source of which no sample is a Python object until it is read.
+    """A source that keeps its samples in arrays until they are read.
 
     Attributes:
         labels (np.ndarray): (N, ) integers, -1 for none; it may be mapped.
@@ -27,7 +27,7 @@ class ArraySource(Source, Protocol):
 
 
 class SourceImages(Images):
-    """:class:`.Images` of a source, with arrays in the place of lists.
+    """:class:`.Images` of one source, which keeps arrays instead of lists.
 
     Labels, broken pictures, ``indices`` and ``images_per_class`` are those of
     Images; the label is what the source says. Subclasses give ``_open``.
@@ -38,6 +38,7 @@ class SourceImages(Images):
         ...
 
     def load_data_list(self) -> 'Samples':
+        """Return the samples of the source, lazily."""
         self.source = self._open()
         if self.CLASSES is None and self.source.classes:
             self._metainfo['classes'] = tuple(self.source.classes)
@@ -45,6 +46,7 @@ class SourceImages(Images):
         return Samples(self.source, range(len(self.source)), labelled)
 
     def filter_data(self) -> 'Samples':
+        """Keep the first ``images_per_class`` of each class."""
         if self.images_per_class is None:
             return self.data_list
         if not self.data_list.labelled:
@@ -58,7 +60,7 @@ class SourceImages(Images):
         return self.data_list.subset(np.sort(kept))
 
     def get_gt_labels(self) -> np.ndarray:
-        """Labels (N, )."""
+        """Return the labels (N,)."""
         return self.data_list.labels
 
     def _get_unserialized_subset(self,
@@ -84,12 +86,12 @@ class SourceImages(Images):
 
 
 class Samples(Sequence):
-    """The chosen samples of a source, as items of a data set.
+    """Chosen samples of a source, as items of a data set.
 
     Args:
-        source (ArraySource): Has them all.
-        chosen (range | np.ndarray): The numbers of those that are meant.
-        labelled (bool): Whether items have ``gt_label``.
+        source: Has them all.
+        chosen: The numbers of those that are meant.
+        labelled: Whether items have ``gt_label``.
     """
 
     def __init__(self, source: ArraySource, chosen: range | np.ndarray,
@@ -113,14 +115,14 @@ class Samples(Sequence):
 
     @property
     def labels(self) -> np.ndarray:
-        """(N, ), a copy."""
+        """Return a copy of the labels (N,)."""
         if isinstance(self.chosen, range):
             begin, end = self.chosen.start, self.chosen.stop
             return np.array(self.source.labels[begin:end])
         return self.source.labels[self.chosen]
 
     def subset(self, indices: int | Sequence[int]) -> 'Samples':
-        """The first ``indices``, the last if negative, or a choice of them."""
+        """Return the first ``indices``, the last if negative, or a choice."""
         if isinstance(indices, int):
             part = slice(indices) if indices >= 0 else slice(indices, None)
             return Samples(self.source, self.chosen[part], self.labelled)

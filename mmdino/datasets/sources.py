@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder, a zip archive, a list file or tar files.
+"""Sources of images: a folder, a zip archive, a list file or tar files.
 
 A *source* lists its samples and reads one of them.
 """
@@ -16,7 +16,7 @@ from mmdino.datasets.tar_shards import TarShards, list_shards
 
 
 class Source(Protocol):
-    """Samples by number.
+    """Interface of a source, which gives samples by number.
 
     Attributes:
         labels (Sequence[int] | None): One a sample, below 0 for none; None if
@@ -27,19 +27,19 @@ class Source(Protocol):
         ...
 
     def path(self, index: int) -> str:
-        """A name of the picture, by which :mod:`mmengine.fileio` reads it."""
+        """Return a path of an image that :mod:`mmengine.fileio` can read."""
 
     def read(self, index: int) -> bytes:
-        """The picture's file."""
+        """Return the bytes of an image file."""
 
 
 class Files:
-    """The pictures of a folder, a zip archive or a list file.
+    """The images of a folder, a zip archive or a list file.
 
     Args:
-        root (str): What the names are relative to.
-        names (Sequence[str]): Paths with ``/``.
-        labels (Sequence[int], optional): Those of a list file.
+        root: What the names are relative to.
+        names: Paths with ``/``.
+        labels: Those of a list file.
     """
 
     def __init__(self,
@@ -54,38 +54,39 @@ class Files:
         return len(self.names)
 
     def path(self, index: int) -> str:
-        """The path of the picture."""
+        """Return the path of an image."""
         return osp.join(self.root, self.names[index])
 
     def read(self, index: int) -> bytes:
-        """The picture's file."""
+        """Return the bytes of an image file."""
         return fileio.get(self.path(index))
 
     def folders(self) -> list[str]:
-        """The top folders, [] if an image lies outside of any."""
+        """Return the top folders, [] if an image lies outside of any."""
         return class_folders(self.names)
 
     def folder(self, index: int) -> str:
-        """The top folder of a picture."""
+        """Return the top folder of an image."""
         return self.names[index].partition('/')[0]
 
 
 class Members(Files):
-    """The pictures of a zip archive."""
+    """The images of a zip archive."""
 
     def path(self, index: int) -> str:
+        """Return the path of an image, see :func:`.join_zip_path`."""
         # An absolute name, too, is in the archive.
         return f'{self.root.rstrip("/")}/{self.names[index]}'
 
 
 def open_source(root: str, subset: str = '') -> Source:
-    """The source that a path stands for.
+    """Open the source that a path stands for.
 
     Args:
-        root (str): A folder, a zip archive, a list file (:func:`.read_list`),
-            a tar file or a pattern of tar files.
-        subset (str): A folder in it; for a list file, where in its own its
-            paths start.
+        root: A folder, a zip archive, a list file (:func:`.read_list`), a tar
+            file or a pattern of tar files.
+        subset: A folder in it; for a list file, where in its own its paths
+            start.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -117,19 +118,19 @@ def label_samples(
     sources: Sequence[Source],
     classes: Sequence[str] | None = None
 ) -> tuple[list[int] | None, tuple[str, ...] | None, str]:
-    """Labels of all samples of several sources, and what they mean.
+    """Return the labels of all samples of several sources, and the classes.
 
     The sources of which folders are the classes share their classes: sorted
     by name, those of all sources. Integers of list files and of tar files
     mean the same in all sources.
 
     Args:
-        sources (Sequence[Source]): At least one.
-        classes (Sequence[str], optional): The classes, if they are given.
+        sources: At least one.
+        classes: The classes, if they are given.
 
     Returns:
-        tuple: The labels, or None where not each sample has one; the names of
-        the classes, if folders give them; why there are no labels, else ''.
+        The labels, or None where not each sample has one; the names of the
+        classes, if folders give them; why there are no labels, else ''.
 
     Raises:
         ValueError: If a folder is not among ``classes``.
@@ -158,7 +159,7 @@ def label_samples(
 
 
 def _integers(source: Source) -> Sequence[int] | None:
-    """A source's own labels, if each sample has one."""
+    """Return a source's own labels, if each sample has one."""
     labels = source.labels
     if labels is None or min(labels, default=-1) < 0:
         return None

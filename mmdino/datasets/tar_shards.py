@@ -1,4 +1,4 @@
-"""Tar files of WebDataset's layout, read in place."""
+"""Reading of tar files in WebDataset layout, without unpacking."""
 import itertools
 import os
 import os.path as osp
@@ -19,12 +19,12 @@ CLASSES_FILE = 'classes.txt'
 
 
 class TarShards:
-    """The pictures of tar files, a :class:`.source_images.Source`.
+    """The images of tar files, as a :class:`.source_images.Source`.
 
     Args:
-        shards (Sequence[str]): Paths of the files, in their order.
-        extensions (Sequence[str], optional): See :class:`Shards`.
-        cache_dir (str, optional): See :class:`Shards`.
+        shards: Paths of the files, in their order.
+        extensions: See :class:`Shards`.
+        cache_dir: See :class:`Shards`.
 
     Attributes:
         starts (np.ndarray): (S + 1, ), see :class:`.ShardIndex`.
@@ -46,10 +46,12 @@ class TarShards:
 
     @property
     def labels(self) -> np.ndarray:
+        """Return the labels (N,), :data:`NO_LABEL` where there is none."""
         return self.index.rows['label']
 
     @property
     def classes(self) -> tuple[str, ...] | None:
+        """Return the names of the classes, or None."""
         path = osp.join(osp.dirname(self.shards[0]), CLASSES_FILE)
         if not osp.isfile(path):
             return None
@@ -57,7 +59,7 @@ class TarShards:
             return tuple(file.read().splitlines())
 
     def path(self, index: int) -> str:
-        """``tar://SHARD!/NAME#BYTE+BYTES``, what the backend reads.
+        """Return ``tar://SHARD!/NAME#BYTE+BYTES``, which the backend reads.
 
         Raises:
             ShardError: If the shard is not that of the index any more.
@@ -75,7 +77,7 @@ class TarShards:
         return f'{TAR_PREFIX}{shard}{TAR_SEPARATOR}{name}#{place}'
 
     def read(self, index: int) -> bytes:
-        """The picture's file."""
+        """Return the bytes of an image file."""
         shard, row = self._find(index)
         return _pread(shard, int(row['size']), int(row['block']) * BLOCK)
 
@@ -86,9 +88,11 @@ class TarShards:
 
 @register_backend('tar', prefixes='tar', force=True)
 class TarBackend(BaseStorageBackend):
-    """Reads pictures in tar files, by the names of :meth:`TarShards.path`."""
+    """File backend that reads images in tar files, by :meth:`TarShards.path`.
+    """
 
     def get(self, filepath: str) -> bytes:
+        """Return the bytes of an image file."""
         path, _, place = str(filepath).rpartition('#')
         shard, separator, _ = path.removeprefix(TAR_PREFIX).rpartition(
             TAR_SEPARATOR)
@@ -100,11 +104,13 @@ class TarBackend(BaseStorageBackend):
         return _pread(shard, int(size), int(begin))
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        """Return a file in a shard as text."""
         return self.get(filepath).decode(encoding)
 
 
 def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
-    """The tar files of a folder, a pattern or a list, see :class:`Shards`.
+    """List the tar files of a folder, a pattern or a list, see
+    :class:`Shards`.
 
     Whether those of a pattern exist is for the index to see, on one rank.
 
@@ -128,7 +134,7 @@ def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """What Bash makes of ``{000..099}`` and ``{a,b}``, not nested."""
+    """Expand ``{000..099}`` and ``{a,b}`` as Bash does, not nested."""
     pieces = re.split(r'\{([^{}]*)\}', pattern)
     choices = [[piece] if i % 2 == 0 else _choices(piece)
                for i, piece in enumerate(pieces)]
@@ -160,7 +166,7 @@ def _tars_in(folder: str) -> list[str]:
 
 
 class _OpenFile:
-    """Closed when nothing reads it any more."""
+    """A file that is closed when nothing reads it any more."""
 
     def __init__(self, path: str) -> None:
         self.handle = os.open(path, os.O_RDONLY)
@@ -186,7 +192,7 @@ def _pread(path: str, size: int, begin: int) -> bytes:
 
 
 def _name(headers: bytes, size: int) -> str | None:
-    """The name in a member's headers, None if they are no such member's."""
+    """Return the name in a member's headers, None if they are damaged."""
     try:
         if len(headers) == BLOCK:
             member = tarfile.TarInfo.frombuf(headers, 'utf-8',

@@ -1,4 +1,4 @@
-"""The options of command lines, apart from what takes seconds to import.
+"""Command-line options, defined without imports that take seconds.
 
 A script that reads them first shows its help, or a wrong option, at once.
 """
@@ -15,14 +15,14 @@ CHECKPOINT = ('a file of any known format, a folder of transformers, an '
 
 
 class _AllowDownloads(argparse.Action):
-    """Set what :mod:`mmdino.weights.sources` asks, here and in children."""
+    """Allow downloads in this process and its children."""
 
     def __call__(self, *_) -> None:
         os.environ['MMDINO_DOWNLOAD'] = '1'
 
 
 def add_download(parser: argparse.ArgumentParser) -> None:
-    """Add ``--download``; without it nothing is downloaded unasked."""
+    """Add ``--download``, which allows missing weights to be downloaded."""
     parser.add_argument(
         '--download',
         nargs=0,
@@ -32,14 +32,14 @@ def add_download(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
+    """Add ``--device``, where the network runs."""
     parser.add_argument(
         '--device',
         help='cpu, cuda, cuda:1, ...; by default the GPU if there is one')
 
 
 class _Settings(DictAction):
-    """KEY=VALUE pairs; says so where there are none."""
+    """Collect KEY=VALUE pairs; an argument without ``=`` is an error."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         for value in values:
@@ -53,7 +53,7 @@ def add_settings(parser: argparse.ArgumentParser,
                  what: str = 'settings that override the config, such as '
                  'train_cfg.max_epochs=10',
                  metavar: str = 'KEY=VALUE') -> None:
-    """Add ``--cfg-options``."""
+    """Add ``--cfg-options``, which overrides settings of the config."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what runs on one process or several."""
+    """Add the options of tools that run on one process or several."""
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_settings(parser)
     add_device(parser)
@@ -91,7 +91,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what names a trained network, for :func:`parse_network`."""
+    """Add the options that name a trained network.
+
+    For :func:`parse_network`.
+    """
     parser.add_argument(
         'network',
         nargs='*',
@@ -106,7 +109,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse_network(parser: argparse.ArgumentParser,
                   needed: bool = True) -> argparse.Namespace:
-    """Parse; ``config`` (or None) and ``checkpoint`` name the network.
+    """Parse options; ``config`` (or None) and ``checkpoint`` name the network.
 
     Exits with a message if they do not.
     """
@@ -122,7 +125,7 @@ def parse_network(parser: argparse.ArgumentParser,
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add what draws pictures of one's own with a trained network.
+    """Add the options of tools that draw images with a trained network.
 
     Args:
         out: Name of the folder below work_dirs, unless another is given.
@@ -142,7 +145,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def add_out(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add ``--out``, by default a name below work_dirs."""
+    """Add ``--out``, by default a name in work_dirs."""
     parser.add_argument(
         '--out',
         type=Path,

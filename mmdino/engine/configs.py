@@ -1,11 +1,12 @@
-"""Configs as all tools read them, with the options of a command line."""
+"""Reading, completing and checking of configs, for all tools."""
 import argparse
 import copy
 import inspect
 import os
 import os.path as osp
 import sys
-from typing import Any, Callable, Iterator, Optional, Set
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -19,11 +20,12 @@ from mmdino.utils.resources import find_config
 from mmdino.weights import CheckpointError, open_weights
 from mmdino.weights.config import require_registered
 
-Change = Optional[Callable[[Config], None]]
+Change = Callable[[Config], None] | None
 
 
 def load_config(args: argparse.Namespace, change: Change = None) -> Config:
-    """Read the config, merge the options of :func:`.arguments.add_arguments`.
+    """Read the config and apply the options of
+    :func:`.arguments.add_arguments`.
 
     MMEngine's device is that of ``--device`` from here on.
 
@@ -47,9 +49,9 @@ def load_config(args: argparse.Namespace, change: Change = None) -> Config:
 
 
 def read_config(name: str,
-                overrides: Optional[dict] = None,
+                overrides: dict | None = None,
                 change: Change = None) -> Config:
-    """Read a config as all tools do, with the modules that it imports.
+    """Read a config file and import the modules that it names.
 
     Modules beside the config can be named in its ``custom_imports``.
 
@@ -69,11 +71,11 @@ def read_config(name: str,
     return override(cfg, overrides or {}, change)
 
 
-def read_run(config: Optional[str],
-             checkpoint: Optional[str],
-             overrides: Optional[dict] = None,
+def read_run(config: str | None,
+             checkpoint: str | None,
+             overrides: dict | None = None,
              change: Change = None) -> Config:
-    """The config of a run: a given one, or that in its checkpoint.
+    """Return the config of a run: the given one, or that in its checkpoint.
 
     The latter is read as literals, and what it would import is not.
 
@@ -92,7 +94,7 @@ def read_run(config: Optional[str],
 
 
 def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
-    """Merge options of a command line into a config that was read; prepare it.
+    """Apply overrides of a command line to a config, then prepare it.
 
     Raises:
         ValueError: If nothing reads a setting.
@@ -107,7 +109,7 @@ def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
 
 
 def prepare(cfg: Config, change: Change = None) -> Config:
-    """Complete a config that was read, and refuse settings that nothing reads.
+    """Complete a config and raise an error for settings that nothing reads.
 
     All tools do, so that ``Config.fromfile`` and this function give what they
     run with. See :func:`complete` and :func:`.settings.check_settings`.
@@ -128,7 +130,7 @@ def prepare(cfg: Config, change: Change = None) -> Config:
 
 
 def complete(cfg: Config) -> Config:
-    """Fill in what inheritance cannot, since bases are evaluated first.
+    """Fill in settings that depend on the final config, not on a base.
 
     - The top-level ``data`` is a folder of pictures, see
       :func:`.read_folder`.
@@ -188,7 +190,8 @@ def _follow_validation(cfg: Config) -> None:
 
 
 def _merged(base: Any, changes: dict) -> Any:
-    """``base`` with changes, as a config inherits; both stay as they are."""
+    """Merge changes into ``base`` as a config inherits; both stay unchanged.
+    """
     merged = Config(dict(part=copy.deepcopy(base)))
     if changes:
         merged.merge_from_dict(dict(part=copy.deepcopy(changes)))
@@ -196,7 +199,7 @@ def _merged(base: Any, changes: dict) -> Any:
 
 
 def _set_root(dataset: Any, root: Any) -> None:
-    """Give data sets of ours without a ``data_root`` one, however wrapped."""
+    """Set a missing ``data_root`` in data sets of mmdino, however wrapped."""
     if isinstance(dataset, (list, tuple)):
         for part in dataset:
             _set_root(part, root)
@@ -211,7 +214,7 @@ def _set_root(dataset: Any, root: Any) -> None:
 
 
 def loaders(cfg: Config) -> Iterator[dict]:
-    """The loaders of all phases, galleries included."""
+    """Iterate the data loaders of all phases, galleries included."""
     for phase in ('train', 'val', 'test'):
         for holder, key in ((cfg, f'{phase}_dataloader'),
                             (cfg.get(f'{phase}_cfg'), 'gallery_dataloader')):
@@ -220,7 +223,7 @@ def loaders(cfg: Config) -> Iterator[dict]:
 
 
 def check_overrides(cfg: Config, overrides: dict) -> None:
-    """Refuse overrides of settings that the config does not have.
+    """Raise an error for overrides of settings that the config lacks.
 
     MMEngine would add them, and a misspelled one would have no effect. A new
     argument of an existing component is fine.
@@ -236,8 +239,8 @@ def check_overrides(cfg: Config, overrides: dict) -> None:
             node = node[int(part)] if in_list else node.get(part)
 
 
-def _keys(node: Any) -> Set[str]:
-    """What a part of an override can name below ``node``."""
+def _keys(node: Any) -> set[str]:
+    """List the keys that an override can name below ``node``."""
     if isinstance(node, (list, tuple)):
         return {str(i) for i in range(len(node))}
     return set(node) if isinstance(node, (dict, Config)) else set()

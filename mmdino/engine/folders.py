@@ -1,4 +1,4 @@
-"""A config whose data sets read one folder of pictures."""
+"""A config whose data sets all read one folder of images."""
 import os.path as osp
 
 import numpy as np
@@ -11,7 +11,7 @@ MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
 
 
 def read_folder(cfg: Config, root: str) -> bool:
-    """Read a folder's images and hold a fifth of the labelled ones back.
+    """Let a config read a folder, and hold out a fifth of the labelled images.
 
     A folder with train/ and val/ or test/ is split already. Without labels
     the rank of the features is validated. A batch is no larger than the

@@ -1,6 +1,10 @@
-"""Weights, gradients and moments spread over the ranks, in one checkpoint."""
+"""FSDP: weights, gradients and moments sharded over the ranks.
+
+Checkpoints are single files, as without FSDP.
+"""
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -21,17 +25,20 @@ BLOCKS = ('TransformerEncoderLayer', 'EncoderLayer', 'Block', 'XCABlock',
 
 
 class OneFileMixin:
-    """Lets a strategy of MMEngine's write what DDP would, all or nothing."""
+    """Strategy mixin that writes one checkpoint file, as DDP does.
+
+    Completely or not at all.
+    """
 
     def save_checkpoint(self,
                         filename: str,
                         *,
                         save_optimizer: bool = True,
                         save_param_scheduler: bool = True,
-                        extra_ckpt: Optional[dict] = None,
-                        callback: Optional[Callable] = None) -> None:
-        """Gather on all ranks; the first one writes."""
-        checkpoint: Dict[str, Any] = dict(state_dict=self.model_state_dict())
+                        extra_ckpt: dict | None = None,
+                        callback: Callable | None = None) -> None:
+        """Gather the state on all ranks and write it on the first."""
+        checkpoint: dict[str, Any] = dict(state_dict=self.model_state_dict())
         if save_optimizer:
             checkpoint['optimizer'] = self.optim_state_dict()
         if save_param_scheduler and hasattr(self, 'param_schedulers'):
@@ -47,7 +54,7 @@ class OneFileMixin:
 
 @STRATEGIES.register_module()
 class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
-    """MMEngine's FSDP for a :class:`DINO`, whose resume it mends.
+    """MMEngine's FSDP strategy for a :class:`DINO`, with a correct resume.
 
     The parts of the student and those of the teacher are units of their own,
     cut alike: a rank then holds the same pieces of both, and the teacher
@@ -55,10 +62,9 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     of DDP: either resumes the other's.
 
     Args:
-        blocks (Sequence[str]): Classes of the modules inside a backbone that
-            are units, too. Only one unit at a time is whole on a rank.
-        model_wrapper (dict, optional): Arguments of MMEngine's
-            ``MMFullyShardedDataParallel``.
+        blocks: Classes of the modules inside a backbone that are units, too.
+            Only one unit at a time is whole on a rank.
+        model_wrapper: Arguments of MMEngine's ``MMFullyShardedDataParallel``.
         **kwargs: The rest of MMEngine's strategy, such as ``sync_bn``.
 
     Raises:
@@ -69,7 +75,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     def __init__(self,
                  *,
                  blocks: Sequence[str] = BLOCKS,
-                 model_wrapper: Optional[dict] = None,
+                 model_wrapper: dict | None = None,
                  **kwargs) -> None:
         sharding = (model_wrapper or {}).get('sharding_strategy', 'FULL_SHARD')
         if sharding != 'FULL_SHARD':
@@ -83,9 +89,9 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
 
     def build_optim_wrapper(
             self,
-            optim_wrapper: Union[BaseOptimWrapper, dict],
-            model: Optional[nn.Module] = None) -> BaseOptimWrapper:
-        """Group the parameters by their whole shapes, not those of pieces."""
+            optim_wrapper: BaseOptimWrapper | dict,
+            model: nn.Module | None = None) -> BaseOptimWrapper:
+        """Group parameters by their whole shapes, not by those of shards."""
         kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
         if issubclass(kind, AmpOptimWrapper):
             optim_wrapper.setdefault('use_fsdp', True)
@@ -103,7 +109,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         return wrapper
 
     def optim_state_dict(self) -> dict:
-        """That of all ranks, joined on the first: as without FSDP.
+        """Gather the optimizer's state on the first rank, as without FSDP.
 
         Torch's own knows no parameter without moments, as the last layer is
         at first, and on a CPU gathers all kinds of them into one buffer.
@@ -118,7 +124,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         return dict(own, state=whole)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Take this rank's pieces.
+        """Load this rank's shards of an optimizer state.
 
         MMEngine passes arguments in an order that torch gave up.
         """
@@ -136,7 +142,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         self.optim_wrapper.load_state_dict(dict(state_dict, state=own))
 
     def load_checkpoint(self, filename: str, **kwargs) -> dict:
-        """Read into the CPU's memory: no GPU may have room for all of it."""
+        """Load a checkpoint into CPU memory: it may not fit into a GPU."""
         return super().load_checkpoint(filename,
                                        **dict(kwargs, map_location='cpu'))
 
@@ -164,15 +170,17 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         self.model_wrapper = dict(defaults, **self.model_wrapper or {})
         return super()._wrap_model(model)
 
-    def _params(self) -> List[Tensor]:
-        """The optimizer's, by number."""
+    def _params(self) -> list[Tensor]:
+        """Return the optimizer's parameters by number."""
         groups = self.optim_wrapper.optimizer.param_groups
         return [param for group in groups for param in group['params']]
 
 
-def _units(model: MeanTeacher, blocks: Set[str]) -> Set[nn.Module]:
-    """The parts of both networks, and in them the blocks and the heads'
-    layers: a head with a predictor is not called as a whole."""
+def _units(model: MeanTeacher, blocks: set[str]) -> set[nn.Module]:
+    """List the modules that FSDP wraps: networks, blocks and head layers.
+
+    A head with a predictor is not called as a whole.
+    """
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
     heads = [model.teacher[name] for name in model.teacher if 'head' in name]
@@ -186,15 +194,15 @@ def _units(model: MeanTeacher, blocks: Set[str]) -> Set[nn.Module]:
     return {unit for unit in units if [*unit.parameters()]}
 
 
-def _on_cpu(moments: Dict[str, Any]) -> Dict[str, Any]:
+def _on_cpu(moments: dict[str, Any]) -> dict[str, Any]:
     return {
         kind: value.cpu() if isinstance(value, Tensor) else value
         for kind, value in moments.items()
     }
 
 
-def _join(pieces: List[Dict[str, Any]], shape: torch.Size) -> Dict[str, Any]:
-    """The moments of a parameter from the ranks' flat pieces of them."""
+def _join(pieces: list[dict[str, Any]], shape: torch.Size) -> dict[str, Any]:
+    """Join the flat shards of a parameter's moments from all ranks."""
     return {
         kind:
         torch.cat([p[kind] for p in pieces]).view(shape)
@@ -204,7 +212,8 @@ def _join(pieces: List[Dict[str, Any]], shape: torch.Size) -> Dict[str, Any]:
 
 
 def _cut(value: Any, start: int, size: int) -> Any:
-    """A rank's piece of a moment; a number, such as the step, stays whole."""
+    """Return this rank's shard of a moment; a number, such as the step, whole.
+    """
     return value.flatten()[start:start + size] if _is_spread(value) else value
 
 

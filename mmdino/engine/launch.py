@@ -1,4 +1,4 @@
-"""From a config to a Runner, on one process or several."""
+"""Building of a Runner from a config, on one process or several."""
 import gc
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,7 @@ AMP = dict(
 
 
 def use_amp(cfg: Config, precision: str = 'fp16') -> None:
-    """Train in mixed precision.
+    """Switch a config to mixed precision.
 
     Args:
         cfg: Changed in place.
@@ -62,7 +62,7 @@ def use_tf32(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, testing: bool = False) -> Runner:
-    """Build the Runner, also for several processes without GPUs.
+    """Build the Runner of a config, also for several processes on CPUs.
 
     It reads checkpoints without running what may be in them, and loads them
     whole or not at all.
@@ -104,7 +104,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
 
 
 def resume_last(cfg: Config) -> None:
-    """Resume from the last good checkpoint of the work dir, if there is one.
+    """Resume from the last intact checkpoint in the work dir, if any.
 
     Raises:
         ValueError: If there are only damaged ones.
@@ -115,7 +115,7 @@ def resume_last(cfg: Config) -> None:
 
 
 def distribute_on_cpu(cfg: Config) -> None:
-    """Make the process group and the model wrapper that CPUs need.
+    """Set up the process group and the model wrapper for CPUs.
 
     MMEngine's own would ask for CUDA devices.
 
@@ -152,7 +152,7 @@ def distribute_on_cpu(cfg: Config) -> None:
 
 
 def _replace_sync_bn(node: Any) -> None:
-    """Turn the SyncBN that a model's config names into BN, in place."""
+    """Replace SyncBN in a model's config by BN, in place."""
     if isinstance(node, dict):
         if node.get('type') == 'SyncBN':
             node['type'] = 'BN'
@@ -164,7 +164,7 @@ def _replace_sync_bn(node: Any) -> None:
 
 
 def leave_process_group() -> None:
-    """Let all processes end together; alone, do nothing.
+    """Wait for all processes and leave the group; alone, do nothing.
 
     Without it a process whose peer is already gone may abort at exit; so may
     one whose DDP model outlives the group.

@@ -1,10 +1,11 @@
-"""A setting that nothing reads is an error, before work starts."""
+"""A check for settings that no component reads, such as misspelt ones."""
 import ast
 import difflib
 import inspect
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Set
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -72,7 +73,7 @@ DEFAULTS = dict(  # what MMEngine builds where a config names no type
 
 
 def check_settings(cfg: Config) -> None:
-    """Refuse what no component of the config takes.
+    """Raise an error for settings that no component of the config accepts.
 
     Keys of registered components are held against their signatures, and those
     of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``, ``randomness`` and of
@@ -103,8 +104,8 @@ def check_settings(cfg: Config) -> None:
             _refuse_others(node, known, path, path)
 
 
-def _plain_sections(cfg: Config, scope: str) -> Dict[str, Set[str]]:
-    """Keys of the sections that MMEngine reads without a component."""
+def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
+    """Return the keys of the sections that MMEngine reads itself."""
     sections = {
         'auto_scale_lr': {'enable', 'base_batch_size'},
         'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
@@ -125,8 +126,8 @@ def _plain_sections(cfg: Config, scope: str) -> Dict[str, Set[str]]:
     return sections
 
 
-def _paramwise_keys(constructor: Optional[type]) -> Optional[Set[str]]:
-    """The keys that a constructor's source names; None for unknown ones."""
+def _paramwise_keys(constructor: type | None) -> set[str] | None:
+    """Return the keys that a constructor's source reads; None if unknown."""
     known = (DefaultOptimWrapperConstructor,
              LearningRateDecayOptimWrapperConstructor)
     if constructor is None or not issubclass(constructor, known):
@@ -142,8 +143,8 @@ def _paramwise_keys(constructor: Optional[type]) -> Optional[Set[str]]:
     return names
 
 
-def _check(node: Any, kind: Optional[Registry], scope: str, path: str) -> None:
-    """Check a part of a config and, by their keys, what is below it."""
+def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
+    """Check a section of a config and, by their keys, its subsections."""
     if isinstance(node, (list, tuple)):
         for index, child in enumerate(node):
             _check(child, kind, scope, f'{path}.{index}')
@@ -165,8 +166,8 @@ def _check(node: Any, kind: Optional[Registry], scope: str, path: str) -> None:
             _check(child, BRANCHES.get(key, kind), scope, f'{path}.{key}')
 
 
-def _find(name: str, kind: Registry, scope: str) -> Optional[Callable]:
-    """A registered component; None where its toolbox is not installed."""
+def _find(name: str, kind: Registry, scope: str) -> Callable | None:
+    """Return a registered component; None if its toolbox is not installed."""
     try:
         with kind.switch_scope_and_registry(scope) as found:
             return found.get(name)
@@ -174,8 +175,8 @@ def _find(name: str, kind: Registry, scope: str) -> Optional[Callable]:
         return None
 
 
-def accepted(component: Callable) -> Optional[Set[str]]:
-    """The names of all arguments; None if it takes any name.
+def accepted(component: Callable) -> set[str] | None:
+    """Return the names of all arguments; None if any name is accepted.
 
     ``**kwargs`` that a constructor hands on to the one it overrides stand for
     the arguments of that.
@@ -202,8 +203,8 @@ def accepted(component: Callable) -> Optional[Set[str]]:
     return names
 
 
-def _read_of_kwargs(init: Callable) -> Optional[Set[str]]:
-    """What a constructor reads of the ``**kwargs`` that it hands on.
+def _read_of_kwargs(init: Callable) -> set[str] | None:
+    """Return the names that a constructor reads from its ``**kwargs``.
 
     None if it does anything else with them.
     """
@@ -232,11 +233,11 @@ def _read_of_kwargs(init: Callable) -> Optional[Set[str]]:
     return {key.value for key in keys if isinstance(key, ast.Constant)}
 
 
-def _parameters(function: Callable) -> Set[str]:
+def _parameters(function: Callable) -> set[str]:
     return set(inspect.signature(function).parameters)
 
 
-def _refuse_others(node: dict, known: Set[str], path: str, owner: str) -> None:
+def _refuse_others(node: dict, known: set[str], path: str, owner: str) -> None:
     known = known - {'self'}
     for key in set(node) - known - {'type', '_scope_'}:
         raise ValueError(
@@ -245,7 +246,7 @@ def _refuse_others(node: dict, known: Set[str], path: str, owner: str) -> None:
 
 
 def check_top_level(cfg: Config) -> None:
-    """Refuse top-level keys of a config's files that look misspelled.
+    """Raise an error for top-level keys that look misspelt.
 
     Other variables of a user's files are told of in the log; names that begin
     with an underscore, and what other toolboxes' bases define, are not.
@@ -277,7 +278,7 @@ def check_top_level(cfg: Config) -> None:
 
 
 def _assignments(path: str) -> Iterator[tuple]:
-    """Names that a config and its bases define, each with its file.
+    """Return the names that a config and its bases define, with their files.
 
     Not those of other toolboxes' bases.
     """

@@ -1,6 +1,6 @@
-"""What a config tests of a checkpoint."""
+"""Putting a checkpoint into a config, for testing and training."""
 import inspect
-from typing import Any, List, Optional
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -14,7 +14,7 @@ from mmdino.weights.infer import build_empty
 SIZES = ('size', 'scale')  # of transforms, in pixels
 
 
-def use_checkpoint(cfg: Config, checkpoint: Optional[str]) -> None:
+def use_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     """Let a config test the weights of a checkpoint, all of them.
 
     Of a DINO the frozen teacher alone is built. A frozen network's config
@@ -67,14 +67,15 @@ def start_from(cfg: Config, checkpoint: str) -> None:
 
 
 def model_class(cfg: Config) -> type:
-    """The class of ``cfg.model``, ``object`` if it is not registered."""
+    """Return the class of ``cfg.model``, ``object`` if it is not registered.
+    """
     scope = cfg.get('default_scope') or 'mmdino'
     with MODELS.switch_scope_and_registry(scope) as registry:
         return registry.get(cfg.model.type) or object
 
 
 def frozen(model: dict) -> dict:
-    """Config of the frozen teacher of a DINO's config."""
+    """Return the config of the :class:`FrozenTeacher` of a DINO's config."""
     kept = ('backbone', 'neck', 'data_preprocessor', 'predict_attention')
     return dict(
         type='mmdino.FrozenTeacher',
@@ -82,8 +83,8 @@ def frozen(model: dict) -> dict:
            for key in kept if model.get(key) is not None})
 
 
-def given_network(config: Optional[str]) -> dict:
-    """What a config says of its network: ``backbone``, ``neck``, ...
+def given_network(config: str | None) -> dict:
+    """Return what a config says of its network: ``backbone``, ``neck``, ...
 
     Args:
         config: A file, or the name of a packaged config; None gives nothing.
@@ -94,7 +95,7 @@ def given_network(config: Optional[str]) -> dict:
 
 
 def fill_sizes(cfg: Config) -> None:
-    """Give transforms that leave their size to the checkpoint its own.
+    """Fill in image sizes that transforms take from the checkpoint.
 
     That is the size of the images that ``model.checkpoint`` was trained on,
     or is evaluated with by its authors, and the side of its patches. Sizes
@@ -135,14 +136,14 @@ def fill_sizes(cfg: Config) -> None:
 
 
 def _is_fixed(step: dict) -> bool:
-    """Whether a step of a pipeline fixes both sides of the images."""
+    """Return whether a step of a pipeline fixes both sides of the images."""
     kind = step.get('type', '').rpartition('.')[2]
     return kind == 'LoadSequence' or (kind == 'Resize' and isinstance(
         step.get('scale'), (list, tuple)) and not step.get('keep_ratio'))
 
 
-def _fit_patches(steps: List[dict], patch: int) -> None:
-    """Move sizes to the nearest multiples of the patch, which the log says."""
+def _fit_patches(steps: list[dict], patch: int) -> None:
+    """Round image sizes to multiples of the patch, and log it."""
     moved = {}
     for step in steps:
         if 'scale' in step:
@@ -164,8 +165,8 @@ def _fit_patches(steps: List[dict], patch: int) -> None:
             logger='current')
 
 
-def _dicts(node: Any) -> List[dict]:
-    """All dicts in a pipeline, however deep."""
+def _dicts(node: Any) -> list[dict]:
+    """Iterate all dicts in a pipeline, however deep."""
     if isinstance(node, dict):
         return [node] + [d for child in node.values() for d in _dicts(child)]
     if isinstance(node, (list, tuple)):

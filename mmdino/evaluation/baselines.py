@@ -1,4 +1,4 @@
-"""What raw pixels and the untrained network reach: the worth of a figure.
+"""Baselines: what raw pixels and the untrained network reach.
 
 A k-NN accuracy of 29 % says little until one knows that raw pixels reach 44 %
 on the same images. Both are measured once and kept, by the data and the
@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import os.path as osp
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.dataset import BaseDataset
@@ -35,11 +36,12 @@ TITLES = {PIXELS: 'raw pixels', UNTRAINED: 'the untrained network'}
 SIZE = 32  # px a side to which larger images are pooled for raw pixels
 SEED = 0  # of the untrained network
 VERSION = 1  # of what is kept
-Figures = Dict[str, Dict[str, float]]  # by baseline, then by metric
+Figures = dict[str, dict[str, float]]  # by baseline, then by metric
 
 
 def measure_baselines(loop: Any) -> Figures:
-    """What both reach on the gallery and queries of a loop; said in the log.
+    """Measure both baselines on the gallery and queries of a loop, and log
+    them.
 
     Read from where an earlier run has kept it, if the data, the network and
     the metrics are the same.
@@ -75,23 +77,23 @@ def measure_baselines(loop: Any) -> Figures:
     return figures
 
 
-def _share(loop: Any, loader: Optional[DataLoader]) -> str:
-    """How much of the gallery was compared with, if not all."""
+def _share(loop: Any, loader: DataLoader | None) -> str:
+    """Describe how much of the gallery was compared with, if not all."""
     if loader is loop.gallery_dataloader:
         return ''
     return (f' and {len(loader.dataset)} of the '
             f'{len(loop.gallery_dataloader.dataset)} gallery images')
 
 
-def network_of(runner: Runner) -> Optional[dict]:
-    """Config of the network that a runner trains or tests, if it is one."""
+def network_of(runner: Runner) -> dict | None:
+    """Return the network config of a runner's model, None if it has none."""
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
     return getattr(model, 'network_cfg', None) or describe_network(runner.cfg)
 
 
-def baseline_gallery(loop: Any) -> Optional[DataLoader]:
-    """The gallery's loader, if any, or one of as many images as are used."""
+def baseline_gallery(loop: Any) -> DataLoader | None:
+    """Return the gallery's loader, or one of as many images as are used."""
     config, most = loop.configs[0], loop.baseline_images
     if loop.gallery_dataloader is None:
         return None
@@ -108,7 +110,7 @@ def baseline_gallery(loop: Any) -> Optional[DataLoader]:
 
 
 @torch.no_grad()
-def _measure(loop: Any, network: dict, loader: Optional[DataLoader],
+def _measure(loop: Any, network: dict, loader: DataLoader | None,
              names: Sequence[str]) -> Figures:
     models = Baselines(
         network,
@@ -139,21 +141,21 @@ def _measure(loop: Any, network: dict, loader: Optional[DataLoader],
     return figures
 
 
-def measurable(loop: Any, name: str) -> List[Any]:
-    """Fresh copies of the metrics that a baseline can be measured by."""
+def measurable(loop: Any, name: str) -> list[Any]:
+    """Return fresh copies of the metrics that can measure a baseline."""
     return [
         copy.deepcopy(metric) for metric in loop.evaluator.metrics
         if name in getattr(metric, 'baselines', ())
     ]
 
 
-def _features(loop: Any) -> Optional[dict]:
-    """Config of what vector an image gets of the network."""
+def _features(loop: Any) -> dict | None:
+    """Return the config of how the network makes one vector an image."""
     return (loop.runner.cfg.get('model') or {}).get('features')
 
 
 class Baselines:
-    """Raw pixels and the network before any training, on the same batches.
+    """Raw pixels and the untrained network, on the same batches.
 
     Args:
         network: Config of the network, see :mod:`mmdino.weights.config`.
@@ -163,8 +165,8 @@ class Baselines:
         device: Where to compute.
     """
 
-    def __init__(self, network: dict, features: Optional[dict],
-                 attention: bool, device: torch.device) -> None:
+    def __init__(self, network: dict, features: dict | None, attention: bool,
+                 device: torch.device) -> None:
         preprocessor = preprocessor_cfg(network)
         with seeded(SEED):
             untrained = FrozenTeacher(
@@ -179,11 +181,10 @@ class Baselines:
             PIXELS: pixels.to(device),
             UNTRAINED: untrained.to(device)
         }
-        self.widths: Dict[str, int] = {}
+        self.widths: dict[str, int] = {}
 
-    def embed(self, batch: dict) -> List[DataSample]:
-        """A batch's samples, their ``feature`` those of all models in a row.
-        """
+    def embed(self, batch: dict) -> list[DataSample]:
+        """Return a batch's samples with the features of all models, joined."""
         parts = {}
         for name, model in self.models.items():
             samples = model.test_step(batch)
@@ -194,14 +195,14 @@ class Baselines:
         return samples
 
     def columns(self, name: str) -> slice:
-        """Where the features of a model stand among those of all."""
+        """Return where the features of a model lie among those of all."""
         names = [*self.models]
         start = sum(self.widths[other] for other in names[:names.index(name)])
         return slice(start, start + self.widths[name])
 
 
 def without_start(node: Any) -> Any:
-    """A network's config without the weights that it would start from."""
+    """Return a network config without the weights that it would start from."""
     if isinstance(node, dict):
         return {
             key: without_start(value)
@@ -212,8 +213,8 @@ def without_start(node: Any) -> Any:
     return node
 
 
-def data_key(dataset: Dataset, config: Any) -> Optional[str]:
-    """A digest of a data set: its config, items, files' sizes and times.
+def data_key(dataset: Dataset, config: Any) -> str | None:
+    """Hash a data set: its config, items, and files' sizes and times.
 
     Args:
         dataset: The data set.
@@ -246,7 +247,7 @@ def data_key(dataset: Dataset, config: Any) -> Optional[str]:
 
 
 def _roots(node: Any) -> Iterator[str]:
-    """The files that data sets read whose items name none, by config."""
+    """List the files that data sets read whose items name none."""
     if isinstance(node, (list, tuple)):
         node = dict(enumerate(node))
     if isinstance(node, dict):
@@ -260,7 +261,7 @@ def _roots(node: Any) -> Iterator[str]:
 
 
 def _stamp(path: Any) -> bytes:
-    """Size and time of a file, or of the archive that it is in."""
+    """Return size and time of a file, or of the archive that holds it."""
     if not isinstance(path, (str, os.PathLike)):
         return b''
     path = os.fspath(path).removeprefix(ZIP_PREFIX)
@@ -271,9 +272,9 @@ def _stamp(path: Any) -> bytes:
     return b'%d %d' % (stat.st_size, stat.st_mtime_ns)
 
 
-def kept_at(loop: Any, network: dict,
-            loader: Optional[DataLoader]) -> Optional[str]:
-    """The file that keeps the baselines of these data, network and metrics.
+def kept_at(loop: Any, network: dict, loader: DataLoader | None) -> str | None:
+    """Return the cache file of the baselines of these data, network and
+    metrics.
 
     Returns:
         None if nothing can tell that the data are the same.
@@ -295,8 +296,8 @@ def kept_at(loop: Any, network: dict,
     return osp.join(cache, 'mmdino', 'baselines', f'{name}.json')
 
 
-def read_kept(path: str) -> Optional[Figures]:
-    """What a file keeps; None if there is none that can be read."""
+def read_kept(path: str) -> Figures | None:
+    """Read a cache file; None if there is none that can be read."""
     try:
         with open(path) as file:
             return json.load(file)
@@ -305,7 +306,7 @@ def read_kept(path: str) -> Optional[Figures]:
 
 
 def keep(figures: Figures, path: str) -> None:
-    """Write a file as a whole; a folder that is read-only does without."""
+    """Write a cache file completely; a read-only folder is no error."""
     try:
         os.makedirs(osp.dirname(path), exist_ok=True)
         with replaced(path) as part, open(part, 'w') as file:
@@ -319,7 +320,7 @@ def keep(figures: Figures, path: str) -> None:
 
 
 def settings_of(metric: Any) -> dict:
-    """What a metric was built with."""
+    """Return the arguments that a metric was built with."""
     settings = {
         key: value
         for key, value in sorted(vars(metric).items())
@@ -328,8 +329,8 @@ def settings_of(metric: Any) -> dict:
     return dict(settings, type=type(metric).__name__)
 
 
-def as_metrics(figures: Figures) -> Dict[str, float]:
-    """``knn/k20_top1_pixels`` and the like, for tables."""
+def as_metrics(figures: Figures) -> dict[str, float]:
+    """Return metrics such as ``knn/k20_top1_pixels``, for tables."""
     return {
         f'{key}_{name}': value
         for name, values in figures.items()
@@ -338,7 +339,7 @@ def as_metrics(figures: Figures) -> Dict[str, float]:
 
 
 def as_text(figures: Figures) -> str:
-    """The main figures in words."""
+    """Describe the main figures in a sentence."""
     return '; '.join(
         f'{key} ' +
         ', '.join(f'{TITLES[name]} {number(key, values[key])}'
@@ -346,8 +347,9 @@ def as_text(figures: Figures) -> str:
         for key in main_keys(figures))
 
 
-def main_keys(figures: Figures) -> List[str]:
-    """Top-1, mAP and the Jaccard index; of k-NN that with k = 20, if any."""
+def main_keys(figures: Figures) -> list[str]:
+    """Choose top-1, mAP and Jaccard index; of k-NN that with k = 20, if any.
+    """
     keys = dict.fromkeys(key for values in figures.values() for key in values)
     tops = [key for key in keys if key.startswith('knn/k')]
     chosen = [key for key in tops if key == 'knn/k20_top1'] or tops[:1]
@@ -356,12 +358,12 @@ def main_keys(figures: Figures) -> List[str]:
 
 
 def number(key: str, value: float) -> str:
-    """Percent with one digit; of an index, a fraction, three."""
+    """Format percents with one digit and fractions with three."""
     return f'{value:.3f}' if key.endswith('jaccard') else f'{value:.1f}'
 
 
-def below(figures: Figures, metrics: Dict[str, float]) -> Optional[str]:
-    """Say that the network is below a baseline, None if it is not.
+def below(figures: Figures, metrics: dict[str, float]) -> str | None:
+    """Describe that the network is below a baseline; None if it is not.
 
     By the first of :func:`main_keys`.
     """

@@ -1,4 +1,4 @@
-"""Classes of pixels from frozen patch features: k-NN and a linear layer."""
+"""Segmentation by frozen patch features: k-NN and a linear layer."""
 from typing import NamedTuple
 
 import torch
@@ -104,7 +104,7 @@ class DenseTestLoop(TestLoop):
         return metrics
 
     def _gallery(self) -> Patches:
-        """The labelled patches of all ranks."""
+        """Collect the labelled patches of all ranks."""
         self._check_each_once(self.gallery_dataloader)
         own = []
         for patches, mask, index in self._images(self.gallery_dataloader,
@@ -127,7 +127,8 @@ class DenseTestLoop(TestLoop):
         return gallery
 
     def _images(self, loader: DataLoader, name: str):
-        """Of each image its patches (h, w, D), mask (H, W), and number."""
+        """Iterate the patches (h, w, D), mask (H, W) and index of each image.
+        """
         for batch in track(loader, name):
             data = self.model.data_preprocessor(batch)
             patches = self.model.patches(data['inputs']).float().cpu()

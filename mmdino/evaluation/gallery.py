@@ -1,85 +1,29 @@
-"""A gallery to compare with: the loops that embed it, the metrics' base.
+"""Evaluation loops that embed a gallery of images for the metrics.
 
 G images in all, G' on this rank, D features, W ranks.
 """
 import logging
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Tuple, Union)
+from collections.abc import Callable
 
 import torch
-from mmengine.dist import all_reduce, broadcast_object_list, is_main_process
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.dist import all_reduce
+from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop, autocast
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmdino.engine.hooks.classes import check_classes
+from mmdino.evaluation.base import Gallery, say_left_out
 from mmdino.evaluation.baselines import (Figures, as_metrics, below,
                                          measure_baselines)
-from mmdino.evaluation.placing import (Placing, file_key, gather_names,
-                                       gather_objects, gather_rows,
-                                       place_samples)
+from mmdino.evaluation.placing import file_key, gather_names, place_samples
 from mmdino.registry import LOOPS
 from mmdino.utils.progress import track
 from mmdino.utils.randomness import seeded
 
 
-class Gallery(NamedTuple):
-    """This rank's share of a gallery, without images that are unreadable."""
-    features: Tensor  # (G', D) float32, on the CPU
-    labels: Optional[Tensor]  # (G',) from 0, or None without ground truth
-    places: Tensor  # (G',) where the images stand in the whole gallery
-    size: int  # G
-    files: Optional[Tensor] = None  # (G',) by file_key, to know one again
-    left_out: Sequence[str] = ()  # names of the unreadable ones, of all ranks
-
-    @classmethod
-    def of_rank(cls, features: Tensor, labels: Optional[Tensor],
-                size: int) -> 'Gallery':
-        """Take the images rank, rank + W, rank + 2 W, ... of the gallery.
-
-        That is how MMEngine's DefaultSampler deals them without shuffling;
-        the duplicates with which it fills up the ranks are dropped.
-        """
-        count = len(features)
-        placing = place_samples([None] * count, [True] * count, size)
-        return cls.placed(features, labels, None, placing, ())
-
-    @classmethod
-    def placed(cls, features: Tensor, labels: Optional[Tensor],
-               files: Optional[Tensor], placing: Placing,
-               left_out: Sequence[str]) -> 'Gallery':
-        """Take those of this rank's images that count."""
-        counts = placing.own >= 0
-        if counts.all():  # spares a copy of millions of rows
-            counts = slice(None)
-        labels, files = (None if rows is None else rows[counts]
-                         for rows in (labels, files))
-        return cls(features[counts], labels, placing.own[counts], placing.size,
-                   files, left_out)
-
-    def all_labels(self) -> Optional[Tensor]:
-        """Labels (G,) of the whole gallery."""
-        return None if self.labels is None else gather_rows(
-            self.labels, self.places, self.size)
-
-    def all_files(self) -> Optional[Tensor]:
-        """Files (G,) of the whole gallery."""
-        return None if self.files is None else gather_rows(
-            self.files, self.places, self.size)
-
-    def whole(self) -> Tuple[Tensor, Optional[Tensor]]:
-        """Features (G, D) and labels (G,) of the whole gallery.
-
-        Every rank holds all of them then: for galleries of some thousands.
-        """
-        features = gather_rows(self.features, self.places, self.size)
-        return features, self.all_labels()
-
-
 class _GalleryMixin:
-    """Embed a gallery and give it to the metrics before the first query.
+    """Loop mixin that embeds a gallery for the metrics before the queries.
 
     Every metric with a ``set_gallery(gallery)`` gets this rank's share, a
     :class:`Gallery`. Hooks that swap the weights for an evaluation (MMEngine's
@@ -106,11 +50,11 @@ class _GalleryMixin:
 
     def __init__(self,
                  runner,
-                 dataloader: Union[DataLoader, Dict],
-                 evaluator: Union[Evaluator, Dict, List],
-                 gallery_dataloader: Union[DataLoader, Dict, None] = None,
+                 dataloader: DataLoader | dict,
+                 evaluator: Evaluator | dict | list,
+                 gallery_dataloader: DataLoader | dict | None = None,
                  fp16: bool = False,
-                 baseline_images: Optional[int] = 50000) -> None:
+                 baseline_images: int | None = 50000) -> None:
         self.configs = gallery_dataloader, dataloader
         super().__init__(runner, dataloader, evaluator, fp16)
         self.gallery_dataloader = None
@@ -121,10 +65,10 @@ class _GalleryMixin:
                           self.dataloader.dataset,
                           self.gallery_dataloader.dataset)
         self.baseline_images = baseline_images
-        self.baselines: Optional[Figures] = None
+        self.baselines: Figures | None = None
 
     def run(self) -> dict:
-        """Measure; say how many queries are in the gallery."""
+        """Evaluate, and warn of queries that are in the gallery."""
         if self.baselines is None:
             with seeded(0):  # no random number of the run is used up
                 self.baselines = measure_baselines(self)
@@ -147,7 +91,7 @@ class _GalleryMixin:
                 level=logging.WARNING)
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
-        """Embed the gallery before the first batch, if a metric takes one."""
+        """Embed the gallery before the first batch, if a metric needs one."""
         metrics = [
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
@@ -171,7 +115,7 @@ class _GalleryMixin:
             self._in_gallery += torch.tensor([same, len(keys)])
 
     def embed_gallery(self) -> Gallery:
-        """Features and labels of this rank's images."""
+        """Compute features and labels of this rank's share of the gallery."""
         self.runner.model.eval()
         return self.embed(self.gallery_dataloader,
                           getattr(self.runner.model, self.step))
@@ -181,7 +125,7 @@ class _GalleryMixin:
               loader: DataLoader,
               embed: Callable,
               name: str = 'Gallery') -> Gallery:
-        """Features and labels of this rank's images of a loader.
+        """Compute features and labels of this rank's images of a loader.
 
         Args:
             loader: As the gallery's.
@@ -223,16 +167,6 @@ class _GalleryMixin:
             left_out)
 
 
-def say_left_out(what: str, names: Sequence[str]) -> None:
-    """Warn of what could not be read, by name."""
-    if names:
-        shown = ', '.join(names[:100]) + (', ...' if len(names) > 100 else '')
-        print_log(
-            f'{len(names)} {what} could not be read and are left out: {shown}',
-            logger='current',
-            level=logging.WARNING)
-
-
 @LOOPS.register_module()
 class GalleryValLoop(_GalleryMixin, ValLoop):
     """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`.
@@ -243,7 +177,7 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
     step = 'val_step'
 
     def run(self) -> dict:
-        """Measure, and compare with the baselines."""
+        """Validate, and compare with the baselines."""
         metrics = super().run()
         runner, known = self.runner, self.runner.message_hub.runtime_info
         is_due = 3 * runner.iter >= runner.max_iters > 0
@@ -274,8 +208,7 @@ class GalleryTestLoop(_GalleryMixin, TestLoop):
 
 @LOOPS.register_module()
 class BaselineTestLoop(GalleryTestLoop):
-    """The baselines alone, by the names that a :class:`GalleryTestLoop` gives.
-    """
+    """Measure the baselines only, named as by :class:`GalleryTestLoop`."""
 
     def run(self) -> dict:
         """Measure raw pixels and the untrained network."""
@@ -284,168 +217,3 @@ class BaselineTestLoop(GalleryTestLoop):
             self.baselines = measure_baselines(self)
         self.runner.call_hook('after_test')
         return as_metrics(self.baselines)
-
-
-class SampleMetric(BaseMetric):
-    """Metric that says what a sample lacks, and where there is no sample.
-
-    Images that could not be read (``unreadable`` in their sample, by
-    :class:`.Images`) are left out and named; ``<prefix>/left_out`` says how
-    many there were, if there were any.
-
-    Attributes:
-        unit: What a sample is.
-        needs: The fields of a sample, each with the remedy if it is missing.
-        baselines: Which of :mod:`mmdino.evaluation.baselines` it is worth
-            measuring by: where that costs little more than the features.
-    """
-    unit = 'image'
-    needs: Dict[str, str] = {}
-    baselines: Sequence[str] = ()
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._told: List[Optional[int]] = []  # numbers in the data set
-        self._unreadable: List[Optional[str]] = []  # names, of each sample
-
-    def keep(self, sample: dict) -> Any:
-        """Reduce a sample to what ``compute_metrics`` gets of it."""
-        raise NotImplementedError
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is needed of each sample.
-
-        Raises:
-            KeyError: If one lacks it.
-        """
-        for sample in data_samples:
-            unreadable = sample.get('unreadable')
-            if not unreadable:
-                self._require(sample)
-                self.results.append(self.keep(sample))
-            self._told.append(sample.get('sample_idx'))
-            self._unreadable.append(unreadable)
-
-    def _require(self, sample: dict) -> None:
-        for field, remedy in self.needs.items():
-            if sample.get(field) is None:
-                name = sample.get('img_path') or sample.get(
-                    'sequence') or f'a {self.unit}'
-                raise KeyError(f'{type(self).__name__} found no `{field}` '
-                               f'in the sample of {name}: {remedy}.')
-
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Compute the metrics of all ranks' samples; the same on every rank.
-
-        Args:
-            size: Number of samples; those beyond it are duplicates.
-
-        Raises:
-            ValueError: If no rank has a sample, or none can be read.
-        """
-        try:
-            readable = [not name for name in self._unreadable]
-            placing = place_samples(self._told, readable, size)
-            left_out = gather_names([n for n in self._unreadable if n])
-            if not placing.size:
-                raise ValueError(
-                    f'{type(self).__name__} got no {self.unit}: ' +
-                    (f'none can be read, the first is {left_out[0]}'
-                     if left_out else 'is the data set empty?'))
-            own = placing.own[torch.tensor(readable, dtype=torch.bool)]
-            self._drop_duplicates(own)
-            say_left_out(f'images of {type(self).__name__}', left_out)
-            metrics = self.evaluate_ranks(
-                placing._replace(own=own[own >= 0]), left_out)
-            if left_out:
-                metrics[f'{self.prefix}/left_out'] = len(left_out)
-            return metrics
-        finally:
-            for rows in (self.results, self._told, self._unreadable):
-                rows.clear()
-
-    def _drop_duplicates(self, own: Tensor) -> None:
-        self.results = [
-            result for result, place in zip(self.results, own.tolist())
-            if place >= 0
-        ]
-
-    def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
-        """As :meth:`evaluate`, of samples that exist and were read.
-
-        Args:
-            placing: Where ``self.results`` stand among those of all ranks.
-            left_out: Names of the unreadable ones, of all ranks.
-        """
-        results = gather_objects(self.results, placing.own, placing.size,
-                                 self.collect_device, self.collect_dir)
-        computed = [
-            self.with_prefix(self.compute_metrics(results))
-            if is_main_process() else None
-        ]
-        broadcast_object_list(computed)
-        return computed[0]
-
-    def with_prefix(self, metrics: Dict[str, float]) -> Dict[str, float]:
-        """The metrics by the names that the log shows."""
-        if not self.prefix:
-            return metrics
-        return {f'{self.prefix}/{key}': v for key, v in metrics.items()}
-
-
-class GalleryMetric(SampleMetric):
-    """Metric of queries that are compared with a gallery.
-
-    :class:`GalleryValLoop` or :class:`GalleryTestLoop` gives the gallery
-    before the first query. It is kept until the metric is computed: by the
-    next time, training has changed the network whose features it holds.
-
-    Attributes:
-        gallery: What the metric keeps of a gallery, or None.
-    """
-    unit = 'query'
-    needs = dict(
-        feature="the model's predict mode must add it",
-        gt_label='the queries must have classes')
-    gallery: Any = None
-
-    def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images to compare with."""
-        raise NotImplementedError
-
-    def keep(self, sample: dict) -> Tuple[Tensor, int]:
-        """Feature (D,) on the CPU and label."""
-        # A clone, since pickling a row of a batch pickles the batch.
-        feature = sample['feature'].float().cpu().clone()
-        return feature, int(sample['gt_label'])
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is needed of each query.
-
-        Raises:
-            RuntimeError: If no loop has given a gallery.
-        """
-        if self.gallery is None:
-            raise RuntimeError(
-                f'{type(self).__name__} has no gallery. Set val_cfg=dict(type='
-                "'GalleryValLoop', gallery_dataloader=...), or "
-                "'GalleryTestLoop' in test_cfg.")
-        super().process(data_batch, data_samples)
-
-    def evaluate(self, size: int) -> Dict[str, float]:
-        """Compute the metrics of all ranks' queries, let the gallery go."""
-        try:
-            return super().evaluate(size)
-        finally:
-            self.gallery = None
-
-    def check_labels(self, gallery: Gallery) -> None:
-        """Refuse a gallery in which an image has no label."""
-        labels = gallery.labels
-        if labels is None or (labels < 0).any():
-            raise ValueError(
-                f'{type(self).__name__} needs a label for every gallery '
-                f'image, but {"none" if labels is None else "not each"} has '
-                'one. Use a gallery_dataloader with class sub-folders or '
-                'annotations.')

@@ -1,12 +1,13 @@
-"""Which of a data set's samples a rank has, and which of them count.
+"""Which samples of a data set a rank holds, and which of them count.
 
 N samples of a rank, S of all ranks that count, W ranks.
 """
 import hashlib
 import os
 import os.path as osp
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +18,15 @@ from torch import Tensor
 
 
 class Placing(NamedTuple):
-    """Where this rank's samples stand among all that count."""
+    """The positions of this rank's samples among all samples that count."""
     own: Tensor  # (N,) from 0 to S - 1; -1 for those that do not count
     size: int  # S
     indices: Tensor  # (S,) the samples' numbers in the data set, ascending
 
 
-def place_samples(told: Sequence[Optional[int]], readable: Sequence[bool],
+def place_samples(told: Sequence[int | None], readable: Sequence[bool],
                   size: int) -> Placing:
-    """Order the samples of all ranks, without the unreadable and duplicates.
+    """Order the samples of all ranks, without unreadable ones and duplicates.
 
     A sample's number in the data set is what it tells itself
     (``sample_idx``), if the numbers of all ranks' samples are those of the
@@ -59,14 +60,14 @@ def place_samples(told: Sequence[Optional[int]], readable: Sequence[bool],
 
 
 def _all_of(numbers: np.ndarray, size: int) -> bool:
-    """Whether these are all numbers from 0 to ``size`` - 1, and no other."""
+    """Return whether these are exactly the numbers from 0 to ``size`` - 1."""
     found = np.unique(numbers)
     return len(found) == size and (size == 0 or
                                    (found[0] == 0 and found[-1] == size - 1))
 
 
 def _gather_padded(rows: Tensor, fill: int) -> Tensor:
-    """Rows (N, ...) of all ranks as (longest, W, ...)."""
+    """Gather rows (N, ...) of all ranks as (longest, W, ...)."""
     if get_world_size() == 1:
         return rows[:, None]
     longest = torch.tensor(len(rows))
@@ -77,7 +78,7 @@ def _gather_padded(rows: Tensor, fill: int) -> Tensor:
 
 
 def gather_rows(part: Tensor, places: Tensor, size: int) -> Tensor:
-    """Rows (S, ...) of all ranks, in their order, on every rank.
+    """Gather rows (S, ...) of all ranks, in rank order, on every rank.
 
     Args:
         part: This rank's rows (N, ...).
@@ -95,15 +96,16 @@ def gather_rows(part: Tensor, places: Tensor, size: int) -> Tensor:
 
 
 def stack_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Features (N, D) of this rank, also if it has none and others do."""
+    """Stack features (N, D) of this rank, also if only other ranks have any.
+    """
     width = torch.tensor(len(rows[0]) if rows else 0)
     all_reduce(width, 'max')
     return torch.stack([*rows]) if rows else torch.zeros(0, int(width))
 
 
 def gather_objects(part: Sequence[Any], places: Tensor, size: int, device: str,
-                   folder: Optional[str]) -> Optional[List[Any]]:
-    """Any objects of all ranks, in their order, on rank 0; elsewhere None.
+                   folder: str | None) -> list[Any] | None:
+    """Gather objects of all ranks, in rank order, on rank 0; None elsewhere.
 
     Args:
         part: This rank's objects, N.
@@ -128,8 +130,8 @@ def _place(row: tuple) -> int:
     return row[0]
 
 
-def gather_names(names: Sequence[str]) -> List[str]:
-    """Names of all ranks, each once, sorted, on every rank."""
+def gather_names(names: Sequence[str]) -> list[str]:
+    """Gather the names of all ranks, unique and sorted, on every rank."""
     count = torch.tensor(len(names))
     all_reduce(count)
     if not count:
@@ -137,8 +139,8 @@ def gather_names(names: Sequence[str]) -> List[str]:
     return sorted({n for part in all_gather_object([*names]) for n in part})
 
 
-def file_key(path: Optional[str]) -> int:
-    """A number of 63 bits for a file, however it is called; -1 for no file.
+def file_key(path: str | None) -> int:
+    """Hash a file to 63 bits, however it is named; -1 for no file.
 
     Links are followed; of archives' members the name counts.
     """

@@ -1,1 +1,1 @@
-"""Many runs as one table: the evaluation suite and the ablations."""
+"""The evaluation suite and the ablations: tables of many runs."""

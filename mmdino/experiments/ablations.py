@@ -1,29 +1,25 @@
-"""The tables of configs/ablations/, and the runs of their rows.
+"""The ablation tables of configs/ablations/, and the runs of their rows.
 
 A table is a file with named rows; a row changes one setting of a base: the
 paper's ViT-S/16 of 100 epochs, or any other config.
 """
 import copy
-import csv
-import io
 import json
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmdino.engine.configs import read_config
 from mmdino.engine.hooks.monitoring import MONITORS, diagnose, summarize
-from mmdino.experiments.jobs import (Job, call_tool, table, write_json,
-                                     write_text)
+from mmdino.experiments.jobs import Job, call_tool
 from mmdino.experiments.settings import (Settings, cap_workers, describe,
                                          digest, forget_listings, set_options,
                                          split_options, with_data)
 from mmdino.experiments.suite import Suite, dump
-from mmdino.pictures.ablations import draw_ablation, draw_collapse
 from mmdino.pictures.curves import read_scalars
 from mmdino.utils.names import suggest
 from mmdino.utils.resources import resource
@@ -39,7 +35,7 @@ PATCHES = dict(  # of Figures, with their titles
 
 
 class Row(NamedTuple):
-    """A row of a table.
+    """One row of an ablation table: a change of the base config.
 
     Attributes:
         table: Name of the table.
@@ -56,11 +52,11 @@ class Row(NamedTuple):
     name: str
     title: str
     settings: dict
-    dense: Optional[str] = None
+    dense: str | None = None
 
 
-def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
-    """The rows of a table, in its order.
+def find_rows(name: str, rows: Sequence[str] | None = None) -> list[Row]:
+    """Return the rows of a table, in its order.
 
     Args:
         name: One of ``TABLES``.
@@ -81,14 +77,14 @@ def find_rows(name: str, rows: Optional[Sequence[str]] = None) -> List[Row]:
     ]
 
 
-def _require(what: str, name: str, known: List[str]) -> None:
+def _require(what: str, name: str, known: list[str]) -> None:
     if name not in known:
         raise ValueError(f'There is no {what} called {name!r}, only {known}.'
                          f'{suggest(name, known)}')
 
 
 def merge_row(row: Row, base: Config) -> Config:
-    """The config of a row upon a base.
+    """Merge the config of a row into a base.
 
     Raises:
         ValueError: If the base lacks what the row changes.
@@ -105,7 +101,7 @@ def merge_row(row: Row, base: Config) -> Config:
 
 
 def _resolve(node: Any, base: Config) -> Any:
-    """A copy with the values for this base."""
+    """Return a copy with the values that hold for this base."""
     if callable(node):
         return copy.deepcopy(node(base))
     if isinstance(node, dict):
@@ -116,7 +112,7 @@ def _resolve(node: Any, base: Config) -> Any:
 
 
 class Figures(NamedTuple):
-    """What came of a run.
+    """The measured figures of a run.
 
     Attributes:
         knn: Top-1 accuracy of k-NN with k = 20, in percent.
@@ -136,17 +132,17 @@ class Figures(NamedTuple):
     knn: float
     classifier: float
     entropy: float
-    kl: Optional[float]
+    kl: float | None
     information: float
     collapse: str
     seconds: float
     folder: str
-    patch_knn: Optional[float] = None
-    patch_linear: Optional[float] = None
+    patch_knn: float | None = None
+    patch_linear: float | None = None
 
 
 class Ablation:
-    """The runs of a table's rows upon one base.
+    """The runs of a table's rows with one base config.
 
     Args:
         base: Name of a config; None for the paper's setting.
@@ -165,10 +161,10 @@ class Ablation:
     """
 
     def __init__(self,
-                 base: Optional[str] = None,
+                 base: str | None = None,
                  root: Path = Path('work_dirs/ablations'),
                  data: Path = Path('data'),
-                 epochs: Optional[int] = None,
+                 epochs: int | None = None,
                  processes: int = 1,
                  options: Settings = {},
                  rows: Sequence[Row] = ()) -> None:
@@ -196,7 +192,7 @@ class Ablation:
             self.dense(row)
 
     def config(self, row: Row, seed: int = 0) -> Config:
-        """The complete config of a row, as tools/train.py runs it.
+        """Return the complete config of a row, as tools/train.py runs it.
 
         Raises:
             ValueError: If the base lacks what the row changes.
@@ -207,8 +203,8 @@ class Ablation:
         cfg.work_dir = str(self.root / row.table / row.name)
         return cfg
 
-    def dense(self, row: Row) -> Optional[Config]:
-        """The config of the test of patches that the row's table asks for.
+    def dense(self, row: Row) -> Config | None:
+        """Return the config of the patch benchmark that the row's table names.
 
         Raises:
             ValueError: If there are options for one, and none is asked for.
@@ -224,13 +220,13 @@ class Ablation:
         return with_data(cfg, self.data)
 
     def equals_base(self, row: Row) -> bool:
-        """Whether a row is the base itself under another name."""
+        """Return whether a row is the base itself under another name."""
         plain = Row(row.table, row.name, row.title, {})
         return describe(self.config(row),
                         ()) == describe(self.config(plain), ())
 
-    def jobs(self, row: Row, seed: int) -> List[Job]:
-        """Training and test of a row with a seed, and that of patches.
+    def jobs(self, row: Row, seed: int) -> list[Job]:
+        """Return the jobs of a row and a seed: training, test, patches.
 
         They are in the row's own folder, or in that of another row, perhaps
         of another table, whose training was the same.
@@ -269,7 +265,7 @@ class Ablation:
         return own
 
     def figures(self, row: Row, seed: int) -> dict:
-        """Run what is not finished of a row; its :class:`Figures`."""
+        """Run the unfinished jobs of a row and return its :class:`Figures`."""
         train, *tests = self.jobs(row, seed)
         ends = train.carry_out()
         scores, *dense = (test.carry_out() for test in tests)
@@ -292,7 +288,7 @@ class Ablation:
             **patches)
 
     def _train(self, cfg: Config, folder: Path) -> dict:
-        """Train, from where an earlier try was stopped; the last figures."""
+        """Train, continuing an interrupted run; return the last figures."""
         config = folder / 'config.py'
         dump(cfg, config)
         call_tool('train',
@@ -308,9 +304,11 @@ class Ablation:
             information=ends['target_information'],
             collapse=summarize(verdict))
 
-    def _test(self, cfg: Config, folder: Path) -> Dict[str, float]:
-        """What the config's test says of the checkpoint, not of the model in
-        training: it may hold an average of its weights."""
+    def _test(self, cfg: Config, folder: Path) -> dict[str, float]:
+        """Test the checkpoint, which may hold averaged weights.
+
+        The model in training does not.
+        """
         config, out = folder / 'config.py', folder / 'metrics.json'
         dump(cfg, config)
         checkpoint = find_latest_checkpoint(folder.with_name('train'))
@@ -320,7 +318,7 @@ class Ablation:
         return json.loads(out.read_text())
 
     def _probe(self, train: Path) -> float:
-        """Accuracy of the suite's linear classifiers."""
+        """Return the accuracy of the suite's linear classifiers."""
         options = {
             f'linear.{key}': value
             for key, value in self.options.get('linear', {}).items()
@@ -332,18 +330,18 @@ class Ablation:
 
     @property
     def classifier_title(self) -> str:
-        """What scores the features beside k-NN."""
+        """Return the name of the classifier beside k-NN."""
         return 'logistic regression' if self.classifier else 'linear'
 
 
 def _training(cfg: Config) -> Config:
-    """What the training depends on: it does not validate."""
+    """Return the settings that the training depends on, without validation."""
     unused = ('val_', 'test_')
     return Config({k: v for k, v in cfg.items() if not k.startswith(unused)})
 
 
-def _classifier(cfg: Config) -> Optional[str]:
-    """Prefix of the test's logistic regression, if it has one."""
+def _classifier(cfg: Config) -> str | None:
+    """Return the prefix of the test's logistic regression, if it has one."""
     for metric in _metrics(cfg):
         if metric.type.endswith('LowShotAccuracy'):
             return metric.get('prefix', 'low_shot')
@@ -359,111 +357,6 @@ def _require_knn(cfg: Config) -> None:
                          'test_evaluator.')
 
 
-def _metrics(cfg: Config) -> List[dict]:
+def _metrics(cfg: Config) -> list[dict]:
     metrics = cfg.get('test_evaluator') or []
     return metrics if isinstance(metrics, list) else [metrics]
-
-
-class TableRow(NamedTuple):
-    """A row of a measured table.
-
-    Attributes:
-        row: The row.
-        figures: By the seed, those of the runs that have ended.
-        error: Why a run failed, or what it lacks.
-    """
-    row: Row
-    figures: Dict[int, Figures]
-    error: Optional[str] = None
-
-
-def write_table(rows: Sequence[TableRow], head: Dict[str, str],
-                folder: Path) -> List[Path]:
-    """Write table.md, .csv, .json and .png, and the curves in collapse.png.
-
-    Args:
-        rows: In the order of the table.
-        head: What is common to all: table, base, data, epochs, seeds,
-            processes and classifier.
-        folder: Where to.
-
-    Returns:
-        The files.
-    """
-    write_text(folder / 'table.md', markdown(rows, head))
-    write_text(folder / 'table.csv', as_csv(rows))
-    write_json(folder / 'table.json', dict(head, rows=as_dicts(rows)))
-    names = ['table.md', 'table.csv', 'table.json']
-    done = {r.row.name: [*r.figures.values()] for r in rows if r.figures}
-    if done:
-        scores = {
-            name: [(f.knn, f.classifier) for f in figures]
-            for name, figures in done.items()
-        }
-        draw_ablation(scores, head['table'], folder / 'table.png',
-                      head['classifier'])
-        draw_collapse(
-            {
-                name: figures[0].folder
-                for name, figures in done.items()
-            }, folder / 'collapse.png')
-        names += ['table.png', 'collapse.png']
-    return [folder / name for name in names]
-
-
-def markdown(rows: Sequence[TableRow], head: Dict[str, str]) -> str:
-    """The table: means over the seeds, and from least to most if several."""
-    measured = [f for row in rows for f in row.figures.values()]
-    columns: List[Tuple[str, str, int]] = [
-        ('knn', 'k-NN top-1, %', 1),
-        ('classifier', f'{head["classifier"]} top-1, %', 1),
-        *((key, title, 1) for key, title in PATCHES.items() if any(
-            getattr(f, key) is not None for f in measured)),
-        ('entropy', 'teacher entropy, nats', 2),
-        ('kl', 'KL, nats', 2),
-        ('information', 'target information, nats', 2),
-    ]
-    cells = [['', 'row', *(title for _, title, _ in columns), 'collapse']]
-    for row, figures, error in rows:
-        verdicts = dict.fromkeys(f.collapse for f in figures.values())
-        cells.append([
-            row.title, row.name,
-            *(_cell([getattr(f, key) for f in figures.values()], digits)
-              for key, _, digits in columns),
-            '; '.join(v for v in (*verdicts, error) if v)
-        ])
-    lines = [f'{name}: `{value}`' for name, value in head.items()]
-    return '  \n'.join(lines) + f'\n\n{table(cells)}\n'
-
-
-def as_csv(rows: Sequence[TableRow]) -> str:
-    """A line a run."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(['row', 'seed', *Figures._fields])
-    for row, figures, _ in rows:
-        writer.writerows([row.name, seed, *f] for seed, f in figures.items())
-    return file.getvalue()
-
-
-def as_dicts(rows: Sequence[TableRow]) -> List[dict]:
-    """All that is known."""
-    return [
-        dict(
-            name=row.name,
-            title=row.title,
-            figures={
-                seed: f._asdict()
-                for seed, f in figures.items()
-            },
-            error=error) for row, figures, error in rows
-    ]
-
-
-def _cell(values: List[Optional[float]], digits: int) -> str:
-    values = [value for value in values if value is not None]
-    if not values:
-        return '-'
-    mean, low, high = (f'{v:.{digits}f}'
-                       for v in (fmean(values), min(values), max(values)))
-    return mean if len(values) == 1 else f'{mean} ({low} - {high})'

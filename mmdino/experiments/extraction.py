@@ -1,7 +1,7 @@
-"""Features of a gallery and of queries, saved once, and a probe on them."""
+"""Features saved once for several evaluations, and a probe on them."""
 import copy
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -21,7 +21,7 @@ PARTS = ('gallery', 'queries')
 
 
 def extract_features(cfg: Config, checkpoint: str,
-                     folder: Union[str, Path]) -> Dict[str, Features]:
+                     folder: str | Path) -> dict[str, Features]:
     """Embed the gallery and the queries of a config's test loop.
 
     Files that are there already are read instead, if they come from the same
@@ -65,7 +65,7 @@ def extract_features(cfg: Config, checkpoint: str,
 def feature_settings(cfg: Config,
                      checkpoint: str,
                      parts: Sequence[str] = PARTS) -> Settings:
-    """What the features of each part depend on."""
+    """Return the settings that the features of each part depend on."""
     return {
         f'{part}, {key}': value
         for part in parts
@@ -74,7 +74,7 @@ def feature_settings(cfg: Config,
 
 
 def _testing(cfg: Config, checkpoint: str, part: str) -> Config:
-    """The config of a test that embeds a part, and of nothing else."""
+    """Return the config of a test that only embeds one part."""
     if 'gallery_dataloader' not in (cfg.get('test_cfg') or {}):
         raise ValueError(
             f'{cfg.filename} has no test_cfg.gallery_dataloader: it takes '
@@ -88,7 +88,7 @@ def _testing(cfg: Config, checkpoint: str, part: str) -> Config:
 
 
 def test_only(cfg: Config, loader: dict) -> Config:
-    """Of a run's config what a test of one loader needs."""
+    """Return the part of a run's config that a test of one loader needs."""
     kept = ('model', 'custom_imports', 'default_scope', 'env_cfg',
             'randomness', 'launcher')
     return Config(
@@ -103,7 +103,7 @@ def test_only(cfg: Config, loader: dict) -> Config:
 
 @MODELS.register_module()
 class SavedFeaturesProbe(LinearProbe):
-    """A linear probe whose images were embedded before.
+    """A linear probe on features that were saved before.
 
     Without augmentation each epoch sees the same features. The network is
     built and saved with the heads, as ever, and does not run.

@@ -1,6 +1,7 @@
-"""What a checkpoint gives on a folder of images, without any training."""
+"""A first look at a checkpoint: neighbours in a folder of images."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,16 +22,16 @@ K, PIXELS, DRAWN, NEIGHBOURS = 20, 32, 6, 7
 
 
 class Seen(NamedTuple):
-    """Images as a network has seen them."""
-    items: List[dict]  # of N images: img_path and perhaps gt_label
+    """Images with their features and pixels."""
+    items: list[dict]  # of N images: img_path and perhaps gt_label
     features: Tensor  # (N, D)
     pixels: Tensor  # (N, D') of the same crops
-    views: List[Tensor]  # N uint8 images (3, h, w), BGR
+    views: list[Tensor]  # N uint8 images (3, h, w), BGR
 
 
 def first_look(model: FrozenTeacher, images: Images, most: int,
-               folder: Path) -> Dict[str, Optional[float]]:
-    """Embed images, find neighbours among them, draw what is seen.
+               folder: Path) -> dict[str, float | None]:
+    """Embed images, find neighbours among them and draw them.
 
     Args:
         model: The network.
@@ -64,13 +65,13 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
         knn_top1_pixels=among_themselves(seen.pixels, known))
 
 
-def spread(count: int, most: int) -> List[int]:
-    """At most so many places of ``count``, evenly spread."""
+def spread(count: int, most: int) -> list[int]:
+    """Return at most so many of ``count`` indices, evenly spaced."""
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
-def look(items: List[dict], model: FrozenTeacher) -> Seen:
-    """Features and raw pixels of the images that can be read.
+def look(items: list[dict], model: FrozenTeacher) -> Seen:
+    """Compute features and raw pixels of the images that can be read.
 
     Raises:
         UnreadableImageError: If none can.
@@ -95,9 +96,8 @@ def look(items: List[dict], model: FrozenTeacher) -> Seen:
     return Seen(kept, torch.stack(features), torch.stack(pixels), views)
 
 
-def among_themselves(features: Tensor,
-                     labels: Optional[Tensor]) -> Optional[float]:
-    """k-NN top-1 in percent of each image among all others."""
+def among_themselves(features: Tensor, labels: Tensor | None) -> float | None:
+    """Compute leave-one-out k-NN top-1 in percent."""
     if labels is None or len(labels) < 2:
         return None
     similarities, places = without_self(features, K)
@@ -105,8 +105,8 @@ def among_themselves(features: Tensor,
     return top_accuracy(found.classes, labels, len(labels.unique()))['top1']
 
 
-def without_self(features: Tensor, k: int) -> Tuple[Tensor, Tensor]:
-    """Similarities and places (N, k) of the nearest others."""
+def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return similarities and indices (N, k) of the nearest other images."""
     k = min(k, len(features) - 1)
     similarities, places = nearest_neighbours(features, features, k + 1)
     own = places == torch.arange(len(places))[:, None]
@@ -114,9 +114,9 @@ def without_self(features: Tensor, k: int) -> Tuple[Tensor, Tensor]:
     return (similarities[~own].view(-1, k), places[~own].view(-1, k))
 
 
-def draw_neighbours(seen: Seen, classes: Optional[Sequence[str]],
+def draw_neighbours(seen: Seen, classes: Sequence[str] | None,
                     out: Path) -> None:
-    """Some images and those most like each."""
+    """Draw some images with their nearest neighbours."""
     if len(seen.items) < 2:
         return
     similarities, places = without_self(seen.features, NEIGHBOURS)
@@ -129,10 +129,10 @@ def draw_neighbours(seen: Seen, classes: Optional[Sequence[str]],
 
 
 def picture(seen: Seen,
-            classes: Optional[Sequence[str]],
+            classes: Sequence[str] | None,
             place: int,
-            similarity: Optional[float] = None) -> Picture:
-    """An image as the network sees it."""
+            similarity: float | None = None) -> Picture:
+    """Return an image as the network gets it."""
     label = seen.items[place].get('gt_label')
     name = classes[label] if classes and label is not None else None
     pixels = seen.views[place].flip(0).permute(1, 2, 0).numpy()

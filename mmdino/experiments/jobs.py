@@ -1,4 +1,4 @@
-"""One job: a folder, what its result depends on, child processes, a result.
+"""Jobs: a folder, a digest of settings, child processes and a result.
 
 The folder holds ``job.json``, the settings, and, once it is finished,
 ``result.json``. A job with the same settings goes on in it, or is finished; a
@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Union
+from typing import NamedTuple
 
 from mmdino.experiments.settings import (MissingData, Settings, differences,
                                          digest)
@@ -29,7 +30,7 @@ ERROR = re.compile(r'(?:\[rank\d+\]:? )?(?:\w+\.py: error: (?P<told>.*)|'
 
 
 class Job(NamedTuple):
-    """Something that is run once.
+    """Work that is done once: its result is kept in a folder.
 
     Attributes:
         folder: Its own.
@@ -41,8 +42,9 @@ class Job(NamedTuple):
     run: Callable[[Path], dict]
 
     @property
-    def result(self) -> Optional[dict]:
-        """Of an earlier run with the same settings, if it was finished."""
+    def result(self) -> dict | None:
+        """Return the result of an earlier run with the same settings, if any.
+        """
         for folder in (self.folder, aside(self.folder, self.settings)):
             if read_json(folder / 'job.json') == self.settings:
                 return read_json(folder / 'result.json')
@@ -50,7 +52,7 @@ class Job(NamedTuple):
 
     @property
     def state(self) -> str:
-        """What is to be done, in words."""
+        """Describe whether the job is to be run, resumed or is finished."""
         if self.result is not None:
             return 'finished'
         old = read_json(self.folder / 'job.json')
@@ -61,7 +63,7 @@ class Job(NamedTuple):
         return f'to run again ({differences(old, self.settings, 2)})'
 
     def carry_out(self) -> dict:
-        """Run it, unless it was finished; give the result.
+        """Run the job unless it was finished, and return its result.
 
         Raises:
             subprocess.CalledProcessError: If a tool fails.
@@ -76,20 +78,20 @@ class Job(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """What came of a job.
+    """The result or the failure of a job.
 
     Attributes:
         result: Of the job, if it is finished.
         lacking: What it needs and is not there.
         error: Why it failed.
     """
-    result: Optional[dict] = None
-    lacking: Optional[str] = None
-    error: Optional[str] = None
+    result: dict | None = None
+    lacking: str | None = None
+    error: str | None = None
 
 
 def attempt(run: Callable[[], dict]) -> Attempt:
-    """Run; a failure is told and does not stop the next one."""
+    """Run a job; log a failure instead of raising it."""
     try:
         return Attempt(run())
     except MissingData as error:
@@ -106,12 +108,12 @@ def attempt(run: Callable[[], dict]) -> Attempt:
 
 
 def aside(folder: Path, settings: Settings) -> Path:
-    """Where a folder of these settings is set aside."""
+    """Return where a folder of these settings is set aside."""
     return folder.with_name(f'{folder.name}.{digest(settings)[:8]}')
 
 
 def take_folder(folder: Path, settings: Settings) -> None:
-    """Make a folder a job's own; one of another job is set aside.
+    """Assign a folder to a job; one of other settings is set aside.
 
     Raises:
         ValueError: If it holds files and nothing tells from which settings.
@@ -133,7 +135,7 @@ def take_folder(folder: Path, settings: Settings) -> None:
 
 
 def check_folder(folder: Path, settings: Settings, pattern: str = '*') -> None:
-    """Refuse a folder whose files come from other settings.
+    """Raise an error if a folder's files come from other settings.
 
     Args:
         folder: The folder.
@@ -157,24 +159,24 @@ def check_folder(folder: Path, settings: Settings, pattern: str = '*') -> None:
             'this one.')
 
 
-def read_json(path: Path) -> Optional[dict]:
-    """What a file holds, None if there is no such file."""
+def read_json(path: Path) -> dict | None:
+    """Read a JSON file, None if there is no such file."""
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file, as a whole or not at all."""
+    """Write a JSON file, completely or not at all."""
     write_text(path, json.dumps(content, indent=2) + '\n')
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, as a whole or not at all."""
+    """Write a text file, completely or not at all."""
     with replaced(str(path)) as part:
         Path(part).write_text(text, encoding='utf-8')
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the first row is its head."""
+    """Format a table in Markdown; the first row is its head."""
     lines = [rows[0], ['---'] * len(rows[0]), *rows[1:]]
     cells = [[' '.join(str(cell).replace('|', r'\|').split()) for cell in row]
              for row in lines]
@@ -182,10 +184,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def call_tool(tool: str,
-              arguments: Sequence[Union[str, Path]],
+              arguments: Sequence[str | Path],
               folder: Path,
               processes: int = 1) -> None:
-    """Run a tool: all it says in log.txt, its progress and warnings here.
+    """Run a tool; log its output, and show its progress and warnings.
 
     Args:
         tool: Its path below tools/, without '.py'.
@@ -213,7 +215,7 @@ def call_tool(tool: str,
 
 
 def cause(log: str) -> str:
-    """The last error that a log names, or else its last line."""
+    """Return the last error in a log, or else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [
         match['told'] or match[2] for match in map(ERROR.match, lines) if match
@@ -222,7 +224,7 @@ def cause(log: str) -> str:
     return [*lines[-1:], *errors][-1] if lines else 'it said nothing'
 
 
-def _run(command: List[str], log: Path) -> int:
+def _run(command: list[str], log: Path) -> int:
     # Modules beside the config are found by the child as by this process.
     paths = [str(TOOLS.parent), *filter(None, sys.path)]
     with log.open('w') as file, subprocess.Popen(
@@ -240,14 +242,14 @@ def _run(command: List[str], log: Path) -> int:
 
 
 class Screen:
-    """Chooses children's progress, and their warnings, each of them once."""
-    seen: Set[str] = set()
+    """Filter for a child's output: progress, and each warning once."""
+    seen: set[str] = set()
 
     def __init__(self) -> None:
         self.warned = False
 
     def shows(self, line: str) -> bool:
-        """Whether a line goes to the screen."""
+        """Return whether a line is shown on the screen."""
         record = RECORD.match(line)
         if WARNING.search(line):
             text = line[record.end():] if record else line

@@ -1,13 +1,13 @@
-"""The suite's figures as a table, with what was left out, and why."""
+"""The suite's report: figures, and what was left out and why."""
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import NamedTuple
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, Layout
 from mmdino.experiments.jobs import Attempt, table, write_json, write_text
 
 
 class Outcome(NamedTuple):
-    """What came of a row.
+    """The result of a row.
 
     Attributes:
         title: What was measured, for instance 'retrieval'.
@@ -18,16 +18,16 @@ class Outcome(NamedTuple):
     title: str
     data: str
     attempt: Attempt
-    layout: Optional[str] = None
+    layout: str | None = None
 
     @property
     def result(self) -> dict:
-        """``values`` or ``pictures``, and ``seconds``."""
+        """Return ``values`` or ``pictures``, and ``seconds``."""
         return self.attempt.result or {}
 
 
-def write_report(outcomes: List[Outcome], head: Dict[str, str],
-                 folder: Union[str, Path]) -> None:
+def write_report(outcomes: list[Outcome], head: dict[str, str],
+                 folder: str | Path) -> None:
     """Write ``report.md`` and ``report.json``.
 
     Args:
@@ -50,8 +50,8 @@ def write_report(outcomes: List[Outcome], head: Dict[str, str],
     write_text(Path(folder) / 'report.md', markdown(outcomes, head) + '\n')
 
 
-def markdown(outcomes: List[Outcome], head: Dict[str, str]) -> str:
-    """The report as Markdown: head, table, pictures, missing layouts."""
+def markdown(outcomes: list[Outcome], head: dict[str, str]) -> str:
+    """Format the report: head, table, pictures, missing layouts."""
     pictures = [(o.title, p) for o in outcomes
                 for p in o.result.get('pictures', ())]
     wanted = dict.fromkeys(o.layout for o in outcomes if o.attempt.lacking)
@@ -64,8 +64,8 @@ def markdown(outcomes: List[Outcome], head: Dict[str, str]) -> str:
     ])
 
 
-def as_table(outcomes: List[Outcome]) -> str:
-    """A line for each figure, or for what was left out."""
+def as_table(outcomes: list[Outcome]) -> str:
+    """Return a line for each figure, or for what was left out."""
     rows = [('evaluation', 'data', 'measure', 'value')]
     for o in outcomes:
         cells = [(name, _number(value))
@@ -81,7 +81,7 @@ def as_table(outcomes: List[Outcome]) -> str:
 
 
 def describe_layout(layout: Layout) -> str:
-    """How to lay a data set out below the data folder."""
+    """Describe how to lay out a data set in the data folder."""
     return (f'{layout.title}, from <{layout.source}>, below the data folder:'
             f'\n\n```\n{layout.tree}\n```')
 

@@ -1,4 +1,4 @@
-"""What a result depends on: settings, weights and data, as one flat dict.
+"""Settings, weights and data that a result depends on, as a flat dict.
 
 Weights count by their content, a data set by its list of items, the sizes of
 the files that it names and the content of some of them, an archive by its size
@@ -8,10 +8,10 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import (Any, Dict, Iterable, Iterator, NamedTuple, Optional,
-                    Sequence, Tuple)
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -21,7 +21,7 @@ from mmdino.engine.configs import loaders, override
 from mmdino.registry import DATASETS
 from mmdino.utils.names import suggest
 
-Settings = Dict[str, Any]
+Settings = dict[str, Any]
 
 # What changes no result.
 TOP = ('work_dir', 'launcher', 'resume', 'experiment_name', 'log_level',
@@ -34,14 +34,14 @@ SAMPLED = 200  # items of a data set whose files are read
 
 
 class MissingData(Exception):
-    """A row's data are not there; the message names what is lacking."""
+    """An error about a row's missing data; the message names them."""
 
 
 def describe(cfg: Config,
              phases: Sequence[str] = PHASES,
-             checkpoint: Optional[str] = None,
+             checkpoint: str | None = None,
              **others: Any) -> Settings:
-    """All that the result of a config depends on.
+    """Return all that the result of a config depends on.
 
     Args:
         cfg: The config, with all options.
@@ -68,13 +68,13 @@ def describe(cfg: Config,
 
 
 def digest(settings: Settings) -> str:
-    """Equal for equal settings."""
+    """Hash settings: equal for equal settings."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(old: Settings, new: Settings, most: int = 5) -> str:
-    """What differs, with both values, in the words of an error."""
+    """Describe which settings differ, with both values."""
     keys = [k for k in {**old, **new} if old.get(k, ...) != new.get(k, ...)]
     told = [
         f'{key}: {old.get(key, "nothing")!r} there, '
@@ -85,8 +85,8 @@ def differences(old: Settings, new: Settings, most: int = 5) -> str:
     return '; '.join(told)
 
 
-def flatten(node: Any, name: str = '') -> Dict[str, Any]:
-    """Leaves by 'key.key', of dicts and of lists that hold dicts."""
+def flatten(node: Any, name: str = '') -> dict[str, Any]:
+    """Return the leaves of nested dicts, and lists of dicts, by 'key.key'."""
     if isinstance(node, (list, tuple)) and any(
             isinstance(child, dict) for child in node):
         node = dict(enumerate(node))
@@ -116,13 +116,13 @@ def _is_weights(key: str, value: Any) -> bool:
     return key in WEIGHTS and isinstance(value, str) and os.path.isfile(value)
 
 
-def _weights(node: dict) -> Iterator[Tuple[str, str]]:
+def _weights(node: dict) -> Iterator[tuple[str, str]]:
     return ((key, value) for key, value in flatten(node).items()
             if _is_weights(key.rpartition('.')[2], value))
 
 
 def hash_file(path: str) -> str:
-    """A file's SHA-256, read once while its size and time stay the same."""
+    """Return a file's SHA-256, cached by its size and time."""
     stat = os.stat(path)
     return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
 
@@ -137,8 +137,8 @@ def _hash_file(path: str, size: int, modified: int) -> str:
 
 
 def data_sets(cfg: Config,
-              phases: Sequence[str] = PHASES) -> Iterator[Tuple[str, dict]]:
-    """The data sets of a config by the places of their loaders."""
+              phases: Sequence[str] = PHASES) -> Iterator[tuple[str, dict]]:
+    """Return the data sets of a config by the keys of their loaders."""
     for phase in phases:
         for place in (f'{phase}_dataloader',
                       f'{phase}_cfg.gallery_dataloader'):
@@ -149,18 +149,18 @@ def data_sets(cfg: Config,
 
 
 class Listing(NamedTuple):
-    """What a data set holds.
+    """The content of a data set.
 
     Attributes:
         digest: Of all items and the sizes of their files.
         classes: Names of the classes, if it has any.
     """
     digest: str
-    classes: Optional[Tuple[str, ...]]
+    classes: tuple[str, ...] | None
 
 
 def list_data(dataset: dict) -> Listing:
-    """List a data set, once; no image is decoded.
+    """List a data set, cached; no image is decoded.
 
     Raises:
         MissingData: If its files are not there.
@@ -174,11 +174,11 @@ def list_data(dataset: dict) -> Listing:
     return LISTINGS[key]
 
 
-LISTINGS: Dict[str, Listing] = {}
+LISTINGS: dict[str, Listing] = {}
 
 
 def forget_listings() -> None:
-    """List data sets anew from now on: files may have changed."""
+    """Clear the cache of listings, as files may have changed."""
     LISTINGS.clear()
 
 
@@ -206,14 +206,14 @@ def _list(cfg: dict) -> Listing:
 
 
 def _holds_files(cfg: dict) -> bool:
-    """Whether there is any file where a data set is looked for."""
+    """Return whether there is any file where a data set is looked for."""
     root = os.path.expanduser(cfg.get('data_root') or '')
     return not root or os.path.isfile(root) or any(
         names for _, _, names in os.walk(root))
 
 
 def _items(dataset: Any) -> Iterable[dict]:
-    """What a data set knows of its items without reading them."""
+    """Return what a data set knows of its items without reading them."""
     if isinstance(dataset, BaseDataset):
         dataset.full_init()
         return (BaseDataset.get_data_info(dataset, index)
@@ -241,8 +241,8 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(child)
 
 
-def _size(path: str, archives: Dict[str, bytes]) -> bytes:
-    """Of a file; of an archive, once, also when it was written."""
+def _size(path: str, archives: dict[str, bytes]) -> bytes:
+    """Return the size of a file, or of the archive that holds it."""
     if not path.startswith(ZIP_PREFIX):
         try:
             return b'%d' % os.stat(path).st_size
@@ -255,8 +255,9 @@ def _size(path: str, archives: Dict[str, bytes]) -> bytes:
     return archives[archive]
 
 
-def missing_data(cfg: Config) -> Optional[str]:
-    """What keeps the data sets of a config from being read, if anything."""
+def missing_data(cfg: Config) -> str | None:
+    """Describe what keeps a config's data sets from being read, if anything.
+    """
     for _, dataset in data_sets(cfg):
         try:
             list_data(dataset)
@@ -266,7 +267,7 @@ def missing_data(cfg: Config) -> Optional[str]:
 
 
 def with_data(cfg: Config, folder: Path) -> Config:
-    """``cfg`` with every path below ``data/`` moved below ``folder``."""
+    """Return ``cfg`` with every path in ``data/`` moved to ``folder``."""
     moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
     return Config(moved, filename=cfg.filename)
 
@@ -282,7 +283,7 @@ def _move(node: Any, folder: str) -> Any:
 
 
 def cap_workers(cfg: Config) -> None:
-    """Let no loader have more workers than there are cores."""
+    """Limit the workers of all loaders to the number of cores."""
     for loader in loaders(cfg):
         loader['num_workers'] = min(
             loader.get('num_workers', 0), os.cpu_count())
@@ -292,8 +293,8 @@ def split_options(
         options: Settings,
         rows: Sequence[str],
         shared: Sequence[str] = (),
-) -> Dict[str, dict]:
-    """Options 'ROW.key=value' by their rows.
+) -> dict[str, dict]:
+    """Group options 'ROW.key=value' by their rows.
 
     Args:
         options: Of the command line.
@@ -304,7 +305,7 @@ def split_options(
     Raises:
         ValueError: If there is no such row.
     """
-    found: Dict[str, Settings] = {}
+    found: dict[str, Settings] = {}
     for key, value in options.items():
         fitting = [row for row in rows if key.startswith(f'{row}.')]
         row = max(fitting, key=len, default='')

@@ -1,8 +1,6 @@
-"""The paper's evaluations for one checkpoint: a table of rows.
+"""The evaluation suite: the paper's evaluations of one checkpoint.
 
-A row takes protocol and measure from a config of ``configs/`` and the network
-from the checkpoint. Those without a benchmark of their own measure on the
-test set of the pretraining run against its gallery.
+What each row measures is in :mod:`mmdino.experiments.rows`.
 """
 import copy
 import json
@@ -10,7 +8,6 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -18,20 +15,20 @@ from torch import nn
 
 from mmdino.datasets.benchmarks.layouts import LAYOUTS, first_missing
 from mmdino.datasets.feature_rows import load_features
-from mmdino.engine.configs import read_config, read_run
+from mmdino.engine.configs import read_run
 from mmdino.engine.testing import frozen
-from mmdino.experiments.extraction import PARTS, feature_settings, test_only
+from mmdino.experiments.extraction import PARTS, feature_settings
 from mmdino.experiments.jobs import (Attempt, Job, attempt, call_tool,
                                      take_folder)
+from mmdino.experiments.rows import CHOSEN_ON, ROWS, Row, block_choices
 from mmdino.experiments.settings import (MissingData, Settings, cap_workers,
                                          data_sets, describe, forget_listings,
-                                         list_data, missing_data, set_options,
+                                         missing_data, set_options,
                                          split_options, with_data)
 from mmdino.functional.low_shot import balanced_split
-from mmdino.models.frozen.features import require_blocks
 from mmdino.models.frozen.linear_probe import official_features
 from mmdino.pictures.curves import read_scalars
-from mmdino.utils.resources import find_config, resource
+from mmdino.utils.resources import find_config
 from mmdino.weights import (find_checkpoint, list_models, open_weights,
                             resolve_network)
 from mmdino.weights.infer import build_empty
@@ -39,39 +36,9 @@ from mmdino.weights.io import replaced
 
 __all__ = ['ROWS', 'Suite', 'missing_data', 'with_data']
 
-CONFIGS = resource('configs')
-# Learning rates of linear classifiers on other data than ImageNet: fewer
-# images, thus fewer steps.
-OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
-CHOSEN_ON = 'linear/chosen_on_top1'
-WORDNET = re.compile(r'n\d{8}')
-
-
-class Row(NamedTuple):
-    """A row of the suite.
-
-    Attributes:
-        key: Its name on the command line and that of its folder.
-        title: What is measured.
-        tool: Which script of tools/ runs it.
-        prepare: Makes the config to run; the options of a picture.
-        values: Names of the figures, by patterns of the metrics' keys.
-        layout: Its data, a key of ``LAYOUTS``; None for the run's own.
-        parts: Of the saved features, those that it reads, if any.
-        long: Whether it takes a day and is run only when asked for.
-    """
-    key: str
-    title: str
-    tool: str
-    prepare: Callable[['Suite'], Config]
-    values: Dict[str, str] = {}
-    layout: Optional[str] = None
-    parts: Tuple[str, ...] = PARTS
-    long: bool = False
-
 
 class Suite:
-    """One checkpoint's evaluations in one work dir.
+    """The evaluations of one checkpoint in one work dir.
 
     Args:
         config: Config file of the pretraining run; None for the one that the
@@ -90,13 +57,13 @@ class Suite:
     """
 
     def __init__(self,
-                 config: Optional[str],
+                 config: str | None,
                  checkpoint: str,
                  data: Path,
                  folder: Path,
                  processes: int = 1,
                  options: Settings = {},
-                 keys: Optional[List[str]] = None) -> None:
+                 keys: list[str] | None = None) -> None:
         forget_listings()
         self.rows = [
             row for row in ROWS if (row.key in keys if keys else not row.long)
@@ -122,18 +89,18 @@ class Suite:
 
     @property
     def own_data(self) -> str:
-        """What the run's own test set is called."""
+        """Return the name of the run's own test set."""
         dataset = self.queries
         return Path(dataset.get('data_root') or dataset.type).name
 
     @property
     def queries(self) -> dict:
-        """The run's own test set."""
+        """Return the run's own test set."""
         return self.config.test_dataloader.dataset
 
     @property
     def gallery(self) -> dict:
-        """The labelled images of the run's own test."""
+        """Return the labelled images of the run's own test."""
         loop = self.config.get('test_cfg') or {}
         if 'gallery_dataloader' not in loop:
             raise ValueError('The config of the run has no '
@@ -141,18 +108,18 @@ class Suite:
         return loop.gallery_dataloader.dataset
 
     def data_title(self, row: Row) -> str:
-        """What a row's data are called."""
+        """Return the name of a row's data."""
         return LAYOUTS[row.layout].title if row.layout else self.own_data
 
     def prepare(self, row: Row) -> Config:
-        """The config of a row, with its options."""
+        """Return the config of a row, with its options."""
         cfg = row.prepare(self)
         set_options(cfg, self.options.get(row.key, {}), row.key)
         cap_workers(cfg)
         return cfg
 
     def job(self, row: Row) -> Job:
-        """The row as a job.
+        """Return the job of a row.
 
         Raises:
             MissingData: If its data are not there.
@@ -180,11 +147,11 @@ class Suite:
                    lambda folder: self.run(row, cfg, folder))
 
     def attempt(self, row: Row) -> Attempt:
-        """Carry a row out, or say what is lacking or failed."""
+        """Run a row, or tell what is missing or failed."""
         return attempt(lambda: self.job(row).carry_out())
 
-    def state(self, row: Row) -> Tuple[str, str]:
-        """A row's config or tool, and what is to be done or is lacking."""
+    def state(self, row: Row) -> tuple[str, str]:
+        """Return a row's config or tool, and its state or what is missing."""
         source = f'tools/{row.tool}.py'
         try:
             name = self.prepare(row).filename
@@ -196,7 +163,7 @@ class Suite:
             return source, f'fails: {type(error).__name__}: {error}'
 
     def run(self, row: Row, cfg: Config, folder: Path) -> dict:
-        """Run a row's tool in its folder; its figures, or pictures."""
+        """Run a row's tool in its folder; return its figures or pictures."""
         saved = cfg.get('saved')
         if saved:
             self.extract(saved)
@@ -223,8 +190,8 @@ class Suite:
             values.update(self.authors_rate())
         return dict(values=name_figures(figures, values))
 
-    def authors_rate(self) -> Dict[str, str]:
-        """ViTs and XCiTs have one rate, ResNets another."""
+    def authors_rate(self) -> dict[str, str]:
+        """Return the authors' rate for ViTs and XCiTs, or for ResNets."""
         rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
         return {
             f'linear/lr{rate:g}_top1':
@@ -253,7 +220,7 @@ class Suite:
             pictures=[str(p.relative_to(self.folder)) for p in pictures])
 
     def embedding(self, name: str) -> Config:
-        """The run's config with the model that gives these features."""
+        """Return the run's config with the model that gives these features."""
         run = copy.deepcopy(self.config)
         features = dict(
             linear_features=lambda: official_features(self.backbone),
@@ -273,7 +240,10 @@ class Suite:
                       folder, self.processes)
 
     def _use_features(self, cfg: Config) -> None:
-        """Name the files to a config, and the rows whose labels it sees."""
+        """Put the names of feature files into a config.
+
+        With the rows whose labels it may see.
+        """
         folder = self.folder / cfg.pop('saved')
         share = cfg.pop('label_share', None)
         for dataset in feature_rows(cfg):
@@ -288,19 +258,19 @@ class Suite:
 
     @cached_property
     def network(self) -> dict:
-        """Config of the network."""
+        """Return the config of the network."""
         model = self.config.model
         return resolve_network(
             open_weights(self.checkpoint, given=model), model)
 
     @property
     def backbone(self) -> nn.Module:
-        """The network's backbone, without weights."""
+        """Return the network's backbone, without weights."""
         return build_empty(self.network['backbone'])
 
 
-def default_run(checkpoint: str) -> Optional[str]:
-    """The config on whose data a checkpoint without one is measured.
+def default_run(checkpoint: str) -> str | None:
+    """Return the config whose data serve a checkpoint without a config.
 
     That of a published model, else ImageNet's, which the log says. None if
     the file holds the config of its run.
@@ -318,8 +288,8 @@ def default_run(checkpoint: str) -> Optional[str]:
     return str(find_config(config))
 
 
-def feature_rows(cfg: Config) -> List[dict]:
-    """The data sets of saved features, also inside of others."""
+def feature_rows(cfg: Config) -> list[dict]:
+    """Iterate the data sets of saved features, also inside others."""
     found, left = [], [dataset for _, dataset in data_sets(cfg)]
     while left:
         dataset = left.pop()
@@ -331,14 +301,14 @@ def feature_rows(cfg: Config) -> List[dict]:
 
 
 def dump(cfg: Config, path: Path) -> None:
-    """Write a config, as a whole or not at all."""
+    """Write a config, completely or not at all."""
     with replaced(str(path)) as part:
         cfg.dump(part)
 
 
-def name_figures(figures: Dict[str, float],
-                 values: Dict[str, str]) -> Dict[str, float]:
-    """The figures that a row reports, by their names.
+def name_figures(figures: dict[str, float],
+                 values: dict[str, str]) -> dict[str, float]:
+    """Return the figures that a row reports, by their names.
 
     Raises:
         RuntimeError: If there is none of them.
@@ -355,8 +325,8 @@ def name_figures(figures: Dict[str, float],
     return named
 
 
-def last_figures(folder: Path) -> Dict[str, float]:
-    """The last of a training's figures; of linear classifiers the best.
+def last_figures(folder: Path) -> dict[str, float]:
+    """Return a training's last figures; of linear classifiers the best.
 
     DINO's authors report the best epoch of their linear classifiers. Where
     the best is chosen on images of its own, so is the epoch.
@@ -378,315 +348,3 @@ def last_figures(folder: Path) -> Dict[str, float]:
         rates = [value for _, value in scalars['linear/best_lr']]
         figures['linear/best_lr'] = rates[tops.index(max(tops))]
     return figures
-
-
-def is_imagenet(classes: Optional[Tuple[str, ...]]) -> bool:
-    """Whether classes are ImageNet's 1,000, folders with WordNet's ids."""
-    return bool(classes) and len(classes) == 1000 and all(
-        WORDNET.fullmatch(name) for name in classes)
-
-
-def put_network(cfg: Config, suite: Suite) -> None:
-    """Name the network where the checkpoint, a foreign one, does not."""
-    if open_weights(suite.checkpoint).network is None:
-        network = frozen(suite.config.model)
-        cfg.model.update({
-            k: v
-            for k, v in network.items() if k not in cfg.model
-        })
-
-
-def benchmark(name: str) -> Callable[[Suite], Config]:
-    """A config below ``configs/benchmarks`` with the suite's data."""
-
-    def prepare(suite: Suite) -> Config:
-        cfg = read_config(str(CONFIGS / 'benchmarks' / f'{name}.py'))
-        put_network(cfg, suite)
-        return with_data(cfg, suite.data)
-
-    return prepare
-
-
-def knn(suite: Suite) -> Config:
-    """k-NN of the saved features."""
-    cfg = read_config(str(CONFIGS / 'benchmarks' / 'knn_features.py'))
-    return _read_features(cfg)
-
-
-def low_shot(share: float) -> Callable[[Suite], Config]:
-    """Logistic regression on a share of the saved gallery's labels."""
-
-    def prepare(suite: Suite) -> Config:
-        cfg = read_config(str(CONFIGS / 'benchmarks' / 'low-shot_features.py'))
-        cfg.label_share = share
-        return _read_features(cfg)
-
-    return prepare
-
-
-def _read_features(cfg: Config, name: str = 'features') -> Config:
-    """Name the parts; the files are named when they are there."""
-    cfg.saved = name
-    cfg.test_dataloader.dataset.path = 'queries'
-    cfg.test_cfg.gallery_dataloader.dataset.path = 'gallery'
-    return cfg
-
-
-def linear_imagenet(suite: Suite) -> Config:
-    """The authors' linear protocol, wherever ImageNet lies."""
-    cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear.py'))
-    put_network(cfg, suite)
-    cfg.model.checkpoint = suite.checkpoint
-    cfg.pop('data_root')  # the data sets of the run name theirs
-    for phase, own in (('train', suite.gallery), ('val', suite.queries),
-                       ('test', suite.queries)):
-        loader = cfg[f'{phase}_dataloader']
-        loader.dataset = dict(own, pipeline=loader.dataset.pipeline)
-    return cfg
-
-
-def linear(suite: Suite) -> Config:
-    """The linear probe; on other data than ImageNet of saved features.
-
-    It then sees the pictures as k-NN does, and has OWN_RATES.
-    """
-    cfg = linear_imagenet(suite)
-    classes = list_data(suite.gallery).classes
-    if is_imagenet(classes):
-        return cfg
-    pooled = official_features(suite.backbone)['type'] == 'PooledFeatures'
-    _use_rows(cfg, suite, 'features' if pooled else 'linear_features')
-    for phase, part in (('train', 'gallery'), ('val', 'queries'), ('test',
-                                                                   'queries')):
-        cfg[f'{phase}_dataloader'].dataset = dict(
-            type='FeatureRows', path=part)
-    return cfg
-
-
-def _use_rows(cfg: Config, suite: Suite, saved: str) -> None:
-    """Let a linear probe learn of saved features, with OWN_RATES."""
-    classes = list_data(suite.gallery).classes
-    if not classes:
-        raise MissingData(f'{suite.own_data} has no classes.')
-    cfg.saved = saved
-    cfg.custom_imports = dict(imports=['mmdino.experiments.extraction'])
-    cfg.model.update(
-        type='SavedFeaturesProbe',
-        num_classes=len(classes),
-        learning_rates=OWN_RATES)
-    cfg.train_cfg.update(max_epochs=100, val_interval=10)
-    for phase in ('train', 'val', 'test'):
-        cfg[f'{phase}_dataloader'].update(
-            num_workers=0, persistent_workers=False)
-
-
-def linear_blocks(suite: Suite) -> Config:
-    """DINOv2's linear evaluation; on other data of saved features, too."""
-    cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear-blocks.py'))
-    cfg.model.features = block_choices(suite.backbone)
-    put_network(cfg, suite)
-    cfg.model.checkpoint = suite.checkpoint
-    cfg.pop('data_root')
-    learnt, judged = suite.gallery, suite.queries
-    if not is_imagenet(list_data(suite.gallery).classes):
-        _use_rows(cfg, suite, 'blocks_features')
-        learnt, judged = (
-            dict(type='FeatureRows', path=part)
-            for part in ('gallery', 'queries'))
-    train = cfg.train_dataloader.dataset
-    train.dataset = _with_pipeline(learnt, train.dataset)
-    for phase in ('val', 'test'):
-        held_out, test = parts = cfg[f'{phase}_dataloader'].dataset.datasets
-        held_out.dataset = _with_pipeline(learnt, held_out.dataset)
-        parts[1] = _with_pipeline(judged, test)
-    return cfg
-
-
-def _with_pipeline(dataset: dict, like: dict) -> dict:
-    """A data set of pictures with the pipeline of another one."""
-    if dataset['type'] == 'FeatureRows':
-        return dict(dataset)
-    return dict(dataset, pipeline=like.pipeline)
-
-
-def block_choices(backbone: nn.Module) -> dict:
-    """Features of 1 or 4 blocks, of all where there are fewer than 4.
-
-    Raises:
-        MissingData: If the network has no blocks with class tokens.
-    """
-    try:
-        require_blocks(backbone)
-    except ValueError as error:
-        raise MissingData(str(error)) from error
-    blocks = sorted({1, min(4, backbone.num_layers)})
-    return dict(type='BlocksAndMean', blocks=blocks)
-
-
-def fine_tune(name: str) -> Callable[[Suite], Config]:
-    """A fine-tuning config with the checkpoint's ViT."""
-
-    def prepare(suite: Suite) -> Config:
-        cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
-        backbone = suite.backbone
-        if not hasattr(backbone, 'get_layer_depth'):
-            raise ValueError('the fine-tuning configs are for a ViT, not for '
-                             f'a {type(backbone).__name__}')
-        cfg.model.backbone = suite.network['backbone']
-        cfg.model.checkpoint = suite.checkpoint
-        return with_data(cfg, suite.data)
-
-    return prepare
-
-
-def own_attention(suite: Suite) -> Config:
-    """Attention against the masks of the run's own test set."""
-    evaluators = suite.config.test_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
-    if not wanted:
-        raise MissingData('the config tests no AttentionJaccard: its data '
-                          'have no masks')
-    cfg = test_only(suite.config, suite.config.test_dataloader)
-    cfg.test_cfg.type = 'mmdino.GalleryTestLoop'
-    cfg.test_evaluator = wanted
-    return cfg
-
-
-def own_discovery(suite: Suite) -> Config:
-    """Objects found in the run's own test set, against its masks."""
-    cfg = own_attention(suite)
-    cfg.model = dict(type='mmdino.ObjectFinder')
-    put_network(cfg, suite)
-    cfg.test_evaluator = [dict(type='CorLoc'), dict(type='CenterBoxCorLoc')]
-    return cfg
-
-
-def own_dense(suite: Suite) -> Config:
-    """Patches of the run's own pictures, whose masks are drawn, too."""
-    parts = suite.queries, suite.gallery
-    if any(part.type.rpartition('.')[2] != 'ShapeScenes' for part in parts):
-        raise MissingData('only ShapeScenes has the class of every pixel of '
-                          'its test set and gallery')
-    cfg = read_config(str(CONFIGS / 'benchmarks' / 'dense-shapescenes.py'))
-    put_network(cfg, suite)
-    loaders = cfg.test_dataloader, cfg.test_cfg.gallery_dataloader
-    for loader, part in zip(loaders, parts):
-        loader.dataset.update({
-            key: part[key]
-            for key in ('num_images', 'split', 'img_size', 'seed', 'area')
-            if key in part
-        })
-    return cfg
-
-
-def baselines(suite: Suite) -> Config:
-    """k-NN of what the run's own pictures give without any training."""
-    if not list_data(suite.gallery).classes:
-        raise MissingData(f'{suite.own_data} has no classes.')
-    cfg = test_only(suite.config, suite.config.test_dataloader)
-    cfg.test_cfg.update(
-        type='mmdino.BaselineTestLoop',
-        gallery_dataloader=suite.config.test_cfg.gallery_dataloader)
-    cfg.test_evaluator = knn(suite).test_evaluator
-    return cfg
-
-
-def picture(**options) -> Callable[[Suite], Config]:
-    """A picture of saved features, with the options of its tool."""
-    return lambda suite: Config(dict(options, saved='features'))
-
-
-KNN = {r'knn/k(\d+)_top1': r'\1-NN top-1, %'}
-LOW_SHOT = {r'low_shot/c([\d.e+-]+)_top1': r'top-1, C = \1, %'}
-LINEAR = {
-    'linear/best_top1': 'top-1, %',
-    'linear/best_lr': 'learning rate of 256 images'
-}
-LINEAR_BLOCKS = {
-    **LINEAR, 'linear/best_blocks': 'blocks',
-    'linear/best_mean': 'with the mean patch token',
-    CHOSEN_ON: 'top-1 of the held-out images, %'
-}
-KNN_BASELINES = {
-    r'knn/k(\d+)_top1_pixels': r'\1-NN top-1 of raw pixels, %',
-    r'knn/k(\d+)_top1_untrained': r'\1-NN top-1 of the untrained network, %'
-}
-JACCARD = {
-    'attention/jaccard': 'Jaccard index',
-    'attention/jaccard_untrained': 'Jaccard index of the untrained network'
-}
-CORLOC = {
-    'discovery/corloc': 'CorLoc, %',
-    'discovery/corloc_center': 'CorLoc of the best box in the middle, %'
-}
-DENSE = {
-    r'dense/(knn|linear)_miou': r'mIoU, \1, %',
-    r'dense/(knn|linear)_accuracy': r'pixel accuracy, \1, %'
-}
-RETRIEVAL = {
-    r'retrieval/medium_map': 'mAP, Medium',
-    r'retrieval/medium_mp10': 'mP@10, Medium',
-    r'retrieval/hard_map': 'mAP, Hard',
-    r'retrieval/hard_mp10': 'mP@10, Hard',
-    'retrieval/medium_map_pixels': 'mAP of raw pixels, Medium',
-    'retrieval/medium_map_untrained': 'mAP of the untrained network, Medium'
-}
-DAVIS = {
-    'davis/jf_mean': 'J&F mean',
-    r'davis/j_(mean|recall|decay)': r'J \1',
-    r'davis/f_(mean|recall|decay)': r'F \1'
-}
-HEAD = 'attention of the best head'
-FOUND = 'one object an image, found without labels'
-PATCHES = 'classes of pixels, by k-NN and a linear layer of patches'
-
-ROWS: Tuple[Row, ...] = (
-    Row('knn', 'k-NN', 'test', knn, KNN),
-    Row('baselines', 'k-NN without training', 'test', baselines,
-        KNN_BASELINES),
-    Row('linear', 'linear classifier, best epoch and rate', 'train', linear,
-        LINEAR),
-    Row(
-        'linear-blocks',
-        'linear classifier; blocks, pooling, rate and epoch chosen on '
-        'held-out images', 'train', linear_blocks, LINEAR_BLOCKS),
-    Row('low-shot-1', 'logistic regression, 1% of the labels', 'test',
-        low_shot(.01), LOW_SHOT),
-    Row('low-shot-10', 'logistic regression, 10% of the labels', 'test',
-        low_shot(.1), LOW_SHOT),
-    Row('attention', HEAD, 'test', own_attention, JACCARD),
-    Row('voc12', HEAD, 'test', benchmark('attention-voc12'), JACCARD,
-        'voc2012'),
-    Row('discovery', FOUND, 'test', own_discovery, CORLOC),
-    Row('discovery-voc07', FOUND, 'test', benchmark('discovery-voc07'), CORLOC,
-        'voc2007'),
-    Row('dense', PATCHES, 'test', own_dense, DENSE),
-    Row('dense-voc12', PATCHES, 'test', benchmark('dense-voc12'), DENSE,
-        'voc2012_classes'),
-    Row('dense-ade20k', PATCHES, 'test', benchmark('dense-ade20k'), DENSE,
-        'ade20k'),
-    Row('roxford', 'retrieval, 224 px, one scale', 'test',
-        benchmark('retrieval-roxford'), RETRIEVAL, 'roxford5k'),
-    Row('rparis', 'retrieval, 512 px, three scales', 'test',
-        benchmark('retrieval-rparis_multi-scale'), RETRIEVAL, 'rparis6k'),
-    Row('copydays', 'copy detection', 'test', benchmark('copydays'),
-        {'copydays/map': 'mAP'}, 'copydays'),
-    Row('davis', 'video segmentation', 'test', benchmark('davis'), DAVIS,
-        'davis2017'),
-    *(Row(
-        f'fine-tune-{name}',
-        'fine-tuning',
-        'train',
-        fine_tune(name), {'accuracy/top1': 'top-1, %'},
-        name,
-        long=True) for name in ('cifar10', 'cifar100', 'flowers102', 'cars',
-                                'inat18', 'inat19', 'imagenet')),
-    Row('tsne',
-        't-SNE',
-        'visualization/tsne',
-        picture(seed=0),
-        parts=('queries', )),
-    Row('nearest', 'nearest neighbours', 'visualization/nearest',
-        picture(queries=8, k=8)),
-)

@@ -1,25 +1,24 @@
-"""What a training's figures are worth, in words."""
+"""A verdict in words on what a training has gained."""
 import math
-from typing import List, Optional
 
 FEW_IMAGES, FEW_VIEWS, FEW_PIXELS = 20000, 500000, 96
 
 
 def error_of(percent: float, count: int) -> float:
-    """Standard error in percent of an accuracy of ``count`` queries."""
+    """Compute the standard error in percent of an accuracy."""
     share = percent / 100
     return 100 * math.sqrt(max(share * (1 - share), 1e-9) / count)
 
 
-def verdict(top1: Optional[float],
-            pixels: Optional[float],
-            untrained: Optional[float],
+def verdict(top1: float | None,
+            pixels: float | None,
+            untrained: float | None,
             queries: int,
             images: int,
             epochs: int,
             size: int,
             own_data: bool = True) -> str:
-    """Whether training has given anything, why that may be, what comes next.
+    """Describe whether a training helped, why, and what to do next.
 
     Args:
         top1: k-NN accuracy in percent of the trained network; None without
@@ -59,8 +58,8 @@ def _compare(gain: float, margin: float) -> str:
 
 
 def _why(images: int, epochs: int, size: int) -> str:
-    """What is likely to lack."""
-    causes: List[str] = []
+    """Describe what is likely missing."""
+    causes: list[str] = []
     if images < FEW_IMAGES:
         causes.append(f'{images:,} images are few (the published recipes had '
                       '1.3 million)')
@@ -73,7 +72,7 @@ def _why(images: int, epochs: int, size: int) -> str:
 
 
 def _next(own_data: bool) -> str:
-    """What to do."""
+    """Describe what to do."""
     if not own_data:
         return ('Next: --data DIR with pictures of yours, or a recipe of '
                 'configs/ on ImageNet.')

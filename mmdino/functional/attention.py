@@ -1,4 +1,4 @@
-"""How well the class token's attention covers an object.
+"""How well the class token's attention covers the objects of an image.
 
 Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and figure 4: the heads of
 the last block, each kept to the patches that hold 60% of its attention, are
@@ -35,7 +35,7 @@ def attention_jaccard(attention: Tensor,
                       mask: Tensor,
                       mass: float = 0.6,
                       ignore_index: int = 255) -> Tensor:
-    """Jaccard index of every object with the head that fits it best.
+    """Compute the Jaccard index of each object with the best attention head.
 
     Args:
         attention: (H, h, w) class-token attention over the patches.

@@ -1,4 +1,4 @@
-"""The measures of DAVIS 2017, semi-supervised.
+"""Region and contour measures of semi-supervised DAVIS 2017.
 
 Perazzi et al. 2016 (CVPR, "A Benchmark Dataset and Evaluation Methodology for
 Video Object Segmentation"), section 5, and Pont-Tuset et al. 2017 (arXiv
@@ -9,22 +9,22 @@ frames of an object.
 Letters: F frames, (H, W) pixels, O objects.
 """
 import math
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 
 class FrameStatistics(NamedTuple):
-    """Summary of a measure over the frames of an object, fractions."""
+    """Summary of a measure over the frames of an object, as fractions."""
     mean: float
     recall: float  # share of the frames with a value above 0.5
     decay: float  # mean of the first quarter less that of the last
 
 
 def score_sequence(prediction: np.ndarray,
-                   truth: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """J and F of every object in every frame but the first and the last.
+                   truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute J and F of each object in each scored frame of a video.
 
     The first frame was given; the last one is left out by the benchmark.
 
@@ -57,7 +57,7 @@ def score_sequence(prediction: np.ndarray,
 
 
 def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """J (F,), the Jaccard index of an object's masks (F, H, W), bool.
+    """Compute J (F,), the Jaccard index of an object's bool masks (F, H, W).
 
     It is 1 where both are empty.
     """
@@ -69,7 +69,7 @@ def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def contour_accuracy(prediction: np.ndarray,
                      truth: np.ndarray,
                      tolerance: float = 0.008) -> np.ndarray:
-    """F, the F-measure of an object's contour in each frame.
+    """Compute F, the F-measure of an object's contour, in each frame.
 
     Precision is the share of the predicted contour that has the true one
     within the tolerance, recall the reverse. Of a contour that is empty all
@@ -94,7 +94,10 @@ def contour_accuracy(prediction: np.ndarray,
 
 
 def contour(mask: np.ndarray) -> np.ndarray:
-    """Pixels whose right, lower or lower right neighbour is of the other kind.
+    """Find the contour of a mask.
+
+    It consists of the pixels whose right, lower or lower right neighbour has
+    another value.
 
     One pixel wide, hence half a pixel off the true contour towards the
     origin; the border of the image is none. In the last row only the right
@@ -107,7 +110,7 @@ def contour(mask: np.ndarray) -> np.ndarray:
 
 
 def frame_statistics(values: np.ndarray) -> FrameStatistics:
-    """Mean, recall and decay of a measure's values (F,), one a frame.
+    """Compute mean, recall and decay of a measure's values (F,), one a frame.
 
     The quarters are the benchmark's: they share their end frames.
     """

@@ -1,4 +1,4 @@
-"""What patch features tell: colours, correspondences, objects.
+"""Principal components, matches and objects from patch features.
 
 N patches, D features, (h, w) the patch grid; boxes are (top, left, bottom,
 right), the last two exclusive.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Components(NamedTuple):
-    """Principal components of features.
+    """Principal components of a set of features.
 
     Attributes:
         mean: (D, ).
@@ -25,12 +25,13 @@ class Components(NamedTuple):
     share: Tensor
 
     def project(self, features: Tensor) -> Tensor:
-        """Coordinates (..., n) of features (..., D)."""
+        """Compute the coordinates (..., n) of features (..., D) on the axes.
+        """
         return (features - self.mean) @ self.axes.T
 
 
 def principal_components(features: Tensor, n: int = 3) -> Components:
-    """The directions in which features (N, D) vary most.
+    """Find the n directions in which features (N, D) vary most.
 
     The sign of each is such that its largest entry is positive, so that it
     does not change from run to run.
@@ -54,7 +55,7 @@ def principal_components(features: Tensor, n: int = 3) -> Components:
 
 
 def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs of features that are each other's nearest by cosine.
+    """Find pairs of features that are each other's nearest by cosine.
 
     Args:
         first: (N, D).
@@ -74,7 +75,7 @@ def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def binned_descriptors(maps: Tensor, levels: int = 2) -> Tensor:
-    """Features of a patch beside those around it, in log-spaced bins.
+    """Append to each patch the mean features of the regions around it.
 
     Amir et al. 2021 (arXiv 2112.05814), section 3.2: a patch knows its place
     by what is near it. Level i averages squares of 3^i patches a side, and
@@ -105,7 +106,7 @@ def binned_descriptors(maps: Tensor, levels: int = 2) -> Tensor:
 def lost_box(features: Tensor,
              grid: tuple[int, int],
              seeds: int = 100) -> tuple[int, int, int, int]:
-    """The box of one object, found without labels.
+    """Find the box of one object in an image without labels, by LOST.
 
     LOST, Siméoni et al. 2021 (arXiv 2109.14279), section 3: patches are
     alike if their product is not negative. The one that is like the fewest
@@ -137,7 +138,7 @@ def lost_box(features: Tensor,
 
 
 def box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box (4, ) with others (M, 4)."""
+    """Compute the intersection over union of a box (4,) with boxes (M, 4)."""
     box, boxes = np.asarray(box, float), np.asarray(boxes,
                                                     float).reshape(-1, 4)
     top_left = np.maximum(box[:2], boxes[:, :2])

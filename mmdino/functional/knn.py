@@ -5,8 +5,8 @@ Wu et al. 2018 (arXiv 1805.01978, section 3.4) with the settings of DINO
 
 Letters: Q queries, G gallery images, D features, C classes, k neighbours.
 """
-from typing import (Callable, Dict, Iterable, NamedTuple, Optional, Sequence,
-                    Tuple, Union)
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ _LOW = 0xffffffff
 
 
 class KNNPrediction(NamedTuple):
-    """The classes with the most votes, best first."""
+    """The classes with the most votes, best first, and their shares."""
     classes: Tensor  # (Q, R) labels; -1 where fewer than R classes got votes
     shares: Tensor  # (Q, R) of all votes, fractions
 
@@ -27,7 +27,7 @@ def knn_predict(queries: Tensor,
                 ks: Sequence[int] = (10, 20, 100, 200),
                 temperature: float = 0.07,
                 num_ranks: int = 5,
-                **blocks) -> Dict[int, KNNPrediction]:
+                **blocks) -> dict[int, KNNPrediction]:
     """Classify the queries by the votes of their k nearest gallery images.
 
     All k share one pass over the similarities. A k beyond the gallery means
@@ -63,10 +63,11 @@ def vote(similarities: Tensor,
          labels: Tensor,
          ks: Sequence[int],
          temperature: float = 0.07,
-         num_ranks: int = 5) -> Dict[int, KNNPrediction]:
-    """:func:`knn_predict` with neighbours that were found already.
+         num_ranks: int = 5) -> dict[int, KNNPrediction]:
+    """Classify queries whose nearest neighbours are known already.
 
-    These are (Q, k) similarities, falling, and places in the gallery.
+    The neighbours are given by their similarities (Q, k), in falling order,
+    and their indices in the gallery; all else is as for :func:`knn_predict`.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -83,10 +84,10 @@ def nearest_neighbours(queries: Tensor,
                        k: int,
                        query_block: int = 1024,
                        gallery_block: int = 16384,
-                       device: Optional[Union[str, torch.device]] = None,
+                       device: str | torch.device | None = None,
                        progress: Callable[[range], Iterable[int]] = iter,
-                       backend: str = 'torch') -> Tuple[Tensor, Tensor]:
-    """The k gallery images of largest cosine similarity to each query.
+                       backend: str = 'torch') -> tuple[Tensor, Tensor]:
+    """Find the k gallery images of largest cosine similarity to each query.
 
     Similarities exist one block at a time, so that memory holds the features,
     k candidates a query and ``query_block`` x ``gallery_block`` numbers. Each
@@ -133,7 +134,7 @@ def nearest_neighbours(queries: Tensor,
 
 
 def _by_faiss(queries: Tensor, gallery: Tensor,
-              k: int) -> Tuple[Tensor, Tensor]:
+              k: int) -> tuple[Tensor, Tensor]:
     """As :func:`nearest_neighbours`, by the flat index of faiss, on CPUs."""
     try:
         import faiss
@@ -150,8 +151,8 @@ def _by_faiss(queries: Tensor, gallery: Tensor,
 
 
 def merge_neighbours(similarities: Tensor, places: Tensor,
-                     k: int) -> Tuple[Tensor, Tensor]:
-    """The k best of neighbours found in several parts of a gallery.
+                     k: int) -> tuple[Tensor, Tensor]:
+    """Keep the k best of neighbours found in several parts of a gallery.
 
     Args:
         similarities: (Q, n) float32, in any order.
@@ -171,8 +172,8 @@ def weighted_vote(similarities: Tensor,
                   ks: Sequence[int],
                   temperature: float = 0.07,
                   num_ranks: int = 5,
-                  query_block: int = 1024) -> Dict[int, KNNPrediction]:
-    """Rank the classes by the summed votes exp(s / temperature).
+                  query_block: int = 1024) -> dict[int, KNNPrediction]:
+    """Rank the classes by the sum of the votes exp(s / temperature).
 
     Args:
         similarities: (Q, k) of the neighbours, falling.
@@ -185,7 +186,7 @@ def weighted_vote(similarities: Tensor,
         The prediction for each k; classes without a vote have share 0.
     """
     num_ranks = min(num_ranks, num_classes)
-    parts: Dict[int, list] = {k: [] for k in sorted(set(ks))}
+    parts: dict[int, list] = {k: [] for k in sorted(set(ks))}
     for near, label in zip(
             similarities.split(query_block), labels.split(query_block)):
         # The common factor exp(-s_max / T) guards against overflow.
@@ -206,8 +207,8 @@ def weighted_vote(similarities: Tensor,
 
 
 def top_accuracy(ranked: Tensor, truth: Tensor,
-                 num_classes: int) -> Dict[str, float]:
-    """How often the first, or one of the first 5, classes is the right one.
+                 num_classes: int) -> dict[str, float]:
+    """Compute top-1 and top-5 accuracy, in percent.
 
     Args:
         ranked: (Q, R) classes, the most likely first.
@@ -299,7 +300,7 @@ def _to_keys(values: Tensor, places: Tensor) -> Tensor:
     return (bits.long() << 32) + (_LOW - places)
 
 
-def _from_keys(keys: Tensor) -> Tuple[Tensor, Tensor]:
+def _from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Values and places of :func:`_to_keys`."""
     bits = (keys >> 32).int()
     bits = bits ^ ((bits >> 31) & 0x7fffffff)

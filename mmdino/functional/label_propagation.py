@@ -1,4 +1,4 @@
-"""Carry the labels of a video's first frame to the others by features.
+"""Propagation of a video's first-frame labels by patch features.
 
 The protocol of Jabri et al. 2020 (arXiv 2006.14613), section 4, with which
 Caron et al. 2021 (arXiv 2104.14294), table 5, score frozen features on DAVIS
@@ -7,7 +7,7 @@ Caron et al. 2021 (arXiv 2104.14294), table 5, score frozen features on DAVIS
 Letters: (h, w) the patch grid, D features, S source frames, C classes (the
 background, then the objects); (H, W) pixels.
 """
-from typing import Iterator, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def propagate_labels(target: Tensor,
 
 
 def _strips(length: int, radius: int,
-            device: torch.device) -> Iterator[Tuple[slice, slice, Tensor]]:
+            device: torch.device) -> Iterator[tuple[slice, slice, Tensor]]:
     """Cut an axis into strips, each with what lies in reach of it.
 
     Yields:
@@ -83,7 +83,7 @@ def _strips(length: int, radius: int,
 
 
 def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
-                  topk: int) -> Tuple[Tensor, Tensor]:
+                  topk: int) -> tuple[Tensor, Tensor]:
     """Cosines and places (r, c, k) of the sources most similar to each target.
 
     Of targets (r, c, D) and sources (S, r', c', D); near (r, c, r', c') says
@@ -96,9 +96,9 @@ def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
     return scores.topk(min(topk, scores.shape[-1]), dim=-1)
 
 
-def mask_to_labels(mask: Tensor, grid: Tuple[int, int],
+def mask_to_labels(mask: Tensor, grid: tuple[int, int],
                    num_objects: int) -> Tensor:
-    """One-hot labels (C, h, w) of a mask, float32, on the CPU.
+    """Turn a mask into one-hot labels (C, h, w) of patches, float32.
 
     Args:
         mask: (H, W) uint8: 0 background, then the objects.
@@ -109,9 +109,9 @@ def mask_to_labels(mask: Tensor, grid: Tuple[int, int],
     return F.one_hot(small, num_objects + 1).permute(2, 0, 1).float()
 
 
-def labels_to_mask(labels: Tensor, frame_size: Tuple[int, int],
-                   size: Tuple[int, int]) -> Tensor:
-    """The mask that soft labels of patches stand for.
+def labels_to_mask(labels: Tensor, frame_size: tuple[int, int],
+                   size: tuple[int, int]) -> Tensor:
+    """Turn soft labels of patches into a mask of pixels.
 
     As in the authors' code, each class is upsampled, stretched to [0, 1]
     over the frame where it occurs, and the strongest wins. A class of one
@@ -135,7 +135,7 @@ def labels_to_mask(labels: Tensor, frame_size: Tuple[int, int],
     return _resize(winner.byte(), size)
 
 
-def _resize(mask: Tensor, size: Tuple[int, int]) -> Tensor:
+def _resize(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Nearest pixels; Pillow's, since torch's differ where two are as near."""
     image = Image.fromarray(mask.cpu().numpy())
     return torch.from_numpy(np.array(image.resize(size[::-1], Image.NEAREST)))

@@ -1,9 +1,10 @@
-"""The losses between a student and a teacher's targets, as arithmetic.
+"""Cross-entropy and other losses between a student and a teacher's targets.
 
 V student views, T teacher views, B images, N images of all ranks, M masked
 tokens, K prototypes, D channels of the bottleneck.
 """
-from typing import Any, Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,13 +15,13 @@ CACHED = 2**20  # bytes of a view's logits that a CPU compares at once
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """The tensor in float32, or in float64 if it is."""
+    """Cast a tensor to float32, unless it is float64 already."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def dino_cross_entropy(student: Tensor, targets: Tensor,
                        temp: float) -> Tensor:
-    r"""Cross-entropy over all pairs of different views.
+    r"""Compute DINO's cross-entropy over all pairs of different views.
 
     .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \sum_k
               q_{tbk} \log p_{sbk}, \quad P = \{(t, s): t \ne s\}
@@ -55,7 +56,7 @@ class _WithGradients(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tuple:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
         scale = grad_output / ctx.number
         return None, None, None, *(g.mul_(scale) for g in ctx.saved_tensors)
 
@@ -63,8 +64,8 @@ class _WithGradients(Function):
 def sum_cross_entropy(student: Tensor,
                       targets: Tensor,
                       temp: float,
-                      grad: Optional[Tensor] = None) -> Tensor:
-    """Cross-entropy summed over images and pairs, one view at a time.
+                      grad: Tensor | None = None) -> Tensor:
+    """Sum the cross-entropy over images and pairs, one view at a time.
 
     The targets of a view are summed before the product with its log p. A
     teacher view's own target is left out rather than subtracted again. On
@@ -90,7 +91,7 @@ def sum_cross_entropy(student: Tensor,
     return loss
 
 
-def _with_sums(targets: Sequence[Tensor]) -> Optional[Tuple[Tensor, Tensor]]:
+def _with_sums(targets: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
     """The sum (B, K) of targets, and its own over K (B,); None without any."""
     if not len(targets):
         return None
@@ -101,7 +102,7 @@ def _with_sums(targets: Sequence[Tensor]) -> Optional[Tuple[Tensor, Tensor]]:
 
 
 def _one_view(logits: Tensor, wanted: Tensor, weight: Tensor, temp: float,
-              grad: Optional[Tensor]) -> Tensor:
+              grad: Tensor | None) -> Tensor:
     """Summed cross-entropy of logits with targets, both (B, K).
 
     log p is the scaled logit less the logarithm of the exponentials' sum;
@@ -127,18 +128,18 @@ def _blocks(student: Tensor) -> Sequence[slice]:
 
 
 def num_pairs(student: Tensor, targets: Tensor) -> int:
-    """How many pairs of different views there are."""
+    """Count the pairs of a teacher view and a different student view."""
     return len(targets) * (len(student) - 1)
 
 
 def entropy(probs: Tensor) -> Tensor:
-    """Mean entropy in nats of distributions (..., K) along the last axis."""
+    """Compute the mean entropy in nats of distributions (..., K)."""
     return torch.special.entr(probs).sum(-1).mean()
 
 
 def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
                           temp: float, images_per_chunk: int) -> Tensor:
-    """:func:`dino_cross_entropy` of the logits ``vectors @ weight.T``.
+    """Compute :func:`dino_cross_entropy` of ``vectors @ weight.T`` in chunks.
 
     The logits (V, B, K) never exist at once: those of a chunk are made,
     compared and turned into gradients of the vectors and the weight before
@@ -166,8 +167,8 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
 
 
 class Rows(Protocol):
-    """What gives targets (m, K) of some of M tokens: a tensor (M, K), or
-    what makes them when they are asked for."""
+    """Targets (m, K) of some of M tokens, on request: a tensor (M, K), or an
+    object that computes them."""
 
     def __getitem__(self, tokens: slice) -> Tensor:
         ...
@@ -175,7 +176,7 @@ class Rows(Protocol):
 
 def masked_cross_entropy(student: Tensor, targets: Tensor, weights: Tensor,
                          temp: float) -> Tensor:
-    r"""Cross-entropy of masked tokens, each by its weight.
+    r"""Compute the weighted cross-entropy of masked tokens.
 
     .. math:: -\sum_m w_m \sum_k q_{mk} \log p_{mk}
 
@@ -195,7 +196,9 @@ def masked_cross_entropy(student: Tensor, targets: Tensor, weights: Tensor,
 
 
 def token_weights(masks: Tensor) -> Tensor:
-    """1 / (C n) for each masked token of C crops, n the masked of its crop.
+    """Compute the weight 1 / (C n) of each masked token.
+
+    C is the number of crops, n that of the masked tokens of its crop.
 
     The weighted sum over tokens is the mean over crops of the mean over their
     masked tokens; a crop without any counts as 0 (Zhou et al. 2021, arXiv
@@ -215,8 +218,8 @@ def sum_masked_cross_entropy(student: Tensor,
                              targets: Tensor,
                              weights: Tensor,
                              temp: float,
-                             grad: Optional[Tensor] = None) -> Tensor:
-    """Cross-entropy summed over tokens.
+                             grad: Tensor | None = None) -> Tensor:
+    """Sum the weighted cross-entropy over masked tokens.
 
     On CPUs some tokens at a time, so that what is read again is in the cache.
 
@@ -236,7 +239,8 @@ def sum_masked_cross_entropy(student: Tensor,
 def chunked_masked_cross_entropy(vectors: Tensor, weight: Tensor,
                                  targets: Rows, weights: Tensor, temp: float,
                                  tokens_per_chunk: int) -> Tensor:
-    """:func:`masked_cross_entropy` of the logits ``vectors @ weight.T``.
+    """Compute :func:`masked_cross_entropy` of ``vectors @ weight.T`` in
+    chunks.
 
     The logits (M, K) never exist at once: those of a chunk are made, compared
     and turned into gradients of the vectors and the weight before the next
@@ -266,7 +270,7 @@ def chunked_masked_cross_entropy(vectors: Tensor, weight: Tensor,
 
 
 def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
-    r"""Squared Euclidean distance over all pairs of different views.
+    r"""Compute the squared distance over all pairs of different views.
 
     .. math:: \frac{1}{|P|B} \sum_{(t,s) \in P} \sum_b \|q_{tb} - p_{sb}\|^2,
               \quad P = \{(t, s): t \ne s\}
@@ -285,7 +289,7 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
 
 
 def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
-    r"""InfoNCE over all pairs of different views.
+    r"""Compute InfoNCE over all pairs of different views.
 
     .. math:: \frac{-1}{|P|B} \sum_{(t,s) \in P} \sum_b \log
               \frac{\exp(q_{tb} \cdot z_{sb})}

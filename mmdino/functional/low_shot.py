@@ -4,7 +4,7 @@ Caron et al. 2021 (arXiv 2104.14294), appendix: logistic regression on 1% and
 10% of ImageNet's labels. N images with labels, Q queries, D features, C
 classes.
 """
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ def logistic_regression(features: Tensor,
                         labels: Tensor,
                         queries: Tensor,
                         C: float,
-                        max_iter: int = 1000) -> Tuple[Tensor, bool]:
-    """Fit scikit-learn's multinomial regression, rank the queries' classes.
+                        max_iter: int = 1000) -> tuple[Tensor, bool]:
+    """Fit a logistic regression and rank the classes of the queries.
 
     It minimises C x the summed cross-entropy + half the squared norm of the
     weights, over features of unit length.
@@ -47,8 +47,8 @@ def logistic_regression(features: Tensor,
 
 
 def balanced_split(labels: Sequence[int], fraction: float,
-                   seed: int) -> List[int]:
-    """Choose the same share of every class, at least one image of each.
+                   seed: int) -> list[int]:
+    """Choose the same share of each class, at least one image of each.
 
     The choice depends on the arguments alone: NumPy keeps the stream of its
     RandomState the same on all machines and versions.
@@ -65,7 +65,7 @@ def balanced_split(labels: Sequence[int], fraction: float,
         raise ValueError(f'fraction must be in (0, 1], got {fraction}.')
     labels = np.asarray(labels)
     random = np.random.RandomState(seed)
-    chosen: List[int] = []
+    chosen: list[int] = []
     for label in np.unique(labels):
         places = np.flatnonzero(labels == label)
         count = max(1, round(fraction * len(places)))

@@ -1,4 +1,4 @@
-"""How many dimensions features use, without labels.
+"""RankMe: the effective rank of features, which needs no labels.
 
 N images, D features.
 """
@@ -9,7 +9,7 @@ EPS = 1e-7  # the authors'
 
 
 def rankme(features: Tensor) -> float:
-    r"""RankMe, a smooth rank of features (Garrido et al. 2023, eq. 1).
+    r"""Compute RankMe, the effective rank of features (Garrido et al. 2023).
 
     .. math:: \exp\left(-\sum_k p_k \log p_k\right), \quad
         p_k = \frac{\sigma_k}{\sum_j \sigma_j} + 10^{-7}

@@ -1,4 +1,4 @@
-"""Rankings, their average precision, and the features that are ranked.
+"""Rankings, average precision, whitening and pooling for retrieval.
 
 The measures of revisited Oxford and Paris (Radenovic et al. 2018,
 arXiv 1803.11285) and of Copydays (Jegou et al. 2008, the Holidays package);
@@ -7,7 +7,8 @@ pooling and whitening as in arXiv 2104.14294, section 4.2.1.
 Letters: G gallery images, P positives of a query, Q queries, N images, D
 features.
 """
-from typing import Dict, Iterable, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # what a query's annotation counts as: (positives, junk)
-PROTOCOLS: Dict[str, Tuple[Tuple[str, ...], Tuple[str, ...]]] = dict(
+PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(
     medium=(('easy', 'hard'), ('junk', )), hard=(('hard', ), ('junk', 'easy')))
 
 
 def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
-    """Places (G,) in the gallery by falling cosine similarity to a query.
+    """Rank the gallery by falling cosine similarity to a query: indices (G,).
 
     Equal ones keep the gallery's order. The query (D,) is of any length above
     0, the gallery (G, D) is normalised already.
@@ -31,8 +32,8 @@ def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
 
 def positive_ranks(order: np.ndarray,
                    positives: Sequence[int],
-                   junk: Optional[Sequence[int]] = None) -> np.ndarray:
-    """Ranks of the positives in a ranking from which junk is taken out.
+                   junk: Sequence[int] | None = None) -> np.ndarray:
+    """Find the ranks of the positives after junk images are removed.
 
     Args:
         order: (G,) places in the gallery, the most similar first.
@@ -48,7 +49,7 @@ def positive_ranks(order: np.ndarray,
 
 
 def average_precision(ranks: Sequence[int], num_positives: int) -> float:
-    """Area under the precision-recall curve, by the trapezoid rule.
+    """Compute the area under the precision-recall curve (trapezoid rule).
 
     With the j-th of the found positives (j from 0) at rank r_j the curve goes
     from precision j / r_j (1 at rank 0) to (j + 1) / (r_j + 1), over a step of
@@ -72,7 +73,7 @@ def average_precision(ranks: Sequence[int], num_positives: int) -> float:
 
 
 def precision_at(ranks: Sequence[int], k: int) -> float:
-    """Share of positives among the first k images, as revisitop counts it.
+    """Compute the precision among the first k images, as revisitop does.
 
     Where the last positive comes before place k, the images after it are not
     counted against the ranking: k becomes that place. Of the ranks from 0 of
@@ -85,8 +86,8 @@ def precision_at(ranks: Sequence[int], k: int) -> float:
     return float((places <= k).sum() / k)
 
 
-def score_query(order: np.ndarray, annotation: Dict[str, Sequence[int]],
-                ks: Sequence[int]) -> Dict[str, float]:
+def score_query(order: np.ndarray, annotation: dict[str, Sequence[int]],
+                ks: Sequence[int]) -> dict[str, float]:
     """Score a ranking by each protocol of revisited Oxford and Paris.
 
     Args:
@@ -108,8 +109,8 @@ def score_query(order: np.ndarray, annotation: Dict[str, Sequence[int]],
     return scores
 
 
-def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
-    """Mean of each score over the queries in which it is not NaN.
+def mean_scores(queries: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Average each score over the queries in which it is not NaN.
 
     A score that no query has is NaN.
     """
@@ -118,19 +119,21 @@ def mean_scores(queries: Sequence[Dict[str, float]]) -> Dict[str, float]:
     return dict(zip(queries[0], table.nanmean(dim=0).tolist()))
 
 
-def _join(annotation: Dict[str, Sequence[int]],
+def _join(annotation: dict[str, Sequence[int]],
           keys: Iterable[str]) -> np.ndarray:
     return np.concatenate([np.ravel(annotation[key]) for key in keys])
 
 
 class Whitening(NamedTuple):
-    """x -> projection (x - mean), in float64."""
+    """The map x -> projection (x - mean), in float64."""
     mean: Tensor  # (D,), of the features it was learnt on
     projection: Tensor  # (D, D), its rows by falling eigenvalue
 
 
 def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
-    """Learn from features (N, D) what makes their second moment the identity.
+    """Learn a whitening from features (N, D).
+
+    It makes their second moment the identity.
 
     As in the authors' code the mean is subtracted when the whitening is
     applied, while the covariance it is learnt from is not centred:
@@ -160,13 +163,15 @@ def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
 
 
 def whiten(features: Tensor, whitening: Whitening) -> Tensor:
-    """Apply a whitening to features (N, D); float64."""
+    """Apply a whitening to features (N, D), in float64."""
     centered = features.double() - whitening.mean
     return centered @ whitening.projection.t()
 
 
 def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
-    """Generalised mean (B, D) of tokens (B, N, D), float32 at least.
+    """Compute the generalised mean (B, D) of tokens (B, N, D).
+
+    In float32 at least.
 
     mean(max(x, floor)^p)^(1/p), Radenovic et al. 2018 (arXiv 1711.02512,
     section 3.2); a power p of 1 is the mean, a large one the maximum.
@@ -186,7 +191,7 @@ def rescale(images: Tensor, scale: float) -> Tensor:
 
 
 def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
-    """Leave out what fills no patch, at the right and at the bottom.
+    """Cut images at the right and bottom to whole patches.
 
     The images are (B, C, H, W), the divisor is a patch's side in pixels.
 

@@ -1,4 +1,4 @@
-"""Classes of patches and of pixels.
+"""Classes of patches and pixels: labels, classifiers and scores.
 
 P patches, D features, C classes, (h, w) the patch grid, (H, W) pixels.
 """
@@ -10,7 +10,9 @@ from mmdino.functional.knn import nearest_neighbours
 
 
 def patch_labels(mask: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
-    """The most frequent number of a mask (H, W) in each patch, (h, w) int64.
+    """Find the most frequent value of a mask (H, W) in each patch.
+
+    The result is (h, w), int64.
 
     The mask is first resized to the grid's pixels by nearest neighbours; of
     equally frequent numbers the lowest is taken.
@@ -29,7 +31,7 @@ def knn_scores(queries: Tensor,
                num_classes: int,
                k: int = 20,
                temperature: float = 0.07) -> Tensor:
-    """Votes (Q, C) of the k nearest of a gallery, which sum to 1.
+    """Compute the votes (Q, C) of the k nearest patches, which sum to 1.
 
     Args:
         queries: (Q, D).
@@ -50,7 +52,9 @@ def ridge_classifier(features: Tensor,
                      labels: Tensor,
                      num_classes: int,
                      penalty: float = 1e-3) -> tuple[Tensor, Tensor]:
-    """A linear layer by ridge regression on one-hot classes, in float64.
+    """Fit a linear classifier by ridge regression on one-hot labels.
+
+    In float64.
 
     Args:
         features: (P, D), standardised here.
@@ -75,14 +79,17 @@ def ridge_classifier(features: Tensor,
 
 
 def pixel_classes(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Classes (H, W) of scores (C, h, w), enlarged bilinearly."""
+    """Upsample scores (C, h, w) bilinearly and choose classes (H, W)."""
     scores = F.interpolate(
         scores[None].float(), size, mode='bilinear', align_corners=False)
     return scores[0].argmax(dim=0)
 
 
 def confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """Counts (C, C) of (truth, predicted); what is no class is left out."""
+    """Compute the confusion matrix (C, C), indexed (truth, predicted).
+
+    Pixels whose truth is not in [0, C) are left out.
+    """
     counts = (truth >= 0) & (truth < num_classes)
     pairs = truth[counts] * num_classes + predicted[counts]
     return torch.bincount(
@@ -90,7 +97,7 @@ def confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
 
 
 def segmentation_scores(matrix: Tensor) -> dict[str, float]:
-    """Mean intersection over union, and pixel accuracy, in percent.
+    """Compute the mean IoU and the pixel accuracy, in percent.
 
     Args:
         matrix: (C, C) of :func:`confusion`. Classes that are neither there

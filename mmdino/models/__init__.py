@@ -15,7 +15,6 @@ from mmdino.models.frozen import (FrozenTeacher, LinearProbe, ObjectFinder,
 from mmdino.models.heads import DINOHead, MLPHead, Predictor
 from mmdino.models.koleo import KoLeoLoss
 from mmdino.models.lora import LoRA, LoRALinear
-from mmdino.models.losses import DINOLoss, InfoNCELoss, MSELoss
+from mmdino.models.losses import DINOLoss, IBOTLoss, InfoNCELoss, MSELoss
 from mmdino.models.masking import BlockMasking, RandomMasking
 from mmdino.models.mean_teacher import MeanTeacher
-from mmdino.models.patch_loss import IBOTLoss

@@ -1,22 +1,58 @@
-"""What keeps patch tokens near those of the start."""
+"""A loss that keeps patch tokens near those of the start of a training.
+
+C crops, N patches, D features.
+"""
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
-from mmdino.functional.anchor import gram_distance, patch_distance
 from mmdino.functional.losses import at_least_float32
 from mmdino.registry import MODELS
 
 
+def patch_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
+    """Compute the mean cosine distance between two sets of patch tokens.
+
+    The distance of a patch is 1 - cosine of its two tokens.
+
+    Args:
+        tokens: Shape (C, N, D), of any length.
+        others: As many.
+        visible: Boolean (C, N).
+    """
+    distance = 1 - F.cosine_similarity(tokens, others, dim=-1)
+    return (distance * visible).sum() / visible.sum().clamp(min=1)
+
+
+def gram_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
+    """Mean squared difference of the cosines between patches of a crop.
+
+    That is the difference of Gram matrices (N, N) of tokens of unit length,
+    as in DINOv3 (arXiv 2508.10104, sec. 4.1): the tokens may turn, what is
+    like what may not change.
+
+    Args:
+        tokens: Shape (C, N, D).
+        others: As many.
+        visible: Boolean (C, N); pairs of visible patches count.
+    """
+    ours, theirs = (
+        F.normalize(t, dim=-1) * visible[..., None] for t in (tokens, others))
+    difference = torch.bmm(ours, ours.mT) - torch.bmm(theirs, theirs.mT)
+    pairs = visible.sum(1).square().sum().clamp(min=1)
+    return difference.square().sum() / pairs
+
+
 @MODELS.register_module()
 class AnchorLoss(nn.Module):
-    """Distance of patch tokens from those of the frozen start.
+    """Distance of patch tokens from those of the frozen, untrained backbone.
 
     See :func:`.patch_distance` and :func:`.gram_distance`.
 
     Args:
-        cosine_weight (float): Weight of the tokens' own distance.
-        gram_weight (float): Weight of that of their Gram matrices.
+        cosine_weight: Weight of the tokens' own distance.
+        gram_weight: Weight of that of their Gram matrices.
 
     Raises:
         ValueError: If a weight is negative, or both are 0.
@@ -38,16 +74,15 @@ class AnchorLoss(nn.Module):
                 tokens: Tensor,
                 base: Tensor,
                 visible: Tensor | None = None) -> Tensor:
-        """Compare tokens (C, N, D) with those of the start.
+        """Compare tokens (C, N, D) with those of the frozen backbone.
 
         Args:
-            tokens (Tensor): The student's, shape (C, N, D).
-            base (Tensor): Those of the start, of the same crops.
-            visible (Tensor, optional): Boolean (C, N), which count; by default
-                all.
+            tokens: The student's, shape (C, N, D).
+            base: Those of the start, of the same crops.
+            visible: Boolean (C, N), which count; by default all.
 
         Returns:
-            Tensor: A scalar, 0 at the start.
+            A scalar, 0 at the start.
         """
         tokens, base = at_least_float32(tokens), at_least_float32(base)
         if visible is None:

@@ -1,4 +1,4 @@
-"""Uint8 crops to normalised float tensors, on the device."""
+"""Normalisation of uint8 crops on the device."""
 from collections.abc import Sequence
 
 import torch
@@ -10,17 +10,18 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
-    """mmpretrain's preprocessor for any number of channels, and only for it.
+    """mmpretrain's preprocessor for a list of views, of any number of
+    channels.
 
     Without the check a grey image is silently broadcast against the three
     means and four channels fail with an unrelated message.
 
     Args:
-        mean (Sequence[float], optional): One number a channel.
-        std (Sequence[float], optional): As many.
-        channels_last (bool): Give the images with the channels of a pixel
-            side by side in memory. Convolutional networks then compute the
-            same on a CPU in four fifths of the time.
+        mean: One number a channel.
+        std: As many.
+        channels_last: Give the images with the channels of a pixel side by
+            side in memory. Convolutional networks then compute the same on a
+            CPU in four fifths of the time.
         **kwargs: mmpretrain's other arguments, such as ``bgr_to_rgb``.
 
     Raises:
@@ -53,13 +54,15 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
             self.register_buffer(name, column, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise a batch. The host never waits for the device.
+        """Move a batch to the device and normalise it.
+
+        The host does not wait for the device.
 
         Args:
-            data (dict): ``inputs``, one tensor (B, C, H, W) or a list of V of
-                them, and ``data_samples``.
-            training (bool): Labels then stay where they are: a copy of each
-                would wait for the device.
+            data: ``inputs``, one tensor (B, C, H, W) or a list of V of them,
+                and ``data_samples``.
+            training: Labels then stay where they are: a copy of each would
+                wait for the device.
 
         Raises:
             ValueError: If the number of channels is not that of ``mean``.

@@ -14,14 +14,13 @@ from mmdino.models.centerings import Centering
 from mmdino.models.lora import adapters_off
 from mmdino.models.mean_teacher import (MeanTeacher, count_teacher_views,
                                         vectors_of_views)
-from mmdino.models.monitors import target_monitors
-from mmdino.models.shared_sum import SharedSum
+from mmdino.models.monitors import SharedSum, target_monitors
 from mmdino.registry import MODELS, build_module
 
 
 @MODELS.register_module()
 class DINO(MeanTeacher):
-    """A student that learns to predict its own moving average.
+    """A student that learns to predict the output of its own moving average.
 
     ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
     the same three and sees the global views only: the leading views that have
@@ -30,19 +29,18 @@ class DINO(MeanTeacher):
     registry first, in any default scope.
 
     Args:
-        backbone (dict): Config of the backbone. Its width is inferred.
-        head (dict): Config of the :class:`DINOHead`, without ``in_channels``.
-        centering (dict): Config of a :class:`Centering` without ``out_dim``.
-        loss (dict): Config of the loss, see :mod:`mmdino.models.losses`.
-        predictor (dict, optional): Config of a :class:`Predictor`, without
-            ``channels``, between the student's bottleneck and its prototypes
-            (Tab. 7). The teacher has none.
-        images_per_chunk (int, optional): Images that the last layer and the
-            loss take at a time: the student's logits (V, B, K) and their
-            gradient then never exist at once, the result is the same.
-        anchor (dict, optional): Config of an :class:`AnchorLoss`, which keeps
-            patch tokens near those of the backbone without its adapters; it
-            needs ``lora``.
+        backbone: Config of the backbone. Its width is inferred.
+        head: Config of the :class:`DINOHead`, without ``in_channels``.
+        centering: Config of a :class:`Centering` without ``out_dim``.
+        loss: Config of the loss, see :mod:`mmdino.models.losses`.
+        predictor: Config of a :class:`Predictor`, without ``channels``,
+            between the student's bottleneck and its prototypes (Tab. 7). The
+            teacher has none.
+        images_per_chunk: Images that the last layer and the loss take at a
+            time: the student's logits (V, B, K) and their gradient then never
+            exist at once, the result is the same.
+        anchor: Config of an :class:`AnchorLoss`, which keeps patch tokens near
+            those of the backbone without its adapters; it needs ``lora``.
         **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
 
     Raises:
@@ -82,29 +80,30 @@ class DINO(MeanTeacher):
 
     @property
     def centerings(self) -> list[Centering]:
-        """Those that a :class:`CenteringHook` moves."""
+        """Return the centerings that a :class:`CenteringHook` updates."""
         return [self.centering]
 
     @property
     def prototypes(self) -> dict[str, int]:
-        """K of all targets that are monitored, by the prefix in the log."""
+        """Return the numbers of prototypes K, by the prefix in the log."""
         return {'': self.head.out_dim}
 
     def loss(
             self,
             inputs: list[Tensor],
             data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
-        """Compare every student view with the teacher's other views.
+        """Compute the loss of every student view with the teacher's other
+        views.
 
         Args:
-            inputs (list[Tensor]): V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: ``loss`` and, for the log, without gradient,
-            :func:`target_monitors` and, where the loss is their
-            cross-entropy, ``kl``: KL(teacher || student) in nats. With an
-            ``anchor`` in the place of ``loss`` the two that are added,
-            ``loss_cls`` and ``loss_anchor``.
+            ``loss`` and, for the log, without gradient,
+            :func:`target_monitors` and, where the loss is their cross-entropy,
+            ``kl``: KL(teacher || student) in nats. With an ``anchor`` in the
+            place of ``loss`` the two that are added, ``loss_cls`` and
+            ``loss_anchor``.
 
         Raises:
             ValueError: If a view is larger than one before it.
@@ -124,7 +123,8 @@ class DINO(MeanTeacher):
 
     def _anchored_features(
             self, views: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Features (V B, D) of the student, and the loss of its patches."""
+        """Compute the student's features (V B, D) and the anchor loss of its
+        patches."""
         num_global = count_teacher_views(views)
         crops = torch.cat(views[:num_global])
         tokens = self.backbone(crops, out_type='raw')[-1]
@@ -138,8 +138,11 @@ class DINO(MeanTeacher):
                      tokens: Tensor,
                      crops: Tensor,
                      masks: Tensor | None = None) -> Tensor:
-        """Of the student's tokens (C, 1 + R + N, D) of crops (C, 3, H, W),
-        of which the patches of the masks (C, N) do not count."""
+        """Compute the anchor loss of the student's tokens.
+
+        The tokens are (C, 1 + R + N, D) of crops (C, 3, H, W); patches that
+        the masks (C, N) hide do not count.
+        """
         backbone = self.teacher.backbone
         with torch.no_grad(), adapters_off(backbone):
             base = backbone(crops, masks, out_type='raw')[-1]
@@ -148,8 +151,10 @@ class DINO(MeanTeacher):
                            None if masks is None else ~masks)
 
     def _outputs(self, features: Tensor, num_views: int) -> Tensor:
-        """The student's logits (V, B, K) of features (V B, D); with chunks,
-        what the last layer turns into them, (V, B, D)."""
+        """Compute the student's logits (V, B, K) of features (V B, D).
+
+        With chunks, the input of its last layer (V, B, D) instead.
+        """
         if self.predictor is None and self.images_per_chunk is None:
             return self.head(features).unflatten(0, (num_views, -1))
         with torch.autocast(features.device.type, enabled=False):
@@ -187,7 +192,7 @@ class DINO(MeanTeacher):
                                              targets, self.images_per_chunk)
 
     def _check_anchor(self) -> None:
-        """Refuse an anchor without a start that is at hand, or tokens."""
+        """Raise an error if the anchor lacks adapters or tokens."""
         if self.anchor is None:
             return
         if not self.lora:
@@ -201,7 +206,8 @@ class DINO(MeanTeacher):
                 'has none.')
 
     def _check_chunks(self) -> None:
-        """Refuse a number, a head or a loss that makes no chunks."""
+        """Raise an error if the number, the head or the loss allows no chunks.
+        """
         number = self.images_per_chunk
         if not isinstance(number, int) or number < 1:
             raise ValueError(
@@ -228,5 +234,5 @@ class DINO(MeanTeacher):
 
 
 def total_loss(outputs: Mapping[str, Tensor]) -> Tensor:
-    """What of the outputs of ``forward(mode='loss')`` is minimised."""
+    """Sum the losses that ``forward(mode='loss')`` returns."""
     return sum(value for name, value in outputs.items() if 'loss' in name)

@@ -1,4 +1,5 @@
-"""DINOv2 (arXiv 2304.07193) and iBOT (arXiv 2111.07832): masks beside DINO.
+"""DINOv2 (arXiv 2304.07193) and iBOT (arXiv 2111.07832): DINO with masked
+patches.
 
 V student views, T teacher views (global, C = T B crops), B images, N patches
 of a global crop, M masked ones of all crops, R registers, K prototypes, D
@@ -17,14 +18,13 @@ from mmdino.functional.losses import at_least_float32, token_weights
 from mmdino.models.centerings import Centering
 from mmdino.models.dino import DINO
 from mmdino.models.mean_teacher import vectors_of_views
-from mmdino.models.monitors import name_monitors
-from mmdino.models.shared_sum import SharedSum
+from mmdino.models.monitors import SharedSum, name_monitors
 from mmdino.registry import MODELS, build_module
 
 
 @MODELS.register_module()
 class DINOv2(DINO):
-    """A :class:`DINO` whose student also fills in masked patches.
+    """A :class:`DINO` whose student also predicts masked patches.
 
     The teacher sees the global crops whole, the student sees them masked and
     the local crops whole. Class tokens are compared as in DINO; at each masked
@@ -33,29 +33,26 @@ class DINOv2(DINO):
     with a shared head.
 
     Args:
-        backbone (dict): Config of a backbone with tokens and a mask token,
-            such as a :class:`VisionTransformer` with ``with_mask_token=True``.
-        head (dict): Config of the class tokens' head, as of :class:`DINO`.
-        centering (dict): Config of the class tokens' centering.
-        loss (dict): Config of the class tokens' loss.
-        masking (dict): Config of a :class:`Masking`, or another module that
-            gives masks (C, N) of ``(C, (rows, columns))``.
-        patch_centering (dict): Config of the patches' centering, without
-            ``out_dim``.
-        patch_loss (dict): Config of the patches' loss, see
-            :class:`IBOTLoss`.
-        patch_head (dict, optional): Config of the patches' head; by default
-            they share that of the class tokens.
-        koleo (dict, optional): Config of a :class:`KoLeoLoss`.
-        patch_weight (float): Weight of the patches' loss.
-        koleo_weight (float): Weight of KoLeo.
-        center_all_patches (bool): Let the patches' centre follow the
-            teacher's logits of all patches, as in iBOT, rather than of those
-            that are masked.
-        tokens_per_chunk (int, optional): Masked tokens that the patches' last
-            layers and loss take at a time, the student's and, where each
-            target depends on its own logits alone, the teacher's; the result
-            is the same. See :class:`IBOTLoss` for the memory.
+        backbone: Config of a backbone with tokens and a mask token, such as a
+            :class:`VisionTransformer` with ``with_mask_token=True``.
+        head: Config of the class tokens' head, as of :class:`DINO`.
+        centering: Config of the class tokens' centering.
+        loss: Config of the class tokens' loss.
+        masking: Config of a :class:`Masking`, or another module that gives
+            masks (C, N) of ``(C, (rows, columns))``.
+        patch_centering: Config of the patches' centering, without ``out_dim``.
+        patch_loss: Config of the patches' loss, see :class:`IBOTLoss`.
+        patch_head: Config of the patches' head; by default they share that of
+            the class tokens.
+        koleo: Config of a :class:`KoLeoLoss`.
+        patch_weight: Weight of the patches' loss.
+        koleo_weight: Weight of KoLeo.
+        center_all_patches: Let the patches' centre follow the teacher's logits
+            of all patches, as in iBOT, rather than of those that are masked.
+        tokens_per_chunk: Masked tokens that the patches' last layers and loss
+            take at a time, the student's and, where each target depends on its
+            own logits alone, the teacher's; the result is the same. See
+            :class:`IBOTLoss` for the memory.
         **kwargs: Others of :class:`DINO`; no neck. A predictor is for class
             tokens only.
 
@@ -102,30 +99,29 @@ class DINOv2(DINO):
 
     @property
     def centerings(self) -> list[Centering]:
-        """Those that a :class:`CenteringHook` moves."""
+        """Return the centerings that a :class:`CenteringHook` updates."""
         return [self.centering, self.patch_centering]
 
     @property
     def prototypes(self) -> dict[str, int]:
-        """K of the targets that are monitored, by their prefix in the log."""
+        """Return the numbers of prototypes K, by the prefix in the log."""
         return {'': self.head.out_dim, 'patch_': self.heads[-1].out_dim}
 
     def loss(self,
              inputs: list[Tensor],
              data_samples: list | None = None) -> dict[str, Tensor]:
-        """Compare class tokens of all views and the masked patches.
+        """Compute the losses of the class tokens and of the masked patches.
 
         Args:
-            inputs (list[Tensor]): V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls``, ``loss_patch`` and, with KoLeo and
-            with an anchor, ``loss_koleo`` and ``loss_anchor``, by their
-            weights, whose sum is minimised. For the log, without gradient,
-            what :class:`DINO` gives of the class tokens; with ``patch_``
-            before their names the same of the masked patches of all ranks;
-            ``masked_share`` of the global crops' patches; with KoLeo,
-            ``koleo_duplicates``.
+            ``loss_cls``, ``loss_patch`` and, with KoLeo and with an anchor,
+            ``loss_koleo`` and ``loss_anchor``, by their weights, whose sum is
+            minimised. For the log, without gradient, what :class:`DINO` gives
+            of the class tokens; with ``patch_`` before their names the same of
+            the masked patches of all ranks; ``masked_share`` of the global
+            crops' patches; with KoLeo, ``koleo_duplicates``.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -194,7 +190,7 @@ class DINOv2(DINO):
         return PatchTargets(head.project(tokens), make)
 
     def _center_others(self, head: nn.Module, tokens: Tensor) -> None:
-        """Let the centering know of tokens that need no targets."""
+        """Record the logits of patches without targets for the centering."""
         for chunk in tokens.split(self.tokens_per_chunk or len(tokens) or 1):
             self.patch_centering.collect(head(chunk))
 
@@ -233,7 +229,7 @@ class DINOv2(DINO):
         return tokens[:, self.backbone.num_extra_tokens:].flatten(0, 1)
 
     def _check_parts(self) -> None:
-        """Refuse parts that have not what is asked of them."""
+        """Raise an error if a part lacks what DINOv2 needs of it."""
         if self.neck is not None:
             raise ValueError('DINOv2 compares tokens, which have no use for a '
                              'neck: leave model.neck out.')
@@ -277,7 +273,7 @@ class DINOv2(DINO):
 
 
 class MaskedPatches(NamedTuple):
-    """Which patches are masked, known to the host without waiting.
+    """The masked patches of a batch, with indices that need no device sync.
 
     Attributes:
         masks: Boolean (C, N).
@@ -292,7 +288,7 @@ class MaskedPatches(NamedTuple):
 
     @classmethod
     def of(cls, masks: Tensor, device: torch.device) -> 'MaskedPatches':
-        """From masks (C, N), of the CPU if nobody is to wait."""
+        """Build from masks (C, N); on the CPU nobody waits for the device."""
         flat = masks.flatten()
         parts = (masks, flat.nonzero()[:, 0], (~flat).nonzero()[:, 0],
                  token_weights(masks))
@@ -301,21 +297,21 @@ class MaskedPatches(NamedTuple):
         return cls(*(part.to(device, non_blocking=True) for part in parts))
 
     def select(self, patches: Tensor) -> Tensor:
-        """The masked (M, D) of patches (C N, D)."""
+        """Select the masked (M, D) of patches (C N, D)."""
         return patches[self.index]
 
     def select_others(self, patches: Tensor) -> Tensor:
-        """The rest (C N - M, D) of patches (C N, D)."""
+        """Select the unmasked (C N - M, D) of patches (C N, D)."""
         return patches[self.others]
 
 
 class PatchTargets:
-    """Targets (M, K) of masked patches, whole or made slice by slice.
+    """Targets (M, K) of masked patches, computed at once or in slices.
 
     Args:
-        rows (Tensor): Shape (M, ...), what the targets are made of.
-        make (Callable): From some of the rows to their targets (m, K). By
-            default the rows are the targets.
+        rows: Shape (M, ...), what the targets are made of.
+        make: From some of the rows to their targets (m, K). By default the
+            rows are the targets.
 
     Attributes:
         sums (Tensor): Shape (K + 2, ): sum of the targets asked for, of their
@@ -330,7 +326,10 @@ class PatchTargets:
         self.sums: Tensor | None = None
 
     def __getitem__(self, tokens: slice) -> Tensor:
-        """The targets (m, K) of a slice of the tokens, to be asked once."""
+        """Return the targets (m, K) of a slice of the tokens.
+
+        Each slice is to be asked for once, as ``sums`` counts it.
+        """
         rows = self._rows[tokens]
         targets = self._make(rows) if self._make else rows
         entropies = torch.special.entr(targets).sum()
@@ -344,5 +343,6 @@ class PatchTargets:
 
 
 def _patch_head(network: nn.ModuleDict) -> nn.Module:
-    """The patches' own head or the one that they share."""
+    """Return the patches' own head, or the one shared with the class tokens.
+    """
     return network['patch_head' if 'patch_head' in network else 'head']

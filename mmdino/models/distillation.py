@@ -33,12 +33,11 @@ class Distillation(MeanTeacher):
     are not published; of patches as in AM-RADIO, arXiv 2312.06709, sec. 3.)
 
     Args:
-        backbone (dict): Config of the student's backbone.
-        frozen (dict): Config of the large network, a :class:`FrozenTeacher`
-            with its ``checkpoint``.
-        class_weight (float): Weight of the images' features.
-        patch_weight (float): Weight of the patches'; 0 for networks that give
-            none.
+        backbone: Config of the student's backbone.
+        frozen: Config of the large network, a :class:`FrozenTeacher` with its
+            ``checkpoint``.
+        class_weight: Weight of the images' features.
+        patch_weight: Weight of the patches'; 0 for networks that give none.
         **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
 
     Attributes:
@@ -92,12 +91,11 @@ class Distillation(MeanTeacher):
         """Compare the student's features with those of the frozen network.
 
         Args:
-            inputs (list[Tensor]): V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global first.
 
         Returns:
-            dict[str, Tensor]: By their weights ``loss_cls``, with local views
-            ``loss_local``, and ``loss_patch``, whose sum is minimised: each
-            is 1 - cosine, a mean.
+            By their weights ``loss_cls``, with local views ``loss_local``, and
+            ``loss_patch``, whose sum is minimised: each is 1 - cosine, a mean.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -122,7 +120,7 @@ class Distillation(MeanTeacher):
 
     @torch.no_grad()
     def _targets(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The frozen network's features of crops (T B, C, H, W)."""
+        """Compute the frozen network's features of crops (T B, C, H, W)."""
         self.frozen.to(crops)  # it is no submodule, which moves with others
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
         if self._renormalises:
@@ -138,7 +136,7 @@ class Distillation(MeanTeacher):
                 'train_dataloader, or take another network.') from error
 
     def _normalises_otherwise(self, ours: dict) -> bool:
-        """By the config of the preprocessor, which needs no device."""
+        """Return whether the two networks normalise images differently."""
         theirs = self.frozen.preprocessing
         return self.data_preprocessor._enable_normalize and any(
             list(ours[name]) != list(theirs[name]) for name in ('mean', 'std'))
@@ -164,7 +162,7 @@ class Distillation(MeanTeacher):
 
 
 def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Features (B, E, h', w') of patches on another grid (h, w), bilinear.
+    """Resample patch features (B, E, h', w') to another grid (h, w).
 
     Antialiased: of a coarser grid each takes the mean of what it covers.
     """
@@ -179,7 +177,7 @@ def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _part(index: int, network: dict, images: Tensor) -> Tensor:
-    """Features of the image or, 1, of its patches, which must be there."""
+    """Return the features of the image (index 0) or of its patches (1)."""
     if index == 0:
         return class_and_patches(network, images)[0]
     try:
@@ -189,7 +187,7 @@ def _part(index: int, network: dict, images: Tensor) -> Tensor:
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """1 - cosine, the mean over all features (..., D)."""
+    """Compute the mean of 1 - cosine over all features (..., D)."""
     with torch.autocast(ours.device.type, enabled=False):
         return 1 - F.cosine_similarity(
             at_least_float32(ours), at_least_float32(theirs), dim=-1).mean()

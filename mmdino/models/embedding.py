@@ -1,4 +1,4 @@
-"""From images to one feature vector each, for any backbone and neck."""
+"""Features of images from any backbone and neck."""
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
-    """The last output (B, D) of a backbone and, if there is one, a neck.
+    """Compute one feature vector (B, D) an image, the last output.
 
     Args:
-        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
-        images (Tensor): Shape (B, C, H, W).
+        network: ``backbone`` and perhaps ``neck``.
+        images: Shape (B, C, H, W).
 
     Raises:
         ValueError: If the result is not one vector an image.
@@ -41,15 +41,14 @@ def write_features(samples: list[DataSample],
     """Write the features of images into their data samples.
 
     Args:
-        samples (list[DataSample]): One an image.
-        extract (Callable): From the images to features (B, D).
-        images (Tensor): Shape (B, C, H, W).
-        attention_of (nn.Module, optional): The backbone that ``extract``
-            runs, where its class token's attention is wanted as well.
+        samples: One an image.
+        extract: From the images to features (B, D).
+        images: Shape (B, C, H, W).
+        attention_of: The backbone that ``extract`` runs, where its class
+            token's attention is wanted as well.
 
     Returns:
-        list[DataSample]: The samples with ``feature`` (D, ) and perhaps
-        ``attention`` (H, h, w).
+        The samples with ``feature`` (D, ) and perhaps ``attention`` (H, h, w).
     """
     recording = (
         attention_of.recorded_attention() if attention_of else nullcontext())
@@ -66,15 +65,15 @@ def write_features(samples: list[DataSample],
 def embedding_width(network: Mapping[str, nn.Module],
                     extract: Callable = embed,
                     channels: int = 3) -> int:
-    """Infer the width D of the features by a run on one empty image.
+    """Infer the width D of the features from a pass of one empty image.
 
     On the meta device, which computes nothing; on the CPU where the network
     needs values, such as ``tensor.item()``.
 
     Args:
-        network (Mapping[str, nn.Module]): As of ``extract``.
-        extract (Callable): From the network and images to features (B, D).
-        channels (int): Of the images, as the data preprocessor gives them.
+        network: As of ``extract``.
+        extract: From the network and images to features (B, D).
+        channels: Of the images, as the data preprocessor gives them.
 
     Raises:
         ValueError: If the network fails on such an image.
@@ -99,15 +98,15 @@ def embedding_width(network: Mapping[str, nn.Module],
 
 def class_and_patches(network: Mapping[str, nn.Module],
                       images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """One feature an image (B, D), and features of its patches (B, E, h, w).
+    """Compute features of images (B, D) and of their patches (B, E, h, w).
 
     Of a ViT the class token and the patch tokens, through the final norm; of
     a backbone and a neck what the neck gives, and the map that it pools; of
     other networks no patches.
 
     Args:
-        network (Mapping[str, nn.Module]): ``backbone`` and perhaps ``neck``.
-        images (Tensor): Shape (B, C, H, W).
+        network: ``backbone`` and perhaps ``neck``.
+        images: Shape (B, C, H, W).
     """
     backbone = network['backbone']
     if _gives_tokens(backbone):
@@ -125,7 +124,7 @@ def class_and_patches(network: Mapping[str, nn.Module],
 
 def require_patches(network: Mapping[str, nn.Module],
                     images: Tensor) -> Tensor:
-    """The patches (B, E, h, w) of :func:`class_and_patches`.
+    """Return the patches (B, E, h, w) of :func:`class_and_patches`.
 
     Raises:
         ValueError: If the network gives none.

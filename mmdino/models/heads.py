@@ -15,10 +15,12 @@ from mmdino.registry import MODELS
 
 
 class _WithMLP(BaseModule):
-    """Base of what follows: ``mlp``, and the authors' initialisation of it."""
+    """Base class of modules with an ``mlp`` and the authors' initialisation.
+    """
 
     def init_weights(self) -> None:
-        """Normal weights of deviation .02, cut off, and biases of 0.
+        """Initialise linear layers: truncated normal of deviation .02, biases
+        0.
 
         A ``last_layer`` keeps ``nn.Linear``'s own.
         """
@@ -37,23 +39,23 @@ class _WithMLP(BaseModule):
 
 @MODELS.register_module()
 class DINOHead(_WithMLP):
-    """MLP, L2 normalisation, then a weight-normalised linear layer.
+    """Projection head: MLP, L2 normalisation, weight-normalised linear layer.
 
     The student and the teacher own one each; the head holds neither the loss
     nor the centre. ``project`` and ``last_layer`` are its two halves, between
     which :class:`DINO` puts a predictor or stops for a loss in chunks.
 
     Args:
-        in_channels (int): Width of the backbone's features. :class:`DINO`
-            fills it in from the backbone.
-        out_dim (int): Number of prototypes K.
-        hidden_channels (int): Width of the MLP's hidden layers.
-        bottleneck_channels (int): Width of the MLP's L2-normalised output.
-        num_layers (int): Linear layers in the MLP, 1 or more.
-        use_bn (bool): Batch normalisation after each hidden linear layer.
-        act_cfg (dict): Config of the activation after each hidden layer.
-        norm_last_layer (bool): Keep the norm g of every prototype at 1. False
-            trains it: better for ViT-S, unstable for larger models.
+        in_channels: Width of the backbone's features. :class:`DINO` fills it
+            in from the backbone.
+        out_dim: Number of prototypes K.
+        hidden_channels: Width of the MLP's hidden layers.
+        bottleneck_channels: Width of the MLP's L2-normalised output.
+        num_layers: Linear layers in the MLP, 1 or more.
+        use_bn: Batch normalisation after each hidden linear layer.
+        act_cfg: Config of the activation after each hidden layer.
+        norm_last_layer: Keep the norm g of every prototype at 1. False trains
+            it: better for ViT-S, unstable for larger models.
 
     Raises:
         ValueError: If ``in_channels`` is missing or a size is below 1.
@@ -96,7 +98,10 @@ class DINOHead(_WithMLP):
             return self.last_layer(self.project(features))
 
     def project(self, features: Tensor) -> Tensor:
-        """Unit vectors of the bottleneck for features (B, D), likewise."""
+        """Compute the bottleneck's unit vectors of features (B, D).
+
+        In the precision of the weights, too.
+        """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.mlp[0].weight.dtype)
             return F.normalize(self.mlp(features), dim=-1)
@@ -104,14 +109,14 @@ class DINOHead(_WithMLP):
 
 @MODELS.register_module()
 class MLPHead(_WithMLP):
-    """MLP up to the prototypes: no bottleneck, no L2 normalisation.
+    """Projection head without bottleneck and L2 normalisation: an MLP.
 
     :class:`DINOHead` is stable at any depth, this one is not. Arguments are
     that one's, but for
 
     Args:
-        num_layers (int): Linear layers: ``num_layers - 1`` hidden ones, then
-            the prototypes. A :class:`DINOHead` has the prototypes beside its
+        num_layers: Linear layers: ``num_layers - 1`` hidden ones, then the
+            prototypes. A :class:`DINOHead` has the prototypes beside its
             ``num_layers``.
 
     Raises:
@@ -142,8 +147,10 @@ class MLPHead(_WithMLP):
             bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project features (B, D) to logits (B, K), also under autocast in
-        the precision of the weights."""
+        """Project features (B, D) to logits (B, K).
+
+        In the precision of the weights, also under autocast.
+        """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.last_layer.weight.dtype)
             return self.last_layer(self.mlp(features))
@@ -151,12 +158,12 @@ class MLPHead(_WithMLP):
 
 @MODELS.register_module()
 class Predictor(_WithMLP):
-    """MLP from the bottleneck's unit vectors to unit vectors.
+    """MLP that predicts unit vectors from the bottleneck's unit vectors.
 
     After BYOL's (Grill et al. 2020, arXiv 2006.07733, section 3.3).
 
     Args:
-        channels (int): Width of the bottleneck, which :class:`DINO` fills in.
+        channels: Width of the bottleneck, which :class:`DINO` fills in.
         hidden_channels, num_layers, use_bn, act_cfg: As of :class:`DINOHead`.
 
     Raises:
@@ -179,7 +186,8 @@ class Predictor(_WithMLP):
                              act_cfg, channels)
 
     def forward(self, projection: Tensor) -> Tensor:
-        """Predict from (B, channels) a unit vector (B, channels)."""
+        """Predict unit vectors (B, channels) from unit vectors (B, channels).
+        """
         return F.normalize(self.mlp(projection), dim=-1)
 
 
@@ -189,7 +197,10 @@ def build_mlp(in_channels: int,
               use_bn: bool,
               act_cfg: dict,
               out_channels: int | None = None) -> nn.Sequential:
-    """Hidden linear layers, each with (BN and) an activation, and a last one.
+    """Build an MLP of hidden linear layers and an optional last linear layer.
+
+    Each hidden layer has an activation and, before it, optional batch
+    normalisation.
 
     The last one, of ``out_channels``, is linear alone; None leaves it out.
     """

@@ -1,23 +1,66 @@
-"""KoLeo, which spreads images (Oquab et al. 2023, arXiv 2304.07193).
+"""The KoLeo loss of DINOv2, which spreads features (arXiv 2304.07193).
 
-G crops of each image, B images, D features.
+G crops of each image, B images, N images of all ranks, D features.
 """
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
-from mmdino.functional.koleo import koleo, nearest_distances
 from mmdino.functional.losses import at_least_float32
 from mmdino.registry import MODELS
+
+EPS = 1e-8  # the authors', at every division and logarithm
+
+
+def nearest_distances(vectors: Tensor,
+                      everyone: Tensor,
+                      first: int = 0) -> Tensor:
+    """Compute the distance of each unit vector to its nearest neighbour.
+
+    Which one is the nearest has no gradient; the distance has one, to both.
+
+    Args:
+        vectors: Shape (B, D), scaled to unit length here.
+        everyone: Shape (N, D), N >= 2, the B vectors among them.
+        first: Place of the first of the B vectors among the N.
+
+    Returns:
+        Shape (B, ), at most 2; 1e-8 sqrt(D) for a vector that is there twice.
+    """
+    vectors = F.normalize(vectors, eps=EPS, dim=-1)
+    everyone = F.normalize(everyone, eps=EPS, dim=-1)
+    with torch.no_grad():
+        similarities = vectors @ everyone.t()
+        similarities.diagonal(first).fill_(-1)
+        nearest = similarities.argmax(1)
+    return F.pairwise_distance(vectors, everyone[nearest], eps=EPS)
+
+
+def koleo(distances: Tensor) -> Tensor:
+    r"""Compute the Kozachenko-Leonenko estimate of minus the entropy.
+
+    .. math:: -\frac{1}{B} \sum_b \log (d_b + 10^{-8})
+
+    Sablayrolles et al. 2019 (arXiv 1806.03198, Eq. 3), Oquab et al. 2023
+    (arXiv 2304.07193, section 4). Without the logarithm of B, a constant.
+
+    Args:
+        distances: d (B, ), of :func:`nearest_distances`.
+    """
+    return -(distances + EPS).log().mean()
+
 
 SAME = 1e-6  # a distance that only rounding and the authors' 1e-8 make
 
 
 @MODELS.register_module()
 class KoLeoLoss(nn.Module):
-    """Minus the mean log distance to the nearest other image, by crop.
+    """Minus the mean log distance of each image to its nearest neighbour.
+
+    Separately for each crop.
 
     In float32 at least, also under autocast. Vectors that are there twice,
     of repeated images or of a collapsed network, have no finite logarithm:
@@ -25,8 +68,8 @@ class KoLeoLoss(nn.Module):
     gradient to match. ``duplicates`` tells of them.
 
     Args:
-        all_ranks (bool): Look for neighbours among the images of all ranks,
-            which need the same number of images, instead of this rank's.
+        all_ranks: Look for neighbours among the images of all ranks, which
+            need the same number of images, instead of this rank's.
 
     Attributes:
         duplicates (Tensor): Share of the last batch's vectors that have
@@ -42,14 +85,14 @@ class KoLeoLoss(nn.Module):
         self.duplicates = torch.zeros(())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Sum over crops of :func:`mmdino.functional.koleo.koleo`.
+        """Sum :func:`mmdino.models.koleo.koleo` over the crops.
 
         Args:
-            features (Tensor): Class tokens, shape (G, B, D), or (B, D) of one
-                crop. Scaled to unit length here.
+            features: Class tokens, shape (G, B, D), or (B, D) of one crop.
+                Scaled to unit length here.
 
         Returns:
-            Tensor: Scalar.
+            Scalar.
         """
         if features.ndim == 2:
             features = features[None]

@@ -1,4 +1,4 @@
-"""Adapters of low rank on a backbone that stays (arXiv 2106.09685).
+"""LoRA: low-rank adapters on a frozen backbone (arXiv 2106.09685).
 
 r rank, D_in and D_out widths of a linear layer.
 """
@@ -15,7 +15,7 @@ from mmdino.weights.adapters import ADAPTERS
 
 
 class LoRALinear(nn.Linear):
-    """A linear layer that stays, and an update of rank r that is trained.
+    """A frozen linear layer plus a trained update of rank r.
 
     y = W x + b + scale B A x (Hu et al. 2021, sec. 4.1). ``weight`` and
     ``bias`` are those of the given layer, under its names; ``lora_a``
@@ -23,9 +23,9 @@ class LoRALinear(nn.Linear):
     is zero at first, so that nothing changes before the first step.
 
     Args:
-        linear (nn.Linear): The layer, whose parameters are taken over.
-        rank (int): r.
-        scale (float): Factor of the update.
+        linear: The layer, whose parameters are taken over.
+        rank: r.
+        scale: Factor of the update.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float) -> None:
@@ -43,7 +43,7 @@ class LoRALinear(nn.Linear):
         self.is_adapted = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (..., D_in) to (..., D_out)."""
+        """Transform (..., D_in) to (..., D_out)."""
         out = super().forward(x)
         if not self.is_adapted:
             return out
@@ -53,7 +53,7 @@ class LoRALinear(nn.Linear):
 
 @MODELS.register_module()
 class LoRA:
-    """Freeze a ViT and put adapters on some of its linear layers.
+    """Freeze a ViT and put low-rank adapters on some of its linear layers.
 
     A switch of :class:`DINO` and what derives from it: ``model.lora=dict(
     type='LoRA')``. Student and teacher then have the frozen network in common,
@@ -62,13 +62,13 @@ class LoRA:
     the adapters merged.
 
     Args:
-        rank (int): r, of all adapters.
-        alpha (float): The update is scaled by alpha / r.
-        targets (Sequence[str]): How the names of the layers end. The default
-            are the attention's layers of ours and of timm's.
-        save_base (bool): Have the frozen weights in checkpoints as well. By
-            default these name the file that the training started from, with
-            the hash of its tensors, which whoever opens them needs.
+        rank: r, of all adapters.
+        alpha: The update is scaled by alpha / r.
+        targets: How the names of the layers end. The default are the
+            attention's layers of ours and of timm's.
+        save_base: Have the frozen weights in checkpoints as well. By default
+            these name the file that the training started from, with the hash
+            of its tensors, which whoever opens them needs.
 
     Raises:
         ValueError: If a number is not positive; on a call, if no layer has
@@ -89,7 +89,7 @@ class LoRA:
         self.save_base = save_base
 
     def __call__(self, backbone: nn.Module) -> None:
-        """Change the backbone in place."""
+        """Freeze the backbone and replace its layers, in place."""
         backbone.requires_grad_(False)
         names = [
             name for name, layer in backbone.named_modules()
@@ -111,11 +111,11 @@ class LoRA:
 
 
 def share_base(student: nn.Module, teacher: nn.Module) -> None:
-    """Give the teacher the student's tensors, but for the adapters.
+    """Let the teacher share the student's tensors, except for the adapters.
 
     Args:
-        student (nn.Module): A backbone with adapters.
-        teacher (nn.Module): One of the same layers, changed in place.
+        student: A backbone with adapters.
+        teacher: One of the same layers, changed in place.
     """
     for ours, theirs in zip(student.modules(), teacher.modules()):
         theirs._buffers.update(ours._buffers)
@@ -128,7 +128,7 @@ def share_base(student: nn.Module, teacher: nn.Module) -> None:
 
 @contextmanager
 def adapters_off(backbone: nn.Module) -> Iterator[None]:
-    """Run a backbone meanwhile as it was before any training."""
+    """Run a backbone without its adapters, as it was before training."""
     layers = [m for m in backbone.modules() if isinstance(m, LoRALinear)]
     for layer in layers:
         layer.is_adapted = False

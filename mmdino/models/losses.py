@@ -1,8 +1,8 @@
-"""The losses of DINO (Caron et al. 2021, Eq. 3 and Tab. 7).
+"""The losses of DINO (Caron et al. 2021, Eq. 3 and Tab. 7) and of iBOT.
 
-A loss is any module whose ``forward`` takes the student's logits (V, B, K)
-and the teacher's targets (T, B, K) and gives a scalar; it needs no base
-class. Two things are voluntary:
+A loss of DINO is any module whose ``forward`` takes the student's logits
+(V, B, K) and the teacher's targets (T, B, K) and gives a scalar; it needs no
+base class. Two things are voluntary:
 
 - ``is_cross_entropy = True`` says that the scalar is the mean cross-entropy
   of the targets it was given, so that less their entropy it is the KL
@@ -12,7 +12,7 @@ class. Two things are voluntary:
   for ``DINO(images_per_chunk=...)``.
 
 V student views, the first T of which are the teacher's, B images, K
-prototypes, D channels of the bottleneck.
+prototypes, D channels of the bottleneck, M masked tokens.
 """
 import math
 
@@ -21,17 +21,19 @@ import torch.nn as nn
 from mmengine.dist import all_gather, get_rank
 from torch import Tensor
 
-from mmdino.functional.losses import (at_least_float32, chunked_cross_entropy,
+from mmdino.functional.losses import (Rows, at_least_float32,
+                                      chunked_cross_entropy,
+                                      chunked_masked_cross_entropy,
                                       dino_cross_entropy, info_nce,
-                                      mean_squared_error)
+                                      masked_cross_entropy, mean_squared_error)
 from mmdino.registry import MODELS
 
 
 class _Loss(nn.Module):
-    """Base of the three: in float32 at least, also under autocast.
+    """Base class of the three losses: float32 at least, also under autocast.
 
     Args:
-        student_temp (float): Temperature of the student's softmax.
+        student_temp: Temperature of the student's softmax.
 
     Raises:
         ValueError: If the temperature is not positive; in forward, if there
@@ -47,14 +49,15 @@ class _Loss(nn.Module):
         self.student_temp = student_temp
 
     def forward(self, student: Tensor, targets: Tensor) -> Tensor:
-        """Compare every student view with the teacher's other views.
+        """Compute the loss of every student view with the teacher's other
+        views.
 
         Args:
-            student (Tensor): Logits, shape (V, B, K).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
+            student: Logits, shape (V, B, K).
+            targets: The teacher's distributions, shape (T, B, K).
 
         Returns:
-            Tensor: Scalar; of cross-entropies in nats.
+            Scalar; of cross-entropies in nats.
         """
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
@@ -83,16 +86,17 @@ class DINOLoss(_Loss):
 
     def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Tensor,
                      images_per_chunk: int) -> Tensor:
-        """:meth:`forward` of ``vectors @ weight.T``, some images at a time.
+        """Compute :meth:`forward` of ``vectors @ weight.T``, in chunks of
+        images.
 
         Args:
-            vectors (Tensor): The student's bottleneck, shape (V, B, D).
-            weight (Tensor): The prototypes, shape (K, D).
-            targets (Tensor): The teacher's distributions, shape (T, B, K).
-            images_per_chunk (int): Images whose logits exist at once.
+            vectors: The student's bottleneck, shape (V, B, D).
+            weight: The prototypes, shape (K, D).
+            targets: The teacher's distributions, shape (T, B, K).
+            images_per_chunk: Images whose logits exist at once.
 
         Returns:
-            Tensor: Scalar, in nats.
+            Scalar, in nats.
         """
         check_views(vectors, targets)
         with torch.autocast(vectors.device.type, enabled=False):
@@ -117,7 +121,7 @@ class MSELoss(_Loss):
 
 @MODELS.register_module()
 class InfoNCELoss(_Loss):
-    """Tells an image's target from those of the other images on all ranks.
+    """Contrastive loss with the targets of other images on all ranks.
 
     Every rank needs the same number of images. ``student_temp`` is the
     temperature of the similarities.
@@ -130,9 +134,78 @@ class InfoNCELoss(_Loss):
 
 
 def check_views(student: Tensor, targets: Tensor) -> None:
-    """Refuse views (V, ...) and targets (T, ...) that make no pairs."""
+    """Raise an error if views (V, ...) and targets (T, ...) make no pairs."""
     if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
         raise ValueError(
             "A loss needs at least two student views, the teacher's among "
             f'them; got {student.shape[0]} student and {targets.shape[0]} '
             'teacher views. Add views to MultiCrop.')
+
+
+@MODELS.register_module()
+class IBOTLoss(nn.Module):
+    """Cross-entropy between the teacher's and the student's masked tokens.
+
+    In float32 at least, also under autocast.
+
+    What it holds at once, in float32: with logits, three tensors of the
+    student's, 12 M K bytes, beside targets of 4 M K; in chunks of m tokens,
+    12 m K and, of targets that are made when asked for, 8 m K. At 224 px,
+    patch 16 and 32 images M is about 1,900, so that a tensor for K = 65,536
+    has 0.5 GB, and for m = 128 34 MB.
+
+    Args:
+        student_temp: Temperature of the student's softmax.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+
+    def __init__(self, student_temp: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < student_temp < math.inf:
+            raise ValueError('IBOTLoss: student_temp must be > 0, got '
+                             f'{student_temp}')
+        self.student_temp = student_temp
+
+    def forward(self, student: Tensor, targets: Tensor,
+                weights: Tensor) -> Tensor:
+        """Compute the weighted cross-entropy of the masked tokens (Eq. 2).
+
+        Args:
+            student: Logits, shape (M, K).
+            targets: The teacher's distributions, shape (M, K).
+            weights: Of the tokens, shape (M, ), as :func:`token_weights` gives
+                them.
+
+        Returns:
+            Scalar in nats, 0 without masked tokens.
+        """
+        with torch.autocast(student.device.type, enabled=False):
+            student = at_least_float32(student)
+            return masked_cross_entropy(student, targets.to(student.dtype),
+                                        weights.to(student.dtype),
+                                        self.student_temp)
+
+    def from_vectors(self, vectors: Tensor, weight: Tensor, targets: Rows,
+                     weights: Tensor, tokens_per_chunk: int) -> Tensor:
+        """Compute :meth:`forward` of ``vectors @ weight.T``, in chunks of
+        tokens.
+
+        Args:
+            vectors: The student's bottleneck, shape (M, D).
+            weight: The prototypes, shape (K, D).
+            targets: The teacher's distributions, shape (M, K), or what makes
+                those of a slice of the tokens. Each slice is asked for once,
+                in order.
+            weights: Of the tokens, shape (M, ).
+            tokens_per_chunk: Tokens whose logits exist at once.
+
+        Returns:
+            Scalar, in nats.
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            weight = at_least_float32(weight)
+            return chunked_masked_cross_entropy(
+                vectors.to(weight.dtype), weight, targets,
+                weights.to(weight.dtype), self.student_temp, tokens_per_chunk)

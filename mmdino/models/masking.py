@@ -1,4 +1,4 @@
-"""Which patches the student does not see.
+"""Masks of the patches that are hidden from the student.
 
 B' crops, every view of every image; h x w patches, N = h w.
 """
@@ -15,7 +15,7 @@ from mmdino.registry import MODELS
 
 
 class Masking(BaseModule):
-    """Draws which patches of which crops are masked, for a whole batch.
+    """Base class that draws the masked patches of a batch of crops.
 
     On the CPU, from PyTorch's default generator, which
     :class:`ResumableTrainLoop` seeds with (seed, rank, iteration): a resumed
@@ -23,13 +23,13 @@ class Masking(BaseModule):
     constructor.
 
     Args:
-        probability (float): Share of the crops that are masked.
-        ratio (Sequence[float]): Bounds of the share of a crop's patches that
-            are masked, low and high.
-        stratified (bool): Exactly ``int(B' probability)`` crops are masked,
-            one in each of as many equal parts of ``ratio``, and shuffled
-            (DINOv2); otherwise each crop by itself is masked or not and draws
-            its share from all of ``ratio`` (iBOT).
+        probability: Share of the crops that are masked.
+        ratio: Bounds of the share of a crop's patches that are masked, low and
+            high.
+        stratified: Exactly ``int(B' probability)`` crops are masked, one in
+            each of as many equal parts of ``ratio``, and shuffled (DINOv2);
+            otherwise each crop by itself is masked or not and draws its share
+            from all of ``ratio`` (iBOT).
 
     Raises:
         ValueError: If a share is not in [0, 1] or ``ratio`` falls.
@@ -52,13 +52,13 @@ class Masking(BaseModule):
                 num_images: int,
                 grid: tuple[int, int],
                 device: torch.device | str = 'cpu') -> Tensor:
-        """Masks (B', h w), bool: True where a patch is masked.
+        """Draw masks (B', h w), bool: True where a patch is masked.
 
         Args:
-            num_images (int): B', crops of all views, view by view.
-            grid (tuple[int, int]): (h, w) in patches.
-            device (torch.device | str): Where they go, without waiting. What
-                needs their number on the CPU asks for them there first.
+            num_images: B', crops of all views, view by view.
+            grid: (h, w) in patches.
+            device: Where they go, without waiting. What needs their number on
+                the CPU asks for them there first.
         """
         with torch.device('cpu'):
             targets = self.draw_targets(num_images, math.prod(grid))
@@ -66,7 +66,7 @@ class Masking(BaseModule):
         return masks.flatten(1).to(device, non_blocking=True)
 
     def draw_targets(self, num_images: int, num_patches: int) -> Tensor:
-        """How many patches of each crop to mask, (B', ) int64; 0 for none."""
+        """Draw how many patches of each crop to mask, (B',) int64."""
         low, high = self.ratio
         shares = torch.rand(num_images, dtype=torch.float64)
         if not self.stratified:
@@ -82,12 +82,13 @@ class Masking(BaseModule):
 
     @abstractmethod
     def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Masks (B', h, w), bool, of the targets (B', ) of a grid (h, w)."""
+        """Draw masks (B', h, w), bool, with ``targets`` (B',) masked patches
+        each."""
 
 
 @MODELS.register_module()
 class RandomMasking(Masking):
-    """Single patches anywhere, as many as drawn (iBOT, arXiv 2111.07832)."""
+    """Mask single patches at random places (iBOT, arXiv 2111.07832)."""
 
     def __init__(self,
                  probability: float = .5,
@@ -96,7 +97,7 @@ class RandomMasking(Masking):
         super().__init__(probability, ratio, stratified)
 
     def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
-        """As the base class says, with exactly so many patches."""
+        """Draw masks with exactly as many patches as asked for."""
         size = len(targets), math.prod(grid)
         ranks = torch.rand(size).argsort(1).argsort(1)
         return (ranks < targets[:, None]).unflatten(1, grid)
@@ -104,7 +105,7 @@ class RandomMasking(Masking):
 
 @MODELS.register_module()
 class BlockMasking(Masking):
-    """Rectangles of patches, one over another (BEiT, arXiv 2106.08254).
+    """Mask rectangles of patches, which may overlap (BEiT, arXiv 2106.08254).
 
     As in DINOv2: rectangles are added until the target is met. One that would
     mask nothing new or more than is left is drawn anew, 10 times at most;
@@ -112,10 +113,10 @@ class BlockMasking(Masking):
     grid in height and in width, so that a grid of one row has no masks.
 
     Args:
-        min_patches (int): Least area of a rectangle that is drawn; what is
-            left to be masked may be less.
-        max_share (float): Largest area, as a share of all patches.
-        min_aspect (float): Least height by width; the greatest is 1 by it.
+        min_patches: Least area of a rectangle that is drawn; what is left to
+            be masked may be less.
+        max_share: Largest area, as a share of all patches.
+        min_aspect: Least height by width; the greatest is 1 by it.
         **kwargs: Those of :class:`Masking`.
 
     Raises:
@@ -141,7 +142,7 @@ class BlockMasking(Masking):
         self.min_aspect = min_aspect
 
     def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
-        """As the base class says, with so many patches or fewer."""
+        """Draw masks with as many patches as asked for, or fewer."""
         # Python draws single numbers at a fraction of PyTorch's time.
         rng = random.Random(int(torch.randint(2**62, ())))
         masks = torch.zeros(len(targets), *grid, dtype=torch.bool)

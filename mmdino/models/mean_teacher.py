@@ -1,4 +1,4 @@
-"""A student and its moving average, whatever it learns from.
+"""A student and its moving average, the teacher, for any loss.
 
 V views, B images, D features.
 """
@@ -24,7 +24,7 @@ from mmdino.registry import build_module
 
 
 class MeanTeacher(BaseSelfSupervisor):
-    """What :class:`DINO` and :class:`Distillation` have in common.
+    """Base class of :class:`DINO` and :class:`Distillation`.
 
     ``backbone`` and ``neck`` are the student's; ``teacher`` holds the same and
     what ``PARTS`` of a subclass names besides. :class:`TeacherEMAHook` moves
@@ -32,16 +32,16 @@ class MeanTeacher(BaseSelfSupervisor):
     for in mmdino's registry first, in any default scope.
 
     Args:
-        backbone (dict): Config of the backbone. Its width is inferred.
-        neck (dict, optional): Config of the pooling of a backbone that yields
-            maps, such as mmpretrain's ``GlobalAveragePooling``.
-        predict_attention (bool): Let ``predict`` also give the class token's
+        backbone: Config of the backbone. Its width is inferred.
+        neck: Config of the pooling of a backbone that yields maps, such as
+            mmpretrain's ``GlobalAveragePooling``.
+        predict_attention: Let ``predict`` also give the class token's
             attention; needs a :class:`VisionTransformer`.
-        predict_patches (bool): Let ``predict`` also give the patches'
-            features; needs a network that has them.
-        lora (dict, optional): Config of :class:`LoRA`: the backbone stays,
-            in memory once for both networks, and adapters are trained.
-        data_preprocessor (dict, optional): Config of the preprocessor.
+        predict_patches: Let ``predict`` also give the patches' features; needs
+            a network that has them.
+        lora: Config of :class:`LoRA`: the backbone stays, in memory once for
+            both networks, and adapters are trained.
+        data_preprocessor: Config of the preprocessor.
 
     Attributes:
         num_features (int): D, the width of the features.
@@ -91,12 +91,12 @@ class MeanTeacher(BaseSelfSupervisor):
 
     @property
     def centerings(self) -> list[nn.Module]:
-        """Those that a :class:`CenteringHook` moves."""
+        """Return the centerings that a :class:`CenteringHook` updates."""
         return []
 
     @property
     def heads(self) -> list[nn.Module]:
-        """The student's, each with a ``last_layer``."""
+        """Return the student's heads, each with a ``last_layer``."""
         return [
             part for name, part in self._student().items()
             if name.endswith('head')
@@ -118,7 +118,7 @@ class MeanTeacher(BaseSelfSupervisor):
 
     @torch.no_grad()
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Give the teacher's features (B, D) of images (B, C, H, W)."""
+        """Compute the teacher's features (B, D) of images (B, C, H, W)."""
         return embed(self.teacher, inputs)
 
     @torch.no_grad()
@@ -127,9 +127,9 @@ class MeanTeacher(BaseSelfSupervisor):
         """Write the teacher's features of images (B, C, H, W) into samples.
 
         Returns:
-            list[DataSample]: The samples with ``feature`` (D, ) and, with
-            ``predict_attention``, ``attention`` (heads, h, w), with
-            ``predict_patches``, ``patches`` (E, h, w).
+            The samples with ``feature`` (D, ) and, with ``predict_attention``,
+            ``attention`` (heads, h, w), with ``predict_patches``, ``patches``
+            (E, h, w).
         """
         write_features(
             data_samples, self.extract_feat, inputs,
@@ -148,17 +148,21 @@ class MeanTeacher(BaseSelfSupervisor):
         as a BatchNorm's running statistics, stay the teacher's own. It stays
         where the step is lost. What both have in common stays, too.
         """
+        lost = self.step_is_lost
+        if lost is not None and lost.is_cpu:  # to read it waits for nothing
+            if lost:
+                return
+            lost = None
         pairs = [(theirs, ours)
                  for theirs, ours in zip(self.teacher.parameters(),
                                          self._student().parameters())
                  if theirs is not ours]
-        if self.step_is_lost is not None:
-            # One at a time: a copy of the network may not fit.
-            for theirs, ours in pairs:
-                ours = torch.where(self.step_is_lost, theirs, ours)
-                theirs.lerp_(ours, 1 - momentum)
+        if lost is None:
+            torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
             return
-        torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
+        # One at a time: a copy of the network may not fit.
+        for theirs, ours in pairs:
+            theirs.lerp_(torch.where(lost, theirs, ours), 1 - momentum)
 
     @torch.no_grad()
     def copy_student(self) -> None:
@@ -183,7 +187,7 @@ class MeanTeacher(BaseSelfSupervisor):
         self.copy_student()
 
     def train(self, mode: bool = True) -> 'MeanTeacher':
-        """Switch the mode.
+        """Switch between training and evaluation mode.
 
         The teacher has no stochastic depth or dropout: of its layers only
         BatchNorm is ever in train mode, and only where the student's is, too
@@ -211,18 +215,19 @@ class MeanTeacher(BaseSelfSupervisor):
         return loss, log_vars
 
     def _copy_to_teacher(self) -> None:
-        """Make the teacher, when all parts of the student exist."""
+        """Create the teacher as a copy, once all parts of the student exist.
+        """
         self.teacher = copy.deepcopy(self._student()).requires_grad_(False)
         self._share_base()
         self.register_load_state_dict_post_hook(_share_loaded)
 
     def _share_base(self) -> None:
-        """Let both networks have one frozen base, if there are adapters."""
+        """Let both networks share one frozen base, if there are adapters."""
         if self.lora:
             share_base(self.backbone, self.teacher.backbone)
 
     def _count_teacher_views(self, views: list[Tensor]) -> int:
-        """The leading views as large as the first; says so once."""
+        """Count the leading views as large as the first; log it once."""
         num_views = count_teacher_views(views)
         if not self._views_are_logged:
             self._views_are_logged = True
@@ -232,18 +237,18 @@ class MeanTeacher(BaseSelfSupervisor):
         return num_views
 
     def _student(self) -> nn.ModuleDict:
-        """The student's parts, as far as they exist."""
+        """Return the parts of the student that exist."""
         parts = {name: getattr(self, name, None) for name in self.PARTS}
         return nn.ModuleDict({k: v for k, v in parts.items() if v is not None})
 
 
 def _share_loaded(model: MeanTeacher, keys: object) -> None:
-    """After loading, which may have put other tensors into the modules."""
+    """Share the base again: loading may have replaced tensors."""
     model._share_base()
 
 
 def count_teacher_views(views: list[Tensor]) -> int:
-    """How many of the leading views (B, C, H, W) have the size of the first.
+    """Count the leading views (B, C, H, W) that are as large as the first.
 
     Raises:
         ValueError: If a view is larger than the one before it: the teacher
@@ -273,7 +278,7 @@ def _batch_norms(network: nn.Module) -> list[nn.Module]:
 
 def vectors_of_views(network: Mapping[str, nn.Module],
                      views: list[Tensor]) -> Tensor:
-    """Features (V B, D) of V views, one backbone pass a size."""
+    """Compute features (V B, D) of V views, with one pass for each size."""
     by_size = [
         torch.cat(list(group))
         for _, group in groupby(views, key=lambda view: view.shape)

@@ -1,8 +1,10 @@
-"""What shows whether training has collapsed.
+"""Figures for the log that show a collapse, and their sum over the ranks.
 
 T teacher views, B images, K prototypes.
 """
-from mmengine.dist import all_reduce
+import torch
+import torch.distributed
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
 from mmdino.functional.losses import at_least_float32, entropy
@@ -10,23 +12,23 @@ from mmdino.functional.losses import at_least_float32, entropy
 
 def target_monitors(targets: Tensor,
                     mean: Tensor | None = None) -> dict[str, Tensor]:
-    """What shows whether the targets differ from image to image.
+    """Compute figures that show whether targets differ between images.
 
     Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
     output, one of 0 a single prototype.
 
     Args:
-        targets (Tensor): Distributions, shape (T, B, K).
-        mean (Tensor, optional): The mean target of all ranks, shape (K, ), if
-            it is known already.
+        targets: Distributions, shape (T, B, K).
+        mean: The mean target of all ranks, shape (K, ), if it is known
+            already.
 
     Returns:
-        dict[str, Tensor]: Scalars without gradient. ``teacher_entropy``, the
-        mean entropy of this rank's targets in nats; ``largest_prototype``,
-        the mean share of the most used prototype; ``target_information``, the
-        mutual information of image and prototype in nats: the entropy of the
-        mean target, of all ranks, less the teacher entropy. It is 0 if all
-        images have the same target, the logarithm of their number at most.
+        Scalars without gradient. ``teacher_entropy``, the mean entropy of this
+        rank's targets in nats; ``largest_prototype``, the mean share of the
+        most used prototype; ``target_information``, the mutual information of
+        image and prototype in nats: the entropy of the mean target, of all
+        ranks, less the teacher entropy. It is 0 if all images have the same
+        target, the logarithm of their number at most.
     """
     targets = at_least_float32(targets.detach())
     if mean is None:
@@ -36,9 +38,42 @@ def target_monitors(targets: Tensor,
 
 
 def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    """:func:`target_monitors` of the mean entropy of the targets, a scalar,
-    and of the mean target (K, )."""
+    """Compute :func:`target_monitors` from the mean entropy and mean target.
+
+    The mean entropy is a scalar, the mean target (K,).
+    """
     return dict(
         teacher_entropy=teacher_entropy,
         largest_prototype=mean.max(),
         target_information=entropy(mean) - teacher_entropy)
+
+
+class SharedSum:
+    """Tensors that are summed over all ranks in one asynchronous all-reduce.
+
+    It starts at once; :meth:`wait` ends it. On a GPU that only orders the
+    streams, the host goes on. Alone, both do nothing.
+
+    Args:
+        tensors: Of one dtype and device, on every rank of the same shapes.
+            They hold the sums after :meth:`wait`.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = tensors
+        self._work = None
+        if tensors and get_world_size() > 1:
+            self._flat = torch.cat([t.flatten() for t in tensors])
+            self._work = torch.distributed.all_reduce(
+                self._flat, async_op=True)
+
+    def wait(self) -> None:
+        """Wait for the sums and put them into the tensors."""
+        if self._work is None:
+            return
+        self._work.wait()
+        sizes = [t.numel() for t in self._tensors]
+        torch._foreach_copy_(self._tensors, [
+            part.view_as(t)
+            for part, t in zip(self._flat.split(sizes), self._tensors)
+        ])

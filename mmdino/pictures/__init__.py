@@ -1,1 +1,1 @@
-"""Pictures of attention, neighbours, classes and runs."""
+"""Figures of attention, neighbours, classes and runs."""

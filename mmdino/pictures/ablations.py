@@ -1,11 +1,11 @@
-"""Pictures of ablations: how runs collapsed or not, and their accuracies.
+"""Figures of ablations: collapse curves and accuracies.
 
 Figure 7 of arXiv 2104.14294.
 """
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
@@ -18,8 +18,8 @@ PANELS = (('teacher_entropy', 'Teacher entropy', 'entropy (nats)'),
            'mutual information (nats)'))
 
 
-def find_prototypes(run: Union[str, Path]) -> Optional[int]:
-    """K of a run, from the config that MMEngine keeps in its work dir."""
+def find_prototypes(run: str | Path) -> int | None:
+    """Return K of a run, from the config in its work dir."""
     for path in sorted(Path(run).glob('*.py')):
         model = Config.fromfile(path).get('model') or {}
         if 'out_dim' in model.get('head', {}):
@@ -27,9 +27,9 @@ def find_prototypes(run: Union[str, Path]) -> Optional[int]:
     return None
 
 
-def draw_collapse(runs: Dict[str, Union[str, Path]],
-                  out: Optional[Union[str, Path]] = None) -> Figure:
-    """Draw what shows a collapse, a colour a run.
+def draw_collapse(runs: dict[str, str | Path],
+                  out: str | Path | None = None) -> Figure:
+    """Draw the curves that show a collapse, one colour a run.
 
     Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
     same target, on one prototype or on all alike. So has any other entropy
@@ -87,14 +87,13 @@ def draw_collapse(runs: Dict[str, Union[str, Path]],
     return figure
 
 
-def _uniform_levels(runs: Dict[str, Union[str, Path]]) -> List[float]:
+def _uniform_levels(runs: dict[str, str | Path]) -> list[float]:
     prototypes = {find_prototypes(run) for run in runs.values()}
     return [math.log(k) for k in prototypes - {None}]
 
 
-def name_runs(paths: List[Path]) -> List[Tuple[str, Path]]:
-    """Runs by their folders' names, with the parents' where these are equal.
-    """
+def name_runs(paths: list[Path]) -> list[tuple[str, Path]]:
+    """Name runs by their folders, with the parents where names are equal."""
     parts = 1
     while len({p.absolute().parts[-parts:] for p in paths}) < len(paths):
         parts += 1
@@ -103,11 +102,11 @@ def name_runs(paths: List[Path]) -> List[Tuple[str, Path]]:
     return [('/'.join(p.absolute().parts[-parts:]), p) for p in paths]
 
 
-def draw_ablation(scores: Dict[str, Sequence[Tuple[float, float]]],
+def draw_ablation(scores: dict[str, Sequence[tuple[float, float]]],
                   title: str,
-                  out: Optional[Union[str, Path]] = None,
+                  out: str | Path | None = None,
                   classifier: str = 'linear') -> Figure:
-    """Draw two bars a row, with a dot for each seed if there are several.
+    """Draw two bars for each row, with a dot for each of several seeds.
 
     Args:
         scores: By the row's name, top-1 of k-NN and of a classifier for each

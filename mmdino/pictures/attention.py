@@ -1,4 +1,4 @@
-"""Pictures of what the class token attends to (arXiv 2104.14294, figure 1).
+"""Figures of the class token's attention (arXiv 2104.14294, figure 1).
 
 H heads, (h, w) the patch grid. draw_attention makes a figure for a paper;
 AttentionMaps takes images and videos of any size, (H', W', 3) uint8 BGR.
@@ -25,7 +25,7 @@ def draw_attention(images: Sequence[np.ndarray],
                    out: str | Path | None = None,
                    mass: float = 0.6,
                    titles: Sequence[str] | None = None) -> Figure:
-    """Draw a row a picture: input, one map a head, thresholded mask.
+    """Draw a row for each image: input, a map a head, thresholded mask.
 
     The mask is the mean head's; with ``masks`` it is that of the head with
     the largest Jaccard index J, and the objects are outlined in white.
@@ -71,7 +71,7 @@ def overlay(image: np.ndarray,
             kept: np.ndarray,
             color: np.ndarray = RED,
             strength: float = 0.55) -> np.ndarray:
-    """Tint the kept pixels of an image (H, W, 3; uint8), darken the others.
+    """Tint the kept pixels of an image (H, W, 3; uint8) and darken the others.
 
     Args:
         kept: (h, w) bool, resized to the image by nearest neighbours.
@@ -104,7 +104,7 @@ def _draw_row(axes, image: np.ndarray, attention: Tensor,
 
 
 def _choose(attention: Tensor, mask: np.ndarray | None, mass: float):
-    """The mask to show, (h, w) bool, and what to write on it."""
+    """Choose the mask to show, (h, w) bool, and its caption."""
     if mask is not None:
         objects = torch.from_numpy(mask)
         scores = [
@@ -120,14 +120,14 @@ def _choose(attention: Tensor, mask: np.ndarray | None, mass: float):
 
 
 def _resize(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """By nearest neighbours."""
+    """Resize by nearest neighbours."""
     rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
     columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
     return mask[rows[:, None], columns]
 
 
 class AttentionMaps:
-    """Lets a network look at images.
+    """The attention of a network, as maps, masks and overlays.
 
     Args:
         model: In eval mode, with a backbone that tells its attention.
@@ -155,7 +155,10 @@ class AttentionMaps:
 
     @torch.no_grad()
     def attend(self, image: np.ndarray) -> Tensor:
-        """Attention (H, h, w) of the teacher's class token, on the CPU."""
+        """Compute the attention (H, h, w) of the teacher's class token.
+
+        On the CPU.
+        """
         view = WholeView(self.size, self.model.backbone.patch_size)
         inputs = to_planes(view(dict(img=image))['img'])[None]
         data = self.model.data_preprocessor(
@@ -163,21 +166,22 @@ class AttentionMaps:
         return self.model.class_attention(data['inputs'])[0].cpu()
 
     def draw(self, image: np.ndarray) -> np.ndarray:
-        """The image, BGR, with the patches that are looked at in red."""
+        """Draw the image, BGR, with the attended patches in red."""
         return self.overlay(image, self.attend(image))
 
     def mask(self, attention: Tensor) -> np.ndarray:
-        """Patches (h, w) that hold the mass of the mean attention, bool."""
+        """Return the patches (h, w) that hold the mass of the mean attention.
+        """
         mean = attention.mean(dim=0, keepdim=True)
         return mass_threshold(mean, self.mass)[0].numpy()
 
     def overlay(self, image: np.ndarray, attention: Tensor) -> np.ndarray:
-        """The image with the mask's patches tinted red, BGR."""
+        """Return the image, BGR, with the mask's patches tinted red."""
         return overlay(image, self.mask(attention), color=RED[::-1])
 
     def pictures(self, image: np.ndarray,
                  attention: Tensor) -> dict[str, np.ndarray]:
-        """Pictures as large as the image, BGR, by their names."""
+        """Return all figures of an image, as large as it, BGR, by name."""
         shape = image.shape[:2]
         pictures = {
             f'head_{i:02d}': heat_map(head, shape)
@@ -192,7 +196,7 @@ class AttentionMaps:
 
 
 def heat_map(values: Tensor, shape) -> np.ndarray:
-    """A map (h, w) as an image of a shape, BGR, black where nothing is."""
+    """Draw a map (h, w) as a BGR image of a shape, 0 in black."""
     scaled = (255 * values / values.max()).round().byte().numpy()
     return cv2.applyColorMap(_enlarge(scaled, shape), cv2.COLORMAP_INFERNO)
 

@@ -1,19 +1,20 @@
 """Training curves from the scalars that MMEngine's LocalVisBackend writes."""
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-PathLike = Union[str, Path]
-Series = List[Tuple[float, float]]
+PathLike = str | Path
+Series = list[tuple[float, float]]
 
 COLOR = '#2563ab'
 
 
 class Panel(NamedTuple):
-    """One axis of the figure.
+    """One panel of the figure.
 
     Attributes:
         key: Name of the scalar in the log.
@@ -37,8 +38,8 @@ PANELS = (
 UNIFORM = ('loss', 'teacher_entropy')
 
 
-def read_scalars(path: PathLike) -> Dict[str, Series]:
-    """Collect the scalars of a run, over all its interruptions.
+def read_scalars(path: PathLike) -> dict[str, Series]:
+    """Read the scalars of a run, over all its interruptions.
 
     Validation lines of MMEngine count epochs; here they stand at the last
     training iteration logged before them. Where a resumed run goes over the
@@ -53,7 +54,7 @@ def read_scalars(path: PathLike) -> Dict[str, Series]:
     """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.rglob('scalars.json'))
-    scalars: Dict[str, Series] = {}
+    scalars: dict[str, Series] = {}
     for file in files:
         lines = [json.loads(line) for line in file.open() if line.strip()]
         first = next((line['step'] for line in lines if 'loss' in line), None)
@@ -70,11 +71,11 @@ def read_scalars(path: PathLike) -> Dict[str, Series]:
 
 
 def draw_curves(path: PathLike,
-                out: Optional[PathLike] = None,
-                num_prototypes: Optional[int] = None,
+                out: PathLike | None = None,
+                num_prototypes: int | None = None,
                 panels: Sequence[Panel] = PANELS,
                 knn_key: str = 'knn/k20_top1') -> Figure:
-    """Draw how loss, targets and schedules went over the iterations.
+    """Draw loss, targets and schedules over the iterations.
 
     Args:
         path: A ``scalars.json`` or the work dir of a run.
@@ -101,8 +102,9 @@ def draw_curves(path: PathLike,
     return figure
 
 
-def _append(scalars: Dict[str, Series], lines: List[dict], first: int) -> None:
-    """Add the lines of one run, whose training starts at ``first``."""
+def _append(scalars: dict[str, Series], lines: list[dict], first: int) -> None:
+    """Append the scalars of one start of a run, from iteration ``first`` on.
+    """
     iteration = max((points[-1][0] for points in scalars.values() if points),
                     default=0)
     for line in lines:

@@ -1,4 +1,4 @@
-"""Pictures of what the features of patches tell.
+"""Figures of patch features: colours, matches, boxes.
 
 B images, (h, w) the patch grid, D features; images are (H, W, 3) uint8 RGB.
 """
@@ -18,7 +18,7 @@ MOST = 20_000  # patches that components are computed from
 
 
 class PatchColours:
-    """Turns patches into colours: their first three principal components.
+    """Colour patches by their first three principal components.
 
     The components are those of all images together, so that what is alike
     has one colour in all of them (arXiv 2304.07193, figure 1). With
@@ -49,7 +49,7 @@ class PatchColours:
         self.low, self.high = _sample(colours).quantile(quantiles, dim=0)
 
     def __call__(self, patches: Tensor) -> np.ndarray:
-        """Colours (h, w, 3), uint8 RGB, of patches (h, w, D)."""
+        """Return colours (h, w, 3), uint8 RGB, of patches (h, w, D)."""
         patches = patches.double()
         colours = self.components.project(patches)
         span = (self.high - self.low).clamp(min=1e-12)
@@ -65,8 +65,8 @@ class PatchColours:
 
 def _split(every: Tensor,
            patches: Sequence[Tensor]) -> tuple[Components, float, bool]:
-    """The first component, where it is cut, and whether what is above it is
-    rarer at the borders."""
+    """Find the threshold of the first component, foreground against
+    background."""
     components = principal_components(_sample(every), n=1)
     values = components.project(every)[:, 0]
     low, high = values.min(), values.max()
@@ -87,13 +87,13 @@ def _border(grid: tuple[int, int]) -> Tensor:
 
 
 def _sample(features: Tensor) -> Tensor:
-    """At most ``MOST`` rows, evenly spread."""
+    """Return at most ``MOST`` rows, evenly spaced."""
     step = max(1, -(-len(features) // MOST))
     return features[::step]
 
 
 def enlarge(colours: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Colours (h, w, 3) as large as an image of (height, width)."""
+    """Enlarge colours (h, w, 3) to an image of (height, width)."""
     return cv2.resize(colours, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
@@ -101,7 +101,7 @@ def draw_pairs(images: Sequence[np.ndarray],
                pictures: Sequence[np.ndarray],
                out: str | Path | None = None,
                columns: int = 8) -> Figure:
-    """Draw images, and below each its picture.
+    """Draw images, each above its coloured patches.
 
     Args:
         images: B images.
@@ -130,7 +130,7 @@ def draw_matches(first: np.ndarray,
                  second: np.ndarray,
                  points: np.ndarray,
                  out: str | Path | None = None) -> Figure:
-    """Draw two images side by side, with lines between what corresponds.
+    """Draw two images side by side, with lines between matches.
 
     Args:
         first, second: Images.
@@ -172,7 +172,10 @@ def draw_box(
     box: Sequence[float],
     colour: tuple[int, int, int] = (220, 38, 38)
 ) -> np.ndarray:
-    """A copy of an image with a box: top, left, bottom, right, fractions."""
+    """Return a copy of an image with a box.
+
+    Top, left, bottom, right, as fractions.
+    """
     height, width = image.shape[:2]
     top, left, bottom, right = box
     thickness = max(1, round(min(height, width) / 80))

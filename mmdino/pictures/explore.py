@@ -1,4 +1,4 @@
-"""A page to look at pictures through a network: one file, no network.
+"""An HTML page to explore images by a network's features and attention.
 
 (h, w) the patch grid, D features, H heads.
 """
@@ -24,7 +24,7 @@ LONG_SIDE = 448  # of the pictures on the page, pixels
 
 
 class Seen(NamedTuple):
-    """A picture and what the network makes of it.
+    """An image with its features and attention.
 
     Attributes:
         name: Shown below it.
@@ -43,7 +43,7 @@ class Seen(NamedTuple):
 def write_page(pictures: Sequence[Seen],
                out: str | Path,
                title: str = 'Pictures through a network') -> int:
-    """Write the page.
+    """Write the page, a single file.
 
     A click on a patch lights up what is similar in all pictures; layers show
     principal components and attention, and the nearest pictures are below.
@@ -98,13 +98,13 @@ def write_page(pictures: Sequence[Seen],
 
 
 def _quantise(vectors: Tensor) -> np.ndarray:
-    """Rows of 8 bits: of vectors only the direction is kept."""
+    """Round rows to 8 bits; of vectors only the direction is kept."""
     largest = vectors.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
     return (127 * vectors / largest).round().to(torch.int8).numpy()
 
 
 def _brightness(attention: Tensor) -> np.ndarray:
-    """Each head's attention (H, h, w), the strongest patch 255."""
+    """Scale each head's attention (H, h, w) to 0 to 255."""
     largest = attention.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
     return (255 * attention / largest).round().byte().numpy()
 
@@ -114,7 +114,7 @@ def _text(array: np.ndarray) -> str:
 
 
 def _jpeg(image: np.ndarray) -> str:
-    """As an address that holds the picture."""
+    """Encode an image as a data URL."""
     scale = min(1., LONG_SIDE / max(image.shape[:2]))
     if scale < 1:
         image = cv2.resize(

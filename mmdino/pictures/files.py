@@ -1,4 +1,4 @@
-"""The files of pictures and videos: named, read and written whole."""
+"""Image and video files for the figures: finding, reading, writing."""
 import itertools
 import logging
 from collections import Counter
@@ -16,13 +16,13 @@ from mmdino.utils.progress import track
 
 
 def is_video(path: Path) -> bool:
-    """Whether it is a file, and neither an image nor an archive of them."""
+    """Return whether a path is a video: no image, no archive."""
     return path.is_file() and not (is_image(path.name)
                                    or path.suffix == '.zip')
 
 
 def find_images(source: Path) -> list[str]:
-    """The image, or those in a folder or archive.
+    """Return the image at a path, or those in a folder or archive.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -71,7 +71,7 @@ def read_images(paths: Sequence[str],
 
 
 def name_stems(paths: Sequence[str]) -> list[str]:
-    """The images' names without extension, numbered where they are equal.
+    """Return the images' names without extension, numbered if equal.
 
     A number is passed over where an image has that name of its own.
     """
@@ -88,7 +88,7 @@ def name_stems(paths: Sequence[str]) -> list[str]:
 
 
 def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
-    """Write NAME.png each."""
+    """Write each figure to NAME.png."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         path = folder / f'{name}.png'
@@ -97,7 +97,7 @@ def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
 
 def draw_video(draw: Callable[[np.ndarray], np.ndarray], path: Path,
                out: Path) -> int:
-    """Write a video as long, as large and as fast, of other frames.
+    """Write a video with other frames, of the same length, size and rate.
 
     ``draw`` turns a frame (H, W, 3), uint8 BGR, into another. The codec knows
     even sides alone: of an odd one the last row or column of pixels is left
@@ -127,7 +127,7 @@ def draw_video(draw: Callable[[np.ndarray], np.ndarray], path: Path,
 
 
 def count_frames(path: Path) -> int:
-    """Count by decoding: what a header says may be too few or too many."""
+    """Count frames by decoding: a header may be wrong."""
     video = cv2.VideoCapture(str(path))
     count = 0
     while video.grab():
@@ -136,7 +136,7 @@ def count_frames(path: Path) -> int:
 
 
 def read_frames(path: Path, count: int) -> list[np.ndarray]:
-    """At most ``count`` frames (H, W, 3), uint8 BGR, evenly spread.
+    """Read at most ``count`` frames (H, W, 3), uint8 BGR, evenly spaced.
 
     Raises:
         ValueError: If none can be read.

@@ -1,6 +1,7 @@
-"""Pictures and those that the network finds most alike."""
+"""Figures of images and their nearest neighbours."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ RIGHT, WRONG, QUERY = '#15803d', '#dc2626', '#111827'
 
 
 class Picture(NamedTuple):
-    """A picture of the grid.
+    """One image of the figure.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -17,13 +18,13 @@ class Picture(NamedTuple):
         similarity: Cosine similarity to the row's query; None for the query.
     """
     image: np.ndarray
-    label: Optional[str] = None
-    similarity: Optional[float] = None
+    label: str | None = None
+    similarity: float | None = None
 
 
-def draw_nearest(rows: Sequence[List[Picture]],
-                 out: Optional[Union[str, Path]] = None) -> Figure:
-    """Draw a row a query: the query, then its neighbours, the nearest first.
+def draw_nearest(rows: Sequence[list[Picture]],
+                 out: str | Path | None = None) -> Figure:
+    """Draw a row for each query: the query, then its neighbours.
 
     A neighbour's frame is green where its class is the query's, red where it
     is another one, grey where there are no classes.

@@ -4,7 +4,7 @@ N images, C classes, D features.
 """
 import csv
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Union
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ SHOWN = 3000  # images drawn at most
 
 
 class ClassMap(NamedTuple):
-    """Where classes and images lie in the plane.
+    """The positions of classes and images in the plane.
 
     Attributes:
         classes: (C, 2).
@@ -32,12 +32,12 @@ class ClassMap(NamedTuple):
     classes: np.ndarray
     images: np.ndarray
     labels: np.ndarray
-    names: List[str]
+    names: list[str]
     counts: np.ndarray
 
 
 def class_means(features: Tensor, labels: Tensor) -> Tensor:
-    """Mean feature (C, D) of each label that occurs, in their order."""
+    """Compute the mean feature (C, D) of each label that occurs."""
     _, compact = labels.unique(return_inverse=True)
     sums = torch.zeros(int(compact.max()) + 1, features.shape[1]).double()
     sums.index_add_(0, compact, features.double())
@@ -45,7 +45,7 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def map_classes(data: Features, seed: int = 0) -> ClassMap:
-    """Lay the class means out by t-SNE, as in the paper's figure.
+    """Map the class means to the plane by t-SNE, as in the paper.
 
     Few means alone make no map: with at most FEW classes single images, at
     most SHOWN, are laid out together with them.
@@ -74,15 +74,15 @@ def map_classes(data: Features, seed: int = 0) -> ClassMap:
 
 
 def embed(features: Tensor, seed: int) -> np.ndarray:
-    """Places (N, 2) by scikit-learn's t-SNE, started from the PCA."""
+    """Compute positions (N, 2) by scikit-learn's t-SNE, from a PCA."""
     from sklearn.manifold import TSNE  # a slow import
     perplexity = min(30., (len(features) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init='pca', random_state=seed)
     return tsne.fit_transform(features.numpy())
 
 
-def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
-    """Write class, x, y and the number of images, a class a line."""
+def write_csv(found: ClassMap, path: str | Path) -> None:
+    """Write class, x, y and number of images, one class a line."""
     with replaced(str(path)) as part, open(
             part, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
@@ -92,9 +92,8 @@ def write_csv(found: ClassMap, path: Union[str, Path]) -> None:
             writer.writerow([name, x, y, count])
 
 
-def draw_map(found: ClassMap,
-             out: Optional[Union[str, Path]] = None) -> Figure:
-    """Draw many classes by their names, few by colours, over their images."""
+def draw_map(found: ClassMap, out: str | Path | None = None) -> Figure:
+    """Draw many classes by name, few by colour with their images."""
     if len(found.names) > FEW:
         figure = _draw_names(found)
     else:

@@ -1,4 +1,4 @@
-"""Pictures that a training shows of itself."""
+"""Figures that a training sends to the visualizer."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +16,7 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class AttentionPicturesHook(Hook):
-    """Show what the teacher's class token attends to, of a few fixed pictures.
+    """Draw the teacher's attention on a few fixed images during training.
 
     A picture named ``attention`` goes to MMEngine's visualizer before the
     first epoch and after every ``interval`` epochs: to all of its backends,
@@ -52,7 +52,7 @@ class AttentionPicturesHook(Hook):
         self.size = size
 
     def before_train(self, runner: Runner) -> None:
-        """Read the pictures; show them as the network sees them at first."""
+        """Read the images and draw the attention before training."""
         backbone = dino_model(runner).teacher.backbone
         if not hasattr(backbone, 'class_attention'):
             raise ValueError(
@@ -63,12 +63,12 @@ class AttentionPicturesHook(Hook):
         self._show(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Show them every ``interval`` epochs."""
+        """Draw the attention every ``interval`` epochs."""
         if self.every_n_epochs(runner, self.interval):
             self._show(runner, runner.epoch + 1)
 
     def _read(self, runner: Runner, backbone: torch.nn.Module) -> list[Tensor]:
-        """The images (C, H, W), uint8, channels as they are loaded."""
+        """Read the images (C, H, W), uint8, in the order of LoadImage."""
         if isinstance(self.pictures, int):
             if runner.val_loop is None:
                 raise ValueError(
@@ -107,7 +107,7 @@ class AttentionPicturesHook(Hook):
 
     @staticmethod
     def _attend(model: torch.nn.Module, image: Tensor) -> Tensor:
-        """Attention (H, h, w), on the CPU."""
+        """Compute the attention (H, h, w), on the CPU."""
         data = model.data_preprocessor(
             dict(inputs=image[None], data_samples=[]))
         attention = model.teacher.backbone.class_attention(data['inputs'])
@@ -115,7 +115,7 @@ class AttentionPicturesHook(Hook):
 
 
 def as_array(figure) -> np.ndarray:
-    """The pixels (H, W, 3) of a figure of matplotlib, uint8 RGB."""
+    """Render a figure of matplotlib as pixels (H, W, 3), uint8 RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

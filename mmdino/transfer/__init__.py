@@ -1,1 +1,1 @@
-"""Parts for the sister toolboxes, a package each: its imports need it."""
+"""Components for the sister toolboxes, one module for each."""

@@ -1,11 +1,11 @@
-"""Do heads, data sets and labels agree on the classes?
+"""Checks that heads, data sets and labels agree on the classes.
 
 The toolboxes go on silently where they do not: to mmseg's IoU a pixel of a
 class that the data set does not know is no pixel, and mmdet drops objects
 whose category has another name than the config's.
 """
 import re
-from typing import Iterator, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn as nn
@@ -24,7 +24,7 @@ HEAD = re.compile(r'(?<!rpn_)head(\.\d+)?$')  # names of modules
 
 @HOOKS.register_module()
 class NumClassesHook(Hook):
-    """Refuse heads, data and labels of different numbers of classes.
+    """Raise an error if heads, data or labels differ in their classes.
 
     For the training and the tests of classifiers, segmentors and detectors
     on data whose ``metainfo`` has ``classes``.
@@ -36,37 +36,37 @@ class NumClassesHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Check data and heads, before the first iteration."""
+        """Check data and heads before the first iteration."""
         _check('train', runner.train_dataloader, runner)
         if runner.val_loop is not None:
             _check('val', runner.val_dataloader, runner)
 
     def before_val(self, runner: Runner) -> None:
-        """Check data and heads."""
+        """Check data and heads before a validation."""
         _check('val', runner.val_dataloader, runner)
 
     def before_test(self, runner: Runner) -> None:
-        """Check data and heads."""
+        """Check data and heads before a test."""
         _check('test', runner.test_dataloader, runner)
 
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.train_dataloader.dataset)
 
     def before_val_iter(self,
                         runner: Runner,
                         batch_idx: int,
-                        data_batch: Optional[dict] = None) -> None:
+                        data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.val_dataloader.dataset)
 
     def before_test_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None) -> None:
+                         data_batch: dict | None = None) -> None:
         """Check the labels of a batch."""
         _check_batch(data_batch, runner.test_dataloader.dataset)
 
@@ -88,12 +88,12 @@ def _check_batch(batch: dict, dataset: Dataset) -> None:
         check_labels(batch, classes, getattr(dataset, 'ignore_index', 255))
 
 
-def _classes(dataset: Dataset) -> Optional[Sequence[str]]:
+def _classes(dataset: Dataset) -> Sequence[str] | None:
     return getattr(dataset, 'metainfo', {}).get('classes')
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:
-    """A data set and those that it repeats or concatenates."""
+    """Return a data set and those that it repeats or concatenates."""
     yield dataset
     inner = [getattr(dataset, 'dataset', None)]
     for part in (*inner, *getattr(dataset, 'datasets', ())):
@@ -102,7 +102,7 @@ def _parts(dataset: Dataset) -> Iterator[Dataset]:
 
 
 def check_size(phase: str, loader: DataLoader) -> None:
-    """Refuse a data set from which no batch comes.
+    """Raise an error if a data set yields no batch.
 
     Args:
         phase: 'train', 'val' or 'test'.
@@ -126,7 +126,7 @@ def check_size(phase: str, loader: DataLoader) -> None:
 
 
 def check_heads(model: nn.Module, classes: Sequence[str], phase: str) -> None:
-    """Compare every head's number of classes with the data set's.
+    """Compare the number of classes of all heads with the data set's.
 
     Args:
         model: Of which the modules named ``*head`` are looked at; a
@@ -150,7 +150,7 @@ def check_heads(model: nn.Module, classes: Sequence[str], phase: str) -> None:
 
 
 def check_categories(dataset: Dataset) -> None:
-    """Compare classes of one's own with the categories of a COCO file.
+    """Compare custom classes with the categories of a COCO file.
 
     mmdet takes the categories of these names in the order of the file.
 
@@ -178,7 +178,7 @@ def check_categories(dataset: Dataset) -> None:
 
 
 def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
-    """Refuse labels that are none of the classes.
+    """Raise an error for labels outside of the classes.
 
     Args:
         batch: Of a loader, with ``data_samples``; those without labels pass.
@@ -202,8 +202,8 @@ def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
                 f'a label has the value {ignored}.')
 
 
-def _labels(sample: BaseDataElement) -> Tuple[Tensor, str]:
-    """The labels of a sample of any toolbox, and the file they are from."""
+def _labels(sample: BaseDataElement) -> tuple[Tensor, str]:
+    """Return a sample's labels, of any toolbox, and their file."""
     path = sample.get('img_path', 'An image')
     if 'gt_sem_seg' in sample:
         path = sample.get('seg_map_path', path)

@@ -1,8 +1,10 @@
-"""Pyramids on a plain ViT for MMDetection; to import them needs none of it.
+"""Feature pyramids on a plain ViT, for MMDetection.
+
+The module imports without it.
 
 B images, D features; h x w patches; L levels.
 """
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class RescaledMaps(BaseModule):
-    """Enlarge by transposed convolutions, reduce by maximum.
+    """Enlarge maps by transposed convolutions, reduce them by max pooling.
 
     The layers are those of ViTDet (`Li et al. 2022
     <https://arxiv.org/abs/2203.16527>`_, section 3). Before mmdet's ``FPN``
@@ -23,9 +25,8 @@ class RescaledMaps(BaseModule):
     XCiT.
 
     Args:
-        embed_dim (int): Width D of the maps.
-        scales (Sequence[float]): What each map's sides are multiplied with:
-            4, 2, 1, 1/2 or 1/4.
+        embed_dim: Width D of the maps.
+        scales: What each map's sides are multiplied with: 4, 2, 1, 1/2 or 1/4.
 
     Attributes:
         out_channels (list[int]): Widths after it: D / 4 at scale 4, D / 2 at
@@ -40,8 +41,8 @@ class RescaledMaps(BaseModule):
         self.out_channels = [embed_dim // max(1, int(s)) for s in scales]
         self.layers = nn.ModuleList(_rescale(embed_dim, s) for s in scales)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tuple[Tensor, ...]:
-        """Maps, each (B, D, h, w), to (B, out_channels, s h, s w)."""
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Rescale maps (B, D, h, w) to (B, out_channels, s h, s w)."""
         return tuple(
             layer(x) for layer, x in zip(self.layers, maps, strict=True))
 
@@ -65,7 +66,7 @@ def _double(dim: int) -> nn.Module:
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """The neck of ViTDet: every level from the backbone's last map alone.
+    """The neck of ViTDet: all levels from the backbone's last map.
 
     The map is rescaled, then a 1 x 1 and a 3 x 3 convolution follow, each
     with LayerNorm; levels beyond the rescaled ones take every second pixel of
@@ -73,12 +74,11 @@ class SimpleFeaturePyramid(BaseModule):
     section 3).
 
     Args:
-        embed_dim (int): Width D of the map.
-        scales (Sequence[float]): Sides of the first levels by those of the
-            map; patches of 16 pixels and (4, 2, 1, 1/2) give the strides
-            4, 8, 16, 32.
-        out_channels (int): Width of all levels.
-        num_outs (int): Number L of levels, at least that of the scales.
+        embed_dim: Width D of the map.
+        scales: Sides of the first levels by those of the map; patches of 16
+            pixels and (4, 2, 1, 1/2) give the strides 4, 8, 16, 32.
+        out_channels: Width of all levels.
+        num_outs: Number L of levels, at least that of the scales.
 
     Raises:
         ValueError: If there are fewer levels than scales.
@@ -98,8 +98,8 @@ class SimpleFeaturePyramid(BaseModule):
         self.convs = nn.ModuleList(
             _project(dim, out_channels) for dim in self.rescale.out_channels)
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
-        """Maps, the last one (B, D, h, w), to L levels.
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Compute L levels from the last map (B, D, h, w).
 
         Each is (B, out_channels, s h, s w) with s its scale.
         """

@@ -1,8 +1,8 @@
-"""A linear classifier of patches, the probe of segmentation.
+"""A linear segmentation head on patch features, for MMSegmentation.
 
 To import it, MMSegmentation must be installed.
 """
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmcv.cnn import build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -13,15 +13,15 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class LinearSegHead(BaseDecodeHead):
-    """BatchNorm and one linear layer on concatenated maps.
+    """Batch normalisation and one linear layer on concatenated maps.
 
     Maps of other sizes are resized to the first one's. The normalisation has
     its affine part, which the linear layer could take over.
 
     Args:
-        in_channels (Sequence[int]): Channels of the maps taken.
-        in_index (Sequence[int]): Which of the backbone's maps are taken.
-        norm_cfg (dict): Config of the normalisation.
+        in_channels: Channels of the maps taken.
+        in_index: Which of the backbone's maps are taken.
+        norm_cfg: Config of the normalisation.
         **kwargs: The rest of mmseg's ``BaseDecodeHead``: ``num_classes``,
             ``loss_decode``, ...
     """
@@ -40,5 +40,5 @@ class LinearSegHead(BaseDecodeHead):
         self.norm = build_norm_layer(norm_cfg, channels)[1]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Maps, each (B, D_i, h_i, w_i), to logits (B, classes, h_0, w_0)."""
+        """Compute logits (B, classes, h_0, w_0) of maps (B, D_i, h_i, w_i)."""
         return self.cls_seg(self.norm(self._transform_inputs(inputs)))

@@ -1,13 +1,12 @@
-"""Where a network runs."""
+"""Choice of the device that a network runs on."""
 import os
-from typing import Optional
 
 import mmengine.device.utils
 import torch
 
 
-def pick_device(name: Optional[str]) -> torch.device:
-    """The device of a name, by default the GPU if there is one.
+def pick_device(name: str | None) -> torch.device:
+    """Return the device of a name, by default the GPU if there is one.
 
     Args:
         name: 'cpu', 'cuda', 'cuda:1', ...
@@ -29,8 +28,8 @@ def pick_device(name: Optional[str]) -> torch.device:
     return device
 
 
-def use_device(name: Optional[str], launcher: str = 'none') -> None:
-    """Let MMEngine run on a device, where a name is given.
+def use_device(name: str | None, launcher: str = 'none') -> None:
+    """Let MMEngine run on a device, if a name is given.
 
     Args:
         name: As for :func:`pick_device`; None leaves MMEngine its choice.
@@ -50,8 +49,8 @@ def use_device(name: Optional[str], launcher: str = 'none') -> None:
     mmengine.device.utils.DEVICE = device.type
 
 
-def use_device_in_children(name: Optional[str]) -> None:
-    """Let the processes that are started from here see one device alone.
+def use_device_in_children(name: str | None) -> None:
+    """Let child processes see only one device.
 
     Args:
         name: As for :func:`pick_device`; None leaves them all.

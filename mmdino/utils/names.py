@@ -1,10 +1,10 @@
-"""What a misspelt name may have meant."""
+"""Suggestions for misspelt names."""
 import difflib
-from typing import Iterable
+from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: what is close.
+    """Return the end of a message about an unknown name: similar ones.
 
     Args:
         name: As it was given.

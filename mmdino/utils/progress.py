@@ -1,4 +1,4 @@
-"""Progress of long steps as a few log lines with the time left."""
+"""Progress of long steps, as a few log lines with the time left."""
 import datetime
 import time
 from collections.abc import Iterable, Iterator

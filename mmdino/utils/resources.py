@@ -1,10 +1,9 @@
-"""What an installation has: configs, tools, optional packages, toolboxes.
+"""The content of an installation: configs, tools, optional packages.
 
 In the repository at its top, in an installed wheel below ``mmdino/.mim``.
 """
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
@@ -16,7 +15,7 @@ PACKAGED = PACKAGE / '.mim'
 
 
 def resource(name: str) -> Path:
-    """Path of 'configs', 'tools' or 'model-index.yml'.
+    """Return the path of 'configs', 'tools' or 'model-index.yml'.
 
     Raises:
         FileNotFoundError: If this installation has none.
@@ -30,8 +29,8 @@ def resource(name: str) -> Path:
         '`pip install -e .`.')
 
 
-def list_configs() -> Dict[str, Path]:
-    """The packaged configs, files by names such as 'benchmarks/knn'."""
+def list_configs() -> dict[str, Path]:
+    """Return the packaged configs by name, such as 'benchmarks/knn'."""
     root = resource('configs')
     return {
         p.relative_to(root).with_suffix('').as_posix(): p
@@ -40,7 +39,7 @@ def list_configs() -> Dict[str, Path]:
 
 
 def find_config(name: str) -> str:
-    """Path of a config, given as a file or as the name of a packaged one.
+    """Return the path of a config, given as a file or a packaged name.
 
     Args:
         name: A path, or a name such as 'dino_vit-s16', with or without
@@ -71,7 +70,7 @@ def find_config(name: str) -> str:
 
 
 def require(purpose: str, *packages: str) -> None:
-    """Say what to install for the purpose.
+    """Raise an error that says which packages to install for a purpose.
 
     Raises:
         ImportError: If one of the packages is missing.
@@ -83,7 +82,7 @@ def require(purpose: str, *packages: str) -> None:
 
 
 def let_configs_inherit() -> None:
-    """Let any config inherit from ours and from the toolboxes' by name.
+    """Let configs inherit by name from ours and those of the toolboxes.
 
     ``mmdino::dino_vit-s16.py`` is found in the repository as well as in an
     installed wheel, as if the file was named. MMEngine knows neither this
@@ -92,7 +91,7 @@ def let_configs_inherit() -> None:
     MODULE2PACKAGE.update(mmseg='mmseg', mmdet='mmdet')
     find = Config._get_cfg_path
 
-    def find_ours(cfg_path: str, filename: str) -> Tuple[str, Optional[str]]:
+    def find_ours(cfg_path: str, filename: str) -> tuple[str, str | None]:
         scope, _, name = cfg_path.partition('::')
         if scope != 'mmdino':
             return find(cfg_path, filename)

@@ -1,4 +1,4 @@
-"""What is left out on the screen, so that what matters is seen there.
+"""Less output on the screen, so that what matters is seen.
 
 MMEngine writes hundreds of lines before a training begins. They are in the
 log file of the run, as ever.
@@ -37,7 +37,7 @@ ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
 @contextmanager
 def details_in_the_file_alone() -> Iterator[None]:
-    """Keep :data:`DETAILS` off the screen for loggers that are made inside."""
+    """Keep :data:`DETAILS` of new loggers in the log file, off the screen."""
     make = MMLogger.__init__
 
     @functools.wraps(make)
@@ -61,7 +61,7 @@ def _is_for_the_screen(record: logging.LogRecord) -> bool:
 
 
 def import_quietly() -> None:
-    """Let toolboxes be imported without a word about what they lack.
+    """Silence the toolboxes' import messages about missing packages.
 
     They print debug messages whatever the level, since no logger is there.
     """

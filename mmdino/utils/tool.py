@@ -1,4 +1,4 @@
-"""What all tools share: how their options look, and how their errors end.
+"""Parsing of options and reporting of errors, for all tools.
 
 A tool's file ends with ``run_tool(main)``, and its options are a
 :class:`Parser`'s.
@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator, NoReturn, Optional, Tuple
+from typing import Any, NoReturn
 
 from mmengine.logging import MMLogger
 
@@ -29,7 +30,7 @@ NOT_INSTALLED = re.compile(r'(mm(seg|det)) is not installed')
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
 
 # Of the command ``mmdino`` the tool that it runs, such as 'mmdino train'.
-command: Optional[str] = None
+command: str | None = None
 
 
 def program() -> str:
@@ -38,14 +39,14 @@ def program() -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Options of a tool; a wrong one is told in one line, status 2.
+    """Argument parser that reports a wrong option in one line, status 2.
 
     Args:
         description: The tool's docstring, shown as it stands, but for its
             commands: they are called as this one was.
     """
 
-    def __init__(self, description: Optional[str], **kwargs) -> None:
+    def __init__(self, description: str | None, **kwargs) -> None:
         if command:
             description = CALL.sub(command, description or '')
         super().__init__(
@@ -55,7 +56,7 @@ class Parser(argparse.ArgumentParser):
             **kwargs)
 
     def parse_known_args(self, args=None, namespace=None) -> tuple:
-        """Refuse a misspelt option before one that is missing is named."""
+        """Report a misspelt option before a missing one."""
         args = sys.argv[1:] if args is None else list(args)
         for text in args[:args.index('--') if '--' in args else None]:
             name = text.partition('=')[0]
@@ -66,7 +67,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Tell what is wrong in one line, and exit with the status 2."""
+        """Print what is wrong in one line and exit with status 2."""
         self.exit(
             2, f'{self.prog}: error: {message} ({self.prog} --help '
             'lists all options)\n')
@@ -80,7 +81,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_tool(main: Callable[[], Any]) -> None:
-    """Run a tool and end with its status.
+    """Run a tool and exit with its status.
 
     What the user can mend, an error that mmdino raises on purpose or that a
     toolbox raises of an argument, is one line on stderr and the exit status
@@ -122,8 +123,8 @@ def _leave(message: str, status: int) -> NoReturn:
     raise ending from None
 
 
-def explain(error: BaseException) -> Optional[str]:
-    """The message of what a user can mend; None for a bug."""
+def explain(error: BaseException) -> str | None:
+    """Return the message of an error that a user can fix; None for a bug."""
     error = _unwrapped(error)
     while error is not None:
         if _can_be_mended(error):
@@ -133,7 +134,7 @@ def explain(error: BaseException) -> Optional[str]:
 
 
 def _unwrapped(error: BaseException) -> BaseException:
-    """The error that MMEngine's registries raise again with a longer text."""
+    """Return the original of an error that MMEngine's registries re-raise."""
     inner = error.__context__
     if inner and type(inner) is type(error) and str(inner) in str(error):
         return _unwrapped(inner)
@@ -155,8 +156,8 @@ def _can_be_mended(error: BaseException) -> bool:
         error, (AssertionError, ImportError, KeyError, SyntaxError))
 
 
-def _origin(error: BaseException) -> Tuple[Path, bool]:
-    """The file that an error rose in, and whether by a ``raise``.
+def _origin(error: BaseException) -> tuple[Path, bool]:
+    """Return the file that raised an error, and whether by a ``raise``.
 
     Of a process that loads data the text tells, which torch hands on.
     """
@@ -202,7 +203,7 @@ def _message(error: BaseException) -> str:
 
 
 def _registered(kind: str) -> Iterator[str]:
-    """Names in the registries of a kind, such as 'hook', of all toolboxes."""
+    """Return the names in all toolboxes' registries of a kind."""
     from mmengine import registry
     for root in vars(registry).values():
         if isinstance(root, registry.Registry) and root.name == kind:
@@ -211,7 +212,7 @@ def _registered(kind: str) -> Iterator[str]:
 
 
 def _log_traceback(error: BaseException) -> None:
-    """Into the log file of a run that has one."""
+    """Write the traceback into the log file of a run that has one."""
     if not MMLogger._instance_dict:
         return
     where = (type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""The one door for weights, of files of ours and of others."""
+"""Reading, converting and checking of weights, in any known format."""
 from mmdino.weights.config import describe_network, preprocessor_cfg
 from mmdino.weights.convert import convert_file
 from mmdino.weights.formats import FORMATS, convert
@@ -9,5 +9,5 @@ from mmdino.weights.network import (Weights, check_fit, load_pretrained,
                                     load_strictly, open_weights,
                                     require_resumable, resolve_network,
                                     sort_out)
-from mmdino.weights.published import PublishedModel, list_models
-from mmdino.weights.sources import downloads_allowed, find_checkpoint
+from mmdino.weights.sources import (PublishedModel, downloads_allowed,
+                                    find_checkpoint, list_models)

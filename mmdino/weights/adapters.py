@@ -1,4 +1,4 @@
-"""Adapters of low rank in checkpoints, and the base that they belong to.
+"""Checkpoints of low-rank adapters, and the base weights they belong to.
 
 ``meta['adapters']`` of such a checkpoint has their ``scale`` and the ``base``
 that the training started from: its ``name`` and the ``sha256`` of its tensors,
@@ -16,12 +16,14 @@ KEY = 'adapters'  # in meta
 
 
 def is_adapter(key: str) -> bool:
-    """Whether a name is that of an adapter's tensor."""
+    """Return whether a name is that of an adapter's tensor."""
     return str(key).rpartition('.')[2] in ADAPTERS
 
 
 def merge(state: StateDict, scale: float) -> StateDict:
-    """The plain network: W + scale B A, computed in float64, as W.
+    """Merge adapters into the plain network: W + scale B A.
+
+    Computed in float64, in the type of W.
 
     Args:
         state: With ``weight``, ``lora_a`` and ``lora_b`` of each layer that
@@ -45,7 +47,7 @@ def merge(state: StateDict, scale: float) -> StateDict:
 
 
 def digest(tensors: StateDict) -> str:
-    """SHA-256 of tensors by their names, whatever file they are in."""
+    """Hash tensors and their names (SHA-256), whatever file holds them."""
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -56,7 +58,7 @@ def digest(tensors: StateDict) -> str:
 
 def told_adapters(meta: dict[str, Any], state: StateDict,
                   path: str) -> dict[str, Any] | None:
-    """What ``meta`` tells of the adapters among the tensors, if any are.
+    """Return what ``meta`` says of the adapters among the tensors, if any.
 
     Raises:
         CheckpointError: If there are some of which it tells nothing.

@@ -1,4 +1,4 @@
-"""The network that a file holds, as the file tells it.
+"""The config of the network that is stored in a checkpoint.
 
 Every file of ours carries a network config, plain data:
 
@@ -15,8 +15,9 @@ checkpoints, so that names and plain values are all there is.
 """
 import ast
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -37,8 +38,8 @@ IMAGENET = dict(
     size=224)
 
 
-def describe_network(cfg: Mapping) -> Optional[dict]:
-    """The network config of a run, None if its model has no backbone.
+def describe_network(cfg: Mapping) -> dict | None:
+    """Return the network config of a run, None if its model has no backbone.
 
     Args:
         cfg: ``model`` and, for the size of the images, ``train_dataloader``.
@@ -57,8 +58,8 @@ def describe_network(cfg: Mapping) -> Optional[dict]:
 
 def require_registered(cfg: Mapping,
                        path: str,
-                       kinds: Optional[Sequence[str]] = None) -> None:
-    """Refuse a file's config whose types are no registered components.
+                       kinds: Sequence[str] | None = None) -> None:
+    """Raise an error if a file's config has types that are not registered.
 
     MMEngine looks for an unknown type as a Python object of that name and
     would call it: a file could name any function.
@@ -83,7 +84,7 @@ def require_registered(cfg: Mapping,
 
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
                      size: int) -> dict:
-    """A network config with what a data preprocessor makes of images.
+    """Add what a data preprocessor does to images to a network config.
 
     Args:
         network: With ``backbone``.
@@ -108,7 +109,7 @@ def set_preprocessor(network: dict, data_preprocessor: Mapping,
 
 
 def preprocessor_cfg(network: Mapping) -> dict:
-    """Config of the data preprocessor that a network config stands for."""
+    """Return the config of the data preprocessor of a network config."""
     if 'data_preprocessor' in network:
         return dict(network['data_preprocessor'])
     preprocessing = network['preprocessing']
@@ -122,13 +123,14 @@ def preprocessor_cfg(network: Mapping) -> dict:
         non_blocking=True)
 
 
-def to_metadata(network: Mapping) -> Dict[str, str]:
-    """What safetensors, ONNX and .pt2 files keep of a network config."""
+def to_metadata(network: Mapping) -> dict[str, str]:
+    """Turn a network config into metadata of safetensors, ONNX and .pt2 files.
+    """
     return {KEY: json.dumps(network)}
 
 
-def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
-    """The network config in the metadata of a file, if there is one.
+def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
+    """Return the network config in a file's metadata, if there is one.
 
     Raises:
         CheckpointError: If it is damaged.
@@ -146,7 +148,7 @@ def from_metadata(metadata: Optional[Mapping[str, str]]) -> Optional[dict]:
 
 
 def read_plain_config(text: str) -> Config:
-    """Read the ``name = value`` lines of a ``Config.pretty_text``.
+    """Parse the ``name = value`` lines of a ``Config.pretty_text``.
 
     A value is of literals and ``dict``.
 
@@ -198,8 +200,8 @@ def _refused(node: ast.AST) -> CheckpointError:
         'plain value. Give the config as a file that you trust.')
 
 
-def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
-    """Whether a type, or a scope with a dot behind it, is to be had."""
+def _is_registered(kind: str, kinds: Sequence[str] | None) -> bool:
+    """Return whether a type, or a scope with a trailing dot, is registered."""
     scope, _, name = kind.rpartition('.')
     if scope and scope not in TOOLBOXES:
         return False
@@ -209,9 +211,8 @@ def _is_registered(kind: str, kinds: Optional[Sequence[str]]) -> bool:
         for registry in _registries(scope, kinds))
 
 
-def _registries(scope: str,
-                kinds: Optional[Sequence[str]]) -> Iterator[Registry]:
-    """Registries of a scope and their parents, filled."""
+def _registries(scope: str, kinds: Sequence[str] | None) -> Iterator[Registry]:
+    """Return the registries of a scope and their parents, filled."""
     module = import_module(f'{scope}.registry')
     for name in kinds or vars(module):
         registry = getattr(module, name, None)
@@ -229,8 +230,8 @@ def _dicts(node: Any) -> Iterator[Mapping]:
         yield from _dicts(child)
 
 
-def _scoped(cfg: Union[Mapping, Sequence], scope: str) -> Union[dict, list]:
-    """A copy without what a training started from.
+def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
+    """Return a copy without the weights that a training started from.
 
     Its type names another default scope than ours. A neck may be a list.
     """
@@ -243,7 +244,8 @@ def _scoped(cfg: Union[Mapping, Sequence], scope: str) -> Union[dict, list]:
 
 
 def training_size(cfg: Mapping) -> int:
-    """Pixels a side of the largest views, or of the backbone's images."""
+    """Return the side in pixels of the largest views, or the backbone's
+    images."""
     sizes = [
         crop['size'] for view in _views(cfg.get('train_dataloader'))
         if view.get('num_views', 1) for crop in [view.get('crop') or {}]
@@ -256,14 +258,14 @@ def training_size(cfg: Mapping) -> int:
 
 
 def _views(node: Any) -> Iterator[Mapping]:
-    """The kinds of views of the MultiCrops anywhere in a config."""
+    """Iterate the kinds of views of all MultiCrops in a config."""
     for part in _dicts(node):
         if isinstance(part.get('views'), Mapping):
             yield from part['views'].values()
 
 
 def plain(node: Any) -> Any:
-    """Dicts, lists and values, as JSON gives them back."""
+    """Convert to dicts, lists and values, as JSON would return them."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -1,7 +1,8 @@
-"""Converting files."""
+"""Conversion of checkpoint files between formats."""
 import json
 import os.path as osp
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine.logging import print_log
 
@@ -15,9 +16,9 @@ from mmdino.weights.network import Weights, open_weights, resolve_network
 
 
 class Conversion(NamedTuple):
-    """What was converted."""
+    """What a conversion did."""
     source: Weights  # its ``state`` is what was chosen
-    network: Optional[dict]  # its config; None for a lone linear classifier
+    network: dict | None  # its config; None for a lone linear classifier
     target: str  # format of what was written, a key of ``FORMATS``
     path: str  # where
     which: str  # the network of a full checkpoint, 'teacher' or 'student'
@@ -25,14 +26,14 @@ class Conversion(NamedTuple):
 
 def convert_file(source_path: str,
                  target_path: str,
-                 source: Optional[str],
+                 source: str | None,
                  target: str,
-                 which: Optional[str] = None,
+                 which: str | None = None,
                  drop: Sequence[str] = (),
-                 num_heads: Optional[int] = None,
-                 backbone: Optional[str] = None,
-                 given: Optional[dict] = None) -> Conversion:
-    """Convert a file; on any error ``target_path`` stays as it was.
+                 num_heads: int | None = None,
+                 backbone: str | None = None,
+                 given: dict | None = None) -> Conversion:
+    """Convert a checkpoint file; on an error ``target_path`` is unchanged.
 
     Ours in .pth has ``meta`` beside the ``state_dict``, as MMEngine's; other
     libraries' is the plain state dict. A .safetensors file of any format has
@@ -86,7 +87,7 @@ def convert_file(source_path: str,
 
 
 def _say_differences(network: dict, target: str) -> None:
-    """Say what the other library does to images in another way."""
+    """Log what the other library does differently with images."""
     ours, theirs = pos_embed_modes(network, target)
     if ours != theirs:
         print_log(
@@ -103,7 +104,7 @@ def _say_differences(network: dict, target: str) -> None:
 
 
 def pos_embed_modes(network: dict, target: str) -> tuple:
-    """How the network and a format resize position embeddings.
+    """Return how the network and a format resize position embeddings.
 
     Twice the same if there is no difference: ours keeps the network's mode,
     and only a ViT has one.

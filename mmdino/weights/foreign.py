@@ -1,6 +1,7 @@
-"""The network of a file that does not tell it, and what tensors leave open."""
+"""Inference of the network of a file that does not describe it."""
 import os.path as osp
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 import torch.nn as nn
 from mmengine.logging import print_log
@@ -26,8 +27,8 @@ FACTS = dict(
 EVALUATED = 224
 
 
-def facts(module: nn.Module) -> Dict[str, Any]:
-    """Of ``FACTS`` those that a backbone has."""
+def facts(module: nn.Module) -> dict[str, Any]:
+    """Return those of ``FACTS`` that a backbone has."""
     found = {
         key: getattr(module, key)
         for key in FACTS if hasattr(module, key)
@@ -39,14 +40,14 @@ def facts(module: nn.Module) -> Dict[str, Any]:
 
 
 def given_network(given: dict) -> dict:
-    """The network config of parts of a config, with ``backbone``."""
+    """Build a network config from parts of a config, with ``backbone``."""
     backbone = given['backbone']
     size = evaluation_size(backbone, training_size(dict(model=given)))
     return dict(backbone=backbone, preprocessing=dict(IMAGENET, size=size))
 
 
 def evaluation_size(backbone: Mapping, largest: int) -> int:
-    """Pixels a side of the images that a network of others is used with.
+    """Return the side in pixels at which a foreign network is evaluated.
 
     Args:
         backbone: Its config.
@@ -67,8 +68,8 @@ def evaluation_size(backbone: Mapping, largest: int) -> int:
 
 
 def foreign_network(path: str, format_: str, state: StateDict,
-                    num_heads: Optional[int]) -> dict:
-    """Read a network off its tensors and the library's files beside them.
+                    num_heads: int | None) -> dict:
+    """Infer a network from its tensors and the config files beside them.
 
     The log says what it was taken for.
 
@@ -119,7 +120,7 @@ def foreign_network(path: str, format_: str, state: StateDict,
 
 
 def _check_told(path: str, told: dict, arch: dict) -> None:
-    """Compare config.json beside a ViT with what its tensors tell."""
+    """Compare the config.json beside a ViT with its tensors."""
     for ours, theirs in (('embed_dims', 'width'), ('num_layers', 'depth'),
                          ('num_heads', 'num_heads')):
         if ours in arch and told.get(theirs, arch[ours]) != arch[ours]:

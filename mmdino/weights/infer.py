@@ -1,4 +1,4 @@
-"""Which network the tensors of a foreign file belong to.
+"""Inference of a network from the tensors of a foreign file.
 
 A file of ours tells its network and is never asked this. The names are ours:
 mmpretrain's for a ViT and a ResNet, timm's below ``model.`` for an XCiT. D
@@ -6,8 +6,9 @@ features, K prototypes.
 """
 import json
 import math
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -55,12 +56,12 @@ HEADS = {
 
 
 def is_backbone(state: Mapping[str, Any]) -> bool:
-    """Whether these are a lone backbone's tensors with our names."""
+    """Return whether these are the tensors of a single backbone of ours."""
     return family(state) != 'other'
 
 
 def family(backbone: Mapping[str, Any]) -> str:
-    """'vit', 'xcit' or 'resnet', 'timm' for others of timm's, or 'other'.
+    """Return 'vit', 'xcit', 'resnet', 'timm' for others of timm, or 'other'.
 
     A ViT with any of ``DINOV2_PARTS`` is of the family 'dinov2'.
     """
@@ -76,13 +77,13 @@ def family(backbone: Mapping[str, Any]) -> str:
     return 'other'
 
 
-def dinov2_parts(backbone: Mapping[str, Any]) -> List[str]:
-    """What of ``DINOV2_PARTS`` these tensors of a ViT have."""
+def dinov2_parts(backbone: Mapping[str, Any]) -> list[str]:
+    """Return those of ``DINOV2_PARTS`` that a ViT's tensors have."""
     return [part for part, key in DINOV2_PARTS.items() if key in backbone]
 
 
-def kind_of(network: Mapping) -> Tuple[str, str]:
-    """The family of a network that is told, and its name for messages.
+def kind_of(network: Mapping) -> tuple[str, str]:
+    """Return the family of a network config, and its name for messages.
 
     What computes something else with the names of a ViT or a ResNet, or has
     parts of its own, is 'other' if mmpretrain has it, and else 'ours'.
@@ -91,7 +92,7 @@ def kind_of(network: Mapping) -> Tuple[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _kind_of(backbone: str) -> Tuple[str, str]:
+def _kind_of(backbone: str) -> tuple[str, str]:
     cfg = json.loads(backbone)
     module = build_empty(cfg)
     name = type(module).__name__
@@ -111,14 +112,14 @@ def _kind_of(backbone: str) -> Tuple[str, str]:
     return name_vit(module.state_dict())
 
 
-def name_vit(backbone: Mapping[str, Any]) -> Tuple[str, str]:
-    """The family of a ViT's tensors, and its name for messages."""
+def name_vit(backbone: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the family of a ViT's tensors, and its name for messages."""
     parts = ', '.join(dinov2_parts(backbone))
     return ('dinov2', f'a vit with {parts}') if parts else ('vit', 'a vit')
 
 
 def _special_vit(vit: nn.Module) -> str:
-    """What other libraries' ViTs have not, '' if there is nothing."""
+    """Describe what other libraries' ViTs lack of this one, '' if nothing."""
     stem = type(vit.patch_embed).__name__
     if stem != 'PatchEmbed':
         return f'the stem {stem}'
@@ -132,7 +133,8 @@ def _special_vit(vit: nn.Module) -> str:
 
 
 def _special_resnet(resnet: nn.Module) -> str:
-    """What other libraries' ResNets have not, '' if there is nothing."""
+    """Describe what other libraries' ResNets lack of this one, '' if nothing.
+    """
     plain = dict(style='pytorch', deep_stem=False, avg_down=False)
     found = {key: getattr(resnet, key) for key in plain}
     for key, value in (('strides', (1, 2, 2, 2)), ('dilations', (1, ) * 4)):
@@ -141,8 +143,8 @@ def _special_resnet(resnet: nn.Module) -> str:
                      if found[key] != plain[key])
 
 
-def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
-    """Config of the backbone that these tensors fill.
+def backbone_cfg(backbone: StateDict, num_heads: int | None = None) -> dict:
+    """Infer the config of the backbone that these tensors fill.
 
     Args:
         backbone: Tensors with our names.
@@ -169,7 +171,7 @@ def backbone_cfg(backbone: StateDict, num_heads: Optional[int] = None) -> dict:
 
 
 def head_cfg(head: StateDict) -> dict:
-    """Config of the DINOHead that these tensors fill."""
+    """Infer the config of the DINOHead that these tensors fill."""
     linear = [
         v for k, v in head.items()
         if k.startswith('mlp.') and k.endswith('.weight') and v.ndim == 2
@@ -200,7 +202,7 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
 
 
 def build_empty(cfg: dict) -> nn.Module:
-    """Build a module without memory for its weights, where it can be."""
+    """Build a module without memory for its weights, where possible."""
     try:
         with torch.device('meta'):
             return build_module(cfg)
@@ -210,19 +212,20 @@ def build_empty(cfg: dict) -> nn.Module:
 
 
 def input_channels(network: nn.Module) -> int:
-    """Channels of the images: those of the first convolution."""
+    """Return the channels of the images, those of the first convolution."""
     return next(module.in_channels for module in network.modules()
                 if isinstance(module, nn.Conv2d))
 
 
 @lru_cache(maxsize=8)
 def _expected(cfg: str) -> StateDict:
-    """Tensors, without memory, of the module that a config in JSON builds."""
+    """Return the tensors, without memory, of the module of a config in JSON.
+    """
     state = build_empty(json.loads(cfg)).state_dict()
     return {key: value.to('meta') for key, value in state.items()}
 
 
-def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
+def _vit_cfg(backbone: StateDict, num_heads: int | None) -> dict:
     width, channels, patch, _ = backbone[FAMILIES['vit']].shape
     depth = _depth(backbone, 'layers.')
     num_heads = num_heads or HEADS.get((width, depth))
@@ -252,7 +255,7 @@ def _vit_cfg(backbone: StateDict, num_heads: Optional[int]) -> dict:
 
 
 def _dinov2_cfg(backbone: StateDict) -> dict:
-    """Of a ViT's arguments, what DINOv2's kind has."""
+    """Infer the arguments of a ViT that only DINOv2's kind has."""
     parts, cfg = dinov2_parts(backbone), {}
     if REGISTERS in parts:
         cfg['num_registers'] = backbone['register_tokens'].shape[1]
@@ -266,12 +269,13 @@ def _dinov2_cfg(backbone: StateDict) -> dict:
 
 
 def swiglu_width(hidden_channels: int) -> int:
-    """Of each half of a SwiGLU in the place of an MLP so wide."""
+    """Return the width of each half of a SwiGLU that replaces an MLP."""
     return (int(hidden_channels * 2 / 3) + 7) // 8 * 8
 
 
 def _hidden_channels(backbone: StateDict) -> int:
-    """``feedforward_channels`` of a ViT: of a SwiGLU 4 D, if that fits."""
+    """Return ``feedforward_channels`` of a ViT; of a SwiGLU 4 D, if that fits.
+    """
     if SWIGLU not in dinov2_parts(backbone):
         return backbone['layers.0.ffn.layers.0.0.weight'].shape[0]
     width, half = backbone['layers.0.ffn.w3.weight'].shape
@@ -313,5 +317,5 @@ def _resnet_cfg(backbone: StateDict, _) -> dict:
 
 
 def _depth(state: StateDict, prefix: str) -> int:
-    """Number of blocks ``<prefix>0.``, ``<prefix>1.``, ..."""
+    """Count the blocks ``<prefix>0.``, ``<prefix>1.``, ..."""
     return len({key.partition('.')[0] for key in strip_prefix(state, prefix)})

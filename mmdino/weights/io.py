@@ -1,4 +1,4 @@
-"""Checkpoint files: read without running anything in them, written whole.
+"""Safe reading of checkpoint files, and writing that is all or nothing.
 
 A .pth file is a pickle, and a pickle can call any function. torch's
 restricted unpickler builds tensors and plain containers alone; what it may
@@ -10,8 +10,9 @@ import os
 import os.path as osp
 import re
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List
+from typing import Any
 from zipfile import is_zipfile
 
 import numpy as np
@@ -32,7 +33,7 @@ STATISTICS = ('current', 'max', 'mean', 'min')
 
 def load_checkpoint(path: str,
                     map_location: Any = 'cpu',
-                    mmap: bool = False) -> Dict[str, Any]:
+                    mmap: bool = False) -> dict[str, Any]:
     """Read a .safetensors file or one that ``torch.save`` wrote.
 
     A .safetensors file of ours comes as a .pth does: its tensors as
@@ -75,7 +76,7 @@ def load_checkpoint(path: str,
     return checkpoint
 
 
-def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
+def _load_safetensors(path: str, device: Any) -> dict[str, Any]:
     with safe_open(path, framework='pt', device=str(device)) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}
         metadata = file.metadata()
@@ -86,7 +87,7 @@ def _load_safetensors(path: str, device: Any) -> Dict[str, Any]:
     return dict(meta=meta, state_dict=tensors)
 
 
-def _load_shards(index: str, device: Any) -> Dict[str, Any]:
+def _load_shards(index: str, device: Any) -> dict[str, Any]:
     tensors = {}
     for path in shards_of(index):
         try:
@@ -97,7 +98,7 @@ def _load_shards(index: str, device: Any) -> Dict[str, Any]:
 
 
 def use_safe_loading() -> None:
-    """Let MMEngine read checkpoints, from now on, by this module.
+    """Let MMEngine read checkpoints by this module, from now on.
 
     Its own loader falls back to unpickling without restriction. The rest of
     MMEngine stays as it is: ``load_from``, ``resume`` and
@@ -109,10 +110,11 @@ def use_safe_loading() -> None:
         force=True)
 
 
-def load_from_mmdino(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
-    """Leave out the config of old MMEngines, which its resume would run.
+def load_from_mmdino(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Load a checkpoint without the config of old MMEngines.
 
-    MMEngine says by whom it loads: by what follows ``load_from_``.
+    Their resume would run it. MMEngine says by whom it loads: by what follows
+    ``load_from_``.
     """
     checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
@@ -120,8 +122,8 @@ def load_from_mmdino(name: str, map_location: Any = 'cpu') -> Dict[str, Any]:
     return checkpoint
 
 
-def _allowed() -> List[Any]:
-    """What may be built beyond torch's own list."""
+def _allowed() -> list[Any]:
+    """Return the classes that may be built beyond torch's own list."""
     dtypes = {
         type(np.dtype(code))
         for code in '?bBhHiIlLqQefd' + 'S' + 'U' + 'O'
@@ -137,7 +139,7 @@ def _allowed() -> List[Any]:
 
 
 def _statistic(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr``, which log buffers pickle methods by."""
+    """Stand-in for ``getattr``, by which log buffers pickle methods."""
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(owner, name)
     raise CheckpointError(f'The file asks for the attribute {name!r} of '
@@ -167,8 +169,8 @@ def _explain(path: str, error: Exception) -> str:
 ENDINGS = ('.pth', '.safetensors')
 
 
-def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
-    """Write in the container that the ending names.
+def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
+    """Write a checkpoint in the container that the ending names.
 
     The file appears at once and whole: it is written beside ``path`` and
     renamed.
@@ -200,7 +202,7 @@ def save_checkpoint(checkpoint: Dict[str, Any], path: str) -> None:
 
 
 def check_ending(path: str) -> None:
-    """Refuse a name whose ending tells no container."""
+    """Raise an error if a name's ending stands for no container."""
     if not path.endswith(ENDINGS):
         raise CheckpointError(f'{path} must end in one of '
                               f'{" or ".join(ENDINGS)}.')
@@ -208,7 +210,7 @@ def check_ending(path: str) -> None:
 
 @contextmanager
 def replaced(path: str) -> Iterator[str]:
-    """Give a temporary name; put the file at ``path`` if all went well."""
+    """Give a temporary name; move the file to ``path`` on success."""
     folder = osp.dirname(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -217,7 +219,7 @@ def replaced(path: str) -> Iterator[str]:
         os.replace(name, path)
 
 
-def _flat(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
+def _flat(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     nested = [k for k, v in checkpoint.items() if not isinstance(v, Tensor)]
     if nested:
         raise CheckpointError(

@@ -1,23 +1,24 @@
-"""The keys of state dicts: renaming, splitting, joining, all accounted for."""
+"""Renaming, splitting and joining of the keys of state dicts."""
 import re
-from typing import Container, Dict, Iterable, Sequence, Tuple
+from collections.abc import Container, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-StateDict = Dict[str, Tensor]
-Names = Sequence[Tuple[str, str]]
+StateDict = dict[str, Tensor]
+Names = Sequence[tuple[str, str]]
 # Of classifiers and other heads beside a backbone.
 TASKS = ('head.', 'head_dist.', 'fc.', 'classifier.', 'pooler.', 'decoder.',
          'decode_head.', 'auxiliary_head.', 'neck.', 'last_layer.')
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not what it should be."""
+    """An error about a checkpoint that cannot be used as asked."""
 
 
 def refuse_dinov3(state: StateDict) -> None:
-    """Refuse a DINOv3 of its authors' or transformers' names.
+    """Raise an error for a DINOv3 with the names of its authors or
+    transformers.
 
     Raises:
         CheckpointError: Says where else the same weights are.
@@ -33,7 +34,7 @@ def refuse_dinov3(state: StateDict) -> None:
 
 
 def rename(state: StateDict, names: Names, what: str) -> StateDict:
-    """Rename every key by the first pair whose left side is the whole key.
+    """Rename every key by the first pair whose pattern matches the whole key.
 
     ``{n}`` stands for a number and ``{p}`` for the rest of a name, such as
     ``weight`` or ``bn.bias``; both are carried over.
@@ -63,7 +64,7 @@ def rename(state: StateDict, names: Names, what: str) -> StateDict:
 
 
 def _advice(leftover: Sequence[str]) -> str:
-    """What may be left out: without its own weights a network is another."""
+    """Describe which options leave out the tensors that have no place."""
     tasks = sorted({key.partition('.')[0] + '.' for key in leftover})
     if {*tasks} <= {*TASKS}:
         return (f' Give --drop {" ".join(tasks)} to leave out what serves one '
@@ -73,12 +74,12 @@ def _advice(leftover: Sequence[str]) -> str:
 
 
 def flipped(names: Names) -> Names:
-    """The pairs for the way back."""
+    """Return the pairs of the reverse renaming."""
     return [(new, old) for old, new in names]
 
 
 def strip_prefix(state: StateDict, prefix: str) -> StateDict:
-    """The entries whose keys start with the prefix, without it."""
+    """Return the entries whose keys start with the prefix, without it."""
     return {
         key[len(prefix):]: value
         for key, value in state.items() if key.startswith(prefix)
@@ -86,11 +87,12 @@ def strip_prefix(state: StateDict, prefix: str) -> StateDict:
 
 
 def add_prefix(state: StateDict, prefix: str) -> StateDict:
+    """Put the prefix before all keys."""
     return {prefix + key: value for key, value in state.items()}
 
 
 def name_keys(keys: Iterable[str], at_most: int = 12) -> str:
-    """Name keys in a message."""
+    """List keys for a message, at most a few."""
     keys = sorted(keys)
     rest = len(keys) - at_most
     tail = f' and {rest} more' if rest > 0 else ''
@@ -101,7 +103,7 @@ def find_misfits(state: StateDict,
                  expected: StateDict,
                  shapes: str,
                  resized: Container[str] = ()) -> str:
-    """What keeps tensors from filling a module, '' if nothing does.
+    """Describe what keeps tensors from filling a module, '' if nothing does.
 
     Args:
         state: The tensors.
@@ -130,7 +132,7 @@ def _pattern(template: str) -> re.Pattern:
 
 
 def split_qkv(state: StateDict, fused: str) -> StateDict:
-    """Split the layers named ``fused`` into three beside them.
+    """Split the layers named ``fused`` into three.
 
     Args:
         state: Tensors by name; weights (3 D, D), biases (3 D, ).
@@ -150,7 +152,7 @@ def split_qkv(state: StateDict, fused: str) -> StateDict:
 
 
 def join_qkv(state: StateDict, parent: str) -> StateDict:
-    """Undo :func:`split_qkv` in layers such as ``layers\\.\\d+\\.attn``.
+    r"""Undo :func:`split_qkv` in layers such as ``layers\.\d+\.attn``.
 
     Raises:
         CheckpointError: If one of the three is missing.
@@ -181,10 +183,12 @@ WEIGHT_NORM = (('{p}.weight_g', '{p}.parametrizations.weight.original0'),
 
 
 def from_legacy(state: StateDict) -> StateDict:
-    """``weight_g`` to ``original0``, ``weight_v`` to ``original1``."""
+    """Rename ``weight_g`` to ``original0`` and ``weight_v`` to ``original1``.
+    """
     return rename(state, WEIGHT_NORM, 'A head')
 
 
 def to_legacy(state: StateDict) -> StateDict:
-    """``original0`` to ``weight_g``, ``original1`` to ``weight_v``."""
+    """Rename ``original0`` to ``weight_g`` and ``original1`` to ``weight_v``.
+    """
     return rename(state, flipped(WEIGHT_NORM), 'A head')

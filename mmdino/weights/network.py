@@ -1,4 +1,4 @@
-"""From a checkpoint to the weights of a network, whoever wrote the file.
+"""Opening of checkpoints of any format, and strict loading of their weights.
 
 Files of ours tell their network. Files of others are recognised by the names
 of their tensors and read under ours, which is said in the log; what no tensor
@@ -7,7 +7,8 @@ tells is asked for. Nothing is loaded in part: what does not fit is an error.
 import functools
 import logging
 import os.path as osp
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch.nn as nn
 from mmengine.config import Config
@@ -28,22 +29,23 @@ from mmdino.weights.sources import find_checkpoint
 
 
 class Weights(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint, under our names."""
     path: str
     format: str  # whose names it has, a key of ``FORMATS``
     tensors: StateDict  # as the file names them
     state: StateDict  # under our names
-    network: Optional[dict]  # config, see mmdino.weights.config, if it tells
-    meta: Dict[str, Any]  # what MMEngine notes beside the tensors
+    network: dict | None  # config, see mmdino.weights.config, if it tells
+    meta: dict[str, Any]  # what MMEngine notes beside the tensors
 
     @property
-    def config(self) -> Optional[Config]:
-        """Config of the run that wrote the file, read as literals."""
+    def config(self) -> Config | None:
+        """Return the config of the run that wrote the file, parsed as
+        literals."""
         text = self.meta.get('cfg')
         return read_plain_config(text) if text else None
 
     def part(self, name: str) -> StateDict:
-        """Tensors of the teacher's ``backbone`` or ``neck``."""
+        """Return the tensors of the teacher's ``backbone`` or ``neck``."""
         for network in (TEACHER, FROZEN, ''):
             tensors = strip_prefix(self.state, f'{network}{name}.')
             if tensors:
@@ -52,9 +54,9 @@ class Weights(NamedTuple):
 
 
 def open_weights(path: str,
-                 format_: Optional[str] = None,
+                 format_: str | None = None,
                  drop: Sequence[str] = (),
-                 given: Optional[dict] = None) -> Weights:
+                 given: dict | None = None) -> Weights:
     """Read a checkpoint of any known format.
 
     Args:
@@ -73,11 +75,11 @@ def open_weights(path: str,
     return sort_out(checkpoint, path, format_, given)
 
 
-def sort_out(checkpoint: Dict[str, Any],
+def sort_out(checkpoint: dict[str, Any],
              path: str,
-             format_: Optional[str] = None,
-             given: Optional[dict] = None) -> Weights:
-    """As :func:`open_weights`, of what the file at ``path`` holds."""
+             format_: str | None = None,
+             given: dict | None = None) -> Weights:
+    """Interpret the content of a file, as :func:`open_weights` does."""
     checkpoint = _unwrapped(checkpoint)
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, dict) else {}
@@ -117,8 +119,8 @@ def _tell_once(text: str, log: str) -> None:
     print_log(text, logger='current')
 
 
-def with_base(state: StateDict, told: Dict[str, Any], path: str) -> StateDict:
-    """Add the frozen weights to a state that holds the adapters alone.
+def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
+    """Add the frozen weights to a state that holds only adapters.
 
     Args:
         state: Of a :class:`DINO` with adapters. What it has, stays.
@@ -158,14 +160,15 @@ def with_base(state: StateDict, told: Dict[str, Any], path: str) -> StateDict:
 
 
 def _beside(name: str, path: str) -> str:
-    """The base where it was or, if it moved with them, by the adapters."""
+    """Return the base where it was or, if it was moved, beside the adapters.
+    """
     moved = osp.join(osp.dirname(path), osp.basename(name))
     return moved if not osp.exists(name) and osp.exists(moved) else name
 
 
-def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
-            path: str) -> Dict[str, Any]:
-    """Of a training with adapters the plain network."""
+def _merged(checkpoint: dict[str, Any], meta: dict[str, Any],
+            path: str) -> dict[str, Any]:
+    """Merge the adapters of a training into the plain network."""
     state = checkpoint.get('state_dict', checkpoint)
     # What is no dict is refused where its names are read.
     told = isinstance(state, dict) and told_adapters(meta, state, path)
@@ -176,9 +179,9 @@ def _merged(checkpoint: Dict[str, Any], meta: Dict[str, Any],
 
 
 def resolve_network(weights: Weights,
-                    given: Optional[dict] = None,
-                    num_heads: Optional[int] = None) -> dict:
-    """The network config of a file, or of a config that is given.
+                    given: dict | None = None,
+                    num_heads: int | None = None) -> dict:
+    """Return the network config of a file, or of a config that is given.
 
     Args:
         weights: The file.
@@ -218,7 +221,7 @@ def resolve_network(weights: Weights,
 
 
 def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
-    """Load tensors of which none may be missing, left over or misshapen.
+    """Load tensors; missing, unexpected or misshapen ones are an error.
 
     Position embeddings of another grid are resized by the module itself.
 
@@ -237,8 +240,8 @@ def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
 def check_fit(module: nn.Module,
               state: StateDict,
               what: str,
-              expected: Optional[StateDict] = None) -> None:
-    """As :func:`load_strictly`, without loading.
+              expected: StateDict | None = None) -> None:
+    """Check tensors as :func:`load_strictly` does, without loading.
 
     Args:
         expected: The module's state dict, where FSDP spreads it.
@@ -258,7 +261,7 @@ def check_fit(module: nn.Module,
 
 
 def load_pretrained(module: nn.Module,
-                    checkpoint: Optional[str],
+                    checkpoint: str | None,
                     prefix: str = 'teacher.backbone.',
                     setting: str = 'model.checkpoint') -> None:
     """Load every weight of a module from a part of a checkpoint.
@@ -296,7 +299,7 @@ def load_pretrained(module: nn.Module,
 
 
 def require_resumable(path: str) -> None:
-    """Refuse a file that a training cannot go on from.
+    """Raise an error for a file that a training cannot be resumed from.
 
     Raises:
         CheckpointError: If it holds weights alone; says what it is good for.
@@ -318,8 +321,9 @@ def require_resumable(path: str) -> None:
         f'weights: --checkpoint {path}.{convert}')
 
 
-def _kept_network(meta: Dict[str, Any]) -> Optional[dict]:
-    """The network of a file of ours; of older ones, from the run's config."""
+def _kept_network(meta: dict[str, Any]) -> dict | None:
+    """Return the network config in a file of ours; of older ones, from the
+    run's."""
     if isinstance(meta.get('network'), dict):
         return meta['network']
     text = meta.get('cfg')
@@ -333,14 +337,14 @@ def _kept_network(meta: Dict[str, Any]) -> Optional[dict]:
 
 
 def _check_backbone(weights: Weights, given: nn.Module) -> None:
-    """Compare a module with the backbone that a file tells of."""
+    """Compare a module with the backbone that a file describes."""
     _check_agreement(
         facts(build_empty(weights.network['backbone'])), facts(given), FACTS,
         f'{weights.path} is of another network',
         'Give the config of the network that was trained, or none.')
 
 
-def _check_agreement(kept: dict, given: dict, names: Dict[str, str],
+def _check_agreement(kept: dict, given: dict, names: dict[str, str],
                      problem: str, remedy: str) -> None:
     """Compare what a file and a config say, where both do."""
     differing = [
@@ -353,8 +357,8 @@ def _check_agreement(kept: dict, given: dict, names: Dict[str, str],
                               f'{"; ".join(differing)}. {remedy}')
 
 
-def _unwrapped(checkpoint: Dict[str, Any]) -> Dict[str, Any]:
-    """Without the ``module.`` that DDP puts before all names."""
+def _unwrapped(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Remove the ``module.`` that DDP puts before all names."""
     state = checkpoint.get('state_dict', checkpoint)
     wrapped = isinstance(state, dict) and state and all(
         str(key).startswith('module.') for key in state)

@@ -1,4 +1,4 @@
-"""Where the file of a checkpoint is: here, or where its name says it is from.
+"""Finding and downloading of the file of a checkpoint, by its name.
 
 A checkpoint is named by
 
@@ -16,21 +16,66 @@ one downloads and the others wait. Neither cache shows a file before it is
 whole; offline switches (``HF_HUB_OFFLINE``) hold.
 """
 import errno
+import fnmatch
 import json
 import os
 import os.path as osp
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.request import urlopen
 
 import torch
 from mmengine.dist import all_gather_object
+from mmengine.fileio import load
 from mmengine.logging import print_log
 
 from mmdino.utils.names import suggest
+from mmdino.utils.resources import resource
 from mmdino.weights.keys import CheckpointError, name_keys
-from mmdino.weights.published import PublishedModel, list_models
+
+
+class PublishedModel(NamedTuple):
+    """A published model of the authors of DINO or DINOv2, or one of ours."""
+    name: str
+    config: str | None  # None where its file tells the network
+    url: str | None  # of the authors' file, None if it is packaged
+    sha256_prefix: str | None
+    metrics: dict[str, float]  # the figures that are reported, in percent
+    packaged: str | None = None  # file below the repository
+
+    @property
+    def checkpoint(self) -> str:
+        """Return where the file is looked for, converted ones first."""
+        if self.packaged:
+            folder, _, file = self.packaged.partition('/')
+            return str(resource(folder) / file)
+        return osp.join('checkpoints', f'{self.name}.pth')
+
+
+def list_models(pattern: str = '*') -> list[PublishedModel]:
+    """List the published models and those that come with mmdino.
+
+    Args:
+        pattern: Of the names, with the wildcards * and ?.
+    """
+    models = [
+        PublishedModel(
+            name=entry['Name'],
+            config=entry.get('Config'),
+            url=entry.get('Converted From', {}).get('Weights'),
+            sha256_prefix=entry.get('Converted From',
+                                    {}).get('SHA-256 prefix'),
+            packaged=entry.get('Weights'),
+            metrics={
+                name: value
+                for result in entry['Results']
+                for name, value in result['Metrics'].items()
+            }) for entry in load(str(resource('model-index.yml')))['Models']
+    ]
+    return [m for m in models if fnmatch.fnmatch(m.name, pattern)]
+
 
 SWITCH = 'MMDINO_DOWNLOAD'  # in the environment, for the processes started
 # The folder of a cache is at fault: no permission, read-only, full.
@@ -43,7 +88,7 @@ BESIDE = ('config.json', 'preprocessor_config.json')
 
 @contextmanager
 def downloads_allowed() -> Iterator[None]:
-    """Let checkpoints be downloaded, by this process and those it starts."""
+    """Allow downloads in this process and those that it starts."""
     before = os.environ.get(SWITCH, '')
     os.environ[SWITCH] = '1'
     try:
@@ -53,11 +98,12 @@ def downloads_allowed() -> Iterator[None]:
 
 
 def may_download() -> bool:
+    """Return whether downloads are allowed."""
     return os.environ.get(SWITCH, '0') not in ('', '0')
 
 
 def find_checkpoint(name: str) -> str:
-    """Give the file of a checkpoint, downloaded if that is allowed.
+    """Return the file of a checkpoint, downloaded if that is allowed.
 
     Args:
         name: See the top of this module.
@@ -96,7 +142,7 @@ def find_checkpoint(name: str) -> str:
 
 
 def shards_of(index: str) -> list[str]:
-    """The files that a ``*.safetensors.index.json`` lists, beside it.
+    """List the files beside a ``*.safetensors.index.json`` that it names.
 
     Raises:
         CheckpointError: If it lists none, or one is not there.
@@ -123,7 +169,7 @@ def _in_folder(folder: str) -> str:
 
 
 def _published(model: PublishedModel) -> str:
-    """A converted file, else the authors' own, from torch.hub's cache."""
+    """Return a converted file, else the authors' own in torch.hub's cache."""
     if osp.isfile(model.checkpoint):
         return model.checkpoint
     if model.packaged:
@@ -142,7 +188,7 @@ def _published(model: PublishedModel) -> str:
 
 
 def _first_on_node(fetch: Callable[[], str], name: str) -> str:
-    """Fetch by one process of each node, then find it on the others.
+    """Fetch in one process of each node, then look it up in the others.
 
     Nodes may share the cache or not: files get their names when they are
     whole.
@@ -195,7 +241,7 @@ def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:
 
 
 def _check_length(url: str, path: str) -> None:
-    """Refuse a file that is shorter than its server says.
+    """Raise an error if a file is shorter than its server says.
 
     torch.hub takes a transfer that breaks off for its end.
     """
@@ -211,7 +257,7 @@ def _check_length(url: str, path: str) -> None:
 
 def _failed(what: str, error: Exception, setting: str,
             remedy: str) -> RuntimeError:
-    """One line with the cause and what to do.
+    """Raise an error in one line with the cause and the remedy.
 
     Args:
         what: What could not be downloaded.
@@ -228,7 +274,7 @@ def _failed(what: str, error: Exception, setting: str,
 
 
 def _timm_repo(model: str) -> str:
-    """The repository of timm's weights on the Hugging Face hub."""
+    """Return the repository of timm's weights on the Hugging Face hub."""
     import timm
     try:
         cfg = timm.get_pretrained_cfg(model)
@@ -243,7 +289,7 @@ def _timm_repo(model: str) -> str:
 
 
 def _fetch_from_hub(name: str, repo: str) -> str:
-    """Weights, all shards of them, and the two files that tell of them."""
+    """Fetch weights, all shards of them, and the two config files."""
     from huggingface_hub import (_CACHED_NO_EXIST, constants, hf_hub_download,
                                  try_to_load_from_cache)
     from huggingface_hub.errors import (EntryNotFoundError,
@@ -294,7 +340,7 @@ def _fetch_from_hub(name: str, repo: str) -> str:
 
 
 def _hub_remedy(error: Exception, repo: str) -> str:
-    """What to do where the hub, or the way to it, is at fault."""
+    """Return what to do if the hub, or the connection, is at fault."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (RepositoryNotFoundError,
                                         RevisionNotFoundError)

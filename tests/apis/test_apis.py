@@ -139,7 +139,7 @@ def test_a_packaged_model(monkeypatch, tmp_path):
 
 
 def test_a_packaged_model_that_is_not_there(monkeypatch, tmp_path):
-    monkeypatch.setattr('mmdino.weights.published.resource', tmp_path.joinpath)
+    monkeypatch.setattr('mmdino.weights.sources.resource', tmp_path.joinpath)
     (tmp_path / 'model-index.yml').write_text(
         'Models: [{Name: mine, Config: a.py, Weights: configs/mine.pth, '
         'Results: []}]')

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from mmengine.hooks import Hook
 from torch.overrides import TorchFunctionMode
 
-from mmdino.engine import host_copy
+from mmdino.engine.hooks import runtime_info
 from mmdino.engine.launch import build_runner
 from tests.launching import ROOT
 from tests.ranks import run_ranks
@@ -48,14 +48,14 @@ class CountSteps(Hook):
         if runner.iter == 2:
             self.mode.__enter__()
             self.patches = pytest.MonkeyPatch()
-            read = host_copy.HostCopy.read
+            read = runtime_info.HostCopy.read
 
             def count_late(copy):
                 self.late += 1
                 with torch._C.DisableTorchFunction():
                     return read(copy)
 
-            self.patches.setattr(host_copy.HostCopy, 'read', count_late)
+            self.patches.setattr(runtime_info.HostCopy, 'read', count_late)
             for name in ('all_reduce', 'all_gather', 'broadcast',
                          'all_gather_object', 'barrier'):
                 self.patches.setattr(dist, name, self.counted(name))

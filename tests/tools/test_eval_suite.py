@@ -9,9 +9,9 @@ import torch
 from mmdino.datasets.benchmarks.layouts import LAYOUTS
 from mmdino.engine.configs import read_config
 from mmdino.experiments import jobs
+from mmdino.experiments.rows import is_imagenet, linear_imagenet
 from mmdino.experiments.settings import MissingData
-from mmdino.experiments.suite import (ROWS, Suite, is_imagenet, last_figures,
-                                      linear_imagenet)
+from mmdino.experiments.suite import ROWS, Suite, last_figures
 from mmdino.registry import build_module
 from tests.launching import RUN_TOOL, forked_tools
 from tests.tools.test_features_and_splits import run  # noqa: F401

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset
 from mmdino.datasets.listing import list_folder
 from mmdino.registry import DATASETS
 
@@ -16,7 +16,7 @@ SUBSETS = ('database', 'strong')
 
 @DATASETS.register_module()
 class Copydays(BenchmarkDataset):
-    """The database, or the strong copies, which are the queries.
+    """The database of Copydays, or its strong copies, the queries.
 
     The layout is that of the archives' folders, with any images beside::
 
@@ -32,8 +32,8 @@ class Copydays(BenchmarkDataset):
     learnt on :data:`WHITENING`. The authors took 10000 and 20000 of YFCC100M.
 
     Args:
-        data_root (str): The folder ``copydays``, the optional ones beside it.
-        subset (str): 'database' or 'strong'.
+        data_root: The folder ``copydays``, the optional ones beside it.
+        subset: 'database' or 'strong'.
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
@@ -54,6 +54,7 @@ class Copydays(BenchmarkDataset):
         super().__init__(data_root, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        """List the images and the block that each belongs to."""
         if self.subset == 'strong':
             return self._blocks('strong')
         return [

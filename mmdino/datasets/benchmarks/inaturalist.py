@@ -3,13 +3,13 @@ import json
 import os.path as osp
 from collections.abc import Sequence
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset
 from mmdino.registry import DATASETS
 
 
 @DATASETS.register_module()
 class INaturalist(BenchmarkDataset):
-    """The images that an annotation file of the challenge names.
+    """The images that an annotation file of iNaturalist lists.
 
     ``data_root`` holds the files of one year as they are distributed::
 
@@ -19,8 +19,8 @@ class INaturalist(BenchmarkDataset):
     An item has ``img_path`` and ``gt_label``, the rank of its category's id.
 
     Args:
-        data_root (str): The folder.
-        ann_file (str): The annotation file in it.
+        data_root: The folder.
+        ann_file: The annotation file in it.
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
@@ -39,7 +39,7 @@ class INaturalist(BenchmarkDataset):
         super().__init__(data_root, pipeline, ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Join images, annotations and categories."""
+        """Join images, annotations and categories of the annotation file."""
         self.require([self.ann_file], 'the annotations')
         with open(self.ann_file, encoding='utf-8') as file:
             content = json.load(file)

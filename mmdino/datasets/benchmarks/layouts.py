@@ -1,10 +1,17 @@
-"""The folders of the data sets, in ``data/`` unless told otherwise.
+"""The expected folders of the data sets, and the class that checks them.
 
-Each is the layout in which its benchmark is distributed, so that unpacking
-the archives side by side is all there is to do.
+The folders are in ``data/`` by default, in the layout in which each benchmark
+is distributed: to unpack the archives side by side is all there is to do.
 """
+import os
+import os.path as osp
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from mmpretrain.datasets import BaseDataset
+
+from mmdino.datasets.transforms import build_steps
 
 
 class Layout(NamedTuple):
@@ -25,7 +32,7 @@ class Layout(NamedTuple):
 
 
 def first_missing(layout: Layout, folder: Path) -> str | None:
-    """Name the first of the layout's files that the folder lacks."""
+    """Return the first file of a layout that a folder lacks, or None."""
     for name in layout.files:
         if not (folder / name).exists():
             return f'{folder / name} does not exist'
@@ -135,3 +142,53 @@ inaturalist2019/train2019.json
 inaturalist2019/val2019.json
 inaturalist2019/train_val2019/Plants/400/d1322d13.jpg"""),
 )
+
+
+class BenchmarkDataset(BaseDataset):
+    """Base class of data sets in the layout in which they are distributed.
+
+    Args:
+        data_root: The folder.
+        pipeline: Transforms, or a single one.
+        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+
+    Attributes:
+        layout (str): What is to be where, for the error messages.
+    """
+
+    layout = ''
+
+    def __init__(self,
+                 data_root: str,
+                 pipeline: Sequence | dict = (),
+                 ann_file: str = '',
+                 **kwargs) -> None:
+        super().__init__(
+            ann_file=ann_file,
+            data_root=osp.normpath(osp.expanduser(data_root)),
+            pipeline=build_steps(pipeline).transforms,
+            **kwargs)
+
+    def require(self, paths: Iterable[str], what: str) -> None:
+        """Raise an error if files are missing; each folder is listed once.
+
+        Raises:
+            FileNotFoundError: Names the first one and says what it is.
+        """
+        listed = {}
+        for path in paths:
+            folder, name = osp.split(path)
+            if folder not in listed:
+                listed[folder] = list_files(folder)
+            if name not in listed[folder]:
+                raise FileNotFoundError(
+                    f'{path} does not exist: {what}. {type(self).__name__} '
+                    f'needs {self.layout}')
+
+
+def list_files(folder: str) -> set[str]:
+    """List the names of the files in a folder, without broken links."""
+    if not osp.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:
+        return {e.name for e in entries if e.is_file() or e.is_dir()}

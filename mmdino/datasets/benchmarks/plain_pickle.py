@@ -1,4 +1,4 @@
-"""Pickles of plain data, read without running anything they name."""
+"""Safe reading of pickles that hold plain data: nothing in them is run."""
 import functools
 import pickle
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class UnsafePickleError(pickle.UnpicklingError):
-    """A pickle that asks for more than containers, numbers and arrays."""
+    """A pickle that holds more than containers, numbers and arrays."""
 
 
 def load_plain_pickle(path: str) -> Any:
@@ -49,7 +49,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _Number:
-    """Stands in for numpy.dtype: a kind of number."""
+    """Stand-in for numpy.dtype: a kind of number."""
 
     def __init__(self, code: str, *align_and_copy: bool) -> None:
         self.code = code
@@ -66,7 +66,7 @@ class _Number:
 
 
 class _Array(np.ndarray):
-    """An array of numbers that checks what it is filled with."""
+    """An array of numbers that checks the data it is filled with."""
 
     def __setstate__(self, state: tuple) -> None:
         version, shape, number, fortran, raw = state
@@ -75,13 +75,13 @@ class _Array(np.ndarray):
 
 
 def _empty_array(*subtype_shape_and_code: Any) -> _Array:
-    """Stands in for numpy's _reconstruct; the state comes afterwards."""
+    """Stand-in for numpy's _reconstruct; the state comes afterwards."""
     return _Array((0, ), np.int8)
 
 
 def _from_buffer(raw: bytes, number: _Number, shape: tuple,
                  order: str) -> np.ndarray:
-    """How pickles of protocol 5 hold arrays."""
+    """Stand-in for numpy's _frombuffer, of pickles of protocol 5."""
     return np.frombuffer(raw, number.dtype()).reshape(shape, order=order)
 
 
@@ -90,7 +90,8 @@ def _scalar(number: _Number, raw: bytes | str) -> np.generic:
 
 
 def _bytes(text: bytes | str, encoding: str = 'latin1') -> bytes:
-    """Pickles of Python 2, and those of protocol 2, write bytes as text."""
+    """Stand-in for _codecs.encode: Python 2 and protocol 2 write bytes as
+    text."""
     if isinstance(text, bytes):
         return text
     if encoding != 'latin1':

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmdino.datasets.benchmarks.base import BenchmarkDataset, list_files
+from mmdino.datasets.benchmarks.layouts import BenchmarkDataset, list_files
 from mmdino.datasets.benchmarks.plain_pickle import load_plain_pickle
 from mmdino.registry import DATASETS
 
@@ -32,8 +32,8 @@ class RevisitedImages(BenchmarkDataset):
       database, int64.
 
     Args:
-        data_root (str): The folder.
-        subset (str): 'database' or 'queries'.
+        data_root: The folder.
+        subset: 'database' or 'queries'.
         pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
 
     Raises:
@@ -54,6 +54,7 @@ class RevisitedImages(BenchmarkDataset):
         super().__init__(data_root, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        """List the database, or the queries with their annotations."""
         ground_truth = read_ground_truth(self.data_root)
         queries = self.subset == 'queries'
         names = ground_truth['qimlist' if queries else 'imlist']
@@ -80,9 +81,9 @@ def read_ground_truth(folder: str) -> dict:
     """Read and check ``gnd_NAME.pkl`` of the folder ``NAME``.
 
     Returns:
-        dict: ``imlist`` and ``qimlist``, names of the database's and the
-        queries' images without extension, and ``gnd``, for each query a dict
-        of ``bbx``, ``easy``, ``hard`` and ``junk``.
+        ``imlist`` and ``qimlist``, names of the database's and the queries'
+        images without extension, and ``gnd``, for each query a dict of
+        ``bbx``, ``easy``, ``hard`` and ``junk``.
     """
     path = osp.join(folder, f'gnd_{osp.basename(folder)}.pkl')
     if not osp.isfile(path):
@@ -99,7 +100,7 @@ def read_ground_truth(folder: str) -> dict:
 
 
 def _find_error(ground_truth: dict) -> str:
-    """What is wrong with an annotation, '' if nothing is."""
+    """Describe what is wrong with an annotation, '' if nothing is."""
     if not isinstance(ground_truth, dict):
         return f'it holds a {type(ground_truth).__name__}, not a dict'
     missing_keys = {'imlist', 'qimlist', 'gnd'} - set(ground_truth)

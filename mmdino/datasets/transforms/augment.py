@@ -1,4 +1,4 @@
-"""Augmentations of images (H, W, C) in memory, each at random.
+"""Random augmentations of images (H, W, C).
 
 What is about colours takes (H, W, 3) uint8 BGR, the rest any C, uint8, uint16
 and float32. The arithmetic is Pillow's (``ImageOps``, ``ImageFilter``,
@@ -22,7 +22,7 @@ TRUNCATE = -0.4999
 
 
 class RandomAugment(BaseTransform):
-    """Base of what changes ``img`` with probability ``prob``.
+    """Base class of transforms that change ``img`` with probability ``prob``.
 
     Raises:
         ValueError: If ``prob`` is not within [0, 1]; on a call, if the image
@@ -35,6 +35,7 @@ class RandomAugment(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
+        """Change ``img`` with probability ``prob``."""
         if self.prob:
             self.check(results['img'])
         if np.random.rand() < self.prob:
@@ -42,7 +43,7 @@ class RandomAugment(BaseTransform):
         return results
 
     def check(self, img: np.ndarray) -> None:
-        """Refuse an image that it does not take."""
+        """Raise an error for an image that the transform cannot change."""
         check_image(self, img)
 
     @abstractmethod
@@ -52,7 +53,7 @@ class RandomAugment(BaseTransform):
 
 @TRANSFORMS.register_module()
 class HorizontalFlip(RandomAugment):
-    """Mirror ``img`` left to right.
+    """Mirror ``img`` left to right at random.
 
     mmcv's RandomFlip returns a view with negative strides, which the next
     operation has to copy: 0.2 ms a 224 px crop instead of 0.01.
@@ -66,19 +67,19 @@ class HorizontalFlip(RandomAugment):
 
 
 def _as(img: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """OpenCV's result with the single channel that it has dropped."""
+    """Restore the single channel that OpenCV drops."""
     return result.reshape(img.shape)
 
 
 def to_gray(img: np.ndarray) -> np.ndarray:
-    """Gray image (H, W, 3) of a BGR one, ITU-R 601-2 luma as Pillow's."""
+    """Turn a BGR image (H, W, 3) grey, with Pillow's ITU-R 601-2 weights."""
     gray = cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)
     return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
 
 
 @TRANSFORMS.register_module()
 class RandomGrayscale(RandomAugment):
-    """Turn ``img`` gray, with three channels.
+    """Turn ``img`` grey at random; it keeps three channels.
 
     mmcv's transform of this name weighs the channels equally by default.
     """
@@ -94,12 +95,11 @@ class RandomGrayscale(RandomAugment):
 
 
 def solarize(img: np.ndarray, threshold: int) -> np.ndarray:
-    """Invert every level of ``threshold``, of 255, and above.
+    """Invert all levels from ``threshold`` of 255 on.
 
     Args:
-        img (np.ndarray): (H, W, C); uint8, or uint16, whose levels are 257
-            times as fine.
-        threshold (int): From 0 to 255.
+        img: (H, W, C); uint8, or uint16, whose levels are 257 times as fine.
+        threshold: From 0 to 255.
     """
     if img.dtype == np.uint16:
         return np.where(img < threshold * 257, img, ~img)
@@ -110,7 +110,7 @@ def solarize(img: np.ndarray, threshold: int) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class Solarize(RandomAugment):
-    """Invert the levels of ``img`` from ``threshold`` on.
+    """Invert the levels of ``img`` from ``threshold`` on, at random.
 
     The threshold is one of 8 bits, also for uint16. Floats have no greatest
     level and are refused.
@@ -132,7 +132,7 @@ class Solarize(RandomAugment):
 
 
 def blur_kernel(radius: float) -> np.ndarray:
-    """The kernel of Pillow's GaussianBlur: three extended box filters.
+    """Return the kernel of Pillow's GaussianBlur: three extended box filters.
 
     An extended box has weight 1 on 2l + 1 pixels and a on the two beyond,
     l and a such that three of them have the variance radius ** 2.
@@ -141,10 +141,10 @@ def blur_kernel(radius: float) -> np.ndarray:
     Filtering", equations 7, 11 and 14.
 
     Args:
-        radius (float): Standard deviation in pixels.
+        radius: Standard deviation in pixels.
 
     Returns:
-        np.ndarray: Weights that sum to 1, of odd length.
+        Weights that sum to 1, of odd length.
     """
     variance = radius**2 / 3
     inner = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
@@ -156,7 +156,7 @@ def blur_kernel(radius: float) -> np.ndarray:
 
 
 def gaussian_blur(img: np.ndarray, radius: float) -> np.ndarray:
-    """Blur (H, W, C) with standard deviation ``radius`` in pixels.
+    """Blur an image (H, W, C) with standard deviation ``radius`` in pixels.
 
     Floats are summed in float64: a constant stays what it is.
     """
@@ -169,7 +169,7 @@ def gaussian_blur(img: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _filter(img: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve rows and columns, four channels at once, as OpenCV can."""
+    """Convolve rows and columns, four channels at once, OpenCV's limit."""
     if img.shape[2] > 4:
         parts = np.split(img, range(4, img.shape[2], 4), axis=2)
         return np.concatenate(
@@ -182,12 +182,12 @@ def _filter(img: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class GaussianBlur(RandomAugment):
-    """Blur ``img`` with a radius drawn at every call.
+    """Blur ``img`` with a random radius.
 
     Args:
-        prob (float): Probability.
-        radius (Sequence[float]): Bounds of the radius, the standard
-            deviation in pixels, drawn uniformly.
+        prob: Probability.
+        radius: Bounds of the radius, the standard deviation in pixels, drawn
+            uniformly.
     """
 
     def __init__(self, prob: float,
@@ -200,12 +200,12 @@ class GaussianBlur(RandomAugment):
 
 
 def adjust_brightness(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with black: ``factor * img``."""
+    """Blend an image with black: ``factor * img``."""
     return _as(img, cv2.addWeighted(img, factor, img, 0, _truncate(img)))
 
 
 def adjust_contrast(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean gray level m: ``m + factor * (img - m)``.
+    """Blend an image with its mean grey level m: ``m + factor * (img - m)``.
 
     m is that of the luma, of other than three channels that of all.
     """
@@ -226,7 +226,7 @@ def _truncate(img: np.ndarray) -> float:
 
 
 def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the gray image g: ``g + factor * (img - g)``."""
+    """Blend an image with its grey version g: ``g + factor * (img - g)``."""
     mix = np.empty((3, 4), np.float32)
     mix[:, :3] = (1 - factor) * GRAY_WEIGHTS + factor * np.eye(3)
     mix[:, 3] = TRUNCATE
@@ -234,7 +234,7 @@ def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
-    """Turn the hue by ``shift``, a fraction of the colour circle.
+    """Rotate the hue by ``shift``, a fraction of the colour circle.
 
     mmcv's overflows with numpy 2.
     """
@@ -249,7 +249,7 @@ def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class ColorJitter(RandomAugment):
-    """Jitter brightness, contrast, saturation and hue in random order.
+    """Change brightness, contrast, saturation and hue in random order.
 
     Each of the four is drawn anew at every call: a factor uniform in
     [max(0, 1 - x), 1 + x], for hue a shift uniform in [-x, x].
@@ -258,11 +258,11 @@ class ColorJitter(RandomAugment):
     and float32; all channels get the same factors.
 
     Args:
-        brightness (float): x of the brightness.
-        contrast (float): x of the contrast.
-        saturation (float): x of the saturation.
-        hue (float): x of the hue, a fraction of the colour circle.
-        prob (float): Probability that anything happens.
+        brightness: x of the brightness.
+        contrast: x of the contrast.
+        saturation: x of the saturation.
+        hue: x of the hue, a fraction of the colour circle.
+        prob: Probability that anything happens.
 
     Raises:
         ValueError: If one of the four is negative, or hue above 0.5.
@@ -302,7 +302,7 @@ class ColorJitter(RandomAugment):
 
 
 def check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
-    """Return ``values`` as (low, high).
+    """Check a range and return it as (low, high).
 
     Raises:
         ValueError: If these are not two numbers with 0 < low <= high; says

@@ -1,4 +1,4 @@
-"""Images cut and shrunk as benchmarks ask, and views as tensors."""
+"""Crops and sizes of images for evaluation, and views as tensors."""
 import cv2
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class CropToBox(BaseTransform):
 
 def _crop(img: np.ndarray, left: int, top: int, right: int,
           bottom: int) -> np.ndarray:
-    """A copy of the box, black where it lies outside of the image."""
+    """Return a copy of the box, black where it lies outside of the image."""
     height, width, channels = img.shape
     cropped = np.zeros((bottom - top, right - left, channels), img.dtype)
     inside = img[max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)]
@@ -45,13 +45,13 @@ def _crop(img: np.ndarray, left: int, top: int, right: int,
 
 @TRANSFORMS.register_module()
 class ResizeShortSide(BaseTransform):
-    """Resize ``img`` by Pillow's antialiased bicubic, keeping its aspect.
+    """Resize ``img`` to a short side by Pillow's antialiased bicubic filter.
 
     mmpretrain's ResizeEdge with the backend Pillow, for images (H, W, C) of
     any C, uint8, uint16 and float32.
 
     Args:
-        size (int): Of the short side in pixels; the long one is rounded down.
+        size: Of the short side in pixels; the long one is rounded down.
 
     Raises:
         ValueError: If ``size`` is below 1.
@@ -74,14 +74,14 @@ class ResizeShortSide(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CenterView(BaseTransform):
-    """The middle of ``img``, as networks are tested.
+    """Resize and centre-crop ``img``, as networks are usually evaluated.
 
     The short side is resized to 8/7 of ``size`` by Pillow's antialiased
     bicubic, 256 for 224 px; then the square in the middle is cut out.
 
     Args:
-        size (int, optional): Side of the square in pixels. The tools fill in
-            that of the images that the checkpoint was trained on.
+        size: Side of the square in pixels. The tools fill in that of the
+            images that the checkpoint was trained on.
 
     Raises:
         ValueError: If nothing has filled it in, or it is below 1.
@@ -102,7 +102,7 @@ class CenterView(BaseTransform):
 
 def fit_patches(height: int, width: int, size: int | None,
                 patch: int) -> tuple[int, int]:
-    """(height, width) near those of an image, multiples of the patch.
+    """Return the (height, width) nearest to an image's, in whole patches.
 
     The short side is first scaled to ``size`` pixels; None keeps it.
     """
@@ -115,15 +115,15 @@ def fit_patches(height: int, width: int, size: int | None,
 
 @TRANSFORMS.register_module()
 class WholeView(BaseTransform):
-    """All of ``img``, of a size that falls into patches.
+    """Resize all of ``img`` to a whole number of patches.
 
     By Pillow's antialiased bicubic. The aspect changes by less than a patch.
 
     Args:
-        size (int, optional): Of the short side in pixels, before both sides
-            are rounded to multiples of the patch; by default the image's.
-        patch (int, optional): Side of a patch in pixels. In a config that
-            says ``patch=None`` the tools fill in that of the checkpoint.
+        size: Of the short side in pixels, before both sides are rounded to
+            multiples of the patch; by default the image's.
+        patch: Side of a patch in pixels. In a config that says ``patch=None``
+            the tools fill in that of the checkpoint.
 
     Raises:
         ValueError: If nothing has filled in the patch, or a number is below
@@ -157,7 +157,7 @@ class Thumbnail(BaseTransform):
     for retrieval: the aspect is kept and small images are not enlarged.
 
     Args:
-        size (int): Longest side in pixels.
+        size: Longest side in pixels.
     """
 
     def __init__(self, size: int) -> None:
@@ -181,7 +181,7 @@ def _with_image(results: dict, img: np.ndarray) -> dict:
 
 
 def to_planes(img: np.ndarray) -> torch.Tensor:
-    """A tensor (C, H, W) of an image (H, W, C).
+    """Turn an image (H, W, C) into a tensor (C, H, W).
 
     OpenCV takes the channels apart ten times faster than torch's
     ``permute(2, 0, 1).contiguous()``, and puts them where it is asked to.

@@ -1,4 +1,4 @@
-"""Load images, masks and videos; errors name the file."""
+"""Loading of images, masks and videos; errors name the file."""
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ UNTURNED = '_ignore_orientation'  # mmcv's way to say it
 
 
 class UnreadableImageError(RuntimeError):
-    """A file that is missing, damaged or not an image."""
+    """An error about a file that is missing, damaged or not an image."""
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Load an image of any kind; raise one kind of error for every bad one.
+    """Load an image of any format; all failures raise one kind of error.
 
     Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
     which it replaces, from a mistake in the pipeline, which must stop the
@@ -38,26 +38,24 @@ class LoadImage(BaseTransform):
     :mod:`mmdino.datasets.decoding`.
 
     Args:
-        color_type (str): 'color'; 'grayscale', (H, W, 1); or 'unchanged',
-            which keeps channels and depth: uint8, uint16 or float32, the
-            pages of a TIFF as channels.
-        exif_orientation (bool): Whether to turn photos as their EXIF tag
-            says. The authors' loader does not: recipes and benchmarks on
-            ImageNet set it to False.
-        value_range (str | Sequence[float], optional): What becomes 0 to 255
-            of values of more than 8 bits: 'full', all that the type holds (0
-            to 255 of floats); 'file', from the least to the greatest value of
-            each file, which makes files incomparable; or (low, high). By
-            default 'full', and nothing is scaled where ``color_type`` is
-            'unchanged'. With 'full' a warning counts the images that use
-            less than a quarter of it.
-        to_float32 (bool): Whether to convert to float32 in the end.
-        max_pixels (int, optional): Refuse larger images before they fill the
-            memory; by default twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179
-            million.
-        max_bytes (int, optional): The same for what a zip archive unpacks to;
-            by default 1 GiB.
-        backend_args (dict, optional): Of MMEngine's file backend.
+        color_type: 'color'; 'grayscale', (H, W, 1); or 'unchanged', which
+            keeps channels and depth: uint8, uint16 or float32, the pages of a
+            TIFF as channels.
+        exif_orientation: Whether to turn photos as their EXIF tag says. The
+            authors' loader does not: recipes and benchmarks on ImageNet set it
+            to False.
+        value_range: What becomes 0 to 255 of values of more than 8 bits:
+            'full', all that the type holds (0 to 255 of floats); 'file', from
+            the least to the greatest value of each file, which makes files
+            incomparable; or (low, high). By default 'full', and nothing is
+            scaled where ``color_type`` is 'unchanged'. With 'full' a warning
+            counts the images that use less than a quarter of it.
+        to_float32: Whether to convert to float32 in the end.
+        max_pixels: Refuse larger images before they fill the memory; by
+            default twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
+        max_bytes: The same for what a zip archive unpacks to; by default 1
+            GiB.
+        backend_args: Of MMEngine's file backend.
 
     Raises:
         UnreadableImageError: Names the file and the cause.
@@ -164,13 +162,13 @@ def _check_value_range(
 
 
 def _next_power(img: np.ndarray) -> int:
-    """The full range of as many bits as the image uses."""
+    """Return the full range of as many bits as the image uses."""
     return 2**max(1, int(img.max())).bit_length() - 1
 
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Load ``mask_path``, a PNG of numbers with a palette or grey, as it is.
+    """Load ``mask_path``, a palette or grey PNG, as numbers.
 
     It becomes ``gt_mask`` (H, W; uint8), not resized with the image: 0 for
     the background, then one number an object, and whatever stands for void.
@@ -185,7 +183,7 @@ class LoadMask(BaseTransform):
 
 
 def _read_numbers(path: str) -> np.ndarray:
-    """The numbers (H, W; uint8) of a palette or grey PNG."""
+    """Read the numbers (H, W; uint8) of a palette or grey PNG."""
     with Image.open(path) as image:
         if image.mode not in ('P', 'L'):
             raise ValueError(
@@ -196,7 +194,7 @@ def _read_numbers(path: str) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class LoadSequence(BaseTransform):
-    """Load a video's frames, scaled, and its masks, as they are.
+    """Load the frames of a video, resized, and its masks, unchanged.
 
     Frames become ``img`` (F, 3, h, w; uint8, BGR): their short side is
     ``short_side``, their long side is rounded down to a multiple of
@@ -208,8 +206,8 @@ class LoadSequence(BaseTransform):
     ``frame_names`` (F) are the files' names without extension.
 
     Args:
-        short_side (int): In pixels.
-        divisor (int): In pixels, at most ``short_side``.
+        short_side: In pixels.
+        divisor: In pixels, at most ``short_side``.
 
     Raises:
         ValueError: If ``divisor`` is out of its range; if a mask is no image
@@ -253,7 +251,7 @@ class LoadSequence(BaseTransform):
 
 def scaled_size(height: int, width: int, short_side: int,
                 divisor: int) -> tuple[int, int]:
-    """Size with the given short side, the long side rounded down.
+    """Return the size with a given short side, the long side rounded down.
 
     The height of a square counts as short: 480 x 480 pixels become 480 x 448,
     as in the authors' code.
@@ -264,7 +262,7 @@ def scaled_size(height: int, width: int, short_side: int,
 
 
 def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W; uint8) of the given shape, void (255) as background."""
+    """Load a mask (H, W; uint8) of a given shape, void (255) as background."""
     mask = _read_numbers(path)
     if mask.shape != shape:
         raise ValueError(f'{path} has the size {mask.shape}, the frames of '

@@ -1,4 +1,4 @@
-"""Several views of one image (the paper, section 3.1, "multi-crop")."""
+"""Multi-crop: several views of one image (arXiv 2104.14294, sec. 3.1)."""
 from collections.abc import Callable, Mapping, Sequence
 
 from mmcv.transforms import BaseTransform, Compose
@@ -10,7 +10,7 @@ Step = dict | Callable
 
 @TRANSFORMS.register_module()
 class MultiCrop(BaseTransform):
-    """Turn ``img`` into the list of its views; augments nothing itself.
+    """Turn ``img`` into a list of views, each by a pipeline of its own.
 
     Views have names, and their crops stand apart from what follows, because
     MMEngine's config inheritance merges dicts but replaces lists: a config
@@ -30,11 +30,11 @@ class MultiCrop(BaseTransform):
     of the configs it writes; the teacher's come first as ``global``.
 
     Args:
-        views (Mapping[str, dict]): For each kind of view ``num_views`` (int,
-            0 leaves it out), ``crop`` (a step, that is a transform or its
-            config) and ``pipeline`` (the steps after it).
-        before (Sequence[Step]): Steps on the image before it is cropped.
-        after (Sequence[Step]): Steps on the results with the list of views.
+        views: For each kind of view ``num_views`` (int, 0 leaves it out),
+            ``crop`` (a step, that is a transform or its config) and
+            ``pipeline`` (the steps after it).
+        before: Steps on the image before it is cropped.
+        after: Steps on the results with the list of views.
 
     Raises:
         ValueError: If there is no view, a number below 0 or an unknown key.

@@ -1,4 +1,4 @@
-"""A crop of random area and shape, resized with antialiased bicubic."""
+"""A random crop that is resized with an antialiased bicubic filter."""
 import math
 from collections.abc import Sequence
 
@@ -16,19 +16,19 @@ RATIO = (3 / 4, 4 / 3)
 
 def draw_box(height: int, width: int, scale: Sequence[float],
              ratio: Sequence[float]) -> tuple[int, int, int, int]:
-    """Draw the box of a crop.
+    """Draw a box of random area and aspect ratio.
 
     Area uniform in ``scale``, width over height log-uniform in ``ratio``,
     place uniform. When ten draws do not fit into the image, the largest
     centred box whose shape is within ``ratio``: torchvision's rule.
 
     Args:
-        height, width (int): Size of the image in pixels.
-        scale (Sequence[float]): Bounds of the area, fractions of the image's.
-        ratio (Sequence[float]): Bounds of width / height.
+        height, width: Size of the image in pixels.
+        scale: Bounds of the area, fractions of the image's.
+        ratio: Bounds of width / height.
 
     Returns:
-        tuple[int, int, int, int]: Top, left, height, width in pixels.
+        Top, left, height, width in pixels.
     """
     for _ in range(10):
         area = height * width * np.random.uniform(*scale)
@@ -77,9 +77,9 @@ class RandomResizedCrop(BaseTransform):
     (H, W, C), of any C, uint8, uint16 or float32.
 
     Args:
-        size (int): Side of the crop in pixels.
-        scale (Sequence[float]): Bounds of the box's share of the image.
-        ratio (Sequence[float]): Bounds of its width / height.
+        size: Side of the crop in pixels.
+        scale: Bounds of the box's share of the image.
+        ratio: Bounds of its width / height.
 
     Raises:
         ValueError: If size is not positive, scale or ratio not ascending

@@ -1,4 +1,4 @@
-"""Pillow's operations on images of any number of channels and depth."""
+"""Pillow's operations on images of any number of channels and bits."""
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +8,7 @@ DTYPES = ('uint8', 'uint16', 'float32')
 
 
 def check_image(transform: object, img: np.ndarray) -> None:
-    """Refuse what is no (H, W, C) image of the three types.
+    """Raise an error if an array is no image (H, W, C) of the three types.
 
     Raises:
         ValueError: Names the transform and what it got.
@@ -21,12 +21,12 @@ def check_image(transform: object, img: np.ndarray) -> None:
 
 
 def check_rgb(transform: object, img: np.ndarray, instead: str = '') -> None:
-    """Refuse what is no (H, W, 3) uint8 image, for what needs colours.
+    """Raise an error if an array is no image (H, W, 3), uint8.
 
     Args:
-        transform (object): Who asks.
-        img (np.ndarray): The image.
-        instead (str): Another remedy than to leave the transform out.
+        transform: Who asks.
+        img: The image.
+        instead: Another remedy than to leave the transform out.
 
     Raises:
         ValueError: Names the transform, what it got and the remedy.
@@ -40,7 +40,7 @@ def check_rgb(transform: object, img: np.ndarray, instead: str = '') -> None:
 
 def by_channel(img: np.ndarray, operate: Callable[[Image.Image],
                                                   Image.Image]) -> np.ndarray:
-    """Apply an operation of Pillow to an image (H, W, C) of any C and type.
+    """Apply an operation of Pillow to each channel of an image (H, W, C).
 
     Colours of 8 bits go through it at once. Other channels do one by one,
     uint8 with 8 bits and the rest as floats, so that four channels are not

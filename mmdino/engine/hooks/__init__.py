@@ -1,8 +1,8 @@
-from mmdino.engine.hooks.backbone import FreezeBackboneHook
 from mmdino.engine.hooks.centering import CenteringHook
 from mmdino.engine.hooks.classes import ClassesHook
 from mmdino.engine.hooks.compile import CompileHook
-from mmdino.engine.hooks.last_layer import FreezeLastLayerHook
+from mmdino.engine.hooks.freezing import (FreezeBackboneHook,
+                                          FreezeLastLayerHook)
 from mmdino.engine.hooks.monitoring import (CollapseMonitorHook,
                                             LogHistoryHook,
                                             UnreadableImagesHook,

@@ -1,5 +1,4 @@
-"""What the hooks ask of a runner."""
-from typing import Dict
+"""Access to the model and the loop of a runner, for hooks."""
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -13,7 +12,7 @@ from mmdino.models import DINO, MeanTeacher
 
 
 def dino_model(runner: Runner, kind: type = DINO) -> MeanTeacher:
-    """Unwrap ``runner.model``.
+    """Return ``runner.model`` without its wrapper, such as DDP.
 
     Args:
         runner: The runner.
@@ -24,7 +23,8 @@ def dino_model(runner: Runner, kind: type = DINO) -> MeanTeacher:
         TypeError: If it is none.
     """
     model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    if not isinstance(model, kind) and is_model_wrapper(model):
+        model = model.module
     if not isinstance(model, kind):
         raise TypeError("mmdino's hooks train a mmdino.DINO, but the model is "
                         f'a {type(model).__name__}: remove them from '
@@ -33,7 +33,7 @@ def dino_model(runner: Runner, kind: type = DINO) -> MeanTeacher:
 
 
 def require_epochs(runner: Runner, hook: Hook) -> None:
-    """Refuse a train loop that does not count epochs.
+    """Raise an error if a train loop does not count epochs.
 
     Raises:
         TypeError: If the loop is not an ``EpochBasedTrainLoop``: its epoch
@@ -45,8 +45,8 @@ def require_epochs(runner: Runner, hook: Hook) -> None:
             f'{type(runner.train_loop).__name__}: use by_epoch=True.')
 
 
-def whole_state(model: nn.Module) -> Dict[str, Tensor]:
-    """The state dict on every rank, also where FSDP spreads it over them.
+def whole_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the whole state dict on every rank, also with FSDP.
 
     All ranks call it together.
     """

@@ -1,6 +1,5 @@
-"""The teacher's temperature and centres over time."""
+"""Schedules of the teacher's temperature and updates of the centres."""
 import math
-from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -10,12 +9,12 @@ from mmdino.registry import HOOKS
 
 
 def linear_warmup(step: int, warmup: int, start: float, end: float) -> float:
-    """From ``start`` to ``end`` in equal steps, both ends included.
+    """Interpolate from ``start`` to ``end`` in equal steps, both included.
 
     Args:
-        step (int): Epoch or iteration, counted from 0.
-        warmup (int): Epochs or iterations that the warm-up takes; ``end`` is
-            reached in the last of them. 0 gives ``end`` at once.
+        step: Epoch or iteration, counted from 0.
+        warmup: Epochs or iterations that the warm-up takes; ``end`` is reached
+            in the last of them. 0 gives ``end`` at once.
     """
     if step >= warmup:
         return end
@@ -24,15 +23,15 @@ def linear_warmup(step: int, warmup: int, start: float, end: float) -> float:
 
 @HOOKS.register_module()
 class CenteringHook(Hook):
-    """Set the teacher's temperature; move the centres after each step.
+    """Set the teacher's temperature and update the centres after each step.
 
     All centerings of the model have the same temperature.
 
     Args:
-        teacher_temp (float): Temperature after the warm-up.
-        warmup_teacher_temp (float): Temperature at the start.
-        warmup_epochs (float): Epochs of linear warm-up, both ends included.
-        by_epoch (bool): Keep the temperature for an epoch, as DINO does; False
+        teacher_temp: Temperature after the warm-up.
+        warmup_teacher_temp: Temperature at the start.
+        warmup_epochs: Epochs of linear warm-up, both ends included.
+        by_epoch: Keep the temperature for an epoch, as DINO does; False
             changes it in every iteration, as DINOv2 does, and the warm-up may
             end within an epoch.
 
@@ -64,13 +63,13 @@ class CenteringHook(Hook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs."""
+        """Check that the loop counts epochs."""
         require_epochs(runner, self)
 
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Set the temperature of this epoch or iteration."""
         step, warmup = runner.epoch, self.warmup_epochs
         if not self.by_epoch:
@@ -85,9 +84,9 @@ class CenteringHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Move the centres if this iteration stepped."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Update the centres if the optimizer made a step."""
         if runner.optim_wrapper.should_update():
             for centering in dino_model(runner).centerings:
                 centering.update()

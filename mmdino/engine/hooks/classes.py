@@ -1,4 +1,4 @@
-"""Do the labels of two data sets mean the same classes?"""
+"""Check that two data sets number the same classes in the same way."""
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -7,7 +7,7 @@ from mmdino.registry import HOOKS
 
 
 def check_classes(what: str, first: Dataset, second: Dataset) -> None:
-    """Refuse labels that mean different classes, where the data sets tell.
+    """Raise an error if labels of two data sets mean different classes.
 
     Args:
         what: The two, such as 'queries and gallery'.
@@ -29,14 +29,14 @@ def check_classes(what: str, first: Dataset, second: Dataset) -> None:
 
 @HOOKS.register_module()
 class ClassesHook(Hook):
-    """Compare the classes of the training and the validation set.
+    """Check that the training and the validation set have the same classes.
 
     For the training of classifiers: a class folder that one of them lacks
     moves the labels of all that follow.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Compare, before the first iteration."""
+        """Check the classes before the first iteration."""
         if runner.val_loop is not None:
             check_classes('the training and the validation set',
                           runner.train_dataloader.dataset,

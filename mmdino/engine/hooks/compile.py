@@ -1,4 +1,4 @@
-"""torch.compile for what takes most of the time."""
+"""torch.compile for the backbones."""
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,13 +11,13 @@ from mmdino.registry import HOOKS
 def compile_backbones(model: MeanTeacher,
                       dynamic: bool = False,
                       **options) -> None:
-    """Compile both backbones in place, a graph for each size of crops.
+    """Compile both backbones in place, one graph for each size of crops.
 
     Names in checkpoints stay as they are.
 
     Args:
-        model (MeanTeacher): Changed in place.
-        dynamic (bool): One graph for all sizes instead.
+        model: Changed in place.
+        dynamic: One graph for all sizes instead.
         **options: Others of ``torch.compile``.
 
     Raises:
@@ -37,7 +37,7 @@ def compile_backbones(model: MeanTeacher,
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Train with compiled backbones; validate and test without.
+    """Train with compiled backbones; validate and test without compilation.
 
     The first iterations compile, which takes minutes. MMEngine's setting
     ``compile`` traces the whole training step instead, which torch cannot.
@@ -51,17 +51,20 @@ class CompileHook(Hook):
         self.options = options
 
     def before_train(self, runner: Runner) -> None:
-        """Compile at the first forward pass of each size."""
+        """Let the backbones compile at the first pass of each size."""
         compile_backbones(dino_model(runner, MeanTeacher), **self.options)
         runner.logger.info('Both backbones will be compiled: the first '
                            'iterations take minutes.')
 
     def before_val(self, runner: Runner) -> None:
-        """Run other sizes, and attention maps, as they are written."""
+        """Run the backbones without compilation.
+
+        For other sizes and attention maps.
+        """
         torch.compiler.set_stance('force_eager')
 
     def after_val(self, runner: Runner) -> None:
-        """Back to the compiled graphs."""
+        """Return to the compiled graphs."""
         torch.compiler.set_stance('default')
 
     before_test, after_test = before_val, after_val

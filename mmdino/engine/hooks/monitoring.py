@@ -1,6 +1,5 @@
-"""What a run tells of itself: collapse, schedules, images, first figures."""
+"""Hooks that watch a run: collapse, schedules, unreadable images."""
 import math
-from typing import Dict, List, Optional
 
 import torch
 from mmengine.dist import all_reduce
@@ -19,18 +18,19 @@ MONITORS = ('teacher_entropy', 'largest_prototype', 'target_information')
 
 def diagnose(num_prototypes: int, teacher_entropy: float,
              largest_prototype: float,
-             target_information: float) -> Optional[str]:
-    """Name the collapse (Caron et al. 2021, Sec. 5.3), or None.
+             target_information: float) -> str | None:
+    """Return a message if training has collapsed, else None.
+
+    See Caron et al. 2021, Sec. 5.3.
 
     Args:
-        num_prototypes (int): K.
-        teacher_entropy (float): Mean entropy of the targets in nats.
-        largest_prototype (float): Mean share of the most used prototype.
-        target_information (float): Mutual information of image and
-            prototype in nats.
+        num_prototypes: K.
+        teacher_entropy: Mean entropy of the targets in nats.
+        largest_prototype: Mean share of the most used prototype.
+        target_information: Mutual information of image and prototype in nats.
 
     Returns:
-        str | None: What happened and what to change.
+        What happened and what to change.
     """
     uniform = math.log(num_prototypes)
     if teacher_entropy > 0.99 * uniform:
@@ -50,21 +50,21 @@ def diagnose(num_prototypes: int, teacher_entropy: float,
     return None
 
 
-def summarize(verdict: Optional[str]) -> str:
-    """A verdict of :func:`diagnose` in few words, or ''."""
+def summarize(verdict: str | None) -> str:
+    """Return a verdict of :func:`diagnose` in few words, or ''."""
     return (verdict or '').split(':')[0].split(' takes')[0]
 
 
 @HOOKS.register_module()
 class CollapseMonitorHook(Hook):
-    """Warn of a collapse when it is first seen.
+    """Warn once when the training collapses.
 
     Seen by the means of the last ``interval`` iterations.
 
     Args:
-        interval (int): Iterations between two looks.
-        begin (int): Epochs before the first look: all outputs are uniform
-            at the start.
+        interval: Iterations between two looks.
+        begin: Epochs before the first look: all outputs are uniform at the
+            start.
     """
 
     def __init__(self, interval: int = 50, begin: int = 1) -> None:
@@ -72,15 +72,15 @@ class CollapseMonitorHook(Hook):
         self.begin = begin
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs."""
+        """Check that the loop counts epochs."""
         require_epochs(runner, self)
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Look at the means every ``interval`` iterations."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Check the mean figures every ``interval`` iterations."""
         if runner.epoch < self.begin or not self.every_n_train_iters(
                 runner, self.interval):
             return
@@ -89,7 +89,7 @@ class CollapseMonitorHook(Hook):
         self._look_for_duplicates(runner)
 
     def _look(self, runner: Runner, prefix: str, num_prototypes: int) -> None:
-        """At the targets whose figures have this prefix."""
+        """Check the targets whose figures have this prefix."""
         hub = runner.message_hub
         means = {
             key: hub.get_scalar(f'train/{prefix}{key}').mean(self.interval)
@@ -103,7 +103,7 @@ class CollapseMonitorHook(Hook):
         hub.update_info(known, kind)
 
     def _look_for_duplicates(self, runner: Runner) -> None:
-        """Tell once that KoLeo finds images in one place."""
+        """Warn once if KoLeo finds identical features."""
         hub = runner.message_hub
         buffer = hub.log_scalars.get('train/koleo_duplicates')
         share = buffer.mean(self.interval) if buffer else 0
@@ -123,7 +123,7 @@ class WeightDecayLogHook(Hook):
     def before_train_iter(self,
                           runner: Runner,
                           batch_idx: int,
-                          data_batch: Optional[dict] = None) -> None:
+                          data_batch: dict | None = None) -> None:
         """Log the value that this iteration's step uses."""
         groups = runner.optim_wrapper.param_groups
         runner.message_hub.update_scalar(
@@ -132,14 +132,14 @@ class WeightDecayLogHook(Hook):
 
 @HOOKS.register_module()
 class LogHistoryHook(Hook):
-    """Keep the last values of each logged figure in memory.
+    """Keep only the last values of each logged figure in memory.
 
     MMEngine keeps a million, copies all of them at every iteration and writes
     them into every checkpoint. The log files have them anyway.
 
     Args:
-        length (int): Values kept; up to twice as many between two cuts. A
-            log processor's window must not be longer.
+        length: Values kept; up to twice as many between two cuts. A log
+            processor's window must not be longer.
 
     Raises:
         ValueError: If ``length`` is below 1.
@@ -155,9 +155,9 @@ class LogHistoryHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Cut once in ``length`` iterations."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Shorten the histories every ``length`` iterations."""
         if not self.every_n_train_iters(runner, self.length):
             return
         scalars = runner.message_hub.log_scalars
@@ -170,7 +170,7 @@ class LogHistoryHook(Hook):
 
 @HOOKS.register_module()
 class UnreadableImagesHook(Hook):
-    """Warn of images that could not be read, after each epoch with new ones.
+    """Warn after each epoch in which further images could not be read.
 
     The number logged is that of all workers and ranks.
     """
@@ -193,8 +193,8 @@ class UnreadableImagesHook(Hook):
         self._known = count
 
 
-def _flags(dataset: Optional[Dataset]) -> Optional[torch.Tensor]:
-    """Those of a data set or of the one that it wraps."""
+def _flags(dataset: Dataset | None) -> torch.Tensor | None:
+    """Return ``unreadable`` of a data set or of the one that it wraps."""
     while dataset is not None and not hasattr(dataset, 'unreadable'):
         dataset = getattr(dataset, 'dataset', None)
     return None if dataset is None else dataset.unreadable
@@ -202,19 +202,19 @@ def _flags(dataset: Optional[Dataset]) -> Optional[torch.Tensor]:
 
 @HOOKS.register_module()
 class ValidateFirstHook(Hook):
-    """Validate before the first iteration too, and say what training gave.
+    """Validate before the first iteration and compare later results with it.
 
     For trainings that start from loaded weights. One that is resumed was
     validated when it started. At the end stands a table of all validations. A
     warning says when the network has fallen below its start.
 
     Args:
-        needs_start (bool): Refuse a training that loads no weights, rather
-            than warn of it.
-        metric (str, optional): What is compared with the start, higher is
-            better; by default k-NN with k = 20, else the first but a rank.
-        stop_below (float, optional): Stop the training when this metric has
-            fallen by more than so much, in its own units; by default never.
+        needs_start: Refuse a training that loads no weights, rather than warn
+            of it.
+        metric: What is compared with the start, higher is better; by default
+            k-NN with k = 20, else the first but a rank.
+        stop_below: Stop the training when this metric has fallen by more than
+            so much, in its own units; by default never.
 
     Raises:
         ValueError: If ``stop_below`` is negative; at the start, if weights are
@@ -223,8 +223,8 @@ class ValidateFirstHook(Hook):
 
     def __init__(self,
                  needs_start: bool = False,
-                 metric: Optional[str] = None,
-                 stop_below: Optional[float] = None) -> None:
+                 metric: str | None = None,
+                 stop_below: float | None = None) -> None:
         if stop_below is not None and stop_below < 0:
             raise ValueError('ValidateFirstHook: stop_below must be >= 0, got '
                              f'{stop_below}')
@@ -233,7 +233,7 @@ class ValidateFirstHook(Hook):
         self.stop_below = stop_below
 
     def before_train(self, runner: Runner) -> None:
-        """Validate the loaded weights; refuse or warn where there are none."""
+        """Validate the loaded weights; without any, raise an error or warn."""
         if not runner._load_from:
             problem = ('no weights are given to go on from: --checkpoint '
                        'FILE_OR_NAME, such as dinov2_vit-s14 with --download.')
@@ -247,8 +247,8 @@ class ValidateFirstHook(Hook):
 
     def after_val_epoch(self,
                         runner: Runner,
-                        metrics: Optional[dict] = None) -> None:
-        """Note the metrics, and compare them with the first."""
+                        metrics: dict | None = None) -> None:
+        """Record the metrics and compare them with the first ones."""
         hub = runner.message_hub
         # Between two validations of a training lie iterations.
         rows = [
@@ -261,7 +261,7 @@ class ValidateFirstHook(Hook):
             self._compare(runner, rows)
 
     def after_train(self, runner: Runner) -> None:
-        """Print each metric at the start and at the end, and on the way."""
+        """Log a table of all validations."""
         logger = MMLogger.get_current_instance()
         for name, scalars in runner.message_hub.log_scalars.items():
             values = scalars.data[0]
@@ -272,7 +272,7 @@ class ValidateFirstHook(Hook):
         if len(rows) > 1:
             logger.info('Validations:\n' + _as_table(rows))
 
-    def _compare(self, runner: Runner, rows: List[Dict[str, float]]) -> None:
+    def _compare(self, runner: Runner, rows: list[dict[str, float]]) -> None:
         first, last = rows[0], rows[-1]
         metric = self.metric or _main_metric(last)
         if metric is None:
@@ -296,15 +296,19 @@ class ValidateFirstHook(Hook):
             runner.train_loop.stop_training = True
 
 
-def _main_metric(row: Dict[str, float]) -> Optional[str]:
-    """k-NN with k = 20, else the first; a rank may well fall."""
+def _main_metric(row: dict[str, float]) -> str | None:
+    """Return the name of the metric to compare: k-NN with k = 20, or the
+    first.
+
+    A rank is left out, as it may well fall.
+    """
     names = [k for k in row if k != 'iter' and not k.startswith('rank/')]
     return next((k for k in names if k.endswith('k20_top1')),
                 names[0] if names else None)
 
 
-def _as_table(rows: List[Dict[str, float]]) -> str:
-    """Iterations and metrics, a validation a line."""
+def _as_table(rows: list[dict[str, float]]) -> str:
+    """Format iterations and metrics, one validation a line."""
     names = [key for key in rows[0] if key != 'iter']
     lines = [['iteration', *names]]
     for row in rows:

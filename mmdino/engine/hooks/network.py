@@ -1,7 +1,6 @@
-"""Checkpoints that tell their network, and that are loaded whole."""
+"""Checkpoints that describe their network and are loaded completely."""
 import logging
 import os.path as osp
-from typing import List, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -26,7 +25,8 @@ NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
 
 @HOOKS.register_module()
 class NetworkHook(Hook):
-    """Note the network in every checkpoint; let none be loaded in part.
+    """Store the network config in each checkpoint, and load only complete
+    ones.
 
     MMEngine only warns of weights that are missing, left over or misshapen.
     Pretraining starts (``load_from``) from files of any known format, of
@@ -34,8 +34,8 @@ class NetworkHook(Hook):
     config has saved; a test needs every weight.
 
     Args:
-        testing (bool): Whether the model is only to be tested. The training
-            of another model than DINO starts from what MMEngine lets it.
+        testing: Whether the model is only to be tested. The training of
+            another model than DINO starts from what MMEngine lets it.
 
     Raises:
         CheckpointError: If the weights do not fit the model.
@@ -45,7 +45,7 @@ class NetworkHook(Hook):
         self.testing = testing
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note the network config in ``meta``."""
+        """Store the network config in ``meta``."""
         model = _unwrapped(runner)
         network = getattr(model, 'network_cfg', None) or describe_network(
             runner.cfg)
@@ -55,7 +55,8 @@ class NetworkHook(Hook):
             _note_adapters(model, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put what is loaded under the model's names, or refuse it."""
+        """Rename loaded tensors to the model's names; raise an error if any
+        misfits."""
         model, path = _unwrapped(runner), str(runner._load_from)
         is_start = isinstance(model, MeanTeacher) and not runner._resume
         if is_start and not self.testing:
@@ -91,8 +92,8 @@ class NetworkHook(Hook):
 
 def _to_start_from(weights: Weights,
                    expected: StateDict,
-                   one_base: bool = False) -> Tuple[StateDict, List[str]]:
-    """The state to train from, and the names of what it lacks.
+                   one_base: bool = False) -> tuple[StateDict, list[str]]:
+    """Return the state to train from, and the names of tensors it lacks.
 
     A file without a student, such as a snapshot of the teacher, gives its
     teacher's weights to both; with ``one_base`` any file does.
@@ -113,14 +114,15 @@ def _to_start_from(weights: Weights,
 
 
 def _describe_base(weights: Weights, path: str) -> dict:
-    """What adapters need to know of the file that they start from."""
+    """Describe the file that adapters start from."""
     tensors = weights.part('backbone')
     path = osp.abspath(path) if osp.exists(path) else path
     return dict(name=path, sha256=digest(tensors), names=[*tensors])
 
 
 def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
-    """Tell of the adapters; leave their base out, if a file has it."""
+    """Store what describes the adapters; leave out a base that is in a file.
+    """
     told = dict(scale=model.lora.scale, base=model.base)
     checkpoint['meta'][ADAPTERS_KEY] = told
     if model.base is None or model.lora.save_base:
@@ -137,7 +139,7 @@ def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
 
 
 def _restore_base(model: MeanTeacher, checkpoint: dict, path: str) -> None:
-    """Complete what a run with these adapters has saved."""
+    """Complete a checkpoint of adapters with its base."""
     state = checkpoint['state_dict']
     told = told_adapters(checkpoint.get('meta', {}), state, path)
     if told is None:

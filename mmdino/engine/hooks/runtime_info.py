@@ -1,19 +1,43 @@
-"""What the log shows of a step, without waiting for the step."""
+"""Logging of a step's figures without waiting for the device."""
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
+from torch import Tensor
 
-from mmdino.engine.host_copy import HostCopy
 from mmdino.engine.optim.clipping import ClipMixin
 from mmdino.registry import HOOKS
 
 
+class HostCopy:
+    """Scalars that are copied to the host while the device computes on.
+
+    All go in one copy, for which the host does not wait until it reads them.
+
+    Args:
+        scalars: On one device, of any dtype; copied as they are now.
+    """
+
+    def __init__(self, scalars: list[Tensor]) -> None:
+        values = torch.stack([value.detach().double() for value in scalars])
+        self._values = values.to('cpu', non_blocking=True)  # to pinned memory
+        self._arrived = None
+        if values.is_cuda:
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def read(self) -> list[float]:
+        """Return the values; wait for them if they have not arrived."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._values.tolist()
+
+
 @HOOKS.register_module()
 class LateRuntimeInfoHook(RuntimeInfoHook):
-    """MMEngine's hook; the figures of a step are read when it is over.
+    """MMEngine's ``RuntimeInfoHook`` that logs figures one step later.
 
     MMEngine waits for the device once for each figure of each step. Here all
     of a step go to the host in one copy that nobody waits for, and are logged
@@ -22,16 +46,16 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Begin with nothing to read."""
+        """Start without figures to read."""
         super().before_train(runner)
-        self._copies: Deque[Tuple[List[str], HostCopy]] = deque()
+        self._copies: deque[tuple[list[str], HostCopy]] = deque()
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Send the figures of this step, log those that have arrived."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Copy the figures of this step to the host and log earlier ones."""
         figures = _scalar_tensors(runner, outputs or {})
         others = {k: v for k, v in (outputs or {}).items() if k not in figures}
         super().after_train_iter(runner, batch_idx, data_batch, others)
@@ -41,11 +65,11 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
         self._log(runner, keep=0 if _prints(runner, batch_idx) else 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the rest, before the epoch's checkpoint."""
+        """Log the remaining figures before the epoch's checkpoint."""
         self._log(runner, keep=0)
 
     def after_train(self, runner: Runner) -> None:
-        """Log the rest."""
+        """Log the remaining figures."""
         self._log(runner, keep=0)
         super().after_train(runner)
 
@@ -57,8 +81,8 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
 
 
 def _scalar_tensors(runner: Runner,
-                    outputs: Dict[str, Any]) -> Dict[str, torch.Tensor]:
-    """What of a step lies on the device, and the norm of its gradients."""
+                    outputs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the scalars of a step on the device, and its gradient norm."""
     figures = {k: v for k, v in outputs.items() if torch.is_tensor(v)}
     wrapper = runner.optim_wrapper
     if (isinstance(wrapper, ClipMixin) and wrapper.grad_norm is not None
@@ -68,7 +92,7 @@ def _scalar_tensors(runner: Runner,
 
 
 def _prints(runner: Runner, batch_idx: int) -> bool:
-    """Whether a logger prints this iteration."""
+    """Return whether a logger prints this iteration."""
     return any(
         hook.every_n_inner_iters(batch_idx, hook.interval)
         or hook.end_of_epoch(runner.train_dataloader, batch_idx)

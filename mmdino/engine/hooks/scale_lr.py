@@ -1,4 +1,4 @@
-"""The learning rate by the size of the batch."""
+"""Scaling of the learning rate with the batch size."""
 import math
 
 from mmengine.dist import get_world_size
@@ -13,7 +13,7 @@ RULES = dict(linear=float, sqrt=math.sqrt)
 
 @HOOKS.register_module()
 class ScaleLRHook(Hook):
-    """Scale the rates by the images of an optimizer step.
+    """Scale the learning rates by the number of images in an optimizer step.
 
     The batch is that of all processes and of all accumulated iterations
     (MMEngine's ``auto_scale_lr``, which is linear, leaves out the latter).
@@ -21,8 +21,8 @@ class ScaleLRHook(Hook):
     App. B). What the rate falls to is not scaled.
 
     Args:
-        base_batch_size (int): Images that the optimizer's ``lr`` is for.
-        rule (str): 'sqrt' or 'linear'.
+        base_batch_size: Images that the optimizer's ``lr`` is for.
+        rule: 'sqrt' or 'linear'.
 
     Raises:
         ValueError: If there is no such rule or the size is not positive; at
@@ -43,7 +43,7 @@ class ScaleLRHook(Hook):
         self.rule = rule
 
     def before_run(self, runner: Runner) -> None:
-        """Scale before the first step, of a resumed run as well."""
+        """Scale the rates before the first step, also of a resumed run."""
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
             return  # a test

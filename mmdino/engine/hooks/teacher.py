@@ -1,6 +1,5 @@
-"""When and how much the teacher follows the student."""
+"""Hooks that update the teacher from the student."""
 import math
-from typing import Optional
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -12,26 +11,26 @@ from mmdino.registry import HOOKS
 
 
 def cosine(step: int, total: int, start: float, end: float) -> float:
-    """Half a cosine from ``start`` towards ``end``.
+    """Compute a half cosine from ``start`` towards ``end``.
 
     Args:
-        step (int): Iteration, from 0 to ``total - 1``.
-        total (int): Number of iterations; ``end`` would be reached at it, so
-            the last value stops just short (Caron et al. 2021, App. C).
+        step: Iteration, from 0 to ``total - 1``.
+        total: Number of iterations; ``end`` would be reached at it, so the
+            last value stops just short (Caron et al. 2021, App. C).
     """
     return end + (start - end) * (1 + math.cos(math.pi * step / total)) / 2
 
 
 @HOOKS.register_module()
 class TeacherEMAHook(Hook):
-    """Move the teacher after every optimizer step, momentum by cosine.
+    """Update the teacher as a moving average, with a cosine momentum schedule.
 
     The momentum belongs to the iteration (Caron et al. 2021, Sec. 3.1) and is
     logged as ``momentum``.
 
     Args:
-        momentum (float): At the first iteration, in [0, 1].
-        end_momentum (float): Towards the last iteration, in [0, 1].
+        momentum: At the first iteration, in [0, 1].
+        end_momentum: Towards the last iteration, in [0, 1].
 
     Raises:
         ValueError: If a momentum is outside [0, 1].
@@ -51,9 +50,9 @@ class TeacherEMAHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Update the teacher if this iteration stepped."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Update the teacher if the optimizer made a step."""
         if not runner.optim_wrapper.should_update():
             return
         momentum = cosine(runner.iter, runner.max_iters, self.momentum,
@@ -76,7 +75,7 @@ class TeacherCopyHook(Hook):
       teacher's branch has no gradient.
 
     Args:
-        when (str): One of the three.
+        when: One of the three.
 
     Raises:
         ValueError: If it is another.
@@ -88,10 +87,11 @@ class TeacherCopyHook(Hook):
                 "TeacherCopyHook: when must be 'after_epoch', 'before_step' or"
                 f" 'after_step', got {when!r}")
         self.when = when
-        self._handle: Optional[RemovableHandle] = None
+        self._handle: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs, or hook into the optimizer."""
+        """Check that the loop counts epochs, or register a hook on the
+        optimizer."""
         if self.when == 'after_epoch':
             require_epochs(runner, self)
         elif self.when == 'before_step':
@@ -102,19 +102,19 @@ class TeacherCopyHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Copy if this iteration stepped."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Copy the student if the optimizer made a step."""
         if (self.when == 'after_step'
                 and runner.optim_wrapper.should_update()):
             dino_model(runner, MeanTeacher).copy_student()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Copy, before the epoch's checkpoint and validation."""
+        """Copy the student before the epoch's checkpoint and validation."""
         if self.when == 'after_epoch':
             dino_model(runner, MeanTeacher).copy_student()
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimizer as it was."""
+        """Remove the hook from the optimizer."""
         if self._handle is not None:
             self._handle.remove()

@@ -1,4 +1,4 @@
-"""What lets a training run for weeks and lose nothing."""
+"""Parts for trainings of weeks: they survive crashes, signals and NaNs."""
 from mmdino.engine.longrun.checkpoints import (SafeCheckpointHook,
                                                TeacherSnapshotHook)
 from mmdino.engine.longrun.loop import ResumableTrainLoop

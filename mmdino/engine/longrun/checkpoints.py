@@ -1,4 +1,4 @@
-"""Checkpoints that a crash leaves whole, and the search for the last one."""
+"""Checkpoints that survive a crash, and the search for the last intact one."""
 import io
 import logging
 import os
@@ -6,7 +6,6 @@ import os.path as osp
 import time
 import zipfile
 from pathlib import Path
-from typing import List, Optional, Union
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -30,14 +29,13 @@ GRACE = 30  # seconds from a SIGTERM of torchrun or slurm to their SIGKILL
 
 @register_backend('atomic', force=True)
 class AtomicBackend(LocalBackend):
-    """Files that are either the old or the new ones, whenever power fails.
+    """File backend that replaces files atomically, even if power fails.
 
     ``backend_args=dict(backend='atomic')`` selects it.
     """
 
-    def put(self, obj: Union[bytes, io.BytesIO],
-            filepath: Union[str, Path]) -> None:
-        """Write a temporary file, sync it, give it the name.
+    def put(self, obj: bytes | io.BytesIO, filepath: str | Path) -> None:
+        """Write a temporary file, sync it to disk and rename it.
 
         Raises:
             OSError: If it cannot be written, with the space that is left.
@@ -58,19 +56,19 @@ class AtomicBackend(LocalBackend):
 
     def put_text(self,
                  obj: str,
-                 filepath: Union[str, Path],
+                 filepath: str | Path,
                  encoding: str = 'utf-8') -> None:
-        """Write text likewise."""
+        """Write text in the same way."""
         self.put(obj.encode(encoding), filepath)
 
 
 def point_to(work_dir: str, checkpoint: str) -> None:
-    """Note the last checkpoint, where MMEngine looks for it."""
+    """Write the path of the last checkpoint where MMEngine looks for it."""
     AtomicBackend().put_text(checkpoint, osp.join(work_dir, POINTER))
 
 
-def find_last_good(work_dir: str) -> Optional[str]:
-    """The last checkpoint that can be read, or None without any file.
+def find_last_good(work_dir: str) -> str | None:
+    """Return the last intact checkpoint of a work dir, None if it has none.
 
     The one that the pointer names or, if that is damaged, the newest of the
     others in the work dir.
@@ -101,8 +99,9 @@ def find_last_good(work_dir: str) -> Optional[str]:
     return None
 
 
-def is_intact(path: Union[str, Path]) -> bool:
-    """Whether all of a file of ``torch.save`` is there, by its checksums."""
+def is_intact(path: str | Path) -> bool:
+    """Return whether a file of ``torch.save`` is complete, by its checksums.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -111,7 +110,7 @@ def is_intact(path: Union[str, Path]) -> bool:
 
 
 def warn_if_slow(seconds: float) -> None:
-    """Say that a save on a signal may not fit into what launchers give.
+    """Warn if saving takes longer than launchers wait after a signal.
 
     Args:
         seconds: That a save took.
@@ -141,7 +140,7 @@ def _remove_if_there(path: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Let the new name survive a power failure, too."""
+    """Sync a folder, so that a new name survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -151,7 +150,7 @@ def _sync_folder(folder: str) -> None:
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's hook, made safe against a stop at any moment.
+    """MMEngine's ``CheckpointHook``, safe against a crash at any moment.
 
     A checkpoint is written to a temporary file, synced and renamed, then
     ``last_checkpoint`` follows, and only then the outdated one goes. One that
@@ -159,19 +158,19 @@ class SafeCheckpointHook(CheckpointHook):
     step, since no checkpoint holds the gradients.
 
     Args:
-        backend_args (dict, optional): Another way to write files, see
-            MMEngine's ``CheckpointHook``.
+        backend_args: Another way to write files, see MMEngine's
+            ``CheckpointHook``.
         **kwargs: The rest of its arguments.
     """
 
-    def __init__(self, backend_args: Optional[dict] = None, **kwargs) -> None:
+    def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         super().__init__(
             backend_args=backend_args or dict(backend='atomic'), **kwargs)
         self._is_due = False
         self._is_timed = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to resume with schedulers that the checkpoint cannot set.
+        """Raise an error if the schedulers do not match the checkpoint.
 
         MMEngine pairs them in order and drops what is left of either side.
 
@@ -203,9 +202,9 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Save what is due."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Save a checkpoint if one is due."""
         if self._is_due and runner.optim_wrapper.should_update():
             step = runner.epoch if self.by_epoch else runner.iter + 1
             self._save_checkpoint_with_step(
@@ -244,8 +243,8 @@ class SafeCheckpointHook(CheckpointHook):
             for path in outdated:
                 self._remove(path)
 
-    def _outdated(self, runner: Runner, step: int) -> List[str]:
-        """Checkpoints that go when that of ``step`` is written."""
+    def _outdated(self, runner: Runner, step: int) -> list[str]:
+        """List the checkpoints to delete when that of ``step`` is written."""
         if self.max_keep_ckpts <= 0:
             return []
         steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
@@ -269,7 +268,7 @@ PARTS = ('teacher.backbone.', 'teacher.neck.')
 
 @HOOKS.register_module()
 class TeacherSnapshotHook(Hook):
-    """Write ``teacher_epoch_N.pth``, which stays: what evaluation reads.
+    """Write ``teacher_epoch_N.pth`` for evaluation; it is never deleted.
 
     It holds the teacher's backbone and neck under their names in a whole
     checkpoint, so that tools, converters and transfer configs take either.
@@ -277,7 +276,7 @@ class TeacherSnapshotHook(Hook):
     for (``default_hooks.checkpoint.max_keep_ckpts``).
 
     Args:
-        interval (int): Epochs between two.
+        interval: Epochs between two.
 
     Raises:
         ValueError: If ``interval`` is below 1.
@@ -291,11 +290,11 @@ class TeacherSnapshotHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are epochs."""
+        """Check that the loop counts epochs."""
         require_epochs(runner, self)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Write one if it is due."""
+        """Write a snapshot if one is due."""
         if not self.every_n_epochs(runner, self.interval):
             return
         model = dino_model(runner, MeanTeacher)

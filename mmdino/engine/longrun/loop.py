@@ -1,6 +1,5 @@
-"""A train loop that can stop after any iteration and go on exactly."""
+"""A train loop that resumes exactly, from any iteration."""
 import logging
-from typing import List
 
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
@@ -13,7 +12,7 @@ from mmdino.utils.randomness import seed_all
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """MMEngine's epochs, from any iteration, with random numbers by time.
+    """MMEngine's epoch loop that resumes bit by bit from any iteration.
 
     Those of an iteration (dropout, stochastic depth) follow from the seed,
     the rank and the iteration, those of a sample from the seed, the epoch and
@@ -23,7 +22,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     Args:
         runner: The runner.
-        dataloader (dict): Config of the DataLoader, with a ``sampler``.
+        dataloader: Config of the DataLoader, with a ``sampler``.
         **kwargs: The rest of ``EpochBasedTrainLoop``: ``max_epochs``,
             ``val_begin``, ``val_interval``, ``dynamic_intervals``.
 
@@ -58,7 +57,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         If that fails, hooks with a method ``after_failed_train(runner)`` are
         told.
         """
-        shared_seed: List[int] = [self.runner.seed]
+        shared_seed: list[int] = [self.runner.seed]
         broadcast_object_list(shared_seed)
         self._seed = shared_seed[0]
         self.dataloader.sampler.set_seed(self._seed)
@@ -69,7 +68,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise
 
     def run_epoch(self) -> None:
-        """Iterate what is left of the epoch."""
+        """Run the remaining iterations of the epoch."""
         sampler, start = self.dataloader.sampler, self._batches_done()
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
@@ -81,12 +80,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
-        """Iterate one batch."""
+        """Seed all generators and train on one batch."""
         seed_all(self._seed, get_rank(), self._iter)
         super().run_iter(idx, data_batch)
 
     def _batches_done(self) -> int:
-        """Batches that this epoch has already had."""
+        """Return the number of batches that this epoch has had."""
         length = len(self.dataloader)
         done = self._iter - self._epoch * length
         if 0 <= done <= length:
@@ -101,7 +100,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
 
 def _seeded(dataloader: dict) -> dict:
-    """The config with the data set and the sampler wrapped."""
+    """Wrap the data set and the sampler of a data loader's config."""
     if not isinstance(dataloader, dict) or 'batch_sampler' in dataloader:
         raise TypeError(
             'ResumableTrainLoop needs train_dataloader as a config with a '

@@ -1,7 +1,7 @@
-"""What happens to a step whose loss or gradient is not finite."""
+"""Handling of steps whose loss or gradient is not finite."""
 import math
 import os.path as osp
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import get_rank
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from mmdino.engine.hooks.access import dino_model, whole_state
-from mmdino.engine.host_copy import HostCopy
+from mmdino.engine.hooks.runtime_info import HostCopy
 from mmdino.engine.longrun.replay import Step
 from mmdino.engine.optim.clipping import total_norm
 from mmdino.models import MeanTeacher, total_loss
@@ -24,10 +24,10 @@ MAX_OVERFLOWS = 128
 
 
 class Outcome(NamedTuple):
-    """What came of an optimizer step."""
+    """The figures of an optimizer step."""
     iteration: int  # counted from 1
     step: Step
-    teacher_temp: Optional[float]
+    teacher_temp: float | None
     figures: HostCopy  # loss, norm of gradients, is lost, has overflowed
 
 
@@ -53,8 +53,8 @@ class NonFiniteHook(Hook):
     overflow that no scale ends is not.
 
     Args:
-        action (str): 'stop' or 'skip'.
-        max_skips (int): Steps skipped in a row before it stops all the same.
+        action: 'stop' or 'skip'.
+        max_skips: Steps skipped in a row before it stops all the same.
 
     Raises:
         ValueError: If the action is another or ``max_skips`` below 1.
@@ -75,28 +75,30 @@ class NonFiniteHook(Hook):
         self._has_dumped = False
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the model's forward and the optimizer's step."""
+        """Register hooks on the model's forward and the optimizer's step."""
         model, wrapper = dino_model(runner, MeanTeacher), runner.optim_wrapper
-        self._outcome: Optional[Outcome] = None  # not heard of yet
+        self._outcome: Outcome | None = None  # not heard of yet
         # As the step under way found them; None before it.
-        self._buffers: Optional[List[Tensor]] = None
+        self._buffers: list[Tensor] | None = None
         self._has_stepped = False
+        # Listed once: to walk through all modules takes longer than to copy.
+        self._holders = [m._buffers for m in model.modules() if m._buffers]
 
         def before_forward(module: MeanTeacher, args: tuple,
-                           kwargs: Dict[str, Any]) -> None:
+                           kwargs: dict[str, Any]) -> None:
             if kwargs.get('mode') != 'loss':
                 return
             self._step = Step()
             self._step.begin(module)
             if self._buffers is None:
-                self._buffers = [b.clone() for b in module.buffers()]
+                self._buffers = [b.clone() for b in self._all_buffers()]
                 device = next(module.parameters()).device
                 module.step_is_lost = torch.zeros((),
                                                   dtype=torch.bool,
                                                   device=device)
 
         def after_forward(module: MeanTeacher, args: tuple,
-                          kwargs: Dict[str, Any], output: Any) -> None:
+                          kwargs: dict[str, Any], output: Any) -> None:
             if kwargs.get('mode') == 'loss':
                 self._step.end(kwargs['inputs'], total_loss(output))
 
@@ -137,33 +139,41 @@ class NonFiniteHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Undo, on the device, what a lost step has changed."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Restore the buffers that a lost step has changed, on the device."""
         if not runner.optim_wrapper.should_update():
             return
         if not self._has_stepped:  # its scaler kept the optimizer from it
             self._hear(runner)
             self._note(runner, *2 * [self._step.loss.new_full((), math.inf)])
-        model = dino_model(runner, MeanTeacher)
-        for buffer, before in zip(model.buffers(), self._buffers):
-            buffer.copy_(torch.where(model.step_is_lost, before, buffer))
+        lost = dino_model(runner, MeanTeacher).step_is_lost
+        if not lost.is_cpu or lost:  # the host knows what a CPU computes
+            for buffer, before in zip(self._all_buffers(), self._buffers):
+                buffer.copy_(torch.where(lost, before, buffer))
         self._buffers, self._has_stepped = None, False
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Hear of the last step before the epoch's checkpoint."""
+        """Check the last step before the epoch's checkpoint."""
         self._hear(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the model and the optimizer as they were."""
+        """Remove the hooks from the model and the optimizer."""
         self._hear(runner)
         for handle in self._handles:
             handle.remove()
         dino_model(runner, MeanTeacher).step_is_lost = None
 
+    def _all_buffers(self) -> list[Tensor]:
+        """Return the buffers of all modules, as they are now."""
+        return [
+            buffer for holder in self._holders for buffer in holder.values()
+            if buffer is not None
+        ]
+
     def _note(self, runner: Runner, norm: Tensor,
-              overflow: Optional[Tensor]) -> None:
-        """Send what the device finds of this step to the host."""
+              overflow: Tensor | None) -> None:
+        """Copy the figures of this step to the host, without waiting."""
         model, loss = dino_model(runner, MeanTeacher), self._step.loss
         temperature = next((c.temperature for c in model.centerings), None)
         overflow = loss.new_zeros(()) if overflow is None else overflow
@@ -172,7 +182,7 @@ class NonFiniteHook(Hook):
                                 HostCopy([f.reshape(()) for f in figures]))
 
     def _hear(self, runner: Runner) -> None:
-        """Read what came of the last step that was noted, and act."""
+        """Read the figures of the last step and act on them."""
         outcome, self._outcome = self._outcome, None
         if outcome is None:
             return
@@ -188,7 +198,7 @@ class NonFiniteHook(Hook):
             self._skipped = 0
 
     def _lost(self, runner: Runner, outcome: Outcome, what: str) -> None:
-        """Dump, then stop or go on without the step."""
+        """Write a dump, then raise an error or continue without the step."""
         self._skipped += 1
         stops = self._skipped > self.allowed
         iteration = outcome.iteration
@@ -220,7 +230,8 @@ def _cause(loss: float, norm: float) -> str:
 
 
 def _norm(wrapper: OptimWrapper) -> Tensor:
-    """Of all gradients, by the wrapper where it has clipped them."""
+    """Return the norm of all gradients, the wrapper's if it has clipped them.
+    """
     if getattr(wrapper, 'grad_norm', None) is not None:
         return wrapper.grad_norm
     params = [p for group in wrapper.param_groups for p in group['params']]
@@ -228,7 +239,9 @@ def _norm(wrapper: OptimWrapper) -> Tensor:
 
 
 def _is_fused_adam(optimizer: Optimizer) -> bool:
-    """Whether it steps only where its ``found_inf`` is 0, on the device.
+    """Return whether the optimizer skips a step on the device.
+
+    That is, where ``found_inf`` is not 0.
 
     Fused SGD does, too, but then keeps momenta that nobody has set.
     """
@@ -236,7 +249,7 @@ def _is_fused_adam(optimizer: Optimizer) -> bool:
 
 
 def _drop_gradients(optimizer: Optimizer) -> None:
-    """Let the optimizer pass by all parameters."""
+    """Remove all gradients, so that the optimizer changes no parameter."""
     for group in optimizer.param_groups:
         for param in group['params']:
             param.grad = None

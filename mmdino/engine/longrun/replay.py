@@ -1,6 +1,6 @@
-"""A training step as a file, and its repetition."""
+"""Dumps of a training step, and their replay."""
 from contextlib import nullcontext
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -13,14 +13,14 @@ from mmdino.weights.config import require_registered
 
 
 class Step:
-    """What a step needs to be repeated, noted as it goes.
+    """A record of all that is needed to repeat a step.
 
     Attributes:
         loss (Tensor): The scalar that came out.
     """
 
     def begin(self, model: MeanTeacher) -> None:
-        """Before the forward pass."""
+        """Record the state before the forward pass."""
         self._random = dict(cpu=torch.get_rng_state())
         device = next(model.parameters()).device.type
         if device == 'cuda':
@@ -28,12 +28,12 @@ class Step:
         self._autocast = str(torch.get_autocast_dtype(device)).removeprefix(
             'torch.') if torch.is_autocast_enabled(device) else None
 
-    def end(self, inputs: List[Tensor], loss: Tensor) -> None:
-        """After it."""
+    def end(self, inputs: list[Tensor], loss: Tensor) -> None:
+        """Record the inputs and the loss after the forward pass."""
         self._inputs = inputs
         self.loss = loss.detach()
 
-    def save(self, path: str, cfg: Config, state: Dict[str, Tensor],
+    def save(self, path: str, cfg: Config, state: dict[str, Tensor],
              teacher_temp: float, iteration: int) -> None:
         """Write the step with the model's state."""
         torch.save(
@@ -49,14 +49,14 @@ class Step:
 
 
 class Replay(NamedTuple):
-    """A repeated step."""
+    """The results of a repeated step."""
     iteration: int
     recorded_loss: float
     loss: float
-    bad_inputs: List[int]  # views that are not finite
-    bad_parameters: List[str]
-    first_bad_module: Optional[str]  # in the order of the forward pass
-    bad_gradients: List[str]
+    bad_inputs: list[int]  # views that are not finite
+    bad_parameters: list[str]
+    first_bad_module: str | None  # in the order of the forward pass
+    bad_gradients: list[str]
 
 
 def replay(path: str, device: str = 'cpu') -> Replay:
@@ -95,7 +95,7 @@ def replay(path: str, device: str = 'cpu') -> Replay:
         }))
 
 
-def _build(dump: Dict[str, Any], device: str) -> MeanTeacher:
+def _build(dump: dict[str, Any], device: str) -> MeanTeacher:
     state = dump['state_dict']
     model = MODELS.build(dump['model'])
     wide = torch.float64 in {value.dtype for value in state.values()}
@@ -107,8 +107,8 @@ def _build(dump: Dict[str, Any], device: str) -> MeanTeacher:
     return model
 
 
-def _watch(model: nn.Module) -> List[str]:
-    """Names of the modules whose output is not finite, as they run."""
+def _watch(model: nn.Module) -> list[str]:
+    """Collect the names of modules whose output is not finite, in order."""
     names = []
 
     def note(name: str) -> Any:
@@ -124,11 +124,11 @@ def _watch(model: nn.Module) -> List[str]:
     return names
 
 
-def _set_random_state(state: Dict[str, Tensor], device: str) -> None:
+def _set_random_state(state: dict[str, Tensor], device: str) -> None:
     torch.set_rng_state(state['cpu'].cpu())
     if device.startswith('cuda') and 'cuda' in state:
         torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
-def _bad(tensors: Dict[str, Tensor]) -> List[str]:
+def _bad(tensors: dict[str, Tensor]) -> list[str]:
     return [name for name, t in tensors.items() if not t.isfinite().all()]

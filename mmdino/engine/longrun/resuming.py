@@ -1,7 +1,7 @@
-"""A resumed run follows the settings that it has now."""
+"""Resuming with changed settings: what is adopted, re-based or refused."""
 import logging
-from typing import (Any, Dict, Iterator, List, Mapping, NamedTuple, Optional,
-                    Tuple)
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
@@ -30,7 +30,7 @@ PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
 
 
 class Pace(NamedTuple):
-    """How a run goes through its data."""
+    """The epoch length and batch size of a run."""
     epoch_length: int  # iterations
     batch_size: int  # images an iteration, of all processes
     num_images: int  # in the data set
@@ -39,7 +39,7 @@ class Pace(NamedTuple):
 
 @HOOKS.register_module()
 class ResumeHook(Hook):
-    """Let a resumed run continue by its own config, and tell what changed.
+    """Let a resumed run follow its current config, and log what changed.
 
     MMEngine goes on at the old iteration and with the optimizer's old
     settings. Here the iteration is counted anew where an epoch has another
@@ -56,12 +56,12 @@ class ResumeHook(Hook):
     """
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note the pace of this run in ``meta``."""
+        """Store the pace of this run in ``meta``."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             checkpoint['meta']['pace'] = _pace(runner)._asdict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Bring a checkpoint that is resumed in line with the config."""
+        """Adapt a checkpoint to the current config."""
         if not runner._resume:
             return
         _check_schedulers(runner, checkpoint)
@@ -85,8 +85,8 @@ def _pace(runner: Runner) -> Pace:
         processes)
 
 
-def _old_pace(checkpoint: dict) -> Optional[Dict[str, int]]:
-    """Of the run that was saved, as far as the checkpoint tells."""
+def _old_pace(checkpoint: dict) -> dict[str, int] | None:
+    """Return the pace of the saved run, as far as the checkpoint has it."""
     if 'pace' in checkpoint['meta']:
         return checkpoint['meta']['pace']
     info = checkpoint.get('message_hub', {}).get('runtime_info', {})
@@ -105,7 +105,7 @@ def _check_epochs(runner: Runner, checkpoint: dict) -> None:
 
 
 def _rebase(runner: Runner, checkpoint: dict) -> None:
-    """Count the iterations in epochs of this run's length."""
+    """Convert the iteration to epochs of this run's length."""
     meta, old, new = checkpoint['meta'], _old_pace(checkpoint), _pace(runner)
     if old is None:
         return
@@ -131,9 +131,10 @@ def _rebase(runner: Runner, checkpoint: dict) -> None:
                 state[key] = meta['iter']
 
 
-def _batches_done(runner: Runner, done: int, old: Dict[str, int],
+def _batches_done(runner: Runner, done: int, old: dict[str, int],
                   new: Pace) -> int:
-    """Batches of this run that have the images of ``done`` old ones."""
+    """Return how many batches of this run hold the images of ``done`` old
+    ones."""
     loop = runner.train_loop
     if (done < 0 or not isinstance(loop, ResumableTrainLoop)
             or 'batch_size' not in old or old['num_images'] != new.num_images
@@ -145,18 +146,19 @@ def _batches_done(runner: Runner, done: int, old: Dict[str, int],
     return 0 if rest or batches > new.epoch_length else batches
 
 
-def _states(checkpoint: dict) -> List[dict]:
+def _states(checkpoint: dict) -> list[dict]:
     states = checkpoint.get('param_schedulers') or []
     return states if isinstance(states, list) else []
 
 
-def _schedulers(runner: Runner) -> List[_ParamScheduler]:
+def _schedulers(runner: Runner) -> list[_ParamScheduler]:
     ours = runner.param_schedulers or []
     return ours if isinstance(ours, list) else []
 
 
 def _check_schedulers(runner: Runner, checkpoint: dict) -> None:
-    """Refuse other settings of schedulers that restore their old ones."""
+    """Raise an error if schedulers would restore settings that have changed.
+    """
     for scheduler, state in zip(_schedulers(runner), _states(checkpoint)):
         if isinstance(scheduler, WarmupCosine) or 'begin' not in state:
             continue
@@ -174,7 +176,7 @@ def _check_schedulers(runner: Runner, checkpoint: dict) -> None:
 
 
 def _use_own_settings(runner: Runner, checkpoint: dict) -> None:
-    """Give the saved groups of parameters the settings of this run.
+    """Put the settings of this run into the saved parameter groups.
 
     What a scheduler of MMEngine's moves goes on from the saved value.
     """
@@ -199,7 +201,7 @@ def _use_own_settings(runner: Runner, checkpoint: dict) -> None:
 
 
 def _changed_settings(runner: Runner, checkpoint: dict) -> Iterator[str]:
-    """'lr 0.0005 -> 0.5' for each setting that is another."""
+    """Describe each changed setting, as in 'lr 0.0005 -> 0.5'."""
     old = _old_pace(checkpoint) or {}
     if old.get('processes', get_world_size()) != get_world_size():
         yield f'processes {old["processes"]} -> {get_world_size()}'
@@ -216,13 +218,13 @@ def _changed_settings(runner: Runner, checkpoint: dict) -> Iterator[str]:
             yield f'{name} {pair[0]} -> {pair[1]}'
 
 
-def _settings(cfg: Config) -> Iterator[Tuple[str, Any]]:
-    """All single settings of the training, by 'key.key'."""
+def _settings(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Return all single settings of the training, by 'key.key'."""
     for part in TRAINING:
         yield from _leaves(cfg.get(part), part)
 
 
-def _leaves(node: Any, path: str) -> Iterator[Tuple[str, Any]]:
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     if path.rpartition('.')[2] in ASIDE:
         return
     if isinstance(node, Mapping):
@@ -236,7 +238,7 @@ def _leaves(node: Any, path: str) -> Iterator[Tuple[str, Any]]:
         yield path, list(node) if isinstance(node, tuple) else node
 
 
-def _shorten(changes: List[str], most: int = 12) -> str:
+def _shorten(changes: list[str], most: int = 12) -> str:
     more = len(changes) - most
     return ', '.join(
         changes[:most]) + (f' and {more} more' if more > 0 else '')

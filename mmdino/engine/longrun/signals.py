@@ -1,12 +1,13 @@
-"""A signal to stop saves first."""
+"""Saving a checkpoint when a signal asks the training to stop."""
 import os
 import os.path as osp
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import (all_gather_object, all_reduce, barrier, get_backend,
@@ -40,9 +41,9 @@ class PreemptionHook(Hook):
     stays ignored.
 
     Args:
-        signals (Sequence[str]): Names of the signals. SIGTERM is what slurm
-            and torchrun send, SIGINT is Ctrl-C. The default ones may be
-            missing, as SIGUSR1 is on Windows.
+        signals: Names of the signals. SIGTERM is what slurm and torchrun send,
+            SIGINT is Ctrl-C. The default ones may be missing, as SIGUSR1 is on
+            Windows.
 
     Raises:
         ValueError: If there is no signal of a name.
@@ -57,7 +58,7 @@ class PreemptionHook(Hook):
         self._place = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Protect the workers of a training."""
+        """Protect the data workers from the signals."""
         self._is_training = isinstance(runner._train_loop, BaseLoop)
         if not self._is_training:
             for loader in _loaders(runner._test_loop):
@@ -76,7 +77,7 @@ class PreemptionHook(Hook):
             self._is_even &= len(set(all_gather_object(len(loader)))) == 1
 
     def before_train(self, runner: Runner) -> None:
-        """Listen; do a validation that was broken off."""
+        """Install signal handlers; repeat an interrupted validation."""
         self._listen()
         if runner.message_hub.runtime_info.get(DUE):
             runner.message_hub.update_info(DUE, False)
@@ -87,50 +88,54 @@ class PreemptionHook(Hook):
                 runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Stop before an epoch."""
+        """Stop before an epoch if asked to."""
         self._stop_if_asked(runner, runner.iter)
 
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Optional[dict] = None,
-                         outputs: Optional[dict] = None) -> None:
-        """Stop after an iteration."""
+                         data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Stop after an iteration if asked to."""
         self._stop_if_asked(runner, runner.iter + 1)
 
     def before_val(self, runner: Runner) -> None:
-        """Stop before a validation; listen already in one before training."""
+        """Stop before a validation if asked to.
+
+        A validation before training installs the handlers.
+        """
         self._listen()
         self._stop_if_asked(runner, runner.iter, validation_due=True)
 
     def after_val_iter(self, runner: Runner, *args: Any,
                        **kwargs: Any) -> None:
-        """Stop after a batch of the queries."""
+        """Stop after a batch of queries if asked to."""
         if self._is_training and self._is_even:
             self._stop_if_asked(runner, runner.iter, validation_due=True)
 
     def after_gallery_iter(self, runner: Runner) -> None:
-        """Stop after a batch of the gallery."""
+        """Stop after a batch of the gallery if asked to."""
         self.after_val_iter(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no longer."""
+        """Remove the signal handlers."""
         self._is_training = False
         self._restore()
 
     def after_failed_train(self, runner: Runner) -> None:
-        """Listen no longer: in a notebook the process goes on."""
+        """Remove the handlers: in a notebook the process goes on."""
         self.after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note where it stopped, which MMEngine takes to be elsewhere."""
+        """Store the true epoch and iteration, which MMEngine would misstate.
+        """
         checkpoint['meta'].update(self._place)
 
     def _stop_if_asked(self,
                        runner: Runner,
                        iteration: int,
                        validation_due: bool = False) -> None:
-        """Save and exit if any rank got a signal.
+        """Save and exit if any rank has received a signal.
 
         Between two steps of accumulated gradients it waits for the next step.
         """
@@ -149,7 +154,7 @@ class PreemptionHook(Hook):
         sys.exit(128 + self._received)
 
     def _listen(self) -> None:
-        """Where Python allows it: in the main thread."""
+        """Install the handlers in the main thread, where Python allows it."""
         if (not self._is_training or self._previous
                 or threading.current_thread() is not threading.main_thread()):
             return
@@ -160,7 +165,7 @@ class PreemptionHook(Hook):
             if signal.getsignal(number) is not signal.SIG_IGN
         }
 
-    def _receive(self, number: int, frame: Optional[FrameType]) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self._received:
             self._received, self._since = int(number), now
@@ -176,20 +181,20 @@ class PreemptionHook(Hook):
 
 
 def ignore_signals() -> None:
-    """For a process that is about to end with a status."""
+    """Ignore the signals in a process that is about to exit."""
     for number in known_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def _loaders(loop: Optional[BaseLoop]) -> Sequence[DataLoader]:
-    """Those that a loop has built; none of a loop that was not built."""
+def _loaders(loop: BaseLoop | None) -> Sequence[DataLoader]:
+    """Return the data loaders that a loop has built, if any."""
     if not isinstance(loop, BaseLoop):
         return []
     return [x for x in vars(loop).values() if isinstance(x, DataLoader)]
 
 
 def _say(text: str) -> None:
-    """Write a line at once: a handler may interrupt any other writing."""
+    """Write a line unbuffered, as a handler may interrupt any other write."""
     os.write(2, f'[pid {os.getpid()}] {text}\n'.encode())
 
 

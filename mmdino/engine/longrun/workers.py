@@ -1,16 +1,17 @@
-"""Data workers that outlive a signal to their trainer, but not the trainer."""
+"""Data workers that ignore signals and end together with their trainer."""
 import atexit
 import multiprocessing
 import os
 import signal
 import threading
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkContext, ForkProcess
 from multiprocessing.util import Finalize
-from typing import Any, Callable, Iterator, List, Optional, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
@@ -20,8 +21,8 @@ SIGNALS = ('SIGTERM', 'SIGINT', 'SIGUSR1')
 _iterators = weakref.WeakSet()  # those that have workers
 
 
-def known_signals(names: Sequence[str] = SIGNALS) -> List[signal.Signals]:
-    """Those of this system.
+def known_signals(names: Sequence[str] = SIGNALS) -> list[signal.Signals]:
+    """Return the signals of these names that the system has.
 
     Raises:
         ValueError: If a name is neither known here nor one of ``SIGNALS``.
@@ -35,7 +36,7 @@ def known_signals(names: Sequence[str] = SIGNALS) -> List[signal.Signals]:
 
 
 def protect_workers(loader: DataLoader) -> None:
-    """Let the processes of a loader ignore ``SIGNALS`` and end with this one.
+    """Let a loader's workers ignore ``SIGNALS`` and end with this process.
 
     torchrun, slurm and terminals signal every process of a group or a job.
     The trainer then finishes a step for which it needs its workers.
@@ -64,7 +65,7 @@ def protect_workers(loader: DataLoader) -> None:
 
 
 def fork_again_if_stuck(loader: DataLoader) -> None:
-    """Let no worker hang in the fork that makes it.
+    """Fork a worker again if it hangs in the fork.
 
     Up to Python 3.11 a fork may copy the interpreter's lock on its list of
     threads while a thread of gloo holds it, for an instant at the end of a
@@ -80,7 +81,7 @@ def fork_again_if_stuck(loader: DataLoader) -> None:
 
 
 class SureProcess(ForkProcess):
-    """One that is forked again if it does not come to its first line.
+    """A process that is forked again if it does not start.
 
     Raises:
         RuntimeError: From :meth:`start`, if it never does.
@@ -88,6 +89,7 @@ class SureProcess(ForkProcess):
     patience = (10., 20., 40., 80.)  # seconds, of each try
 
     def start(self) -> None:
+        """Start the process, again if it hangs."""
         task = self._target, self._args, self._kwargs
         for seconds in self.patience:
             has_begun, self._begins = os.pipe()
@@ -127,7 +129,7 @@ def close_workers() -> None:
 
 
 def _close_at_exit(iterator: Iterator) -> None:
-    """At the exit of Python torch would wait 5 s for each worker."""
+    """End the workers at exit: torch would wait 5 s for each."""
     _iterators.add(iterator)
     atexit.unregister(close_workers)
     atexit.register(close_workers)  # before what torch has registered
@@ -141,8 +143,8 @@ def _close(reference: weakref.ref) -> None:
         iterator._shutdown_workers()
 
 
-def _begin(worker_id: int, then: Optional[Callable]) -> None:
-    """In a worker, after torch has set handlers of its own."""
+def _begin(worker_id: int, then: Callable | None) -> None:
+    """Set signal handlers in a worker, after torch has set its own."""
     for number in known_signals():
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_trainer, daemon=True).start()
@@ -151,7 +153,10 @@ def _begin(worker_id: int, then: Optional[Callable]) -> None:
 
 
 def _end_with_trainer() -> None:
-    """Torch itself looks every 5 s, and only between two batches."""
+    """End a worker when its trainer ends.
+
+    Torch checks that only every 5 s, between two batches.
+    """
     multiprocessing.parent_process().join()
     os._exit(1)
 

@@ -1,7 +1,7 @@
-"""Gradient clipping as the authors do: by parameter, or by network."""
+"""Gradient clipping by parameter (DINO) or by network (DINOv2)."""
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional
 
 import torch
 import torch.nn as nn
@@ -14,21 +14,20 @@ from mmdino.registry import OPTIM_WRAPPERS
 
 
 @torch.no_grad()
-def clip_each_grad_norm_(grads: List[Tensor],
+def clip_each_grad_norm_(grads: list[Tensor],
                          max_norm: float,
-                         norms: Optional[List[Tensor]] = None) -> List[Tensor]:
-    """Scale each gradient by itself to an L2 norm of at most ``max_norm``.
+                         norms: list[Tensor] | None = None) -> list[Tensor]:
+    """Clip each gradient on its own to an L2 norm of at most ``max_norm``.
 
     The factor is max_norm / (norm + 1e-6), applied where it is below 1.
 
     Args:
-        grads (list[Tensor]): Changed in place.
-        max_norm (float): Largest norm.
-        norms (list[Tensor], optional): The norms, where each gradient is but
-            a piece of a whole one.
+        grads: Changed in place.
+        max_norm: Largest norm.
+        norms: The norms, where each gradient is but a piece of a whole one.
 
     Returns:
-        list[Tensor]: The norms before clipping, scalars.
+        The norms before clipping, scalars.
     """
     norms = torch._foreach_norm(grads) if norms is None else norms
     factors = torch._foreach_add(norms, 1e-6)
@@ -40,20 +39,20 @@ def clip_each_grad_norm_(grads: List[Tensor],
 
 
 @torch.no_grad()
-def scale_to_norm_(grads: List[Tensor], norm: Tensor, max_norm: float) -> None:
-    """Scale gradients of a total ``norm`` to one of at most ``max_norm``."""
+def scale_to_norm_(grads: list[Tensor], norm: Tensor, max_norm: float) -> None:
+    """Scale gradients of total norm ``norm`` to at most ``max_norm``."""
     if grads:
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.)
         torch._foreach_mul_(grads, factor)
 
 
 @torch.no_grad()
-def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
-    """L2 norm of all gradients, a scalar on their device.
+def total_norm(params: list[Tensor], is_sharded: bool = False) -> Tensor:
+    """Compute the L2 norm of all gradients, a scalar on their device.
 
     Args:
-        params (list[Tensor]): Those without a gradient count as 0.
-        is_sharded (bool): Whether a rank holds but pieces of them.
+        params: Those without a gradient count as 0.
+        is_sharded: Whether a rank holds but pieces of them.
     """
     grads = [p.grad for p in params if p.grad is not None]
     norm = torch.stack(
@@ -67,8 +66,8 @@ def total_norm(params: List[Tensor], is_sharded: bool = False) -> Tensor:
 
 
 @torch.no_grad()
-def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
-    """L2 norms of gradients of which every rank holds a piece or nothing."""
+def norms_of_pieces(params: list[Tensor]) -> list[Tensor]:
+    """Compute the L2 norms of gradients that are sharded over the ranks."""
     squares = torch.stack([
         p.new_zeros(()) if p.grad is None else p.grad.norm().square()
         for p in params
@@ -78,14 +77,13 @@ def norms_of_pieces(params: List[Tensor]) -> List[Tensor]:
 
 
 @torch.no_grad()
-def norms_of_networks(networks: List[List[Tensor]],
-                      is_sharded: bool = False) -> List[Tensor]:
-    """L2 norm of all gradients of each network.
+def norms_of_networks(networks: list[list[Tensor]],
+                      is_sharded: bool = False) -> list[Tensor]:
+    """Compute the L2 norm of all gradients of each network.
 
     Args:
-        networks (list[list[Tensor]]): Parameters; those without a gradient
-            count as 0.
-        is_sharded (bool): Whether a rank holds but pieces of them.
+        networks: Parameters; those without a gradient count as 0.
+        is_sharded: Whether a rank holds but pieces of them.
     """
     norms = torch.stack([total_norm(params) for params in networks])
     if is_sharded:
@@ -96,7 +94,7 @@ def norms_of_networks(networks: List[List[Tensor]],
 
 
 class ClipMixin:
-    """Base of the two kinds of ``clip_grad=dict(max_norm=c)``.
+    """Base class of optimizer wrappers with ``clip_grad=dict(max_norm=c)``.
 
     :class:`LateRuntimeInfoHook` logs the norm of all gradients. Subclasses
     give ``_clip_grad``, which notes it.
@@ -115,14 +113,14 @@ class ClipMixin:
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.grad_norm: Optional[Tensor] = None
+        self.grad_norm: Tensor | None = None
         max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
         if not max_norm > 0:
             raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
                              f'got {max_norm}; clip_grad=None clips nothing')
 
     def step(self, **kwargs) -> None:
-        """Clip and step."""
+        """Clip the gradients and make a step."""
         self.grad_norm = None
         super().step(**kwargs)
 
@@ -162,7 +160,7 @@ class PerNetworkClipMixin(ClipMixin):
     Raises:
         ValueError: In a step, if another constructor has built the wrapper.
     """
-    networks: Optional[Dict[str, List[Tensor]]] = None
+    networks: dict[str, list[Tensor]] | None = None
 
     def _clip_grad(self) -> None:
         if self.networks is None:
@@ -205,14 +203,14 @@ class PerNetworkClipAmpOptimWrapper(PerNetworkClipMixin, AmpOptimWrapper):
 
 
 def has_bf16_units(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 rather than imitate it."""
+    """Return whether a device computes bfloat16 in hardware."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type != 'cpu' or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class _BFloat16OptimWrapper(OptimWrapper):
-    """Forward under autocast to bfloat16.
+    """Optimizer wrapper with the forward pass under bfloat16 autocast.
 
     On GPUs and, unlike MMEngine's ``AmpOptimWrapper``, on CPUs. Warns where
     the device has no units for it: there a step takes many times as long as
@@ -238,15 +236,19 @@ class _BFloat16OptimWrapper(OptimWrapper):
 @OPTIM_WRAPPERS.register_module()
 class PerParameterClipBFloat16OptimWrapper(PerParameterClipMixin,
                                            _BFloat16OptimWrapper):
-    """Per-parameter clipping, forward under autocast to bfloat16, see
-    :class:`_BFloat16OptimWrapper`."""
+    """Per-parameter clipping with bfloat16 autocast.
+
+    See :class:`_BFloat16OptimWrapper`.
+    """
 
 
 @OPTIM_WRAPPERS.register_module()
 class PerNetworkClipBFloat16OptimWrapper(PerNetworkClipMixin,
                                          _BFloat16OptimWrapper):
-    """Clipping by network, forward under autocast to bfloat16, see
-    :class:`_BFloat16OptimWrapper`."""
+    """Clipping by network with bfloat16 autocast.
+
+    See :class:`_BFloat16OptimWrapper`.
+    """
 
 
 def _warn_without_units(device: torch.device) -> None:

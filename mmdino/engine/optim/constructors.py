@@ -1,6 +1,6 @@
-"""How parameters are put into groups: merged, by layers, by heads."""
+"""Grouping of parameters: merged, by layer, by head of a probe."""
+from collections.abc import Callable
 from functools import partial
-from typing import Callable, List, Optional, Tuple
 
 import torch.nn as nn
 from mmengine.model import is_model_wrapper
@@ -17,7 +17,7 @@ FSDP_PREFIX = '_fsdp_wrapped_module.'
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor; parameters with equal settings share a group.
+    """MMEngine's constructor that merges groups with equal settings.
 
     MMEngine makes a group of each parameter, which keeps the optimizers from
     updating many tensors in one call. Modules without trainable parameters,
@@ -25,15 +25,15 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper; one that clips by network learns of them."""
+        """Build the optimizer wrapper and tell it the networks."""
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module, merged at the top."""
+        """Collect the groups of a module and merge them at the top."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         super().add_params(params, module, prefix, **kwargs)
@@ -42,7 +42,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 
 
 def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
-    """Note the trained parameters of each part of the model, by name."""
+    """Give a wrapper the trained parameters of each part of the model."""
     if isinstance(wrapper, PerNetworkClipMixin):
         parts = (model.module
                  if is_model_wrapper(model) else model).named_children()
@@ -54,14 +54,14 @@ def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
     return wrapper
 
 
-def _depth(backbone: nn.Module, name: str) -> Tuple[int, int]:
-    """Depth of a parameter, by its name without what FSDP puts into it."""
+def _depth(backbone: nn.Module, name: str) -> tuple[int, int]:
+    """Return the depth of a parameter, by its name without FSDP's prefixes."""
     return backbone.get_layer_depth(
         name.replace(FSDP_PREFIX, ''), prefix='backbone.')
 
 
-def merge_groups(groups: List[dict]) -> List[dict]:
-    """Join the parameters of groups whose other entries are equal."""
+def merge_groups(groups: list[dict]) -> list[dict]:
+    """Merge parameter groups whose other entries are equal."""
     merged = {}
     for group in groups:
         settings = {k: v for k, v in group.items() if k != 'params'}
@@ -73,7 +73,7 @@ def merge_groups(groups: List[dict]) -> List[dict]:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """mmpretrain's constructor for segmentors and detectors as well.
+    """mmpretrain's layer decay, also for segmentors and detectors.
 
     With ``layer_decay_rate`` r, the learning rate of what follows the
     backbone's last block is the optimizer's; each block before has r times
@@ -85,10 +85,10 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     """
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
-                   get_layer_depth: Optional[Callable] = None,
+                   get_layer_depth: Callable | None = None,
                    **kwargs) -> None:
         """Append a group for each parameter of ``module`` to ``params``."""
         if get_layer_depth is None:
@@ -105,7 +105,7 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(BackboneLayerDecayConstructor):
-    """Rates by layers for a :class:`DINO`, in merged groups.
+    """Layer-wise learning rate decay for a :class:`DINO`, in merged groups.
 
     With L blocks, ``layer_decay_rate`` r and ``patch_embed_lr_mult`` m, the
     learning rate is that of the optimizer for the heads and the final norm,
@@ -120,15 +120,15 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper; one that clips by network learns of them."""
+        """Build the optimizer wrapper and tell it the networks."""
         return _tell_networks(super().__call__(model), model)
 
     def add_params(self,
-                   params: List[dict],
+                   params: list[dict],
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module, merged at the top."""
+        """Collect the groups of a module and merge them at the top."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         if prefix:
@@ -160,7 +160,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LinearProbeConstructor(DefaultOptimWrapperConstructor):
-    """One parameter group a head of :class:`LinearProbe`, with its own lr.
+    """One parameter group for each head of a :class:`LinearProbe`.
 
     The optimizer's config has no ``lr``: the model's ``learning_rates`` are
     the only ones.
@@ -170,7 +170,7 @@ class LinearProbeConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimizer of the heads; the backbone is not in it."""
+        """Build the optimizer of the heads, without the backbone."""
         if 'lr' in self.optimizer_cfg:
             raise ValueError(
                 f'optim_wrapper.optimizer.lr={self.optimizer_cfg["lr"]} has '

@@ -1,5 +1,5 @@
 """LARS with the authors' trust ratio."""
-from typing import Callable, Iterable, Optional
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from mmdino.registry import OPTIMIZERS
 
 @OPTIMIZERS.register_module()
 class LARS(Optimizer):
-    r"""Layer-wise adaptive rate scaling as in DINO's ResNet-50 recipe.
+    r"""Layer-wise adaptive rate scaling, as in DINO's ResNet-50 recipe.
 
     .. math::
         d &= g + \lambda p, \quad q = \eta \|p\| / \|d\| \\
@@ -21,10 +21,10 @@ class LARS(Optimizer):
 
     Args:
         params: Parameters or groups.
-        lr (float): Learning rate.
-        momentum (float): m.
-        weight_decay (float): lambda.
-        eta (float): Trust coefficient.
+        lr: Learning rate.
+        momentum: m.
+        weight_decay: lambda.
+        eta: Trust coefficient.
 
     Raises:
         ValueError: If a value is negative.
@@ -44,7 +44,7 @@ class LARS(Optimizer):
         super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable] = None) -> Optional[Tensor]:
+    def step(self, closure: Callable | None = None) -> Tensor | None:
         """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -69,7 +69,7 @@ class LARS(Optimizer):
 
 
 def trust_ratio(param: Tensor, delta: Tensor, eta: float) -> Tensor:
-    """eta |param| / |delta|, or 1 where either norm is 0."""
+    """Compute eta |param| / |delta|, or 1 where either norm is 0."""
     param_norm, delta_norm = param.norm(), delta.norm()
     ratio = eta * param_norm / delta_norm
     return torch.where((param_norm > 0) & (delta_norm > 0), ratio, 1.)

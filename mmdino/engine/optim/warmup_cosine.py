@@ -1,5 +1,4 @@
-"""Learning rate and weight decay over the iterations of a training."""
-from typing import Optional
+"""Schedule of learning rate and weight decay, by iteration."""
 
 from mmengine.optim.scheduler.param_scheduler import (OptimizerType,
                                                       _ParamScheduler)
@@ -10,7 +9,7 @@ from mmdino.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosine(_ParamScheduler):
-    """A linear warm-up and half a cosine of the rate, one of weight decay.
+    """Linear warm-up, then a half cosine of the rate and of the weight decay.
 
     Each value is computed from the iteration and the settings of this run
     alone (Caron et al. 2021, App. C), and the iteration is all that a
@@ -36,7 +35,7 @@ class WarmupCosine(_ParamScheduler):
 
     @classmethod
     def build_iter_from_epoch(cls, *args, **kwargs) -> 'WarmupCosine':
-        """What MMEngine calls: epochs are counted in iterations anyway."""
+        """Build the scheduler, which counts iterations in any case."""
         return cls(*args, **kwargs)
 
     def __init__(self,
@@ -45,7 +44,7 @@ class WarmupCosine(_ParamScheduler):
                  end: int,
                  warmup_epochs: float = 0,
                  end_lr: float = 0.,
-                 end_weight_decay: Optional[float] = None) -> None:
+                 end_weight_decay: float | None = None) -> None:
         if not 0 <= warmup_epochs < end:
             raise ValueError(
                 f'WarmupCosine: a training of {end} epochs has nothing left '
@@ -68,16 +67,16 @@ class WarmupCosine(_ParamScheduler):
         super().__init__(optimizer, 'lr', end=self.total, by_epoch=False)
 
     def step(self) -> None:
-        """Go on to the next iteration."""
+        """Set the values of the next iteration."""
         self.last_step += 1
         self._set_values()
 
     def state_dict(self) -> dict:
-        """The iteration."""
+        """Return the iteration."""
         return dict(last_step=self.last_step)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Go on from an iteration, by the settings of this run.
+        """Continue from an iteration with the settings of this run.
 
         Args:
             state_dict: Of this class, or of one of MMEngine's schedulers that
@@ -97,7 +96,7 @@ class WarmupCosine(_ParamScheduler):
         self._set_values()
 
     def scale(self, factor: float) -> None:
-        """Multiply the rates to start from; what they fall to stays."""
+        """Multiply the initial rates; the final ones stay."""
         self.base_values = [lr * factor for lr in self.base_values]
         self._set_values()
 

@@ -1,15 +1,15 @@
 """Accuracy of linear classifiers (arXiv 2104.14294, table 2, appendix)."""
 import logging
 import warnings
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import Gallery, GalleryMetric, SampleMetric
+from mmdino.evaluation.base import Gallery, GalleryMetric, SampleMetric
 from mmdino.evaluation.placing import Placing
 from mmdino.functional.knn import top_accuracy
 from mmdino.functional.low_shot import logistic_regression
@@ -20,7 +20,7 @@ from mmdino.utils.progress import track
 
 @METRICS.register_module()
 class LinearProbeAccuracy(SampleMetric):
-    """Top-1 and top-5 accuracy of every head and of the best, in percent.
+    """Top-1 and top-5 accuracy of all heads and of the best one, in percent.
 
     Keys are ``linear/lr0.001_top1`` and the like for each learning rate, or
     ``linear/blocks4_mean_lr0.001_top1`` for each choice of features and
@@ -47,7 +47,7 @@ class LinearProbeAccuracy(SampleMetric):
         gt_label='the data set must have classes',
         top_classes='the model must be LinearProbe')
 
-    def __init__(self, choose_on: Optional[int] = None, **kwargs) -> None:
+    def __init__(self, choose_on: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.choose_on = choose_on
         if choose_on is not None:
@@ -56,8 +56,9 @@ class LinearProbeAccuracy(SampleMetric):
                 dataset_idx='choose_on needs a ConcatDataset of the part to '
                 'choose on and of the part to report')
 
-    def keep(self, sample: dict) -> Tuple[bool, Dict[Key, List[bool]]]:
-        """Whether it serves the choice; the first hits, for each head.
+    def keep(self, sample: dict) -> tuple[bool, dict[Key, list[bool]]]:
+        """Return whether the image serves to choose a head, and the heads'
+        hits.
 
         That is, whether the first and the first 5 classes hit.
         """
@@ -71,9 +72,9 @@ class LinearProbeAccuracy(SampleMetric):
         }
 
     def compute_metrics(
-            self, results: List[Tuple[bool,
-                                      Dict[Key,
-                                           List[bool]]]]) -> Dict[str, float]:
+            self, results: list[tuple[bool,
+                                      dict[Key,
+                                           list[bool]]]]) -> dict[str, float]:
         """Accuracies in percent."""
         reported = [hits for choosing, hits in results if not choosing]
         choice = [hits for choosing, hits in results if choosing] or reported
@@ -104,20 +105,20 @@ class LinearProbeAccuracy(SampleMetric):
 
 
 def _accuracies(
-        results: List[Dict[Key, List[bool]]]) -> Dict[Key, Dict[str, float]]:
+        results: list[dict[Key, list[bool]]]) -> dict[Key, dict[str, float]]:
     return {
         key: _percent([result[key] for result in results])
         for key in results[0]
     }
 
 
-def _hits(top: Tensor, truth: int) -> List[bool]:
-    """Whether the first class is right and, of 5, whether any is."""
+def _hits(top: Tensor, truth: int) -> list[bool]:
+    """Return whether the first class is right, and one of the first five."""
     hits = (top == truth).tolist()
     return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]
 
 
-def _percent(hits: List[List[bool]]) -> Dict[str, float]:
+def _percent(hits: list[list[bool]]) -> dict[str, float]:
     means = torch.tensor(hits, dtype=torch.float64).mean(dim=0) * 100
     return dict(zip(('top1', 'top5'), means.tolist()))
 
@@ -148,13 +149,13 @@ class LowShotAccuracy(GalleryMetric):
         self.C = C
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images with labels."""
+        """Set the images with labels."""
         self.check_labels(gallery)
         self.gallery = gallery.whole()
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
-        """Give all ranks all queries, to share the work."""
+                       left_out: Sequence[str]) -> dict[str, float]:
+        """Give all queries to all ranks, which share the work."""
         placed = {}
         for part in all_gather_object(
                 dict(zip(placing.own.tolist(), self.results))):
@@ -162,8 +163,8 @@ class LowShotAccuracy(GalleryMetric):
         return self.with_prefix(
             self.compute_metrics([placed[place] for place in sorted(placed)]))
 
-    def compute_metrics(self, results: List[Tuple[Tensor,
-                                                  int]]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[tuple[Tensor,
+                                                  int]]) -> dict[str, float]:
         """Accuracies in percent, by ``c{C}_top1`` and ``c{C}_top5``.
 
         Each of W ranks fits every W-th strength.
@@ -194,8 +195,8 @@ class LowShotAccuracy(GalleryMetric):
         }
 
 
-def _gather_patiently(part: dict) -> List[dict]:
-    """Those of all ranks, which may come hours after each other."""
+def _gather_patiently(part: dict) -> list[dict]:
+    """Gather objects of all ranks, which may arrive hours apart."""
     if get_world_size() == 1:
         return [part]
     group = torch.distributed.new_group(

@@ -1,18 +1,17 @@
 """Jaccard index of self-attention and objects (arXiv 2104.14294, 4.2.2)."""
-from typing import Dict, List
 
 import torch
 from torch import Tensor
 
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.baselines import UNTRAINED
-from mmdino.evaluation.gallery import SampleMetric
 from mmdino.functional.attention import attention_jaccard
 from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
 class AttentionJaccard(SampleMetric):
-    """Mean over objects of the best head's Jaccard index, a fraction.
+    """Mean Jaccard index of objects and the best head's attention, a fraction.
 
     The key is ``attention/jaccard``. Samples need ``attention`` (H, h, w),
     which the model's predict mode adds with ``predict_attention=True``, and
@@ -39,14 +38,14 @@ class AttentionJaccard(SampleMetric):
         self.ignore_index = ignore_index
 
     def keep(self, sample: dict) -> Tensor:
-        """Score the objects of an image."""
+        """Compute the Jaccard indices of the objects in an image."""
         attention = sample['attention'].float()
         mask = torch.as_tensor(sample['gt_mask'], device=attention.device)
         return attention_jaccard(attention, mask, self.mass,
                                  self.ignore_index).cpu()
 
-    def compute_metrics(self, results: List[Tensor]) -> Dict[str, float]:
-        """Mean over all objects of all images."""
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+        """Average over all objects of all images."""
         objects = torch.cat(results)
         if not len(objects):
             raise ValueError(

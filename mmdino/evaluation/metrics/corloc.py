@@ -1,16 +1,15 @@
-"""Share of images in which one object is boxed well."""
-from typing import Dict, List
+"""CorLoc: the share of images in which one object is found."""
 
 import numpy as np
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.dense import box_iou
 from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
 class CorLoc(SampleMetric):
-    """Images whose box overlaps an object's by half, in percent.
+    """Percentage of images whose predicted box overlaps that of an object.
 
     The key is ``discovery/corloc`` (Deselaers et al. 2010; arXiv 2109.14279,
     section 4.1): intersection over union of at least ``iou``. Samples need
@@ -42,7 +41,7 @@ class CorLoc(SampleMetric):
         self.ignore_index = ignore_index
 
     def keep(self, sample: dict) -> float:
-        """The best overlap with an object; NaN if there is none."""
+        """Compute the best IoU with an object; NaN if there is none."""
         boxes, shape = self._objects(sample)
         if not len(boxes):
             return float('nan')
@@ -50,7 +49,8 @@ class CorLoc(SampleMetric):
         return float(box_iou(box, boxes).max())
 
     def _objects(self, sample: dict) -> tuple[np.ndarray, tuple[int, int]]:
-        """Boxes (M, 4) in pixels, and the (height, width) of their image."""
+        """Return boxes (M, 4) in pixels and the (height, width) of their
+        image."""
         if sample.get('gt_boxes') is not None:
             return np.asarray(sample['gt_boxes'], float), sample['ori_shape']
         if sample.get('gt_mask') is None:
@@ -62,8 +62,8 @@ class CorLoc(SampleMetric):
         numbers = np.setdiff1d(np.unique(mask), [0, self.ignore_index])
         return np.array([mask_box(mask == n) for n in numbers]), mask.shape
 
-    def compute_metrics(self, results: List[float]) -> Dict[str, float]:
-        """The share of the images with an object."""
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        """Compute the percentage among the images with an object."""
         overlaps = np.array(results)
         overlaps = overlaps[~np.isnan(overlaps)]
         if not len(overlaps):
@@ -74,15 +74,15 @@ class CorLoc(SampleMetric):
 
 @METRICS.register_module()
 class CenterBoxCorLoc(CorLoc):
-    """What a box in the middle reaches, which looks at no image, in percent.
+    """CorLoc in percent of a box in the middle of each image, as a baseline.
 
     The key is ``discovery/corloc_center``. The box has the image's shape and
     of ten sizes the one that is right most often: what CorLoc must exceed.
     """
     SIZES = np.arange(1, 11) / 10  # of the box's sides, fractions
 
-    def keep(self, sample: dict) -> List[float]:
-        """The best overlap of each size; NaN if there is no object."""
+    def keep(self, sample: dict) -> list[float]:
+        """Compute the best IoU of each box size; NaN if there is no object."""
         half = self.SIZES[:, None] / 2
         boxes = np.hstack([.5 - half, .5 - half, .5 + half, .5 + half])
         return [
@@ -90,8 +90,8 @@ class CenterBoxCorLoc(CorLoc):
             for box in boxes
         ]
 
-    def compute_metrics(self, results: List[List[float]]) -> Dict[str, float]:
-        """The share of the best size."""
+    def compute_metrics(self, results: list[list[float]]) -> dict[str, float]:
+        """Return the percentage of the best box size."""
         shares = [
             CorLoc.compute_metrics(self, overlaps)['corloc']
             for overlaps in zip(*results)
@@ -100,7 +100,10 @@ class CenterBoxCorLoc(CorLoc):
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right, the last two exclusive, of a bool mask."""
+    """Compute the bounding box of a bool mask.
+
+    Top, left, bottom and right, the last two exclusive.
+    """
     rows, columns = np.nonzero(mask)
     return (int(rows.min()), int(columns.min()), int(rows.max()) + 1,
             int(columns.max()) + 1)

@@ -1,7 +1,8 @@
-"""DAVIS 2017, semi-supervised (arXiv 1704.00675): J and F, masks, tables."""
+"""DAVIS 2017, semi-supervised (arXiv 1704.00675): scores, masks, tables."""
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.dist import master_only
@@ -10,7 +11,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.davis import (FrameStatistics, frame_statistics,
                                      score_sequence)
 from mmdino.registry import HOOKS, METRICS
@@ -45,18 +46,18 @@ class DAVISMetric(SampleMetric):
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.objects: Dict[str, ObjectScores] = {}
+        self.objects: dict[str, ObjectScores] = {}
 
-    def keep(self, sample: dict) -> Tuple[str, np.ndarray, np.ndarray]:
-        """J and F (O, F - 2) of the objects of a sequence."""
+    def keep(self, sample: dict) -> tuple[str, np.ndarray, np.ndarray]:
+        """Compute J and F (O, F - 2) of the objects in a sequence."""
         region, contour = score_sequence(
             np.asarray(sample['pred_masks']), np.asarray(sample['gt_masks']))
         return sample['sequence'], region, contour
 
     def compute_metrics(
-            self, results: List[Tuple[str, np.ndarray,
-                                      np.ndarray]]) -> Dict[str, float]:
-        """Means over all objects of all sequences, in percent."""
+            self, results: list[tuple[str, np.ndarray,
+                                      np.ndarray]]) -> dict[str, float]:
+        """Average over all objects of all sequences, in percent."""
         self.objects = {
             f'{sequence}_{number}':
             ObjectScores(frame_statistics(j), frame_statistics(f))
@@ -66,8 +67,8 @@ class DAVISMetric(SampleMetric):
         return {k: 100 * v for k, v in overall(self.objects).items()}
 
 
-def overall(objects: Dict[str, ObjectScores]) -> Dict[str, float]:
-    """Means over the objects, fractions, by ``jf_mean``, ``j_mean``, ..."""
+def overall(objects: dict[str, ObjectScores]) -> dict[str, float]:
+    """Average over the objects: fractions by ``jf_mean``, ``j_mean``, ..."""
     means = np.mean(list(objects.values()), axis=0)
     scores = {
         f'{letter}_{name}': float(value)
@@ -103,7 +104,7 @@ def save_masks(folder: Path, names: Sequence[str],
         image.save(folder / f'{name}.png')
 
 
-def save_tables(folder: Path, split: str, objects: Dict[str,
+def save_tables(folder: Path, split: str, objects: dict[str,
                                                         ObjectScores]) -> None:
     """Write the benchmark's two tables, as fractions.
 
@@ -129,7 +130,7 @@ def save_tables(folder: Path, split: str, objects: Dict[str,
 
 @HOOKS.register_module()
 class DAVISResultsHook(Hook):
-    """Write masks and tables below the work dir.
+    """Write the predicted masks and the tables below the work dir.
 
     ``OUT_DIR/masks/SEQUENCE/00000.png`` and so on, the folder to give to the
     benchmark's own scorer, and :class:`DAVISMetric`'s tables
@@ -156,7 +157,7 @@ class DAVISResultsHook(Hook):
     @master_only
     def after_test_epoch(self,
                          runner: Runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Write the tables."""
         folder = Path(runner.work_dir, self.out_dir)
         for metric in runner.test_loop.evaluator.metrics:

@@ -1,6 +1,6 @@
 """k-NN accuracy against a gallery (arXiv 2104.14294, section 4)."""
+from collections.abc import Sequence
 from functools import partial
-from typing import Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,8 @@ from mmengine.dist import all_gather, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmdino.evaluation.base import Gallery, GalleryMetric
 from mmdino.evaluation.baselines import PIXELS, UNTRAINED
-from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.evaluation.placing import (Placing, file_key, gather_rows,
                                        stack_rows)
 from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,
@@ -23,7 +23,7 @@ QUERY_BLOCK = 1024  # queries whose neighbours of all ranks are merged at once
 
 @METRICS.register_module()
 class KNNAccuracy(GalleryMetric):
-    """Top-1 and top-5 accuracy of weighted nearest neighbours, in percent.
+    """Top-1 and top-5 accuracy of weighted k-NN, in percent.
 
     It needs no training, hence it is what DINO watches during pretraining.
     The queries are the samples of the loop that gives the gallery. Keys are
@@ -53,7 +53,7 @@ class KNNAccuracy(GalleryMetric):
                  k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07,
                  leave_out_self: bool = False,
-                 device: Optional[str] = None,
+                 device: str | None = None,
                  backend: str = 'torch',
                  **kwargs) -> None:
         super().__init__(**kwargs)
@@ -69,7 +69,7 @@ class KNNAccuracy(GalleryMetric):
         self.backend = backend
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images that vote: this rank's share of them.
+        """Set the images that vote: this rank's share of them.
 
         Raises:
             ValueError: If queries are to be left out, and the gallery's
@@ -87,13 +87,13 @@ class KNNAccuracy(GalleryMetric):
                 logger='current')
         self.gallery = gallery
 
-    def keep(self, sample: dict) -> Tuple[Tensor, int, int]:
-        """Feature (D,) on the CPU, label and file."""
+    def keep(self, sample: dict) -> tuple[Tensor, int, int]:
+        """Return the feature (D,), on the CPU, the label and the file."""
         return *super().keep(sample), file_key(sample.get('img_path'))
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
-        """Score on every rank, since each has a share of the gallery."""
+                       left_out: Sequence[str]) -> dict[str, float]:
+        """Score on every rank, as each has a share of the gallery."""
         features, labels, files = zip(*self.results) if self.results else ((),
                                                                            (),
                                                                            ())
@@ -107,8 +107,8 @@ class KNNAccuracy(GalleryMetric):
                     for row in rows)))
 
     def compute_metrics(
-            self, results: Tuple[Tensor, Tensor, Tensor]) -> Dict[str, float]:
-        """Accuracies of all queries: features (Q, D), labels, files (Q,)."""
+            self, results: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
+        """Compute accuracies from features (Q, D), labels and files (Q,)."""
         queries, truth, files = results
         labels = self.gallery.all_labels()
         neighbours = self._neighbours(queries, files)
@@ -122,8 +122,8 @@ class KNNAccuracy(GalleryMetric):
         }
 
     def _neighbours(self, queries: Tensor,
-                    files: Tensor) -> Tuple[Tensor, Tensor]:
-        """Similarities and places (Q, k) of the nearest of all ranks."""
+                    files: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the nearest (Q, k) in the galleries of all ranks."""
         more = int(self.leave_out_self)
         k = min(max(self.k) + more, self.gallery.size)
         similarities, places = nearest_neighbours(
@@ -146,8 +146,8 @@ class KNNAccuracy(GalleryMetric):
                 places.gather(1, order)[:, :max(self.k)])
 
     def _merge(self, similarities: Tensor, places: Tensor,
-               k: int) -> Tuple[Tensor, Tensor]:
-        """The nearest of all ranks' nearest."""
+               k: int) -> tuple[Tensor, Tensor]:
+        """Merge the nearest of all ranks."""
         # A share of less than k images leaves columns to fill.
         missing = (0, k - places.shape[1])
         similarities = F.pad(similarities, missing, value=-torch.inf)

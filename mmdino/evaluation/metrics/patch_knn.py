@@ -1,4 +1,4 @@
-"""What a patch is of, by its nearest patches in other pictures.
+"""k-NN accuracy of patches, with the patches of other images.
 
 P patches of a picture, D features, (h, w) the grid.
 """
@@ -6,14 +6,14 @@ P patches of a picture, D features, (h, w) the grid.
 import torch
 from torch import Tensor
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.functional.segmentation import knn_scores, patch_labels
 from mmdino.registry import METRICS
 
 
 @METRICS.register_module()
 class PatchKNN(SampleMetric):
-    """Accuracy of k-NN on patches, in percent: a dense measure on the way.
+    """k-NN accuracy of patches in percent, a dense measure during training.
 
     Of the pictures with masks every second one is the gallery. The classes of
     patches are those of the mask; the figure is the mean over classes, so
@@ -53,7 +53,7 @@ class PatchKNN(SampleMetric):
         self.patches_per_image = patches_per_image
 
     def keep(self, sample: dict) -> tuple[Tensor, Tensor]:
-        """Features (P, D) and classes (P, ) of a picture's patches."""
+        """Return features (P, D) and classes (P,) of an image's patches."""
         patches = torch.as_tensor(sample['patches']).float().cpu()
         mask = torch.as_tensor(sample['gt_mask']).long().cpu()
         grid = tuple(patches.shape[1:])
@@ -67,7 +67,7 @@ class PatchKNN(SampleMetric):
 
     def compute_metrics(
             self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """The mean over the classes of the queries' patches."""
+        """Average the accuracy over the classes of the query patches."""
         if len(results) < 2:
             raise ValueError('PatchKNN compares pictures with others, and got '
                              f'{len(results)}.')

@@ -1,11 +1,11 @@
-"""RankMe: how many dimensions the features of a data set use."""
-from typing import Dict, Sequence
+"""RankMe of the features of a data set, which needs no labels."""
+from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.placing import Placing, gather_rows, stack_rows
 from mmdino.functional.rank import rankme
 from mmdino.registry import METRICS
@@ -13,7 +13,7 @@ from mmdino.registry import METRICS
 
 @METRICS.register_module()
 class RankMe(SampleMetric):
-    """Smooth rank of the features, for data without labels.
+    """RankMe, the effective rank of the features, for data without labels.
 
     ``rank/rankme`` is between 1, all images alike, and the width D of the
     features or the number of images. In the paper it goes with the accuracy
@@ -32,18 +32,18 @@ class RankMe(SampleMetric):
     _told_few = False
 
     def keep(self, sample: dict) -> Tensor:
-        """Feature (D,) on the CPU."""
+        """Return the feature (D,), on the CPU."""
         return sample['feature'].float().cpu().clone()
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
+                       left_out: Sequence[str]) -> dict[str, float]:
         """Gather the features of all ranks."""
         features = gather_rows(
             stack_rows(self.results), placing.own, placing.size)
         return self.with_prefix(self.compute_metrics(features))
 
-    def compute_metrics(self, results: Tensor) -> Dict[str, float]:
-        """The rank of features (N, D)."""
+    def compute_metrics(self, results: Tensor) -> dict[str, float]:
+        """Compute the rank of features (N, D)."""
         results = torch.as_tensor(results)
         if len(results) < 10 * results.shape[1] and not self._told_few:
             self._told_few = True

@@ -4,7 +4,7 @@ Revisited Oxford and Paris (arXiv 1803.11285), Copydays (arXiv 2104.14294,
 section 4.2.1).
 """
 import logging
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.benchmarks.copydays import WHITENING
+from mmdino.evaluation.base import Gallery, GalleryMetric
 from mmdino.evaluation.baselines import PIXELS, UNTRAINED
-from mmdino.evaluation.gallery import Gallery, GalleryMetric
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,
@@ -51,24 +51,24 @@ class RetrievalMAP(GalleryMetric):
         self.ks = sorted(set(ks))
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Take the images to rank, a few thousand, on every rank."""
+        """Set the images to rank, a few thousand, on every rank."""
         features, _ = gallery.whole()
         self.gallery = F.normalize(features, dim=1)
 
-    def keep(self, sample: dict) -> Dict[str, float]:
+    def keep(self, sample: dict) -> dict[str, float]:
         """Score the ranking of the gallery for a query."""
         order = rank_gallery(sample['feature'].float().cpu(), self.gallery)
         return score_query(order, sample['annotation'], self.ks)
 
-    def compute_metrics(self, results: List[Dict[str,
-                                                 float]]) -> Dict[str, float]:
-        """Means over the queries, in percent."""
+    def compute_metrics(self, results: list[dict[str,
+                                                 float]]) -> dict[str, float]:
+        """Average over the queries, in percent."""
         return {k: 100. * v for k, v in mean_scores(results).items()}
 
 
 @METRICS.register_module()
 class CopyDetectionMAP(GalleryMetric):
-    """mAP of finding the originals of copies, in percent.
+    """mAP of finding the originals of copied images, in percent.
 
     Each query ranks the originals and the distractors by the cosine
     similarity of whitened features. The whitening is learnt on the gallery's
@@ -95,7 +95,7 @@ class CopyDetectionMAP(GalleryMetric):
         self.depth = depth
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Learn the whitening, then take the images to rank.
+        """Learn the whitening, then set the images to rank.
 
         Raises:
             ValueError: If the gallery has no originals.
@@ -112,7 +112,7 @@ class CopyDetectionMAP(GalleryMetric):
         self.gallery = ranked_features, labels[ranked], whitening
 
     def keep(self, sample: dict) -> float:
-        """Average precision of the ranking of the gallery for a query."""
+        """Compute the average precision of the ranking for a query."""
         gallery, labels, whitening = self.gallery
         query = _embed(sample['feature'][None].float().cpu(), whitening)[0]
         order = rank_gallery(query, gallery)
@@ -120,14 +120,15 @@ class CopyDetectionMAP(GalleryMetric):
         ranks = positive_ranks(order[:self.depth], positives)
         return average_precision(ranks, len(positives))
 
-    def compute_metrics(self, results: List[float]) -> Dict[str, float]:
-        """Mean over the queries, in percent; NaN if none has an original."""
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        """Average over the queries, in percent; NaN if none has an original.
+        """
         areas = torch.tensor(results, dtype=torch.float64)
         return {'map': 100. * areas.nanmean().item()}
 
 
-def _embed(features: Tensor, whitening: Optional[Whitening]) -> Tensor:
-    """Whiten features (N, D), if they are to be, and normalise them."""
+def _embed(features: Tensor, whitening: Whitening | None) -> Tensor:
+    """Whiten features (N, D), if there is a whitening, and normalise them."""
     if whitening is not None:
         features = whiten(features, whitening)
     return F.normalize(features.float(), dim=1)

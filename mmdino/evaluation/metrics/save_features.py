@@ -1,12 +1,12 @@
-"""Features of a data set, written to a file instead of measured."""
-from typing import Dict, Sequence, Tuple
+"""Writing of a data set's features to a file, as a metric."""
+from collections.abc import Sequence
 
 import torch
 from mmengine.dist import is_main_process
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.evaluation.gallery import SampleMetric
+from mmdino.evaluation.base import SampleMetric
 from mmdino.evaluation.placing import (Placing, gather_objects, gather_rows,
                                        stack_rows)
 from mmdino.registry import METRICS
@@ -29,15 +29,16 @@ class SaveFeatures(SampleMetric):
         super().__init__(**kwargs)
         self.out = out
 
-    def keep(self, sample: dict) -> Tuple[Tensor, int, str]:
-        """Feature (D,) on the CPU, label or -1, and file name or ''."""
+    def keep(self, sample: dict) -> tuple[Tensor, int, str]:
+        """Return the feature (D,), on the CPU, the label or -1, and the file
+        name."""
         label, path = sample.get('gt_label'), sample.get('img_path') or ''
         label = -1 if label is None else int(label)
         return sample['feature'].float().cpu().clone(), label, path
 
     def evaluate_ranks(self, placing: Placing,
-                       left_out: Sequence[str]) -> Dict[str, float]:
-        """Gather the ranks' samples in the data set's order, write them."""
+                       left_out: Sequence[str]) -> dict[str, float]:
+        """Gather the samples of all ranks in order and write them."""
         features, labels, paths = zip(*self.results) if self.results else ((),
                                                                            (),
                                                                            ())
@@ -56,6 +57,6 @@ class SaveFeatures(SampleMetric):
                          list(left_out)))
         return self.with_prefix(self.compute_metrics(features))
 
-    def compute_metrics(self, results: Tensor) -> Dict[str, float]:
-        """Count the images by their features (N, D)."""
+    def compute_metrics(self, results: Tensor) -> dict[str, float]:
+        """Return the number of images."""
         return dict(images=len(results))

@@ -1,4 +1,4 @@
-"""Attention of the class token: who tells it, and how timm's models do.
+"""Attention and masks of a backbone with tokens: checks and timm's layers.
 
 B images, H heads, T = 1 + R + N tokens: the class token, R registers and
 others before the patches, N = h w patches; D features.
@@ -6,12 +6,13 @@ others before the patches, N = h w patches; D features.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
 
 def require_attention(backbone: nn.Module) -> None:
-    """Refuse a backbone that tells no attention of a class token.
+    """Raise an error if a backbone gives no attention of a class token.
 
     Raises:
         ValueError: If it is no ViT.
@@ -27,7 +28,7 @@ def require_attention(backbone: nn.Module) -> None:
 
 
 def has_attention(backbone: nn.Module) -> bool:
-    """Whether :func:`require_attention` accepts it."""
+    """Return whether :func:`require_attention` accepts a backbone."""
     try:
         require_attention(backbone)
     except ValueError:
@@ -36,7 +37,7 @@ def has_attention(backbone: nn.Module) -> bool:
 
 
 def attention_layer(model: nn.Module) -> nn.Module | None:
-    """The layer of a timm model whose class token attends to patches last.
+    """Find the layer of a timm model in which the class token attends last.
 
     That of the last block; of an XCiT, whose blocks attend over channels, of
     the last block of class attention. None if timm shows no softmax of it.
@@ -51,7 +52,9 @@ def attention_layer(model: nn.Module) -> nn.Module | None:
 @contextmanager
 def seen_weights(layer: nn.Module, see: Callable[[Tensor],
                                                  None]) -> Iterator[None]:
-    """Show the softmax (B, H, T or 1, T) of each pass of a timm layer.
+    """Call ``see`` with the attention weights of each pass of a timm layer.
+
+    Their shape is (B, H, T or 1, T).
 
     It runs without torch's fused kernel meanwhile, as timm's own
     ``AttentionExtract`` has it, so that rotary and relative positions are
@@ -66,3 +69,16 @@ def seen_weights(layer: nn.Module, see: Callable[[Tensor],
     finally:
         layer.fused_attn = fused
         hook.remove()
+
+
+def check_mask(mask: Tensor, num_images: int, num_patches: int) -> None:
+    """Refuse what is no mask (B, N).
+
+    Raises:
+        ValueError: If it is not bool or of another shape.
+    """
+    shape = num_images, num_patches
+    if mask.dtype != torch.bool or mask.shape != shape:
+        raise ValueError(
+            f'The mask must be bool of shape {shape}, images and patches in '
+            f'reading order, got {mask.dtype} of {tuple(mask.shape)}.')

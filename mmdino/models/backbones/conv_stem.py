@@ -1,4 +1,4 @@
-"""Convolutional patch embedding.
+"""A convolutional patch embedding for vision transformers.
 
 B images, D features, h x w patches.
 """
@@ -13,7 +13,7 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class ConvStem(BaseModule):
-    """Stride-2 convolutions in the place of a ViT's patch projection.
+    """Stride-2 convolutions that replace the patch projection of a ViT.
 
     One 3 x 3 convolution, norm and ReLU for each halving of the resolution,
     the last ``embed_dims`` wide and each before it half as wide as the next;
@@ -25,12 +25,12 @@ class ConvStem(BaseModule):
     better" (arXiv 2106.14881), section 4.
 
     Args:
-        in_channels (int): Channels of the images.
-        embed_dims (int): D, the width of a token.
-        patch_size (int): Side of a patch in pixels: 2, 4, 8, ...
-        input_size (int | tuple[int, int], optional): Height and width in
-            pixels that ``init_out_size`` is told for.
-        norm_cfg (dict): The norm after each 3 x 3 convolution.
+        in_channels: Channels of the images.
+        embed_dims: D, the width of a token.
+        patch_size: Side of a patch in pixels: 2, 4, 8, ...
+        input_size: Height and width in pixels that ``init_out_size`` is told
+            for.
+        norm_cfg: The norm after each 3 x 3 convolution.
 
     Raises:
         ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``
@@ -75,10 +75,10 @@ class ConvStem(BaseModule):
         """Turn images into tokens.
 
         Args:
-            x (Tensor): Images, shape (B, C, H, W).
+            x: Images, shape (B, C, H, W).
 
         Returns:
-            tuple: Tokens (B, h w, D) and (h, w).
+            Tokens (B, h w, D) and (h, w).
         """
         x = self.projection(self.convs(x))
         return x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])

@@ -1,18 +1,23 @@
-"""A block of a ViT that trains on less: on some images, keeping less.
+"""Blocks of a ViT: stochastic depth (Huang et al. 2016) and checkpointing.
 
 B images, M tokens, D features.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn as nn
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones.vision_transformer import \
     TransformerEncoderLayer
-from torch import Tensor, nn
+from mmpretrain.models.utils import SwiGLUFFN
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
 class EncoderLayer(TransformerEncoderLayer):
-    """mmpretrain's block with two switches; its weights and its results.
+    """mmpretrain's block with two switches that make training cheaper.
+
+    Its weights and, with both switches off, its results are mmpretrain's.
 
     Attributes:
         subset_rate (float): In training, the share of the images that each
@@ -24,7 +29,7 @@ class EncoderLayer(TransformerEncoderLayer):
     with_cp = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, M, D) to tokens (B, M, D)."""
+        """Transform tokens (B, M, D) into tokens (B, M, D)."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._run, x, use_reentrant=False)
         return self._run(x)
@@ -41,7 +46,7 @@ class EncoderLayer(TransformerEncoderLayer):
 
 def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
                   rate: float) -> Tensor:
-    """Add a residual branch to some of the images, drawn at random.
+    """Add a residual branch to a random subset of the images.
 
     Stochastic depth that does not compute what it leaves out (DINOv2, arXiv
     2304.07193, section 5): ``int(B (1 - rate))`` of the images, at least one,
@@ -49,12 +54,12 @@ def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
     branch on all. Drawn from PyTorch's default generator of the device.
 
     Args:
-        x (Tensor): Shape (B, ...).
-        branch (Callable): From some of the images to as much.
-        rate (float): Share of the images to leave out, in [0, 1].
+        x: Shape (B, ...).
+        branch: From some of the images to as much.
+        rate: Share of the images to leave out, in [0, 1].
 
     Returns:
-        Tensor: Shape (B, ...), in the type of ``x``.
+        Shape (B, ...), in the type of ``x``.
     """
     count = max(int(len(x) * (1 - rate)), 1)
     chosen = torch.randperm(len(x), device=x.device)[:count]
@@ -64,14 +69,14 @@ def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
 
 def switch_blocks(layers: nn.ModuleList, by_subset: bool,
                   with_cp: bool) -> None:
-    """Turn mmpretrain's blocks into such, in place.
+    """Turn mmpretrain's blocks into :class:`EncoderLayer`, in place.
 
     Args:
-        layers (nn.ModuleList): Their rates of stochastic depth are those of
-            their ``DropPath``.
-        by_subset (bool): Leave a share of the images out, see
-            :func:`add_of_subset`, where ``DropPath`` draws for each image.
-        with_cp (bool): See :class:`EncoderLayer`.
+        layers: Their rates of stochastic depth are those of their
+            ``DropPath``.
+        by_subset: Leave a share of the images out, see :func:`add_of_subset`,
+            where ``DropPath`` draws for each image.
+        with_cp: See :class:`EncoderLayer`.
     """
     if not (by_subset or with_cp):
         return
@@ -82,3 +87,34 @@ def switch_blocks(layers: nn.ModuleList, by_subset: bool,
             layer.subset_rate = layer.attn.out_drop.drop_prob
             layer.attn.out_drop = nn.Identity()
             layer.ffn.dropout_layer = nn.Identity()
+
+
+def with_uniform_rate(layer_cfgs: dict | Sequence[dict],
+                      drop_path_rate: float) -> dict | list[dict]:
+    """Fill in a uniform drop-path rate in mmpretrain's ``layer_cfgs``."""
+    if isinstance(layer_cfgs, dict):
+        return {'drop_path_rate': drop_path_rate, **layer_cfgs}
+    return [with_uniform_rate(cfg, drop_path_rate) for cfg in layer_cfgs]
+
+
+def complete_stochastic_depth(layers: nn.ModuleList) -> None:
+    """Apply stochastic depth to SwiGLU's branch, which mmpretrain omits.
+
+    Args:
+        layers: mmpretrain's blocks, changed in place.
+
+    Raises:
+        ValueError: If a block with SwiGLU has dropout, which it has not.
+    """
+    for layer in layers:
+        if isinstance(layer.ffn, SwiGLUFFN):
+            if layer.attn.proj_drop.p:
+                raise ValueError(
+                    f'drop_rate={layer.attn.proj_drop.p}: SwiGLU has no '
+                    'dropout. Leave it 0 and set drop_path_rate.')
+            layer.ffn.dropout_layer = DropPath(layer.attn.out_drop.drop_prob)
+    for module in layers.modules():
+        if isinstance(module, DropPath):
+            # NumPy's, which torch.compile takes for a tensor: it could
+            # not branch on it, and would break every block in pieces.
+            module.drop_prob = float(module.drop_prob)

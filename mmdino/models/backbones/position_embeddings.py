@@ -1,4 +1,4 @@
-"""Position embeddings of a ViT at other sizes than they are stored for.
+"""Position embeddings of a ViT, resized to the grid of the images.
 
 D features; H x W patches as stored, h x w of the image.
 """
@@ -22,15 +22,15 @@ def resize_pos_embed(pos_embed: Tensor,
     The class token's embedding is kept.
 
     Args:
-        pos_embed (Tensor): Shape (1, 1 + H W, D), the class token first.
-        grid (tuple[int, int]): (H, W) of ``pos_embed``, in patches.
-        new_grid (tuple[int, int]): (h, w) of the image, in patches.
-        mode (str): 'offset' as the authors' code, with ``scale_factor =
-            (n + 0.1) / N`` in height and in width, which the published
-            weights were trained with; 'size' with ``size=``, which gives
-            other numbers, as mmpretrain and transformers do; 'antialias' with
-            ``size=``, antialiased, as timm and the authors' DINOv2 with
-            registers do; 'offset-antialias' as 'offset', antialiased.
+        pos_embed: Shape (1, 1 + H W, D), the class token first.
+        grid: (H, W) of ``pos_embed``, in patches.
+        new_grid: (h, w) of the image, in patches.
+        mode: 'offset' as the authors' code, with ``scale_factor = (n + 0.1) /
+            N`` in height and in width, which the published weights were
+            trained with; 'size' with ``size=``, which gives other numbers, as
+            mmpretrain and transformers do; 'antialias' with ``size=``,
+            antialiased, as timm and the authors' DINOv2 with registers do;
+            'offset-antialias' as 'offset', antialiased.
     """
     if tuple(grid) == tuple(new_grid):
         return pos_embed
@@ -50,16 +50,16 @@ def find_grid(name: str,
               pos_embed: Tensor,
               own: Grid,
               told: Grid | None = None) -> Grid:
-    """The grid (H, W) of loaded position embeddings (1, 1 + H W, D).
+    """Find the grid (H, W) of loaded position embeddings (1, 1 + H W, D).
 
     What the weights tell; if it has not as many patches, or they tell none,
     that of the model, and a square otherwise.
 
     Args:
-        name (str): Of the weights, for the message.
-        pos_embed (Tensor): What was loaded.
-        own (tuple[int, int]): The model's own grid.
-        told (tuple[int, int], optional): What the weights tell.
+        name: Of the weights, for the message.
+        pos_embed: What was loaded.
+        own: The model's own grid.
+        told: What the weights tell.
 
     Raises:
         ValueError: If it is none of these.
@@ -78,7 +78,7 @@ def find_grid(name: str,
 
 
 class PosEmbedCache:
-    """Resized position embeddings of a network that stays as it is.
+    """A cache of resized position embeddings, for a network in evaluation.
 
     They are given again only as long as the stored embeddings equal those
     that they were made of, number by number: whatever changes weights, be it
@@ -86,8 +86,8 @@ class PosEmbedCache:
     only where PyTorch knows of no change.
 
     Args:
-        max_grids (int): Grids to remember; images of any size, as in
-            retrieval, would have no end of them.
+        max_grids: Grids to remember; images of any size, as in retrieval,
+            would have no end of them.
     """
 
     def __init__(self, max_grids: int = 8) -> None:
@@ -96,7 +96,7 @@ class PosEmbedCache:
 
     def resize(self, pos_embed: nn.Parameter, grid: Grid, new_grid: Grid,
                mode: str) -> Tensor:
-        """As :func:`resize_pos_embed`, without gradient."""
+        """Resize as :func:`resize_pos_embed` does, without gradient."""
         if tuple(grid) == tuple(new_grid):
             return pos_embed
         # What stands in for a parameter, in torch.func, fake and meta
@@ -128,7 +128,7 @@ class PosEmbedCache:
         self._resized = {}
 
     def __deepcopy__(self, memo: dict) -> 'PosEmbedCache':
-        """A copied or pickled network starts with an empty one."""
+        """Return an empty cache: a copied or pickled network starts anew."""
         return PosEmbedCache(self.max_grids)
 
     def __reduce__(self) -> tuple:

@@ -1,4 +1,4 @@
-"""Pretrained weights, all of them or none."""
+"""Loading of pretrained weights that accepts no partial match."""
 from mmpretrain.models.backbones import ResNet as _ResNet
 
 from mmdino.registry import MODELS
@@ -6,7 +6,7 @@ from mmdino.weights.network import load_pretrained
 
 
 class StrictPretrained:
-    """Mixin: ``init_cfg=dict(type='Pretrained', ...)`` loads all or raises.
+    """Mixin whose ``init_cfg=dict(type='Pretrained')`` loads all or raises.
 
     To stand before a subclass of MMEngine's ``BaseModule`` among the bases.
     ``checkpoint`` and ``prefix`` of the ``init_cfg`` are those of
@@ -29,7 +29,7 @@ class StrictPretrained:
 
 
 def pretrained_cfg(init_cfg: dict | list | None) -> dict | None:
-    """Give the ``Pretrained`` one of an ``init_cfg``, or None."""
+    """Return the entry of type ``Pretrained`` of an ``init_cfg``, or None."""
     cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]
     return next((cfg for cfg in cfgs if cfg.get('type') == 'Pretrained'), None)
 

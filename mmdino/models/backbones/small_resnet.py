@@ -1,4 +1,4 @@
-"""ResNets for pictures of 32 px, small enough to train on a CPU."""
+"""ResNets for images of 32 px, small enough to train on a CPU."""
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
@@ -10,17 +10,17 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class SmallResNet(StrictPretrained, ResNet_CIFAR):
-    """mmpretrain's ``ResNet_CIFAR``, also with one block a stage.
+    """mmpretrain's ``ResNet_CIFAR``, with a depth of 10 as well.
 
     He et al. 2016 (arXiv 1512.03385). Its stem is a single 3 x 3 convolution
     of stride 2, after which a picture of 32 px is a map of 16 x 16: at full
     size the first maps take most of the time and learn little.
 
     Args:
-        depth (int): 10, one block in each of four stages, or those of
-            mmpretrain's: 18, 34, 50, 101 and 152.
-        img_size (int): Height and width in pixels of the images that it is
-            trained on. It takes any size.
+        depth: 10, one block in each of four stages, or those of mmpretrain's:
+            18, 34, 50, 101 and 152.
+        img_size: Height and width in pixels of the images that it is trained
+            on. It takes any size.
         **kwargs: Those of mmpretrain's ``ResNet``, such as ``base_channels``,
             the width of the first stage, which doubles from stage to stage,
             and ``stem_channels``.

@@ -1,4 +1,4 @@
-"""Any timm model as a backbone: pooled features, tokens or maps.
+"""Any timm model as a backbone that gives features, tokens or maps.
 
 B images, C channels, N patch tokens, R registers, D features.
 """
@@ -16,8 +16,8 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from timm.layers import PatchEmbed
 from torch import Tensor
 
-from mmdino.models.backbones.attention import attention_layer, seen_weights
-from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.attention import (attention_layer, check_mask,
+                                               seen_weights)
 from mmdino.models.backbones.pretrained import StrictPretrained
 from mmdino.registry import MODELS
 
@@ -39,11 +39,11 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     masks calls ``tokens, = backbone(images, mask, out_type='raw')``.
 
     Args:
-        model_name (str): A name of ``timm.list_models()``.
-        pretrained (bool): Load timm's weights, which downloads them.
-        in_channels (int): Channels of the images.
-        with_mask_token (bool): Have a token (1, D), of which timm knows
-            nothing, to stand for the embeddings of masked patches.
+        model_name: A name of ``timm.list_models()``.
+        pretrained: Load timm's weights, which downloads them.
+        in_channels: Channels of the images.
+        with_mask_token: Have a token (1, D), of which timm knows nothing, to
+            stand for the embeddings of masked patches.
         **kwargs: Of ``timm.create_model``, such as ``drop_path_rate``.
 
     Attributes:
@@ -102,7 +102,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
     @property
     def num_extra_tokens(self) -> int:
-        """Tokens before those of the patches, 1 + R."""
+        """Return the number of tokens before those of the patches, 1 + R."""
         self._require_tokens()
         return self.model.num_prefix_tokens
 
@@ -113,11 +113,11 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         """Turn images (B, C, H, W) into pooled features ((B, D), ).
 
         Args:
-            x (Tensor): Images, shape (B, C, H, W).
-            mask (Tensor, optional): Patches to replace by the mask token,
-                shape (B, N), bool, in reading order.
-            out_type (str, optional): 'raw' for the tokens through the final
-                norm, ((B, 1 + R + N, D), ), in the place of the features.
+            x: Images, shape (B, C, H, W).
+            mask: Patches to replace by the mask token, shape (B, N), bool, in
+                reading order.
+            out_type: 'raw' for the tokens through the final norm, ((B, 1 + R +
+                N, D), ), in the place of the features.
         """
         if out_type is None:
             return self._run(lambda x: (self.model(x), ), x, mask)
@@ -134,7 +134,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         return (tokens, )
 
     def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, 1 + R + N, D) through the final norm.
+        """Compute the tokens (B, 1 + R + N, D), through the final norm.
 
         Of images (B, C, H, W), perhaps masked, see :meth:`forward`.
         """
@@ -142,7 +142,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
     @property
     def patch_size(self) -> int:
-        """Side of a patch in pixels, where there are patches."""
+        """Return the side of a patch in pixels."""
         size = getattr(
             getattr(self.model, 'patch_embed', None), 'patch_size', None)
         sides = {*to_2tuple(size)}
@@ -153,11 +153,14 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
     @property
     def num_layers(self) -> int:
-        """Number of blocks."""
+        """Return the number of blocks."""
         return len(self.model.blocks)
 
     def patch_grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns (h, w) of the patches of images (B, C, H, W)."""
+        """Return the rows and columns (h, w) of the patches of images.
+
+        The images are (B, C, H, W).
+        """
         self._require_tokens()
         embed = self.model.patch_embed
         if isinstance(embed, PatchEmbed):
@@ -165,7 +168,10 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         return tuple(side // self.patch_size for side in images.shape[-2:])
 
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
-        """Tokens (B, 1 + R + N, D) of the last ``n`` blocks, normed."""
+        """Compute the tokens of the last ``n`` blocks, through the final norm.
+
+        Each is (B, 1 + R + N, D).
+        """
         self.require_blocks()
         extract = partial(
             self.model.forward_intermediates,
@@ -180,7 +186,9 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         ]
 
     def last_keys(self, x: Tensor) -> Tensor:
-        """Keys (B, 1 + R + N, D) of the last block's attention, all heads.
+        """Compute the keys (B, 1 + R + N, D) of the last block's attention.
+
+        All heads are side by side in D.
 
         Rotary positions have not turned them yet.
         """
@@ -195,14 +203,18 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         return keys[0].transpose(1, 2).flatten(2)
 
     def class_attention(self, x: Tensor) -> Tensor:
-        """Last attention (B, H, h, w) of the class token, to the patches."""
+        """Compute the class token's attention (B, H, h, w) to the patches.
+
+        That of the last layer in which it attends to them.
+        """
         with self.recorded_attention() as maps:
             self._run(self.model.forward_features, x)
         return maps[0]
 
     @contextmanager
     def recorded_attention(self) -> Iterator[list[Tensor]]:
-        """Collect the :meth:`class_attention` of the passes made meanwhile."""
+        """Collect :meth:`class_attention` of all forward passes in a context.
+        """
         self.require_attention()
         maps, grid = [], []
 
@@ -227,14 +239,14 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             hook.remove()
 
     def require_patches(self) -> None:
-        """Refuse a model without tokens of square patches."""
+        """Raise an error if the model has no tokens of square patches."""
         self._require_tokens()
         if not hasattr(self, 'patch_size'):
             raise ValueError(f"timm's {self.model_name} has no square patches "
                              'of one size.')
 
     def require_blocks(self) -> None:
-        """Refuse a model that shows no tokens of its blocks."""
+        """Raise an error if the model gives no tokens of single blocks."""
         self._require_tokens()
         extract = getattr(self.model, 'forward_intermediates', None)
         if extract is None or 'return_prefix_tokens' not in signature(
@@ -243,21 +255,21 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                              "of each block. Take a ViT.")
 
     def require_keys(self) -> None:
-        """Refuse a model that shows no keys of its patches."""
+        """Raise an error if the model gives no keys of its patches."""
         self.require_blocks()
         if not hasattr(attention_layer(self.model), 'k_norm'):
             raise ValueError(f"timm's {self.model_name} shows no keys of its "
                              'attention: take tokens.')
 
     def require_attention(self) -> None:
-        """Refuse a model whose class token attends to no patches."""
+        """Raise an error if the model's class token attends to no patches."""
         self._require_tokens()
         if attention_layer(self.model) is None:
             raise ValueError(f"timm's {self.model_name} shows no attention "
                              'of its class token. Take a ViT.')
 
     def _require_tokens(self) -> None:
-        """Refuse a model without tokens as they are documented here."""
+        """Raise an error if the model lacks tokens as documented here."""
         model = self.model
         if (getattr(model, 'cls_token', None) is None
                 or not getattr(model, 'num_prefix_tokens', 0)):
@@ -270,7 +282,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                 "pools them first: give global_pool='token'.")
 
     def _require_masks(self) -> None:
-        """Refuse a model whose patches cannot be masked one by one."""
+        """Raise an error if the model's patches cannot be masked one by one.
+        """
         self._require_tokens()
         embed = getattr(self.model, 'patch_embed', None)
         if not isinstance(embed, PatchEmbed):
@@ -297,7 +310,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
              function: Callable,
              x: Tensor,
              mask: Tensor | None = None) -> tuple[Tensor, ...] | Tensor:
-        """Call the function; say so if the size of the images is at fault."""
+        """Call the function, and explain an error that image sizes cause."""
         if mask is not None:
             self._check_mask(x, mask)
         size = tuple(x.shape[-2:])
@@ -320,16 +333,16 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
 @MODELS.register_module()
 class TimmFeatureMaps(TimmBackbone):
-    """:class:`TimmBackbone` that yields maps in the place of features.
+    """A :class:`TimmBackbone` that yields feature maps, for dense tasks.
 
     Its weights are those of ``TimmBackbone``, to the last one. What only
     serves the features, such as XCiT's class attention, gets no gradient:
     training on several GPUs needs ``find_unused_parameters=True``.
 
     Args:
-        model_name (str): A name of ``timm.list_models()``.
-        out_indices (Sequence[int], optional): Blocks (of convnets: stages),
-            from 0, whose maps are yielded; by default all.
+        model_name: A name of ``timm.list_models()``.
+        out_indices: Blocks (of convnets: stages), from 0, whose maps are
+            yielded; by default all.
         **kwargs: Further arguments of ``TimmBackbone``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""DINO's vision transformer: mmpretrain's, and what that one lacks.
+"""The vision transformer of DINO and DINOv2, built on mmpretrain's.
 
 B images, N patch tokens, R registers, D features, H heads; h x w patches,
 h w = N. Tokens (B, 1 + R + N, D) are the class token, registers, patches.
@@ -14,15 +14,15 @@ from mmpretrain.models.backbones import VisionTransformer as _VisionTransformer
 from torch import Tensor
 from torch.nn.init import trunc_normal_
 
-from mmdino.models.backbones.encoder_layer import switch_blocks
-from mmdino.models.backbones.masked_patches import check_mask
+from mmdino.models.backbones.attention import check_mask
+from mmdino.models.backbones.encoder_layer import (complete_stochastic_depth,
+                                                   switch_blocks,
+                                                   with_uniform_rate)
 from mmdino.models.backbones.position_embeddings import (POS_EMBED_MODES,
                                                          PosEmbedCache,
                                                          find_grid,
                                                          resize_pos_embed)
 from mmdino.models.backbones.pretrained import StrictPretrained, pretrained_cfg
-from mmdino.models.backbones.stochastic_depth import (
-    complete_stochastic_depth, with_uniform_rate)
 from mmdino.registry import MODELS
 
 
@@ -49,32 +49,32 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     nothing else. :meth:`tokens` is the same for a network that nothing wraps.
 
     Args:
-        arch (str | dict): As mmpretrain's.
-        img_size (int | tuple[int, int]): Height and width in pixels of the
-            images that the position embeddings are stored for.
-        patch_size (int): Height and width of a patch in pixels.
-        in_channels (int): Channels of the images.
-        pos_embed_mode (str): How position embeddings are resized for other
-            images, a mode of :func:`resize_pos_embed`. Weights trained with
-            another library's ViT may need that library's.
-        stem (dict, optional): Config of a patch embedding, such as
-            :class:`ConvStem`, in the place of the linear projection.
-        num_registers (int): R, tokens without position that take part in the
+        arch: As mmpretrain's.
+        img_size: Height and width in pixels of the images that the position
+            embeddings are stored for.
+        patch_size: Height and width of a patch in pixels.
+        in_channels: Channels of the images.
+        pos_embed_mode: How position embeddings are resized for other images, a
+            mode of :func:`resize_pos_embed`. Weights trained with another
+            library's ViT may need that library's.
+        stem: Config of a patch embedding, such as :class:`ConvStem`, in the
+            place of the linear projection.
+        num_registers: R, tokens without position that take part in the
             attention only (arXiv 2309.16588).
-        with_mask_token (bool): Have a token to stand for masked patches. It
-            gets a gradient, zero without a mask, in every backward pass.
-        cls_token_std (float): Standard deviation of the class token at
-            first: 0.02 in DINO and iBOT, 1e-6 in DINOv2.
-        drop_path_uniform (bool): Stochastic depth at ``drop_path_rate`` in
-            every block, in the place of rates that rise from 0.
-        drop_path_subset (bool): Leave out a share of a batch's images in each
-            branch, which then costs that share less, where stochastic depth
-            draws for each image by itself; the mean is the same. See
+        with_mask_token: Have a token to stand for masked patches. It gets a
+            gradient, zero without a mask, in every backward pass.
+        cls_token_std: Standard deviation of the class token at first: 0.02 in
+            DINO and iBOT, 1e-6 in DINOv2.
+        drop_path_uniform: Stochastic depth at ``drop_path_rate`` in every
+            block, in the place of rates that rise from 0.
+        drop_path_subset: Leave out a share of a batch's images in each branch,
+            which then costs that share less, where stochastic depth draws for
+            each image by itself; the mean is the same. See
             :func:`add_of_subset`. For rates above 0.1: below, picking images
             takes what is saved.
-        with_cp (bool): Activation checkpointing: keep the tokens between the
-            blocks alone for the backward pass, which computes each block
-            again. Less memory, more time, the same gradients.
+        with_cp: Activation checkpointing: keep the tokens between the blocks
+            alone for the backward pass, which computes each block again. Less
+            memory, more time, the same gradients.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
@@ -161,7 +161,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
             nn.init.normal_(self.register_tokens, std=1e-6)
 
     def train(self, mode: bool = True) -> 'VisionTransformer':
-        """Switch the mode; frozen stages stay in eval mode."""
+        """Switch between training and evaluation; frozen stages stay in eval
+        mode."""
         super().train(mode)
         if self.frozen_stages > 0:
             self._freeze_stages()
@@ -171,20 +172,20 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 x: Tensor,
                 mask: Tensor | None = None,
                 out_type: str | None = None) -> tuple[Tensor, ...]:
-        """Run images (B, C, H, W); an output for each of ``out_indices``.
+        """Compute an output of images (B, C, H, W) for each of
+        ``out_indices``.
 
         Args:
-            x (Tensor): Images, shape (B, C, H, W).
-            mask (Tensor, optional): Patches to replace by the mask token,
-                shape (B, N), bool, in reading order.
-            out_type (str, optional): Give the last block's output alone, as
-                this type; by default the network's ``out_indices`` and
-                ``out_type`` tell.
+            x: Images, shape (B, C, H, W).
+            mask: Patches to replace by the mask token, shape (B, N), bool, in
+                reading order.
+            out_type: Give the last block's output alone, as this type; by
+                default the network's ``out_indices`` and ``out_type`` tell.
 
         Returns:
-            tuple[Tensor]: By ``out_type``: 'cls_token' (B, D), 'featmap'
-            (B, D, h, w), 'avg_featmap' (B, D) or, 'raw', all tokens
-            (B, 1 + R + N, D). The last block's are through the final norm.
+            By ``out_type``: 'cls_token' (B, D), 'featmap' (B, D, h, w),
+            'avg_featmap' (B, D) or, 'raw', all tokens (B, 1 + R + N, D). The
+            last block's are through the final norm.
         """
         last = len(self.layers) - 1
         indices = self.out_indices if out_type is None else (last, )
@@ -199,7 +200,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return tuple(outs)
 
     def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, 1 + R + N, D) through the final norm.
+        """Compute the tokens (B, 1 + R + N, D), through the final norm.
 
         Of images (B, C, H, W), perhaps masked, see :meth:`forward`; with
         ``final_norm=False`` as the last block yields them.
@@ -207,7 +208,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self(images, mask, out_type='raw')[0]
 
     def patch_grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns (h, w) of the patches of images (B, C, H, W)."""
+        """Return the rows and columns (h, w) of the patches of images.
+
+        The images are (B, C, H, W).
+        """
         self._check_images(images)
         height, width = images.shape[-2:]
         return height // self.patch_size, width // self.patch_size
@@ -215,7 +219,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def embed(self,
               x: Tensor,
               mask: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
-        """Images (B, C, H, W) to tokens (B, 1 + R + N, D) and their grid."""
+        """Embed images (B, C, H, W) as tokens (B, 1 + R + N, D) of a grid (h,
+        w)."""
         self._check_images(x)
         x, grid = self.patch_embed(x)
         if mask is not None:
@@ -223,12 +228,12 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self.join_tokens(x, self._resized_pos_embed(grid)), grid
 
     def join_tokens(self, patches: Tensor, pos_embed: Tensor) -> Tensor:
-        """What the first block gets, tokens (B, 1 + R + N, D).
+        """Build the input of the first block, tokens (B, 1 + R + N, D).
 
         Args:
-            patches (Tensor): Patch embeddings, shape (B, N, D).
-            pos_embed (Tensor): Position embeddings of their grid, shape
-                (1, 1 + N, D); registers have none.
+            patches: Patch embeddings, shape (B, N, D).
+            pos_embed: Position embeddings of their grid, shape (1, 1 + N, D);
+                registers have none.
         """
         cls_token = self.cls_token + pos_embed[:, :1]
         if self.mask_token is not None:
@@ -245,7 +250,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return self.layers[i](x)
 
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
-        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
+        """Compute the tokens of the last blocks, in the order of the network.
+
+        Each is (B, 1 + R + N, D).
 
         Of the last ``n``, of images (B, C, H, W); each through the final
         norm, or with ``final_norm=False`` as the blocks yield them.
@@ -259,7 +266,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return outs
 
     def last_keys(self, x: Tensor) -> Tensor:
-        """Keys (B, 1 + R + N, D) of the last block's attention, all heads.
+        """Compute the keys (B, 1 + R + N, D) of the last block's attention.
+
+        All heads are side by side in D.
 
         Of images (B, C, H, W). They tell objects from the ground better than
         the tokens do (arXiv 2109.14279, arXiv 2112.05814).
@@ -269,14 +278,16 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         return block.attn.qkv(block.ln1(x)).chunk(3, dim=-1)[1]
 
     def last_attention(self, x: Tensor) -> Tensor:
-        """Attention (B, H, M, M) of the last block, M = 1 + R + N tokens.
+        """Compute the attention (B, H, M, M) of the last block.
+
+        M = 1 + R + N tokens.
 
         Of images (B, C, H, W). Rows attend to columns, the class token first.
         """
         return attention(self.layers[-1], self._before_last_block(x)[0])
 
     def class_attention(self, x: Tensor) -> Tensor:
-        """Last-block attention (B, H, h, w) of the class token.
+        """Compute the class token's attention (B, H, h, w) in the last block.
 
         Of images (B, C, H, W), without that to itself and to registers: sums
         to less than 1.
@@ -285,7 +296,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
     @contextmanager
     def recorded_attention(self) -> Iterator[list[Tensor]]:
-        """Collect the :meth:`class_attention` of the passes made meanwhile.
+        """Collect :meth:`class_attention` of all forward passes in a context.
 
         Saves a second pass where the features are wanted as well. The list
         grows by the maps (B, H, h, w) of each pass.
@@ -306,7 +317,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def get_layer_depth(self,
                         param_name: str,
                         prefix: str = '') -> tuple[int, int]:
-        """Depth of a parameter, for layer-wise learning rates, and depths.
+        """Return the depth of a parameter and the number of depths.
+
+        For layer-wise learning rates.
 
         Tokens are of depth 0, as the embeddings are, the last depth is that
         of what follows the blocks.
@@ -404,12 +417,12 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
 
 def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
-    """Attention probabilities (B, H, n, M): rows attend to columns.
+    """Compute attention probabilities (B, H, n, M) of n of M tokens.
 
     Args:
-        block (nn.Module): mmpretrain's, with ``ln1`` and ``attn``.
-        x (Tensor): Tokens that the block gets, shape (B, M, D).
-        rows (int, optional): Of so many tokens, the first n; by default all.
+        block: mmpretrain's, with ``ln1`` and ``attn``.
+        x: Tokens that the block gets, shape (B, M, D).
+        rows: Of so many tokens, the first n; by default all.
     """
     attn = block.attn
     qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))
@@ -424,7 +437,7 @@ def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
 
 def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
                 metadata: dict) -> None:
-    """Let the state dict know the grid, which no tensor of it tells."""
+    """Store the grid in the state dict: no tensor's shape tells it."""
     metadata['grid'] = tuple(vit.patch_resolution)
 
 

@@ -1,4 +1,4 @@
-"""A plain ViT for large images: most blocks attend within windows.
+"""A plain ViT for large images, with attention within windows.
 
 B images, R registers, D features; h x w patches, N = h w.
 """
@@ -16,7 +16,7 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class WindowedVisionTransformer(VisionTransformer):
-    """``VisionTransformer`` whose attention is local but for some blocks.
+    """A ``VisionTransformer`` whose blocks, but for some, attend in windows.
 
     The cost then grows with the patches instead of their square, as in
     ViTDet (`Li et al. 2022 <https://arxiv.org/abs/2203.16527>`_, section 3).
@@ -26,8 +26,8 @@ class WindowedVisionTransformer(VisionTransformer):
     ViTDet drops, and registers attend in every window; their averages go on.
 
     Args:
-        window_size (int): Largest side of a window in patches.
-        global_blocks (Sequence[int]): Blocks, from 0, that see all patches.
+        window_size: Largest side of a window in patches.
+        global_blocks: Blocks, from 0, that see all patches.
         **kwargs: Arguments of ``VisionTransformer``.
 
     Raises:
@@ -56,7 +56,9 @@ class WindowedVisionTransformer(VisionTransformer):
                               self.num_extra_tokens)
 
     def last_attention(self, x: Tensor) -> Tensor:
-        """See :meth:`VisionTransformer.last_attention`.
+        """Compute the last block's attention, if it is global.
+
+        See :meth:`VisionTransformer.last_attention`.
 
         Raises:
             ValueError: If the last block attends within several windows.
@@ -101,14 +103,14 @@ def run_in_windows(block: Callable[[Tensor], Tensor],
     """Run a transformer block within windows of the grid.
 
     Args:
-        block (Callable): Turns tokens (B', M, D) into (B', M, D').
-        x (Tensor): Tokens (B, E + h w, D), the class token first.
-        grid (tuple[int, int]): (h, w) of the image, in patches.
-        window_size (int): Largest side of a window in patches.
-        num_extra_tokens (int): E, the class token and registers.
+        block: Turns tokens (B', M, D) into (B', M, D').
+        x: Tokens (B, E + h w, D), the class token first.
+        grid: (h, w) of the image, in patches.
+        window_size: Largest side of a window in patches.
+        num_extra_tokens: E, the class token and registers.
 
     Returns:
-        Tensor: Shape (B, E + h w, D').
+        Shape (B, E + h w, D').
     """
     extra, maps = x[:, :num_extra_tokens], x[:, num_extra_tokens:]
     maps = maps.unflatten(1, grid)

@@ -1,4 +1,4 @@
-"""What stands where a network does: raw pixels and saved features."""
+"""Models without a network: raw pixels and saved features."""
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -10,19 +10,19 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class SavedFeatures(BaseModel):
-    """Passes on the rows (B, D) of :class:`FeatureRows`."""
+    """Pass on the rows (B, D) of :class:`FeatureRows` as features."""
 
     is_frozen = True
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Features (B, D) of the inputs."""
+        """Return the features (B, D) of the inputs."""
         return inputs
 
     def forward(self,
                 inputs: Tensor | list[Tensor],
                 data_samples: list[DataSample] | None = None,
                 mode: str = 'tensor') -> Tensor | list[DataSample]:
-        """Run the mode ``tensor``, :meth:`features`, or ``predict``.
+        """Run the mode ``tensor`` (:meth:`features`) or ``predict``.
 
         The latter adds ``feature`` (D, ) to the data samples.
         """
@@ -40,15 +40,14 @@ class SavedFeatures(BaseModel):
 
 @MODELS.register_module()
 class PixelFeatures(SavedFeatures):
-    """Flattened normalised pixels, without any parameter.
+    """Flattened normalised pixels as features, without any parameter.
 
     To score raw pixels in the place of a network.
 
     Args:
-        size (int, optional): Pixels a side to which larger images are
-            average-pooled first; None keeps every pixel, and all images then
-            need one size.
-        data_preprocessor (dict, optional): As for any model.
+        size: Pixels a side to which larger images are average-pooled first;
+            None keeps every pixel, and all images then need one size.
+        data_preprocessor: As for any model.
     """
 
     def __init__(self,
@@ -58,7 +57,7 @@ class PixelFeatures(SavedFeatures):
         self.size = size
 
     def features(self, inputs: Tensor | list[Tensor]) -> Tensor:
-        """Of images (B, C, h, w), or of the first of a list of views."""
+        """Flatten images (B, C, h, w), or the first of a list of views."""
         images = inputs if isinstance(inputs, Tensor) else inputs[0]
         if self.size is not None and max(images.shape[-2:]) > self.size:
             images = F.adaptive_avg_pool2d(images, self.size)

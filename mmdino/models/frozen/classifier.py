@@ -1,5 +1,6 @@
-"""mmpretrain's classifier on a backbone that DINO trained."""
-from typing import Any, Mapping, Optional
+"""mmpretrain's classifier on a backbone pretrained with DINO."""
+from collections.abc import Mapping
+from typing import Any
 
 from mmpretrain.models import ImageClassifier
 
@@ -12,22 +13,21 @@ from mmdino.weights.network import (load_pretrained, load_strictly,
 
 @MODELS.register_module()
 class PretrainedClassifier(ImageClassifier):
-    """``ImageClassifier`` whose backbone starts from a teacher's, all of it.
+    """``ImageClassifier`` whose backbone starts from all weights of a teacher.
 
     It is fine-tuned as a whole. The network and its normalisation are those
     that the checkpoint tells of; a config that is given must agree.
 
     Args:
-        head (dict): Config of the head, with ``num_classes``; by default
+        head: Config of the head, with ``num_classes``; by default
             ``in_channels`` is the width of the backbone.
-        checkpoint (str, optional): Of the pretraining to start from, or of a
-            fine-tuned classifier to test.
-        backbone (dict, optional): Config of the backbone; by default the
-            checkpoint tells.
-        drop_path_rate (float, optional): Of the backbone in fine-tuning; by
-            default that of its config.
-        data_preprocessor (dict, optional): Config of the preprocessor,
-            ``mean`` and ``std`` by default those of the checkpoint.
+        checkpoint: Of the pretraining to start from, or of a fine-tuned
+            classifier to test.
+        backbone: Config of the backbone; by default the checkpoint tells.
+        drop_path_rate: Of the backbone in fine-tuning; by default that of its
+            config.
+        data_preprocessor: Config of the preprocessor, ``mean`` and ``std`` by
+            default those of the checkpoint.
         **kwargs: As mmpretrain's.
 
     Attributes:
@@ -41,10 +41,10 @@ class PretrainedClassifier(ImageClassifier):
 
     def __init__(self,
                  head: dict,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 drop_path_rate: Optional[float] = None,
-                 data_preprocessor: Optional[dict] = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 drop_path_rate: float | None = None,
+                 data_preprocessor: dict | None = None,
                  **kwargs) -> None:
         weights = open_weights(
             checkpoint, given=dict(backbone=backbone)) if checkpoint else None
@@ -73,7 +73,7 @@ class PretrainedClassifier(ImageClassifier):
             load_strictly(self, weights.tensors, f'{checkpoint}')
 
     def init_weights(self) -> None:
-        """Initialise the head, load the backbone."""
+        """Initialise the head and load the backbone."""
         super().init_weights()
         load_pretrained(self.backbone, self.checkpoint, 'teacher.backbone.')
 

@@ -1,9 +1,10 @@
-"""What vector stands for an image, of a frozen network.
+"""Ways to get one feature vector an image from a frozen network.
 
 Each is called with a network (its ``backbone`` and perhaps ``neck``) and
 images (B, C, H, W), and returns features (B, D).
 """
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -19,10 +20,10 @@ Network = Mapping[str, nn.Module]
 
 @MODELS.register_module()
 class PooledFeatures:
-    """The last output, as for k-NN: of a ResNet, an XCiT, any timm model."""
+    """The backbone's pooled output: as k-NN uses it, for any network."""
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, D)."""
+        """Compute features (B, D)."""
         return embed(network, images)
 
 
@@ -43,7 +44,7 @@ class LastBlocks:
         self.n = n
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, n D)."""
+        """Compute features (B, n D)."""
         blocks = last_blocks(network['backbone'], images, self.n)
         return torch.cat([tokens[:, 0] for tokens in blocks], dim=-1)
 
@@ -56,7 +57,7 @@ class ClassAndPatchFeatures:
     """
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, 2 D)."""
+        """Compute features (B, 2 D)."""
         tokens, = last_blocks(network['backbone'], images)
         patches = patch_tokens(network['backbone'], tokens)
         return interleave(tokens[:, 0], patches.mean(dim=1))
@@ -73,7 +74,8 @@ class Choice(NamedTuple):
 
 @MODELS.register_module()
 class BlocksAndMean:
-    """All that DINOv2's linear classifiers choose from, in one vector.
+    """All features that DINOv2's linear classifiers choose from, in one
+    vector.
 
     The class tokens of the last blocks and, at the end, the mean patch token
     of the last block, all through the final norm. Each :class:`Choice` is a
@@ -94,14 +96,14 @@ class BlocksAndMean:
         self.blocks = tuple(blocks)
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, (n + 1) D), n the largest number of blocks."""
+        """Compute features (B, (n + 1) D), n the largest number of blocks."""
         backbone = network['backbone']
         blocks = last_blocks(backbone, images, max(self.blocks))
         mean = patch_tokens(backbone, blocks[-1]).mean(dim=1)
         return torch.cat([*(tokens[:, 0] for tokens in blocks), mean], dim=-1)
 
-    def choices(self, width: int) -> Dict[Choice, slice]:
-        """Where each choice lies in features of a width (n + 1) D."""
+    def choices(self, width: int) -> dict[Choice, slice]:
+        """List where each choice lies in features of a width (n + 1) D."""
         largest = max(self.blocks)
         dim = width // (largest + 1)
         return {
@@ -114,7 +116,7 @@ class BlocksAndMean:
 
 @MODELS.register_module()
 class ClassAndGeMFeatures:
-    """The last class token beside the pooled patch tokens, for copies.
+    """The last class token and the GeM-pooled patches, for copy detection.
 
     Both are taken after the final norm; the patch tokens are pooled by
     :func:`gem` with this power (arXiv 2104.14294, section 4.2.1).
@@ -124,7 +126,7 @@ class ClassAndGeMFeatures:
         self.power = power
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, 2 D)."""
+        """Compute features (B, 2 D)."""
         tokens, = last_blocks(network['backbone'], images)
         patches = patch_tokens(network['backbone'], tokens)
         pooled = gem(patches, self.power)
@@ -133,7 +135,7 @@ class ClassAndGeMFeatures:
 
 @MODELS.register_module()
 class MultiScaleFeatures:
-    """The mean over scales of an image of any size, L2-normalised.
+    """The L2-normalised mean of the features of an image at several scales.
 
     As in the authors' retrieval: the image is resized bilinearly. Images
     need not be multiples of the patch: as a strided convolution does, the
@@ -154,7 +156,7 @@ class MultiScaleFeatures:
         self.scales = tuple(scales)
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Features (B, D)."""
+        """Compute features (B, D)."""
         patch = getattr(network['backbone'], 'patch_size', 1)
         by_scale = [
             embed(network, crop_to_multiple(rescale(images, scale), patch))
@@ -164,7 +166,7 @@ class MultiScaleFeatures:
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:
-    """Two features (B, D) as one (B, 2 D): a0, b0, a1, b1, ...
+    """Interleave two features (B, D) as (B, 2 D): a0, b0, a1, b1, ...
 
     The order of the authors' code, which their linear weights need.
     """
@@ -173,8 +175,10 @@ def interleave(first: Tensor, second: Tensor) -> Tensor:
 
 def last_blocks(backbone: nn.Module,
                 images: Tensor,
-                n: int = 1) -> List[Tensor]:
-    """Tokens (B, 1 + R + N, D) of the last ``n`` blocks, normed.
+                n: int = 1) -> list[Tensor]:
+    """Compute the tokens of the last ``n`` blocks, through the final norm.
+
+    Each is (B, 1 + R + N, D).
 
     The class token, registers, patches.
 
@@ -189,7 +193,7 @@ def last_blocks(backbone: nn.Module,
 
 
 def require_blocks(backbone: nn.Module) -> None:
-    """Refuse a backbone that tells no tokens of its last blocks.
+    """Raise an error if a backbone gives no tokens of its last blocks.
 
     Raises:
         ValueError: If it is no ViT.
@@ -204,5 +208,6 @@ def require_blocks(backbone: nn.Module) -> None:
 
 
 def patch_tokens(backbone: nn.Module, tokens: Tensor) -> Tensor:
-    """The patches' (B, N, D) of tokens (B, 1 + R + N, D) of a backbone."""
+    """Select the patches (B, N, D) of a backbone's tokens (B, 1 + R + N, D).
+    """
     return tokens[:, backbone.num_extra_tokens:]

@@ -1,8 +1,7 @@
-"""A trained network for everything but training it.
+"""A trained network for all uses but training.
 
 B images, D features, N patch tokens, R registers, H heads; h x w patches.
 """
-from typing import Dict, List, Optional, Union
 
 import torch
 import torch.nn as nn
@@ -20,7 +19,9 @@ from mmdino.weights.network import load_strictly, open_weights, resolve_network
 
 @MODELS.register_module()
 class FrozenTeacher(BaseModel):
-    """The teacher's backbone and neck with all of their weights, or an error.
+    """The backbone and neck of a trained teacher, with all weights loaded.
+
+    Weights that are missing or left over are an error.
 
     Nothing else is built: no student and no head. The network is the one that
     the checkpoint tells of, and so is the normalisation; a config that is
@@ -56,13 +57,13 @@ class FrozenTeacher(BaseModel):
     is_frozen = True  # it has nothing to train, hence nothing to wrap
 
     def __init__(self,
-                 checkpoint: Optional[str] = None,
-                 backbone: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 features: Optional[dict] = None,
+                 checkpoint: str | None = None,
+                 backbone: dict | None = None,
+                 neck: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 features: dict | None = None,
                  predict_attention: bool = False,
-                 num_heads: Optional[int] = None) -> None:
+                 num_heads: int | None = None) -> None:
         given = dict(
             backbone=backbone, neck=neck, data_preprocessor=data_preprocessor)
         weights = open_weights(checkpoint, given=given) if checkpoint else None
@@ -88,12 +89,13 @@ class FrozenTeacher(BaseModel):
 
     @property
     def preprocessing(self) -> dict:
-        """What images must be like, see :mod:`mmdino.weights.config`."""
+        """Return what images must be like, see :mod:`mmdino.weights.config`.
+        """
         return self.network_cfg['preprocessing']
 
     @property
-    def parts(self) -> Dict[str, nn.Module]:
-        """``backbone`` and, if there is one, ``neck``."""
+    def parts(self) -> dict[str, nn.Module]:
+        """Return ``backbone`` and, if there is one, ``neck``."""
         parts = dict(backbone=self.backbone, neck=self.neck)
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -108,9 +110,9 @@ class FrozenTeacher(BaseModel):
 
     def forward(self,
                 inputs: Tensor,
-                data_samples: Optional[List[DataSample]] = None,
-                mode: str = 'tensor') -> Union[Tensor, List[DataSample]]:
-        """Run the mode ``tensor``, :meth:`features`, or ``predict``."""
+                data_samples: list[DataSample] | None = None,
+                mode: str = 'tensor') -> Tensor | list[DataSample]:
+        """Run the mode ``tensor`` (:meth:`features`) or ``predict``."""
         if mode == 'tensor':
             return self.features(inputs)
         if mode == 'predict':
@@ -119,7 +121,7 @@ class FrozenTeacher(BaseModel):
                          'cannot be trained.')
 
     def require_attention(self) -> None:
-        """Refuse a backbone that tells no attention.
+        """Raise an error if the backbone gives no attention.
 
         Raises:
             ValueError: If it is no ViT.
@@ -128,12 +130,14 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, D) of normalised images (B, C, H, W)."""
+        """Compute features (B, D) of normalised images (B, C, H, W)."""
         return self.feature_rule(self.parts, images)
 
     @torch.no_grad()
-    def tokens(self, images: Tensor, n: int = 1) -> List[Tensor]:
-        """Tokens (B, 1 + R + N, D) of the last blocks, the last one last.
+    def tokens(self, images: Tensor, n: int = 1) -> list[Tensor]:
+        """Compute the tokens of the last blocks, in the order of the network.
+
+        Each is (B, 1 + R + N, D).
 
         Of the last ``n``, after the final norm: the class token, registers,
         patches.
@@ -142,7 +146,7 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def patches(self, images: Tensor, facet: str = 'token') -> Tensor:
-        """Features (B, h, w, D) of the patches of images (B, C, H, W).
+        """Compute features (B, h, w, D) of the patches of images (B, C, H, W).
 
         Args:
             images: Normalised; both sides multiples of the patch.
@@ -162,7 +166,7 @@ class FrozenTeacher(BaseModel):
                                               self.backbone.patch_grid(images))
 
     def require_patches(self, facet: str = 'token') -> None:
-        """Refuse a backbone that tells no features of patches.
+        """Raise an error if the backbone gives no features of patches.
 
         Raises:
             ValueError: If it has not this facet.
@@ -181,13 +185,14 @@ class FrozenTeacher(BaseModel):
 
     @torch.no_grad()
     def class_attention(self, images: Tensor) -> Tensor:
-        """Last-block attention (B, H, h, w) of the class token."""
+        """Compute the class token's attention (B, H, h, w) in the last block.
+        """
         return self.backbone.class_attention(images)
 
-    def predict(self,
-                inputs: Tensor,
-                data_samples: Optional[List[DataSample]] = None
-                ) -> List[DataSample]:
+    def predict(
+            self,
+            inputs: Tensor,
+            data_samples: list[DataSample] | None = None) -> list[DataSample]:
         """Write the features of images (B, C, H, W) into their data samples.
 
         Returns:
@@ -201,14 +206,15 @@ class FrozenTeacher(BaseModel):
 
 @MODEL_WRAPPERS.register_module()
 class Unwrapped:
-    """The model itself: what has no gradients has nothing to synchronise."""
+    """Stand in for a DDP wrapper: without gradients nothing is synchronised.
+    """
 
     def __new__(cls, module: nn.Module) -> nn.Module:
         return module
 
 
 def _given(given: dict) -> dict:
-    """The network config of a config without a checkpoint."""
+    """Return the network config of a config without a checkpoint."""
     if not given['backbone']:
         raise ValueError('FrozenTeacher needs a checkpoint, which tells its '
                          'network, or a backbone: give model.checkpoint.')

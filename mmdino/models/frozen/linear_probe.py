@@ -23,7 +23,7 @@ Key = float | tuple[Choice, float]
 
 @MODELS.register_module()
 class LinearProbe(BaseModel):
-    """Linear classifiers on one frozen backbone, one for a learning rate.
+    """Linear classifiers on a frozen backbone, one for each learning rate.
 
     With features that leave a choice (:class:`.BlocksAndMean`), one for each
     choice and learning rate.
@@ -104,11 +104,12 @@ class LinearProbe(BaseModel):
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
-        """Of each head."""
+        """Return the learning rate of each head."""
         return tuple(split_key(key)[1] for key in self.keys)
 
     def init_weights(self) -> None:
-        """Initialise the heads as the authors do (normal .01)."""
+        """Initialise the heads as the authors do: normal, standard deviation
+        .01."""
         if not self.network.has_weights:
             raise ValueError(
                 'A linear probe has no checkpoint to start from. Give the '
@@ -125,7 +126,8 @@ class LinearProbe(BaseModel):
             data_samples: list[DataSample] | None = None,
             mode: str = 'tensor'
     ) -> Tensor | dict[str, Tensor] | list[DataSample]:
-        """Run one mode on images (B, C, H, W).
+        """Run a mode on images (B, C, H, W): ``tensor``, ``loss`` or
+        ``predict``.
 
         Returns:
             In the mode 'tensor' the frozen features (B, D); in 'loss', where
@@ -172,18 +174,18 @@ class LinearProbe(BaseModel):
 
 
 def split_key(key: Key) -> tuple[Choice | None, float]:
-    """The choice of a head, if it had one, and its learning rate."""
+    """Split a head's key into its choice of features, if any, and its rate."""
     return key if isinstance(key, tuple) else (None, key)
 
 
 def head_name(key: Key) -> str:
-    """What the losses and the accuracies of a head are called."""
+    """Return the name of a head in the losses and accuracies."""
     choice, lr = split_key(key)
     return f'{choice}_lr{lr:g}' if choice else f'lr{lr:g}'
 
 
 def official_features(backbone: nn.Module) -> dict:
-    """What the authors' linear classifiers see (appendix F.2).
+    """Config of the features of the authors' linear classifiers (App. F.2).
 
     The class tokens of the last 4 blocks of a ViT-S, of all where there are
     fewer; of a ViT of width 768 or more the class token and the mean patch

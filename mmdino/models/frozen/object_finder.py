@@ -1,4 +1,4 @@
-"""Objects found without labels, by the features of patches.
+"""Unsupervised object discovery from patch features.
 
 B images; (h, w) the patch grid, D features.
 """
@@ -13,14 +13,14 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class ObjectFinder(FrozenTeacher):
-    """A teacher that boxes one object an image (:func:`lost_box`).
+    """Find one object an image by :func:`lost_box` on a teacher's features.
 
     LOST, Siméoni et al. 2021 (arXiv 2109.14279).
 
     Args:
-        facet (str): Features of a patch, see :meth:`FrozenTeacher.patches`;
-            the paper takes 'key'.
-        seeds (int): Patches that may join the first one, k of the paper.
+        facet: Features of a patch, see :meth:`FrozenTeacher.patches`; the
+            paper takes 'key'.
+        seeds: Patches that may join the first one, k of the paper.
         **kwargs: As :class:`FrozenTeacher`'s.
 
     Raises:
@@ -38,18 +38,19 @@ class ObjectFinder(FrozenTeacher):
 
     def predict(self, inputs: Tensor,
                 data_samples: list[DataSample]) -> list[DataSample]:
-        """Write the box of each of images (B, C, H, W) into its sample.
+        """Write the box of each image (B, C, H, W) into its sample.
 
         Returns:
-            list[DataSample]: The samples with ``pred_box`` (4, ): top, left,
-            bottom, right, as fractions of the image's height and width.
+            The samples with ``pred_box`` (4, ): top, left, bottom, right, as
+            fractions of the image's height and width.
         """
         for image, sample in zip(inputs, data_samples):
             sample.set_field(self.find(image), 'pred_box', dtype=Tensor)
         return data_samples
 
     def find(self, image: Tensor) -> Tensor:
-        """The box (4, ), in fractions, of an image (C, H, W); on the CPU."""
+        """Find the box (4,) in an image (C, H, W), in fractions, on the CPU.
+        """
         patches = self.patches(image[None], self.facet)[0].float()
         grid = tuple(patches.shape[:2])
         box = lost_box(patches.flatten(0, 1), grid, self.seeds)

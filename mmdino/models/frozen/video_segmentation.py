@@ -1,4 +1,4 @@
-"""Video object segmentation with DINO's patch tokens, without training.
+"""Video object segmentation with patch tokens, without training.
 
 Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5. F frames of
 (H, W) pixels, C channels, D features; (h, w) the patch grid.
@@ -21,18 +21,18 @@ from mmdino.utils.progress import track
 
 @MODELS.register_module()
 class VideoSegmenter(FrozenTeacher):
-    """A teacher that follows the objects of a video's first frame.
+    """Follow the objects of a video's first frame by a teacher's patch tokens.
 
     Patch tokens, of the last block through the final norm, are compared with
     those of the first and of the preceding frames, and labels follow the
     similarity (:func:`propagate_labels`).
 
     Args:
-        num_context (int): Preceding frames to look at beside the first.
-        radius (int): How far an object may move from any of them, in patches
-            to each side.
-        topk (int): Patches of the context that a patch listens to.
-        temperature (float): Of the cosine similarities.
+        num_context: Preceding frames to look at beside the first.
+        radius: How far an object may move from any of them, in patches to each
+            side.
+        topk: Patches of the context that a patch listens to.
+        temperature: Of the cosine similarities.
         **kwargs: As :class:`FrozenTeacher`'s.
 
     Raises:
@@ -69,10 +69,9 @@ class VideoSegmenter(FrozenTeacher):
         """Write the masks of all frames of videos (F, C, H, W) into samples.
 
         Args:
-            data_samples (list[DataSample]): One a video, with ``first_mask``
-                (H', W'), uint8: 0 background, then the objects. They get
-                ``pred_masks`` (F, H', W'), uint8, on the CPU; the first is
-                ``first_mask``.
+            data_samples: One a video, with ``first_mask`` (H', W'), uint8: 0
+                background, then the objects. They get ``pred_masks`` (F, H',
+                W'), uint8, on the CPU; the first is ``first_mask``.
         """
         for frames, sample in zip(inputs, data_samples):
             mask = torch.as_tensor(sample.first_mask).cpu()
@@ -82,13 +81,13 @@ class VideoSegmenter(FrozenTeacher):
         return data_samples
 
     def segment(self, frames: Tensor, mask: Tensor, name: str) -> Tensor:
-        """Follow the objects of the mask (H', W') of the first frame.
+        """Follow the objects of the first frame's mask (H', W').
 
         Through frames (F, C, H, W); ``name`` is what the lines of progress
         start with.
 
         Returns:
-            Tensor: Shape (F, H', W'), uint8, on the CPU.
+            Shape (F, H', W'), uint8, on the CPU.
         """
         features = self._patch_features(frames[0])
         labels = mask_to_labels(mask, features.shape[:2], int(mask.max()))

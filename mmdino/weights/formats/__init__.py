@@ -1,6 +1,7 @@
-"""The names that libraries give to the same tensors, and the ways between."""
+"""Conversion between the parameter names of libraries and ours."""
 import os.path as osp
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from torch import Tensor
@@ -74,8 +75,8 @@ PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 def recognise(checkpoint: Mapping[str, Any],
               path: str,
-              network: Optional[dict] = None) -> str:
-    """Name the format of what a file holds, a key of ``FORMATS``.
+              network: dict | None = None) -> str:
+    """Return the format of a file's content, a key of ``FORMATS``.
 
     Args:
         checkpoint: What it holds.
@@ -115,13 +116,13 @@ def recognise(checkpoint: Mapping[str, Any],
         'TARGET --from FORMAT --to mmdino`.')
 
 
-def convert(checkpoint: Dict[str, Any],
+def convert(checkpoint: dict[str, Any],
             source: str,
             target: str,
-            which: Optional[str] = None,
-            drop: Optional[Sequence[str]] = None,
-            network: Optional[dict] = None) -> Dict[str, Any]:
-    """Convert what a file holds into what another format's file holds.
+            which: str | None = None,
+            drop: Sequence[str] | None = None,
+            network: dict | None = None) -> dict[str, Any]:
+    """Convert the content of a file to that of another format.
 
     Args:
         checkpoint: What the file holds.
@@ -142,9 +143,9 @@ def convert(checkpoint: Dict[str, Any],
     return from_ours(state, target, network)
 
 
-def adapt(state: StateDict, network: Optional[dict],
-          target: str) -> Tuple[StateDict, Optional[dict]]:
-    """Our state dict and its network config as a format can have them.
+def adapt(state: StateDict, network: dict | None,
+          target: str) -> tuple[StateDict, dict | None]:
+    """Adapt our state dict and network config to what a format supports.
 
     See :func:`adapt_mask_token`; the log says what becomes another.
     """
@@ -164,10 +165,11 @@ def adapt(state: StateDict, network: Optional[dict],
     return state, network
 
 
-def to_ours(checkpoint: Dict[str, Any],
+def to_ours(checkpoint: dict[str, Any],
             source: str,
-            network: Optional[dict] = None) -> StateDict:
-    """Our state dict of what a file of the format ``source`` holds.
+            network: dict | None = None) -> StateDict:
+    """Convert the content of a file of the format ``source`` to our state
+    dict.
 
     timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
     """
@@ -179,16 +181,15 @@ def to_ours(checkpoint: Dict[str, Any],
     return ours.from_backbone(FORMATS[source].from_(state))
 
 
-def tells_timm(network: Optional[dict]) -> bool:
-    """Whether a network config tells a model of timm's."""
+def tells_timm(network: dict | None) -> bool:
+    """Return whether a network config describes a model of timm."""
     backbone = (network or {}).get('backbone') or {}
     return backbone.get('type', '').endswith('TimmBackbone')
 
 
-def told_by_timm(
-        state: StateDict, path: str,
-        network: Optional[dict]) -> Tuple[Optional[dict], Sequence[str]]:
-    """What timm's config.json beside a file says of timm's names.
+def told_by_timm(state: StateDict, path: str,
+                 network: dict | None) -> tuple[dict | None, Sequence[str]]:
+    """Return what timm's config.json beside a file says.
 
     Returns:
         The network, a TimmBackbone where the tensors are not of a network of
@@ -204,8 +205,8 @@ def told_by_timm(
     return dict(backbone=dict(type='TimmBackbone')), told['classifier']
 
 
-def select(state: StateDict, which: Optional[str]) -> StateDict:
-    """The backbone of the 'teacher' or 'student' alone; None for all."""
+def select(state: StateDict, which: str | None) -> StateDict:
+    """Select the backbone of the 'teacher' or 'student'; None keeps all."""
     if which is None:
         return state
     return ours.from_backbone(ours.backbone_of(state, PREFIXES[which]))
@@ -213,8 +214,9 @@ def select(state: StateDict, which: Optional[str]) -> StateDict:
 
 def from_ours(state: StateDict,
               target: str,
-              network: Optional[dict] = None) -> Dict[str, Any]:
-    """What a file of the format ``target`` holds, of our state dict."""
+              network: dict | None = None) -> dict[str, Any]:
+    """Convert our state dict to the content of a file of the format
+    ``target``."""
     if not ours.is_linear(state) or any('backbone.' in key for key in state):
         ours.check_parts(state, network)
         _require_place(state, target, network)
@@ -223,8 +225,8 @@ def from_ours(state: StateDict,
 
 
 def _require_place(state: StateDict, target: str,
-                   network: Optional[dict]) -> None:
-    """Refuse by name what the library of a format does not have."""
+                   network: dict | None) -> None:
+    """Raise an error for parts that a format's library does not have."""
     if target == 'mmdino':
         return
     parts = ()
@@ -248,8 +250,8 @@ def _require_place(state: StateDict, target: str,
 
 
 def without(checkpoint: Mapping[str, Any],
-            prefixes: Sequence[str]) -> Dict[str, Any]:
-    """What a file holds without the tensors whose names begin so."""
+            prefixes: Sequence[str]) -> dict[str, Any]:
+    """Drop the tensors whose names begin with a prefix."""
     if isinstance(checkpoint.get('state_dict'), Mapping):
         kept = without(checkpoint['state_dict'], prefixes)
         return {**checkpoint, 'state_dict': kept}

@@ -1,4 +1,4 @@
-"""The files that the authors of DINOv2 published or their training writes.
+"""Checkpoints of the authors of DINOv2, published or of their training.
 
 Three kinds: a backbone; a training's ``model`` (``student.*``, ``teacher.*``,
 ``dino_loss.center`` (1, K), ``ibot_patch_loss.center`` (1, 1, K)) beside
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mmdino.weights.formats.heads import head_from, head_to
+from mmdino.weights.formats.official import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES
@@ -41,7 +41,7 @@ REMEDY = 'give --which to convert one backbone alone.'
 
 
 def is_dinov2(state: Mapping[str, Any]) -> bool:
-    """Whether names are those of the authors' files.
+    """Return whether names are those of the authors' files.
 
     A lone backbone of theirs always has a mask token.
     """
@@ -56,7 +56,7 @@ def is_dinov2(state: Mapping[str, Any]) -> bool:
 
 
 def from_dinov2(checkpoint: dict[str, Any]) -> StateDict:
-    """Our state dict of any of the authors' files."""
+    """Convert any of the authors' files to our state dict."""
     for kind in ('model', 'teacher'):
         if isinstance(checkpoint.get(kind), Mapping):
             _refuse(checkpoint.keys() - NOT_WEIGHTS - {kind})
@@ -71,7 +71,7 @@ def from_dinov2(checkpoint: dict[str, Any]) -> StateDict:
 
 
 def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
-    """One network's backbone as the authors' own model is filled with it.
+    """Return one network's backbone with the authors' names.
 
     Args:
         checkpoint: What any of their files holds.
@@ -85,7 +85,7 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
 
 
 def to_dinov2(state: StateDict) -> dict[str, Any]:
-    """The authors' file of a backbone, of a training or of a teacher.
+    """Convert to the authors' file of a backbone, a training or a teacher.
 
     A training has centres; without them a student that equals its teacher is
     written as the teacher alone.
@@ -117,7 +117,7 @@ def to_dinov2(state: StateDict) -> dict[str, Any]:
 
 
 def from_dinov2_vit(state: StateDict) -> StateDict:
-    """Our names for a lone ViT."""
+    """Convert a single ViT to our names."""
     state = {
         re.sub(r'^blocks\.\d+\.(\d+\.)', r'blocks.\1', key): value
         for key, value in state.items()
@@ -126,6 +126,7 @@ def from_dinov2_vit(state: StateDict) -> StateDict:
 
 
 def to_dinov2_vit(backbone: StateDict) -> StateDict:
+    """Convert a single ViT to the authors' names."""
     return rename(backbone, flipped(NAMES), "The authors' DINOv2")
 
 
@@ -182,7 +183,7 @@ def _to_network(state: StateDict, prefix: str) -> StateDict:
 
 
 def _is_one_network(state: StateDict) -> bool:
-    """Whether the student equals the teacher, number by number."""
+    """Return whether the student equals the teacher exactly."""
     teacher = strip_prefix(state, TEACHER)
     student = {k: v for k, v in state.items() if not k.startswith(TEACHER)}
     return teacher.keys() == student.keys() and all(

@@ -1,4 +1,4 @@
-"""What there is to know of a format, and the parts that not all of them have.
+"""The interface of a checkpoint format.
 
 A ViT of DINOv2's kind has registers, layer scale, a SwiGLU or a mask token.
 """
@@ -15,7 +15,7 @@ from mmdino.weights.keys import StateDict
 
 
 class Format(NamedTuple):
-    """The two ways between a format, of what a file holds, and ours."""
+    """The conversions between a format and our state dict."""
     from_: Callable[[dict[str, Any]], StateDict]
     to_: Callable[[StateDict], dict[str, Any]]
     matches: Callable[[Mapping[str, Any]], bool]  # by the names
@@ -32,7 +32,7 @@ class Format(NamedTuple):
     needs_layer_scale: bool = False  # where it has other parts
 
     def has_place(self, kind: str | None, parts: Sequence[str]) -> bool:
-        """Whether the library has networks of this kind.
+        """Return whether the library has networks of this kind.
 
         Args:
             kind: A family, see :func:`.family`.
@@ -44,13 +44,13 @@ class Format(NamedTuple):
                 and not (parts and lacks_scale))
 
     def pos_embed_mode(self, parts: Sequence[str]) -> str:
-        """How it resizes position embeddings of a ViT with these parts."""
+        """Return how the library resizes position embeddings of a ViT."""
         return self.pos_embed_modes[REGISTERS in parts]
 
 
 def adapt_mask_token(state: StateDict, network: dict | None, name: str,
                      format_: Format) -> tuple[StateDict, dict | None]:
-    """Give our state dict the mask token that a format has, or take its own.
+    """Add or remove a mask token, as the format requires.
 
     No feature depends on it; the log says what was done.
 

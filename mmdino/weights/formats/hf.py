@@ -1,10 +1,11 @@
-"""Hugging Face transformers' ViT, without its pooler, and its DINOv2.
+"""Hugging Face transformers' ViT (without pooler) and DINOv2.
 
 The names are those in its files, which ``from_pretrained`` reads;
 config.json and preprocessor_config.json beside a file tell its network.
 """
 import os.path as osp
-from typing import Any, Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.fileio import load
 
@@ -61,12 +62,12 @@ FILE, CONFIG, PROCESSOR = ('model.safetensors', 'config.json',
 
 
 def is_hf(state: Mapping[str, Any]) -> bool:
-    """Whether names are transformers', of a model for a task or without."""
+    """Return whether names are those of transformers."""
     return any(f'{prefix}embeddings.cls_token' in state for prefix in PREFIXES)
 
 
 def from_hf(state: StateDict) -> StateDict:
-    """Our names for a ViT's."""
+    """Convert a ViT to our names."""
     prefix = next((p for p in PREFIXES if f'{p}embeddings.cls_token' in state),
                   '')
     state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -77,6 +78,7 @@ def from_hf(state: StateDict) -> StateDict:
 
 
 def to_hf(backbone: StateDict) -> StateDict:
+    """Convert a ViT to the names of transformers."""
     names, what = NAMES, "transformers' ViT"
     if LAYER_SCALE in dinov2_parts(backbone):
         names, what = DINOV2_NAMES, "transformers' DINOv2"
@@ -85,18 +87,18 @@ def to_hf(backbone: StateDict) -> StateDict:
 
 
 def mask_token(parts: Sequence[str]) -> bool | None:
-    """Whether the model for a ViT with these parts has a mask token."""
+    """Return whether the model for a ViT with these parts has a mask token."""
     if LAYER_SCALE not in parts:  # ViTModel
         return False
     return True if REGISTERS in parts else None
 
 
 def read_config(folder: str) -> dict:
-    """What config.json and preprocessor_config.json beside a file tell.
+    """Read config.json and preprocessor_config.json beside a file.
 
     Returns:
-        dict: Of ``width``, ``depth``, ``num_heads``, ``norm_eps``, ``mean``
-        and ``std`` in pixel values, those that are told.
+        Of ``width``, ``depth``, ``num_heads``, ``norm_eps``, ``mean`` and
+        ``std`` in pixel values, those that are told.
     """
     cfg, processor = (
         load(osp.join(folder, name))
@@ -119,8 +121,8 @@ def read_config(folder: str) -> dict:
     return told
 
 
-def configs(network: Mapping) -> Dict[str, dict]:
-    """Contents of the two files that transformers needs beside a ViT's.
+def configs(network: Mapping) -> dict[str, dict]:
+    """Return the contents of the two config files that transformers needs.
 
     Args:
         network: Network config, see :mod:`mmdino.weights.config`.
@@ -145,7 +147,7 @@ def configs(network: Mapping) -> Dict[str, dict]:
 
 
 def vit_config(network: Mapping) -> dict:
-    """Arguments of the config that ``model_type`` names; config.json's.
+    """Return the arguments of the config class that ``model_type`` names.
 
     Read off the network that is built, so that heads and the epsilon of the
     layer norms, DINO's 1e-6 and not their 1e-12, are its own.
@@ -176,7 +178,7 @@ def vit_config(network: Mapping) -> dict:
 
 
 def _dinov2_config(state: StateDict) -> dict:
-    """What is told of a ViT of DINOv2's kind alone."""
+    """Return the config entries that only DINOv2's ViTs have."""
     parts = dinov2_parts(state)
     cfg = dict(
         mlp_ratio=_mlp_ratio(state),
@@ -196,7 +198,7 @@ def _dinov2_config(state: StateDict) -> dict:
 
 
 def _mlp_ratio(state: StateDict) -> int:
-    """The whole number that gives the width of the FFN.
+    """Return the integer ratio that gives the width of the FFN.
 
     Raises:
         CheckpointError: If there is none, which transformers needs.

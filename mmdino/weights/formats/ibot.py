@@ -1,4 +1,4 @@
-"""The files that the authors of iBOT published.
+"""Checkpoints of the authors of iBOT.
 
 Two kinds: a backbone, and a full checkpoint of a training (``student``,
 ``teacher``, ``ibot_loss``, beside ``optimizer``, ``epoch``, ``args`` and
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-from mmdino.weights.formats.heads import head_from, head_to
+from mmdino.weights.formats.official import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES
@@ -41,7 +41,7 @@ FIRST, SECOND = 'last_layer.', 'last_layer2.'
 
 
 def is_ibot(state: Mapping[str, Any]) -> bool:
-    """Whether names are those of a training or of a student's backbone.
+    """Return whether names are those of a training or a student's backbone.
 
     A teacher's backbone has the names of DINO's.
     """
@@ -49,7 +49,7 @@ def is_ibot(state: Mapping[str, Any]) -> bool:
 
 
 def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
-    """Our state dict of any of the authors' files."""
+    """Convert any of the authors' files to our state dict."""
     if 'ibot_loss' not in checkpoint:
         state = checkpoint.get('state_dict', checkpoint)
         return from_backbone(from_ibot_vit(state))
@@ -79,7 +79,7 @@ def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
 
 
 def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
-    """One network's backbone as the authors' own model is filled with it.
+    """Return one network's backbone with the authors' names.
 
     Args:
         checkpoint: What any of their files holds.
@@ -91,7 +91,8 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
 
 
 def to_ibot(state: StateDict) -> dict[str, Any]:
-    """The authors' file: a full one if heads and centres are there."""
+    """Convert to the authors' file: a full one if heads and centres are there.
+    """
     if not any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return to_ibot_vit(backbone_of(state))
     centers = {ours for _, ours in CENTERS}
@@ -130,11 +131,12 @@ def to_ibot(state: StateDict) -> dict[str, Any]:
 
 
 def from_ibot_vit(state: StateDict) -> StateDict:
-    """Our names for a lone ViT."""
+    """Convert a single ViT to our names."""
     return rename(state, NAMES, "mmdino's VisionTransformer")
 
 
 def to_ibot_vit(backbone: StateDict) -> StateDict:
+    """Convert a single ViT to the authors' names."""
     return rename(backbone, flipped(NAMES), "The authors' iBOT")
 
 
@@ -178,7 +180,7 @@ def _to_network(state: StateDict, prefix: str) -> StateDict:
 
 
 def _is_shared(network: StateDict) -> bool:
-    """Whether the two last layers are one, number by number."""
+    """Return whether the two last layers are equal exactly."""
     first, second = (
         strip_prefix(network, f'head.{layer}') for layer in (FIRST, SECOND))
     return first.keys() == second.keys() and all(

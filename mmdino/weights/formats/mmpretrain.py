@@ -2,7 +2,8 @@
 
 Its ViT and ResNet have our names; its XCiT has names of its own.
 """
-from typing import Any, Dict, Mapping, Union
+from collections.abc import Mapping
+from typing import Any
 
 from mmdino.weights.formats.ours import backbone_of, from_backbone, is_linear
 from mmdino.weights.infer import family
@@ -34,14 +35,13 @@ XCIT_NAMES = (
 
 
 def is_mmpretrain(state: Mapping[str, Any]) -> bool:
-    """Whether there is a backbone and no teacher, or a linear classifier."""
+    """Return whether there is a backbone without teacher, or a classifier."""
     return {*state} == {'head.fc.weight', 'head.fc.bias'} or any(
         key.startswith('backbone.') for key in state)
 
 
-def from_mmpretrain(
-        checkpoint: Dict[str, Union[StateDict, dict]]) -> StateDict:
-    """Our state dict of a backbone or of a linear classifier."""
+def from_mmpretrain(checkpoint: dict[str, StateDict | dict]) -> StateDict:
+    """Convert a backbone or a linear classifier to our state dict."""
     state = checkpoint.get('state_dict', checkpoint)
     if 'head.fc.weight' in state:
         return rename(state, LINEAR, 'A linear classifier')
@@ -54,6 +54,7 @@ def from_mmpretrain(
 
 
 def to_mmpretrain(state: StateDict) -> StateDict:
+    """Convert a backbone or a linear classifier to mmpretrain's names."""
     if is_linear(state):
         return rename(state, flipped(LINEAR), "mmpretrain's LinearClsHead")
     backbone = backbone_of(state)

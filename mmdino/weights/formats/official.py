@@ -1,4 +1,4 @@
-"""The files that the authors of DINO published.
+"""Checkpoints of the authors of DINO; iBOT and DINOv2 share their head.
 
 Four kinds: a backbone, a full checkpoint of a training (``student``,
 ``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
@@ -8,16 +8,16 @@ the optimizer's state is in the order of the authors' parameter groups and is
 not.
 """
 import re
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-from mmdino.weights.formats.heads import head_from, head_to
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone, is_linear)
 from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
-from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 flipped, join_qkv, name_keys, rename,
-                                 split_qkv, strip_prefix)
+from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
+                                 add_prefix, flipped, join_qkv, name_keys,
+                                 rename, split_qkv, strip_prefix)
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
@@ -30,7 +30,7 @@ LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
 
 def is_official(state: Mapping[str, Any]) -> bool:
-    """Whether names are those of the authors' files.
+    """Return whether names are those of the authors' files.
 
     A lone ViT has timm's names as well, but no classifier.
     """
@@ -39,8 +39,8 @@ def is_official(state: Mapping[str, Any]) -> bool:
             or 'blocks.0.norm1.weight' in state and not is_timm(state))
 
 
-def from_official(checkpoint: Dict[str, Any]) -> StateDict:
-    """Our state dict of any of the authors' files."""
+def from_official(checkpoint: dict[str, Any]) -> StateDict:
+    """Convert any of the authors' files to our state dict."""
     if 'student' in checkpoint:
         return _from_full(checkpoint)
     state = checkpoint.get('state_dict', checkpoint)
@@ -50,8 +50,8 @@ def from_official(checkpoint: Dict[str, Any]) -> StateDict:
     return from_backbone(_backbone_from(state))
 
 
-def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
-    """One network's backbone as the authors' own model is filled with it.
+def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
+    """Return one network's backbone with the authors' names.
 
     Args:
         checkpoint: What any of their files of networks holds.
@@ -62,8 +62,9 @@ def lone_backbone(checkpoint: Dict[str, Any], which: str) -> StateDict:
     return strip_prefix(_network(checkpoint[which]), 'backbone.')
 
 
-def to_official(state: StateDict) -> Dict[str, Any]:
-    """The authors' file: a full one if heads and centre are there."""
+def to_official(state: StateDict) -> dict[str, Any]:
+    """Convert to the authors' file: a full one if heads and centre are there.
+    """
     if is_linear(state):
         return dict(
             state_dict=rename(state, flipped(LINEAR_NAMES),
@@ -73,7 +74,7 @@ def to_official(state: StateDict) -> Dict[str, Any]:
     return _backbone_to(backbone_of(state))
 
 
-def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
+def _from_full(checkpoint: dict[str, Any]) -> StateDict:
     missing = FULL - checkpoint.keys()
     if missing:
         raise CheckpointError(
@@ -91,11 +92,11 @@ def _from_full(checkpoint: Dict[str, Any]) -> StateDict:
 
 
 def _network(state: StateDict) -> StateDict:
-    """One of a full checkpoint, without DDP's ``module.``."""
+    """Return one network of a full checkpoint, without DDP's ``module.``."""
     return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
-def _to_full(state: StateDict) -> Dict[str, Any]:
+def _to_full(state: StateDict) -> dict[str, Any]:
     checkpoint = dict(dino_loss=strip_prefix(state, 'centering.'))
     if 'center' not in checkpoint['dino_loss']:
         raise CheckpointError(
@@ -124,7 +125,10 @@ def _to_full(state: StateDict) -> Dict[str, Any]:
 
 
 def _backbone_from(state: StateDict) -> StateDict:
-    """Ours; the authors' XCiT has one name and the fused qkv of its own."""
+    """Convert a backbone to our names.
+
+    The authors' XCiT has one name and a fused qkv of its own.
+    """
     state = {
         key.replace('pos_embeder.', 'pos_embed.'): value
         for key, value in state.items()
@@ -148,3 +152,29 @@ def _refuse(leftover) -> None:
     if leftover:
         raise CheckpointError("The authors' checkpoints have no "
                               f'{name_keys(leftover)}. Is --from right?')
+
+
+# An MLP of one layer is no Sequential there.
+ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
+ORIGINAL = 'last_layer.parametrizations.weight.original1'
+
+
+def head_from(head: StateDict) -> StateDict:
+    """Convert a head to our names."""
+    return rename(head, ONE_LAYER + WEIGHT_NORM, 'A head')
+
+
+def head_to(head: StateDict, remedy: str) -> StateDict:
+    """Convert a :class:`DINOHead` to the authors' names.
+
+    Raises:
+        CheckpointError: If it is another head; ends with the remedy.
+    """
+    if ORIGINAL not in head:
+        raise CheckpointError(
+            "The authors' full checkpoint has no place for another head than "
+            f'DINOHead, its tensors are {name_keys(head, 4)}: {remedy}')
+    mlp = [key for key in head if key.startswith('mlp.')]
+    single = all(key.startswith('mlp.0.') for key in mlp)
+    names = ONE_LAYER + WEIGHT_NORM if single else WEIGHT_NORM
+    return rename(head, flipped(names), 'A head')

@@ -1,4 +1,4 @@
-"""Our checkpoints, which all other formats are converted through.
+"""Our own checkpoints, the intermediate form of all conversions.
 
 A flat state dict: ``backbone.*`` and ``head.*`` of the student,
 ``teacher.backbone.*`` and ``teacher.head.*``, ``centering.center`` (1, K); of
@@ -8,7 +8,8 @@ that it can be tested and trained from. A linear classifier is a
 :class:`LinearProbe`'s one head, ``heads.0.*``, with or without
 ``network.backbone.*``.
 """
-from typing import Any, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from mmdino.weights.infer import (backbone_cfg, check_tensors, head_cfg,
                                   is_backbone)
@@ -24,14 +25,14 @@ OTHERS = ('centering.', 'patch_centering.', 'predictor.', 'class_projector.',
 
 
 def is_mmdino(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether names are those of one of our models, or of a lone backbone."""
+    """Return whether names are those of our models or of a single backbone."""
     state = checkpoint.get('state_dict', checkpoint)
     return any(key.startswith((TEACHER, FROZEN, 'heads.'))
                for key in state) or is_backbone(state)
 
 
-def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
-    """Our state dict of any of our files.
+def from_mmdino(checkpoint: dict[str, Any]) -> StateDict:
+    """Return our state dict of any of our files.
 
     Raises:
         CheckpointError: If a tensor has no place in our models, or there is
@@ -53,7 +54,7 @@ def from_mmdino(checkpoint: Dict[str, Any]) -> StateDict:
 
 
 def from_backbone(backbone: StateDict) -> StateDict:
-    """A lone backbone as a checkpoint of ours."""
+    """Turn a single backbone into a checkpoint of ours."""
     return {
         **add_prefix(backbone, 'backbone.'),
         **add_prefix(backbone, 'teacher.backbone.')
@@ -61,7 +62,7 @@ def from_backbone(backbone: StateDict) -> StateDict:
 
 
 def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
-    """The backbone of the network with this prefix.
+    """Return the backbone of the network with this prefix.
 
     A frozen network's stands for the teacher's.
 
@@ -79,12 +80,14 @@ def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
 
 
 def is_linear(state: Mapping[str, Any]) -> bool:
-    """Whether these are the weights of linear classifiers."""
+    """Return whether these are the weights of linear classifiers."""
     return state.keys() >= LINEAR
 
 
 def with_network(linear: StateDict, state: StateDict) -> StateDict:
-    """A :class:`LinearProbe` of a linear classifier, ``heads.0.*``.
+    """Join a linear classifier, ``heads.0.*``, and a network.
+
+    The result is a :class:`LinearProbe`'s.
 
     Its backbone is the teacher's of ``state``, a checkpoint of ours.
 
@@ -97,8 +100,8 @@ def with_network(linear: StateDict, state: StateDict) -> StateDict:
     return {**linear, **add_prefix(backbone_of(state), 'network.backbone.')}
 
 
-def check_parts(state: StateDict, network: Optional[dict] = None) -> None:
-    """Compare the backbones with their network config, or a likely one.
+def check_parts(state: StateDict, network: dict | None = None) -> None:
+    """Compare the backbones with their network config, or an inferred one.
 
     Without the config the architecture is read off the tensors, and the heads
     are looked at, too: all of a foreign file has its place.

@@ -1,11 +1,12 @@
-"""timm's models, torchvision's ResNet; no classifiers.
+"""Models of timm and torchvision's ResNet, without classifiers.
 
 A ViT, an XCiT and a ResNet are networks of ours, any other is a TimmBackbone.
 timm's config.json beside a file tells the model.
 """
 import math
 import os.path as osp
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -54,7 +55,7 @@ TIMM = [('model.{p}', '{p}')]
 
 
 def is_timm(state: Mapping[str, Any]) -> bool:
-    """Whether names are timm's alone.
+    """Return whether names are those of timm only.
 
     Those of a ViT with a classifier, registers or layer scale, of an XCiT.
     """
@@ -65,7 +66,7 @@ def is_timm(state: Mapping[str, Any]) -> bool:
 
 
 def from_timm(state: StateDict) -> StateDict:
-    """Our names for timm's."""
+    """Convert timm's names to ours."""
     if is_torchvision(state):
         return rename(state, RESNET_NAMES, "mmpretrain's ResNet")
     if {'cls_token', 'pos_embed'} <= state.keys():
@@ -74,7 +75,7 @@ def from_timm(state: StateDict) -> StateDict:
 
 
 def to_timm(backbone: StateDict) -> StateDict:
-    """timm's names for ours.
+    """Convert our names to timm's.
 
     With registers timm's network has the sum of the class token and its
     position embedding in the place of the two.
@@ -95,13 +96,13 @@ def to_timm(backbone: StateDict) -> StateDict:
 
 
 def fits_other(state: Mapping[str, Any]) -> bool:
-    """Whether timm's tensors are of an XCiT or a ResNet."""
+    """Return whether timm's tensors are those of an XCiT or a ResNet."""
     return ('pos_embed.token_projection.weight' in state
             or is_torchvision(state))
 
 
 def fits_vit(state: Mapping[str, Any], told: Mapping) -> bool:
-    """Whether timm's tensors are of a ViT that is one of ours, too.
+    """Return whether timm's tensors are those of a ViT that we have, too.
 
     Args:
         state: Without a classifier.
@@ -136,13 +137,13 @@ def _from_vit(state: StateDict) -> StateDict:
 
 
 def read_config(folder: str) -> dict:
-    """What timm's config.json beside a file tells.
+    """Read timm's config.json beside a file.
 
     Of a DINOv3 timm averages patches by default: here the class token is
     taken, which it was trained with, unless the file tells.
 
     Returns:
-        dict: Of ``model_name``, ``kwargs`` of a :class:`TimmBackbone`,
+        Of ``model_name``, ``kwargs`` of a :class:`TimmBackbone`,
         ``classifier``, prefixes of its tensors, ``is_vit``, whether it
         computes what our ViT does, ``width``, ``depth``, ``num_heads`` and
         ``norm_eps`` of a ViT, ``mean`` and ``std`` in pixel values, ``size``
@@ -182,7 +183,7 @@ def read_config(folder: str) -> dict:
 
 
 def classifier(model: nn.Module) -> tuple[str, ...]:
-    """Prefixes of what timm's model has for its classes alone."""
+    """Return the prefixes of a timm model's classifier."""
     names = model.pretrained_cfg.get('classifier') or ()
     names = (names, ) if isinstance(names, str) else names
     return tuple(f'{name}.' for name in names)
@@ -197,10 +198,10 @@ def _is_vit(model: nn.Module) -> bool:
 
 
 def is_torchvision(state: Mapping[str, Any]) -> bool:
-    """Whether names are those of a ResNet, timm's as well."""
+    """Return whether names are those of a ResNet, also timm's."""
     return 'layer1.0.conv1.weight' in state and 'conv1.weight' in state
 
 
 def rename_torchvision(state: StateDict) -> StateDict:
-    """To and from our names, which are the same."""
+    """Convert to and from our names, which are the same."""
     return rename(state, RESNET_NAMES, "torchvision's ResNet")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmdino.evaluation import Gallery
-from mmdino.evaluation.gallery import GalleryMetric, SampleMetric
+from mmdino.evaluation.base import GalleryMetric, SampleMetric
 from mmdino.evaluation.metrics import SaveFeatures
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
-from mmdino.evaluation.gallery import Gallery
+from mmdino.evaluation.base import Gallery
 from mmdino.evaluation.metrics import CopyDetectionMAP
 from mmdino.registry import METRICS
 from tests.evaluation.metrics.dealing import samples, score_alike

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmdino.evaluation.gallery import Gallery
+from mmdino.evaluation.base import Gallery
 from mmdino.evaluation.metrics import RetrievalMAP
 from mmdino.registry import METRICS
 from tests.evaluation.metrics.dealing import score_alike

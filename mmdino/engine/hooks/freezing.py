@@ -1,16 +1,17 @@
-"""No training of a backbone that has been trained, until the heads are."""
+"""Parts of the student that stay frozen for the first epochs."""
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.optim import Optimizer
 
-from mmdino.engine.hooks.access import dino_model
+from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.models import MeanTeacher
 from mmdino.registry import HOOKS
 
 
 @HOOKS.register_module()
 class FreezeBackboneHook(Hook):
-    """Keep the student's backbone as it is at first, then let it learn.
+    """Freeze the student's backbone for the first epochs.
 
     For weights that come without heads: the gradients of random ones would
     spoil them. Those of the backbone are dropped just before the optimizer
@@ -19,9 +20,9 @@ class FreezeBackboneHook(Hook):
     ``requires_grad`` would break DDP.
 
     Args:
-        num_iters (float): Iterations without training of the backbone; below
-            1 it is this share of the whole training.
-        warmup_iters (float): Iterations in which its rates rise, likewise.
+        num_iters: Iterations without training of the backbone; below 1 it is
+            this share of the whole training.
+        warmup_iters: Iterations in which its rates rise, likewise.
 
     Raises:
         ValueError: If a number is negative; at the start, if nothing of the
@@ -41,7 +42,7 @@ class FreezeBackboneHook(Hook):
         self.warmup_iters = warmup_iters
 
     def before_train(self, runner: Runner) -> None:
-        """Hook into the optimizer."""
+        """Register a hook on the optimizer's step."""
         frozen, rising = (
             round(n * runner.max_iters) if n < 1 else round(n)
             for n in (self.num_iters, self.warmup_iters))
@@ -84,13 +85,13 @@ class FreezeBackboneHook(Hook):
             f'iterations, and its rates rise in the {rising} after them.')
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the optimizer as it was."""
+        """Remove the hook from the optimizer."""
         for handle in self._handles:
             handle.remove()
 
 
 def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
-    """The groups of these parameters, which must hold no others."""
+    """Return the parameter groups that hold exactly these parameters."""
     own = {id(param) for param in params}
     groups = []
     for group in optimizer.param_groups:
@@ -104,3 +105,69 @@ def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
         if inside & own:
             groups.append(group)
     return groups
+
+
+@HOOKS.register_module()
+class FreezeLastLayerHook(Hook):
+    """Freeze the last layers of the student's heads for the first epochs.
+
+    By gradient, as DINO does: gradients are dropped just before the optimizer
+    steps, after unscaling and clipping, so that it skips the layers wholly:
+    no update, no weight decay, no moments. Toggling ``requires_grad`` would
+    break DDP.
+
+    By rate, as DINOv2 does, whose learning rate of these layers is 0: their
+    gradients count in the norm that is clipped and fill the moments, while
+    weights stay. They are put back after the step, which takes a copy of
+    them during it, whatever the optimizer and its groups are.
+
+    Args:
+        num_epochs: Epochs without training of the last layers, a fraction for
+            so many iterations.
+        by_rate: By rate rather than by gradient.
+
+    Raises:
+        ValueError: If ``num_epochs`` is negative.
+    """
+
+    def __init__(self, num_epochs: float = 1, by_rate: bool = False) -> None:
+        if num_epochs < 0:
+            raise ValueError('FreezeLastLayerHook: num_epochs must be >= 0, '
+                             f'got {num_epochs}')
+        self.num_epochs = num_epochs
+        self.by_rate = by_rate
+
+    def before_train(self, runner: Runner) -> None:
+        """Register a hook on the optimizer's step."""
+        require_epochs(runner, self)
+        num_iters = round(self.num_epochs * len(runner.train_dataloader))
+        heads = dino_model(runner).heads
+        params = [p for head in heads for p in head.last_layer.parameters()]
+        kept: list[Tensor] = []
+
+        def before_step(optimizer: Optimizer, args: tuple,
+                        kwargs: dict) -> None:
+            if runner.iter >= num_iters:
+                return
+            if self.by_rate:
+                kept[:] = [p.detach().clone() for p in params]
+                return
+            for param in params:
+                param.grad = None
+
+        def after_step(optimizer: Optimizer, args: tuple,
+                       kwargs: dict) -> None:
+            for param, before in zip(params, kept):
+                param.data.copy_(before)
+            kept.clear()
+
+        optimizer = runner.optim_wrapper.optimizer
+        self._handles = [
+            optimizer.register_step_pre_hook(before_step),
+            optimizer.register_step_post_hook(after_step)
+        ]
+
+    def after_train(self, runner: Runner) -> None:
+        """Remove the hook from the optimizer."""
+        for handle in self._handles:
+            handle.remove()
