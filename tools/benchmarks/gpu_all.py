@@ -158,7 +158,6 @@ def cifar10(args: Options) -> Found:
         options=[
             f'data_root={args.cifar10.absolute()}',
             f'train_dataloader.num_workers={os.cpu_count() - 2}',
-            'train_dataloader.batch_size=256',
             'val_dataloader.num_workers=4',
             'val_cfg.gallery_dataloader.num_workers=8',
             'train_cfg.val_interval=20',
