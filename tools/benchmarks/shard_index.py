@@ -14,6 +14,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,9 @@ def _sampler(rows: Rows, kind: str) -> SeededSampler:
 
 def measure(call: Callable[..., Any], *args: Any) -> dict:
     """Seconds and growth in MB, in a process of its own."""
-    with FRESH.Pool(1) as pool:
-        return pool.apply(_measured, (call, *args))
+    # It ends by itself: a signal to end may be one that this process handles.
+    with ProcessPoolExecutor(1, mp_context=FRESH) as pool:
+        return pool.submit(_measured, call, *args).result()
 
 
 def _measured(call: Callable[..., Any], *args: Any) -> dict:
