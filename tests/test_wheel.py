@@ -66,7 +66,7 @@ def test_the_command_is_in_it(site, tmp_path):
     assert 'attention' in run(command, env=env, cwd=tmp_path)
     assert 'benchmarks/knn' in run(command, 'configs', env=env, cwd=tmp_path)
     told = run(command, 'stats', '--help', env=env, cwd=tmp_path)
-    assert 'usage: data_stats.py' in told
+    assert 'usage: mmdino stats' in told
 
 
 def test_two_iterations_from_the_wheel(site, tmp_path):

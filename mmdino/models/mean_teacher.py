@@ -149,10 +149,6 @@ class MeanTeacher(BaseSelfSupervisor):
         where the step is lost. What both have in common stays, too.
         """
         lost = self.step_is_lost
-        if lost is not None and lost.is_cpu:  # to read it waits for nothing
-            if lost:
-                return
-            lost = None
         pairs = [(theirs, ours)
                  for theirs, ours in zip(self.teacher.parameters(),
                                          self._student().parameters())

@@ -23,7 +23,7 @@ PIPELINE = [dict(type='LoadImage'), dict(type='mmpretrain.PackInputs')]
 def messages(monkeypatch) -> list[str]:
     """What is logged of listing and joining."""
     logged = []
-    for module in ('listing', 'concat'):
+    for module in ('listing', 'composed'):
         monkeypatch.setattr(f'mmdino.datasets.{module}.print_log',
                             lambda message, **kwargs: logged.append(message))
     return logged

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 
 from mmdino.apis import FeatureExtractor, get_model
 from mmdino.weights import (CheckpointError, convert_file, downloads_allowed,
-                            find_checkpoint, load_checkpoint, open_weights,
-                            published)
+                            find_checkpoint, load_checkpoint, open_weights)
+from mmdino.weights.sources import PublishedModel
 from tests.ranks import run_ranks
 from tests.weights import states
 
@@ -239,10 +239,9 @@ def test_a_published_model(hub, monkeypatch):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def publish(sha256_prefix):
-        model = published.PublishedModel('dino_vit-x',
-                                         'configs/dino_vit-s16.py',
-                                         f'{hub.address}/dino_vits.pth',
-                                         sha256_prefix, {})
+        model = PublishedModel('dino_vit-x', 'configs/dino_vit-s16.py',
+                               f'{hub.address}/dino_vits.pth', sha256_prefix,
+                               {})
         monkeypatch.setattr('mmdino.weights.sources.list_models',
                             lambda: [model])
 
@@ -322,8 +321,8 @@ def test_a_cache_that_cannot_be_written(number, hub, monkeypatch):
 
 def test_a_wrong_hash_is_said_and_leaves_nothing(hub, monkeypatch, tmp_path):
     torch.save(states.vit(), hub.folder / 'x.pth')
-    model = published.PublishedModel('dino_vit-x', None,
-                                     f'{hub.address}/x.pth', '0' * 8, {})
+    model = PublishedModel('dino_vit-x', None, f'{hub.address}/x.pth', '0' * 8,
+                           {})
     monkeypatch.setattr('mmdino.weights.sources.list_models', lambda: [model])
     assert 'do not use it. Compare the SHA-256' in message('dino_vit-x')
     assert not [*(tmp_path / 'torch').rglob('*.pth*')]

@@ -148,9 +148,8 @@ class NonFiniteHook(Hook):
             self._hear(runner)
             self._note(runner, *2 * [self._step.loss.new_full((), math.inf)])
         lost = dino_model(runner, MeanTeacher).step_is_lost
-        if not lost.is_cpu or lost:  # the host knows what a CPU computes
-            for buffer, before in zip(self._all_buffers(), self._buffers):
-                buffer.copy_(torch.where(lost, before, buffer))
+        for buffer, before in zip(self._all_buffers(), self._buffers):
+            buffer.copy_(torch.where(lost, before, buffer))
         self._buffers, self._has_stepped = None, False
 
     def after_train_epoch(self, runner: Runner) -> None:
