@@ -352,7 +352,7 @@ def parse_args() -> Options:
         type=Path,
         help='zip archive or folder with cifar10/{train,test}/CLASS/')
     parser.add_argument(
-        '--epochs', type=int, default=120, help='of CIFAR-10, as time allows')
+        '--epochs', type=int, default=40, help='of CIFAR-10, as time allows')
     parser.add_argument(
         '--only',
         nargs='+',
