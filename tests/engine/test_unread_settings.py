@@ -29,6 +29,8 @@ def user(tmp_path):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=str)
 def test_every_key_of_ours_is_read(path):
+    if 'mmseg' in path.parts:  # its bases are mmseg's, which is an extra
+        pytest.importorskip('mmseg')
     cfg = read_config(str(path))
     if cfg.default_scope == 'mmdino':  # others have their toolbox's variables
         assert {*cfg} <= settings.KEYS
