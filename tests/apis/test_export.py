@@ -118,21 +118,26 @@ def test_weights_that_half_precision_cannot_hold(tmp_path):
     assert not (tmp_path / 'large.safetensors').exists()
 
 
+def export_small(checkpoint, format_):
+    """A graph for one image of 16 px."""
+    in_process(
+        'export',
+        checkpoint,
+        '--format',
+        format_,
+        '--heads',
+        3,
+        '--batch',
+        1,
+        '--size',
+        16,
+        as_user=True)
+
+
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'LIMIT', -1.)
     with pytest.raises(SystemExit, match='graph is .* off for images'):
-        in_process(
-            'export',
-            checkpoint,
-            '--format',
-            'torch-export',
-            '--heads',
-            3,
-            '--batch',
-            1,
-            '--size',
-            16,
-            as_user=True)
+        export_small(checkpoint, 'torch-export')
     assert not (tmp_path / 'ours.pt2').exists()
 
 
@@ -150,18 +155,7 @@ def test_a_graph_that_does_not_run_is_not_written(checkpoint, tmp_path,
             SystemExit,
             match=r'cannot run the graph on images \(1, 3, .*onnxscript .*'
             'Nothing was written. Axis 0'):
-        in_process(
-            'export',
-            checkpoint,
-            '--format',
-            'onnx',
-            '--heads',
-            3,
-            '--batch',
-            1,
-            '--size',
-            16,
-            as_user=True)
+        export_small(checkpoint, 'onnx')
     assert not (tmp_path / 'ours.onnx').exists()
 
 
@@ -171,18 +165,7 @@ def test_missing_packages(checkpoint, monkeypatch):
         resources, 'find_spec', lambda name: None
         if name == 'onnxscript' else find(name))
     with pytest.raises(SystemExit, match='onnx needs .*pip install .*script'):
-        in_process(
-            'export',
-            checkpoint,
-            '--format',
-            'onnx',
-            '--heads',
-            3,
-            '--batch',
-            1,
-            '--size',
-            16,
-            as_user=True)
+        export_small(checkpoint, 'onnx')
 
 
 def test_not_ours(tmp_path):
