@@ -36,10 +36,8 @@ def main() -> None:
     """Run the tool with the command line's options."""
     args = parse_args()
     # After the options: torch and the toolboxes take seconds to import.
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    # With it torchrun shows the error of the process that failed first.
-    record(test)(args)
+    from mmdino.engine.launch import report_errors
+    report_errors(test)(args)
 
 
 def test(args: argparse.Namespace) -> None:

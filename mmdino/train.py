@@ -39,10 +39,8 @@ def main() -> None:
     """Run the tool with the command line's options."""
     args = parse_args()
     # After the options: torch and the toolboxes take seconds to import.
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    # With it torchrun shows the error of the process that failed first.
-    record(train)(args)
+    from mmdino.engine.launch import report_errors
+    report_errors(train)(args)
 
 
 def train(args: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """Building of a Runner from a config, on one process or several."""
 import gc
+import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +10,14 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.distributed.elastic.multiprocessing.errors import (ErrorHandler,
+                                                              record)
 
 from mmdino.engine.longrun.checkpoints import find_last_good
 from mmdino.engine.testing import fill_sizes, model_class
 from mmdino.models import MeanTeacher
 from mmdino.weights import require_resumable, use_safe_loading
+from mmdino.weights.io import replaced
 
 AMP = dict(
     fp16=dict(
@@ -173,3 +178,30 @@ def leave_process_group() -> None:
         gc.collect()
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def report_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let torchrun show the error of the process that failed first.
+
+    Args:
+        function: What a process of the job runs.
+    """
+    return record(function, _WholeErrorFile())
+
+
+class _WholeErrorFile(ErrorHandler):
+    """Leaves torchrun a whole file of the error or none.
+
+    A process whose peer was killed fails, too, and torchrun ends it as it
+    writes its error down. A file that is empty then would end torchrun, with
+    all the restarts that the job had left.
+    """
+
+    def record_exception(self, e: BaseException) -> None:
+        path = self._get_error_file_path()
+        if path is None:
+            super().record_exception(e)
+            return
+        with replaced(path) as part:
+            os.environ['TORCHELASTIC_ERROR_FILE'] = part
+            super().record_exception(e)

@@ -3,6 +3,7 @@ import argparse
 import pytest
 import torch
 from mmengine.config import Config
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from mmdino import test, train
 from mmdino.engine import arguments, configs, launch
@@ -155,3 +156,46 @@ def test_cpus_need_torchrun():
     cfg = Config(dict(launcher='slurm'))
     with pytest.raises(ValueError, match='--launcher slurm needs GPUs'):
         launch.distribute_on_cpu(cfg)
+
+
+@pytest.fixture
+def error_file(tmp_path, monkeypatch):
+    path = tmp_path / 'job/error.json'
+    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(path))
+    return path
+
+
+def fail():
+    raise FloatingPointError('the loss is nan')
+
+
+def read_by_torchrun(path):
+    return ProcessFailure(
+        local_rank=0, pid=1, exitcode=-15, error_file=str(path)).message
+
+
+def test_torchrun_reads_the_error_of_a_process(error_file):
+    with pytest.raises(FloatingPointError):
+        launch.report_errors(fail)()
+    assert read_by_torchrun(error_file)['message'] == (
+        'FloatingPointError: the loss is nan')
+
+
+def test_an_error_that_is_half_written_is_none(error_file, monkeypatch):
+
+    def be_ended(data, file):
+        file.write('{"mess')
+        file.flush()
+        raise SystemExit(143)
+
+    monkeypatch.setattr('json.dump', be_ended)
+    with pytest.raises(SystemExit):
+        launch.report_errors(fail)()
+    assert not error_file.exists()
+    assert 'Signal 15' in read_by_torchrun(error_file)
+
+
+def test_an_error_without_torchrun(monkeypatch):
+    monkeypatch.delenv('TORCHELASTIC_ERROR_FILE', raising=False)
+    with pytest.raises(FloatingPointError):
+        launch.report_errors(fail)()
