@@ -1,8 +1,8 @@
 """Checks that heads, data sets and labels agree on the classes.
 
-The toolboxes go on silently where they do not: to mmseg's IoU a pixel of a
-class that the data set does not know is no pixel, and mmdet drops objects
-whose category has another name than the config's.
+The toolboxes do not report such errors: mmseg's IoU ignores pixels of a class
+that the data set does not know, and mmdet drops objects whose category is not
+among the classes of the config.
 """
 import re
 from collections.abc import Iterator, Sequence
@@ -26,13 +26,15 @@ HEAD = re.compile(r'(?<!rpn_)head(\.\d+)?$')  # names of modules
 class NumClassesHook(Hook):
     """Raise an error if heads, data or labels differ in their classes.
 
-    For the training and the tests of classifiers, segmentors and detectors
-    on data whose ``metainfo`` has ``classes``.
+    It works in training, validation and testing of classifiers, segmentors
+    and detectors. Classes are compared if the ``metainfo`` of the data set has
+    ``classes``.
 
     Raises:
-        ValueError: If a data set is empty or gives no whole batch, a head has
-            another number of classes than it, its annotations in COCO's
-            format have other categories, or a label is none of its classes.
+        ValueError: If a data set is empty or gives no complete batch; if a
+            head has another number of classes than the data set; if COCO
+            annotations have other categories; if a label is none of the
+            classes.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -93,7 +95,7 @@ def _classes(dataset: Dataset) -> Sequence[str] | None:
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:
-    """Return a data set and those that it repeats or concatenates."""
+    """Iterate over a data set and those that it wraps or concatenates."""
     yield dataset
     inner = [getattr(dataset, 'dataset', None)]
     for part in (*inner, *getattr(dataset, 'datasets', ())):
@@ -106,32 +108,32 @@ def check_size(phase: str, loader: DataLoader) -> None:
 
     Args:
         phase: 'train', 'val' or 'test'.
-        loader: Of that phase.
+        loader: Data loader of that phase.
 
     Raises:
-        ValueError: If it has no image, or fewer than one batch and the rest
-            is dropped.
+        ValueError: If the data set has no image, or fewer than one batch while
+            incomplete batches are dropped.
     """
     data = [*_parts(loader.dataset)][-1]
     if not len(data):
         raise ValueError(
             f'The {type(data).__name__} of {phase}_dataloader has no image: '
-            'are the folder, the suffixes of its files and the names of the '
-            'classes right?')
+            'check the folder, the suffixes of its files and the names of '
+            'the classes.')
     if not len(loader):
         raise ValueError(
             f'{phase}_dataloader gives no batch: its {len(data)} images are '
-            f'fewer than batch_size={loader.batch_size} a process, and a rest '
-            'is dropped. Make batch_size less.')
+            f'fewer than batch_size={loader.batch_size} for each process, and '
+            'incomplete batches are dropped. Lower batch_size.')
 
 
 def check_heads(model: nn.Module, classes: Sequence[str], phase: str) -> None:
     """Compare the number of classes of all heads with the data set's.
 
     Args:
-        model: Of which the modules named ``*head`` are looked at; a
-            proposal's head (``rpn_head``) knows objects alone.
-        classes: Of the data set.
+        model: The model; its modules named ``*head`` are checked, except for
+            ``rpn_head``, which does not distinguish classes.
+        classes: Names of the classes of the data set.
         phase: 'train', 'val' or 'test'.
 
     Raises:
@@ -144,21 +146,23 @@ def check_heads(model: nn.Module, classes: Sequence[str], phase: str) -> None:
         number = getattr(head, 'num_classes', None)
         if HEAD.search(name) and number not in (None, len(classes)):
             raise ValueError(
-                f'model.{name} has num_classes={number}, the {phase} set has '
-                f'{len(classes)} classes, {list(classes)[:5]} ...: set '
+                f'model.{name} has num_classes={number}, but the {phase} set '
+                f'has {len(classes)} classes, {list(classes)[:5]} ...: set '
                 f'model.{name}.num_classes={len(classes)}.')
 
 
 def check_categories(dataset: Dataset) -> None:
     """Compare custom classes with the categories of a COCO file.
 
-    mmdet takes the categories of these names in the order of the file.
+    mmdet numbers the categories in the order of the file, not in that of the
+    config.
 
     Args:
-        dataset: Others than COCO's, and COCO's own classes, pass.
+        dataset: A data set in COCO's format. Other data sets, and the default
+            classes of a data set, are not checked.
 
     Raises:
-        ValueError: If one is missing there, or the order is another.
+        ValueError: If a class is missing in the file, or the order differs.
     """
     classes = _classes(dataset)
     if not hasattr(dataset, 'cat_ids') or tuple(classes) == tuple(
@@ -167,26 +171,29 @@ def check_categories(dataset: Dataset) -> None:
     names = [c['name'] for c in load(dataset.ann_file)['categories']]
     missing = [name for name in classes if name not in names]
     if missing:
-        raise ValueError(f'{dataset.ann_file} has no category {missing}, only '
-                         f'{names[:10]}: correct metainfo.classes.')
+        raise ValueError(f'{dataset.ann_file} has no category {missing}; its '
+                         f'categories are {names[:10]}: correct '
+                         'metainfo.classes.')
     order = [name for name in names if name in classes]
     if order != list(classes):
         raise ValueError(
             f'{dataset.ann_file} has its categories in another order than '
-            f'metainfo.classes, {list(classes)}, and labels go by the file: '
-            f'write classes={tuple(order)}.')
+            f'metainfo.classes, {list(classes)}, and mmdet numbers labels in '
+            f'the order of the file: write classes={tuple(order)}.')
 
 
 def check_labels(batch: dict, classes: Sequence[str], ignored: int) -> None:
     """Raise an error for labels outside of the classes.
 
     Args:
-        batch: Of a loader, with ``data_samples``; those without labels pass.
-        classes: Of the data set.
-        ignored: What pixels have as label that are no class's.
+        batch: A batch with ``data_samples``; samples without labels are not
+            checked.
+        classes: Names of the classes of the data set.
+        ignored: Label of pixels that belong to no class.
 
     Raises:
-        ValueError: Names the value and, where it is known, the file.
+        ValueError: If a label is none of the classes. The message names the
+            labels and, if known, the file.
     """
     for sample in batch['data_samples']:
         labels, path = _labels(sample)
@@ -210,8 +217,9 @@ def _labels(sample: BaseDataElement) -> tuple[Tensor, str]:
         labels = sample.gt_sem_seg.data
         if labels.ndim != 3 or len(labels) != 1:
             raise ValueError(
-                f'{path} has the shape {tuple(labels.shape)}: a mask is an '
-                'image of one channel, or with a palette, not of colours.')
+                f'The mask {path} is read as {tuple(labels.shape)}: it must '
+                'be an image of one channel or with a palette, not a colour '
+                'image.')
     else:
         labels = sample.get('gt_instances', {}).get('labels')
         labels = sample.get('gt_label', labels)

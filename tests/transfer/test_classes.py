@@ -56,7 +56,7 @@ def test_heads_that_fit_pass():
      'roi_head.mask_head'),
 ])
 def test_a_head_of_another_number_is_refused(heads, name):
-    message = (rf'model\.{name} has num_classes=\d+, the val set has 3 '
+    message = (rf'model\.{name} has num_classes=\d+, but the val set has 3 '
                rf'classes.*set model\.{name}\.num_classes=3')
     with pytest.raises(ValueError, match=message):
         check_heads(model(**heads), CLASSES, 'val')
@@ -89,7 +89,7 @@ def test_masks():
     check_labels(masks(0, 9), CLASSES, 9)
     with pytest.raises(ValueError, match=r'a.png has the labels \[3, 7\]'):
         check_labels(masks(0, 7, 3), CLASSES, 255)
-    with pytest.raises(ValueError, match=r'a.png has the shape \(3, 2, 2\)'):
+    with pytest.raises(ValueError, match=r'a.png is read as \(3, 2, 2\)'):
         check_labels(masks(0, 1, channels=3), CLASSES, 255)
 
 
@@ -125,7 +125,7 @@ def test_categories(coco):
     check_categories(Numbers())
     check_categories(coco('cat', 'dog'))
     check_categories(coco('person'))  # the class's own
-    with pytest.raises(ValueError, match=r"no category \['cow'\], only .*cat"):
+    with pytest.raises(ValueError, match=r"no category \['cow'\]; its .*cat"):
         check_categories(coco('cat', 'cow'))
     with pytest.raises(
             ValueError, match=r"another order .* classes=\('cat', 'dog'\)"):
