@@ -1,17 +1,18 @@
-# UPerNet on a fine-tuned ViT-S/16, for classes of your own. Copy this file and
-# change the three lines below; the data are
+# UPerNet on a fine-tuned ViT-S/16, for your own classes. Copy this file and
+# change the three lines below. The data:
 #   DATA/images/{train,val}/NAME.jpg    images of any size
-#   DATA/masks/{train,val}/NAME.png     of the same size, one channel or a
-#       palette: a pixel's value is the place of its class, from 0 on; 255 is
-#       not labelled
-# Another head: another file of _base_/ (only UPerNet has an auxiliary_head).
+#   DATA/masks/{train,val}/NAME.png     of the same size, with one channel or a
+#       palette: the value of a pixel is the index of its class, from 0; 255
+#       means not labelled
+# For another head, inherit another file of _base_/ (only UPerNet has an
+# auxiliary_head).
 _data_root = 'data/my_masks'
 _classes = {
     'background': (0, 0, 0),
     'road': (128, 64, 128),
     'car': (0, 0, 142)
 }
-_iterations = 20000  # of 16 images, 10 or more
+_iterations = 20000  # 10 or more, with 16 images each
 
 _base_ = '_base_/upernet_vit-s16.py'
 
@@ -55,7 +56,7 @@ val_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-            # after Resize: it is scored at its own size
+            # after Resize, so that it is scored at its own size
             dict(type='LoadAnnotations'),
             dict(type='PackSegInputs')
         ]))
