@@ -169,7 +169,8 @@ def test_weights_of_another_model(folder, tmp_path):
     ([], ValueError, 'no image'),
     ('nowhere.jpg', FileNotFoundError, "no image 'nowhere.jpg'"),
     ([3], TypeError, 'got int'),
-    (np.zeros((2, 8, 8, 3), np.uint8), ValueError, 'Give several as a list'),
+    (np.zeros(
+        (2, 8, 8, 3), np.uint8), ValueError, 'Give several images as a list'),
 ])
 def test_bad_images(images, error, message):
     with pytest.raises(error, match=message):

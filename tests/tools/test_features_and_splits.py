@@ -192,7 +192,8 @@ def test_two_processes(run, tmp_path):
 
 
 def test_a_network_needs_its_checkpoint(run):
-    with pytest.raises(ValueError, match='config.py has weights to load'):
+    with pytest.raises(
+            ValueError, match='config.py has weights and no checkpoint'):
         in_process('test', run / 'config.py', '--work-dir', run / 'net')
 
 
