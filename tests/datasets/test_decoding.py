@@ -221,8 +221,8 @@ def test_a_small_part_of_the_range_is_counted(monkeypatch):
 
 
 def test_floats_beyond_the_full_range_are_refused(tmp_path):
-    for top, cause in ((300, '0 to 300, are beyond 0 to 255'), (np.nan,
-                                                                'NaN')):
+    for top, cause in ((300, '0 to 300, are outside of 0 to 255'), (np.nan,
+                                                                    'NaN')):
         array = np.zeros((4, 4), np.float32)
         array[0, 0] = top
         with pytest.raises(UnreadableImageError, match=cause):
