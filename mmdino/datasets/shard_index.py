@@ -24,6 +24,8 @@ from mmengine.logging import print_log
 
 from mmdino.datasets.listing import is_image
 from mmdino.utils.progress import track
+from mmdino.utils.resources import cache_folder
+from mmdino.weights.io import replaced
 
 BLOCK = tarfile.BLOCKSIZE  # bytes, the unit of all positions in a tar file
 NO_LABEL = -1
@@ -274,9 +276,8 @@ def _places(shards: Sequence[str], extensions: Sequence[str] | None,
         folders = [osp.expanduser(cache_dir)]
         what += folder
     else:
-        cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
         tail = sha256(folder.encode()).hexdigest()[:16]
-        folders = [folder, osp.join(cache, 'mmdino', 'shards', tail)]
+        folders = [folder, cache_folder('shards', tail)]
     name = f'mmdino-index-{sha256(what.encode()).hexdigest()[:16]}.bin'
     return [osp.join(folder, name) for folder in folders]
 
@@ -400,14 +401,10 @@ def _read_meta(path: str) -> dict:
 
 
 def _write_meta(path: str, meta: dict) -> None:
-    """Write the description of the rows, after the rows themselves.
-
-    Completely or not at all.
-    """
-    part = f'{path}.part{os.getpid()}'
-    with open(part, 'w', encoding='utf-8') as file:
-        json.dump(meta, file)
-    os.replace(part, _meta_path(path))
+    """Write the description of the rows, completely or not at all."""
+    with replaced(_meta_path(path)) as part:
+        with open(part, 'w', encoding='utf-8') as file:
+            json.dump(meta, file)
 
 
 def _has(path: str, crc: int) -> bool:

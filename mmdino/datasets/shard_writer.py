@@ -13,6 +13,7 @@ from mmengine import fileio
 from mmdino.datasets.images import Images
 from mmdino.datasets.tar_shards import CLASSES_FILE
 from mmdino.utils.progress import track
+from mmdino.weights.io import replaced
 
 RECORD_FILE = 'shards.json'
 
@@ -139,6 +140,5 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(f'{path}.part', 'w', encoding='utf-8') as file:
+    with replaced(path) as part, open(part, 'w', encoding='utf-8') as file:
         file.write(text)
-    os.replace(f'{path}.part', path)

@@ -4,7 +4,6 @@ A photo of 12 megapixels takes 0.1 s to decode, a hundred times as long as a
 small network takes to learn from it.
 """
 import os
-import os.path as osp
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 
 from mmdino.datasets.listing import list_folder
 from mmdino.utils.progress import track
+from mmdino.utils.resources import cache_folder
 
 SAMPLED = 64  # about so many images are measured to decide on shrinking
 GAIN = 4  # shrink images with at least so many times the needed pixels
@@ -74,10 +74,9 @@ def _are_large(root: Path, names: list[str], side: int) -> bool:
 
 
 def _cache_of(root: Path, side: int) -> Path:
-    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
     place = str(root.resolve())
     name = f'{root.name}-{sha256(place.encode()).hexdigest()[:12]}-{side}'
-    return Path(cache, 'mmdino', 'shrunk', name)
+    return Path(cache_folder('shrunk', name))
 
 
 def _is_older(copy: Path, source: Path) -> bool:

@@ -3,6 +3,7 @@
 The configs and tools lie at the top of the repository, or in ``mmdino/.mim``
 of an installed wheel.
 """
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def find_config(name: str) -> str:
     raise FileNotFoundError(
         f'There is no config {name!r}, neither as a file nor among those that '
         f'come with mmdino.{close} `mmdino configs` lists them.')
+
+
+def cache_folder(*names: str) -> str:
+    """Return the path of a folder in ``~/.cache/mmdino``; it may not exist.
+
+    ``XDG_CACHE_HOME`` in the environment replaces ``~/.cache``.
+    """
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return os.path.join(cache, 'mmdino', *names)
 
 
 def require(purpose: str, *packages: str) -> None:

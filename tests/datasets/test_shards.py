@@ -178,8 +178,8 @@ def test_what_stops_a_shard(tmp_path):
     assert 'data after its end mark' in error_of(path)
     path.write_bytes(gzip.compress(whole))
     assert 'is compressed' in error_of(path)
-    path.write_bytes(b'no tar file' * 1000)
-    assert 'no tar file' in error_of(path)
+    path.write_bytes(b'not a tar file' * 1000)
+    assert 'not a tar file' in error_of(path)
 
 
 def test_what_stops_its_members(tmp_path):
