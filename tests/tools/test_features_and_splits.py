@@ -96,8 +96,8 @@ def test_files_of_other_settings_are_refused(run):
                'train_cfg.max_epochs=3', 'test_dataloader.num_workers=0')
     with pytest.raises(
             ValueError,
-            match="own holds what other settings gave. queries, config test_"
-            "dataloader.dataset.split: 'test' there, 'val' here. Give "
+            match="own holds results of other settings: queries, config test_"
+            "dataloader.dataset.split: was 'test', now 'val'. Give "
             'another folder'):
         in_process('extract_features', *args, '--cfg-options',
                    'test_dataloader.dataset.split=val')
