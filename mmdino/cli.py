@@ -3,7 +3,7 @@
     mmdino train dino_vit-s16
     mmdino attention PHOTOS --checkpoint dino_vit-s16
 
-Each runs a file of tools/, with its options.
+Each name stands for a file of tools/, which runs with the given options.
 """
 import ast
 import runpy
@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def file_of(name: str) -> Path:
-    """Return the file of a tool."""
+    """Return the path of a tool's file, for a key of ``TOOLS``."""
     return resource('tools') / TOOLS[name]
 
 
 def overview() -> str:
-    """Describe all tools, each by the first line of its description."""
+    """Describe each tool by the first sentence of its docstring."""
     lines = ['usage: mmdino TOOL [options]; mmdino TOOL --help', '']
     for name in TOOLS:
         text = ast.get_docstring(ast.parse(file_of(name).read_text()))
@@ -78,7 +78,7 @@ def overview() -> str:
         lines.append(f'  {name:11} {first.rstrip(":.")}')
     lines += [
         '  configs     List the configs that come with mmdino',
-        '  models      List the published models, by their names'
+        '  models      List the names of the published models'
     ]
     return '\n'.join(lines)
 

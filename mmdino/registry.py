@@ -1,9 +1,9 @@
 """Registries of mmdino, children of MMEngine's root registries.
 
-Each is a scope-``mmdino`` child: ``type='mmdino.VisionTransformer'`` is
-found from any toolbox's config, and importing :mod:`mmdino` builds nothing.
-Those without modules of ours only let ``default_scope = 'mmdino'`` find
-MMEngine's.
+Their scope is ``mmdino``: ``type='mmdino.VisionTransformer'`` works in the
+configs of all OpenMMLab toolboxes. Modules are imported when a registry is
+first searched, not by ``import mmdino``. Registries to which mmdino adds
+nothing exist so that ``default_scope = 'mmdino'`` finds MMEngine's components.
 """
 import torch.nn as nn
 from mmengine import registry as mmengine
@@ -48,11 +48,12 @@ VISUALIZERS = _child(mmengine.VISUALIZERS, 'pictures')
 def build_module(cfg: dict) -> nn.Module:
     """Build a module from mmdino's registry, whatever the default scope is.
 
-    A type without a scope is looked for in ours first: in a notebook, without
-    a default scope, and beside another toolbox too.
+    A ``type`` without a scope is searched in mmdino's registry first. This
+    also works in a notebook, where no default scope is set, and where another
+    toolbox has set its own.
 
     Args:
-        cfg: Config with ``type``.
+        cfg: Config of the module, with ``type``.
     """
     with DefaultScope.overwrite_default_scope('mmdino'):
         return MODELS.build(cfg)

@@ -20,14 +20,17 @@ def parse_args() -> argparse.Namespace:
         '--checkpoint',
         dest='named',
         metavar='CHECKPOINT',
-        help='the same, as the other tools have it')
+        help='the same as an option, as in the other tools')
     parser.add_argument(
-        '--amp', action='store_true', help='mixed precision, on GPUs')
-    parser.add_argument('--out', help='JSON file for the metrics')
+        '--amp',
+        action='store_true',
+        help='test in mixed precision (fp16; needs a GPU)')
+    parser.add_argument('--out', help='JSON file to write the metrics to')
     args = parser.parse_args()
     if args.named and args.checkpoint:
-        parser.error('give one checkpoint, after the config or by '
-                     '--checkpoint')
+        parser.error('give one checkpoint, either after the config or by '
+                     f'--checkpoint, not both {args.checkpoint} and '
+                     f'{args.named}')
     args.checkpoint = args.checkpoint or args.named
     return args
 
@@ -35,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the tool with the command line's options."""
     args = parse_args()
-    # After the options: torch and the toolboxes take seconds to import.
+    # Torch and the toolboxes take seconds to import: parse options first.
     from mmdino.engine.launch import report_errors
     report_errors(test)(args)
 
@@ -56,8 +59,8 @@ def test(args: argparse.Namespace) -> None:
     use_checkpoint(cfg, args.checkpoint)
     runner = build_runner(cfg, testing=True)
     if not args.checkpoint and any(True for _ in runner.model.parameters()):
-        raise ValueError(f'{args.config} has weights to load: give the '
-                         'checkpoint after the config.')
+        raise ValueError(f'The model of {args.config} has weights and no '
+                         'checkpoint is given: name one after the config.')
     metrics = runner.test()
     if args.out and is_main_process():
         with replaced(args.out) as part:

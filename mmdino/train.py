@@ -16,29 +16,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         metavar='FILE_OR_NAME',
-        help=f'weights to start from, or for a classifier, a segmentor or a '
-        f'detector those of its backbone: {CHECKPOINT}')
+        help='weights to start training from; for a classifier, a segmentor '
+        f'or a detector the weights of its backbone: {CHECKPOINT}')
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        help='continue from this checkpoint or, without a value, from the '
-        'last good one in the work dir')
+        help='continue the training of this checkpoint or, without a value, '
+        'of the last intact one in the work dir')
     parser.add_argument(
         '--amp',
         nargs='?',
         const='fp16',
         choices=['fp16', 'bf16'],
-        help='mixed precision: fp16, without a value, on GPUs; --amp=bf16')
+        help='train in mixed precision: fp16 (the default, needs a GPU) or '
+        'bf16, written --amp=bf16')
     parser.add_argument(
-        '--no-validate', action='store_true', help='no k-NN on the way')
+        '--no-validate',
+        action='store_true',
+        help='train without the validation (k-NN) between epochs')
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the tool with the command line's options."""
     args = parse_args()
-    # After the options: torch and the toolboxes take seconds to import.
+    # Torch and the toolboxes take seconds to import: parse options first.
     from mmdino.engine.launch import report_errors
     report_errors(train)(args)
 
@@ -62,7 +65,7 @@ def train(args: argparse.Namespace) -> None:
     status = 0
     try:
         build_runner(cfg).train()
-    except SystemExit as error:  # a signal: all processes have saved
+    except SystemExit as error:  # after a signal; all processes have saved
         ignore_signals()
         status = error.code
     finally:

@@ -145,7 +145,7 @@ def test_a_jpeg_with_a_thumbnail_that_is_cut_is_refused(file):
         '>H',
         len(thumbnail) + 2) + thumbnail + data[2:]
     assert crops_of(file, whole + b'\0\0')
-    with pytest.raises(UnreadableImageError, match='cut off'):
+    with pytest.raises(UnreadableImageError, match='truncated'):
         crops_of(file, whole[:-500])
 
 
@@ -315,7 +315,7 @@ def test_bad_settings_are_refused_when_built(registry, cfg, name, values):
     ('train_cfg.max_epochs', 0, 'max_epochs must be 1 or more, got 0'),
     ('train_cfg.val_interval', 0, 'val_interval must be 1 or more, got 0'),
     ('train_dataloader.batch_size', 0, 'batch_size should be a positive'),
-    ('train_dataloader.batch_size', 99, 'gives no batch: 8 images'),
+    ('train_dataloader.batch_size', 99, 'gives no batch: .* 8 images'),
     ('train_dataloader.num_workers', -1, 'num_workers'),
     ('optim_wrapper.clip_grad.max_norm', 0, 'max_norm must be > 0, got 0'),
     ('optim_wrapper.clip_grad.max_norm', NAN, 'max_norm must be > 0'),

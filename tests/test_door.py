@@ -176,7 +176,7 @@ def test_training_starts_from_any_format(
     for key, value in teacher.items():
         assert torch.equal(state[f'teacher.backbone.{key}'], value), key
     log = next(tmp_path.glob('*/*.log')).read_text()
-    begins = 'these begin anew' in log
+    begins = 'these are initialised at random' in log
     assert begins == (name != 'wrapped')
 
 
@@ -244,6 +244,6 @@ def test_classes_of_training_and_validation_must_agree(
                tmp_path / 'run')
     cfg.val_dataloader.dataset.classes = ['blue', 'green', 'red']
     cfg.dump(tmp_path / 'wrong.py')
-    with pytest.raises(ValueError, match='do not mean the same: 2 classes'):
+    with pytest.raises(ValueError, match='mean different classes: 2 classes'):
         in_process('train', tmp_path / 'wrong.py', '--work-dir',
                    tmp_path / 'wrong')

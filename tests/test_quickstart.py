@@ -122,10 +122,10 @@ def test_config_and_data_go_together(folder, script):
     assert 'images_per_class' not in cfg.train_dataloader.dataset
     assert len(cfg.val_dataloader.dataset.indices) == 7
     assert cfg.test_dataloader.dataset.classes == ['a', 'b']
-    with pytest.raises(ValueError, match='reads ShapeScenes: take another'):
+    with pytest.raises(ValueError, match='has ShapeScenes: use another'):
         script.use_folder(
             read_config('quickstart/dino_vit-tiny_shapescenes'), root)
-    with pytest.raises(ValueError, match='nowhere is no folder'):
+    with pytest.raises(ValueError, match='nowhere is not a folder'):
         script.use_folder(cfg, root / 'nowhere')
 
 

@@ -6,11 +6,12 @@
     python tools/ablate.py guard --print-config none > none.py
 
 Each row is trained and then evaluated by k-NN and a classifier: logistic
-regression where the base's test has it, else linear classifiers. Runs that
-were finished are kept when the command is given again, in other tables too,
-and those that were stopped go on. The work dir gets table.md, table.csv,
-table.json, table.png and collapse.png, the targets' entropy, divergence and
-information in the first seed's training. The exit status is 1 if a row failed.
+regression if the base's test has it, else linear classifiers. When the command
+is given again, finished runs are not repeated (nor if another table has the
+same run), and interrupted ones continue. The work dir gets table.md,
+table.csv, table.json and table.png; collapse.png shows the entropy, the KL
+divergence and the information of the targets in the training of the first
+seed. The exit status is 1 if a row failed.
 """
 import argparse
 import datetime
@@ -34,29 +35,36 @@ from mmdino.utils.tool import Parser, run_tool
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
-        'table', choices=TABLES, help='which of the ablations to run')
-    parser.add_argument('--rows', nargs='+', help='some of them, by name')
+        'table', choices=TABLES, help='name of the table to run')
+    parser.add_argument(
+        '--rows', nargs='+', help='names of the rows to run; by default all')
     parser.add_argument(
         '--base',
-        help=f'what the rows are put upon: {", ".join(BASES)}, or a config, '
-        "by its file or name; by default the paper's setting")
+        help='base config that the rows change: '
+        f'{", ".join(BASES)}, or a config by its file or name; by default '
+        "the paper's setting")
     parser.add_argument(
         '--data',
         type=Path,
         default=Path('data'),
         help='folder that holds the data sets')
-    parser.add_argument('--epochs', type=int, help="instead of the base's")
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        help='number of epochs instead of that of the base')
     parser.add_argument(
         '--seeds',
         type=int,
         nargs='+',
         default=[0],
-        help='one run of each row a seed (default: 0)')
+        help='seeds; each row is run with each of them (default: 0)')
     add_settings(
         parser,
-        'settings that override the base, or those of one row, such as '
-        'momentum-0.99.train_cfg.max_epochs=20; linear.key=value those of '
-        'the linear classifiers',
+        'settings that override those of the base or, with the name of a row '
+        'first, of one row, such as '
+        'momentum-0.99.train_cfg.max_epochs=20; linear.key=value overrides '
+        'those of the linear classifiers, dense.key=value those of the '
+        'benchmark of patches',
         metavar='[ROW.]KEY=VALUE')
     parser.add_argument(
         '--work-dir',
@@ -64,11 +72,14 @@ def parse_args() -> argparse.Namespace:
         help='folder of the runs and the table (default: '
         'work_dirs/ablations/BASE)')
     parser.add_argument(
-        '--processes', type=int, default=1, help='GPUs, or CPU processes')
+        '--processes',
+        type=int,
+        default=1,
+        help='number of GPUs, or of processes on CPUs (default: 1)')
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='say which runs are finished, to run, or lack data; run none')
+        help='only print which runs are finished, to run, or without data')
     parser.add_argument(
         '--print-config',
         metavar='ROW',
@@ -94,9 +105,9 @@ def main() -> None:
 
 
 def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
-    """What would be run."""
+    """Return a table of the runs and their states."""
     lines = [('row', 'seed', 'what it changes', 'state')]
-    print(f'Upon {ablation.base.filename}:')
+    print(f'Base: {ablation.base.filename}')
     for row in rows:
         folder = ablation.root / row.table
         for seed in seeds:
@@ -118,7 +129,7 @@ def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
 
 def run_table(ablation: Ablation, rows: List[Row],
               args: argparse.Namespace) -> None:
-    """Run what is not finished; write the table after each run."""
+    """Run the unfinished rows; write the table after each run."""
     head = describe(args, ablation)
     folder = ablation.root / args.table
     found = [TableRow(row, {}) for row in rows]
@@ -154,7 +165,7 @@ def run_table(ablation: Ablation, rows: List[Row],
 
 
 def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:
-    """What all rows have in common, for the head of the table."""
+    """Return what all rows have in common, for the head of the table."""
     return dict(
         table=args.table,
         base=Path(ablation.base.filename).stem if args.base else "the paper's",
@@ -166,7 +177,13 @@ def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:
 
 
 def time_left(seconds: List[float], cases: int) -> str:
-    """At the mean of the runs so far; those found finished do not count."""
+    """Estimate the remaining time, by the mean of the runs so far.
+
+    Args:
+        seconds: Durations of the runs so far, without those that had been
+            finished before.
+        cases: Number of runs that are left.
+    """
     if not seconds:
         return ''
     left = datetime.timedelta(seconds=round(fmean(seconds) * cases))

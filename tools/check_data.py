@@ -1,6 +1,7 @@
-"""Which data sets lie below a folder: python tools/check_data.py data
+"""Check which data sets are in a folder: python tools/check_data.py data
 
-Names the first file that is missing of each and how to lay it out.
+For each incomplete data set it prints the first missing file and the expected
+folders.
 """
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from mmdino.utils.tool import Parser, run_tool
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_argument('folder', type=Path, help='where the data sets lie')
+    parser.add_argument('folder', type=Path, help='folder of the data sets')
     folder = parser.parse_args().folder
     if not folder.is_dir():
-        raise NotADirectoryError(f'There is no folder {str(folder)!r}.')
+        raise NotADirectoryError(f'There is no folder {str(folder)!r}: name '
+                                 'the folder of the data sets.')
     init_default_scope('mmdino')
     for layout in LAYOUTS.values():
         cfg = read_config(layout.config)

@@ -3,9 +3,9 @@
   python tools/convert_checkpoint.py dino_deitsmall16_pretrain.pth \\
       dino_vit-s16.pth --to mmdino --check
 
-The source's format is recognised by its names. The endings .pth and
-.safetensors choose the container. Every tensor must have its place in the
-target, or nothing is written.
+The format of the source is recognised by the names of its tensors. The
+extension of the target, .pth or .safetensors, chooses the kind of file. If a
+tensor has no place in the target format, nothing is written.
 """
 import argparse
 import sys
@@ -26,42 +26,44 @@ def parse_args() -> argparse.Namespace:
         '--from',
         dest='source_format',
         choices=FORMATS,
-        help='by default recognised by the names of the tensors')
+        help='format of the source; by default it is recognised by the names '
+        'of the tensors')
     parser.add_argument(
         '--to',
         dest='target_format',
         required=True,
         choices=FORMATS,
-        help='whose names the target is to have')
+        help='format of the target')
     parser.add_argument(
         '--which',
         choices=['teacher', 'student'],
-        help="convert this network's backbone alone; by default all that the "
-        "target has a place for, of one network the teacher's")
+        help='convert only the backbone of this network; by default all that '
+        'the target format can hold, and if it holds one network, the teacher')
     parser.add_argument(
         '--drop',
         nargs='+',
         default=[],
         metavar='PREFIX',
-        help='leave out tensors that start so, such as fc.')
+        help='leave out tensors whose names start with these, such as fc.')
     parser.add_argument(
         '--heads',
         type=int,
-        help="attention heads of another library's ViT, where width and depth "
-        'are not those of a published one')
+        help="number of attention heads of another library's ViT, if its "
+        'width and depth are not those of a published one')
     parser.add_argument(
         '--config',
-        help=f"{CONFIG}; for another library's file of a network that no "
-        'tensor tells')
+        help=f"{CONFIG}; for another library's file whose tensors do not "
+        'determine the network')
     parser.add_argument(
         '--backbone',
-        help='checkpoint of mmdino to join linear weights with, so that '
-        'tools/test.py can score them')
+        help='checkpoint of mmdino whose backbone is added to the weights of '
+        'a linear classifier, so that tools/test.py can evaluate them')
     parser.add_argument(
         '--check',
         action='store_true',
-        help='build both models and compare their features of random images, '
-        f'float32: at most {compare.BOUND} of the largest may they differ')
+        help='build the networks of both formats and compare their features '
+        'of random images in float32: they may differ by at most '
+        f'{compare.BOUND} of the largest feature')
     return parser.parse_args()
 
 
@@ -76,12 +78,15 @@ def main() -> None:
 
 
 def check(done) -> None:
-    """Print how far each format's own model is from ours, and a verdict."""
+    """Print how far the features of each format's network are from ours.
+
+    Exits with status 1 if they differ too much.
+    """
     largest = 0.
     for name, size, difference in compare.check_conversion(done):
         print(f'{name:12}{size[0]:4} x {size[1]:<4} px  {difference:.1e}')
         largest = max(largest, difference)
-    verdict = (f'features differ by {largest:.1e} of the largest, '
+    verdict = (f'features differ by {largest:.1e} of the largest one, and '
                f'{compare.BOUND:.0e} is allowed')
     if not largest <= compare.BOUND:
         sys.exit(f'Check failed: {verdict}.')

@@ -1,10 +1,10 @@
-"""Mean and standard deviation of a set of pictures, for a config:
+"""Compute mean and standard deviation of a set of images, for a config:
 
     python tools/data_stats.py DATA [DATA ...] --sample 5000
 
-DATA is what data_root takes: folders, zip archives, list files. It prints
-lines to put into model.data_preprocessor. --color-type and --value-range
-have to be those of the LoadImage in the config.
+DATA are folders, zip archives or list files, as for data_root in a config. It
+prints the lines to put into model.data_preprocessor. Give --color-type and
+--value-range the values of LoadImage in the config.
 """
 import argparse
 from typing import Iterable, Iterator, NamedTuple, Optional, Tuple, Union
@@ -18,24 +18,26 @@ from mmdino.utils.tool import Parser, run_tool
 
 
 class Stats(NamedTuple):
-    """Of C channels, three of them in RGB."""
+    """Statistics of C channels; three channels are RGB."""
     mean: np.ndarray  # (C,)
     std: np.ndarray  # (C,)
-    images: int
-    unreadable: int
+    images: int  # number of images that were read
+    unreadable: int  # number of images that could not be read
 
 
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
-    parser.add_argument('data', nargs='+', help='folders, archives or lists')
-    parser.add_argument('--subset', default='', help='a folder in DATA')
+    parser.add_argument(
+        'data', nargs='+', help='folders, zip archives or list files')
+    parser.add_argument(
+        '--subset', default='', help='use only this folder in DATA')
     parser.add_argument(
         '--sample',
         type=int,
         default=10000,
-        help='so many of the pictures, by chance; 0 for all of them')
+        help='number of random images to read, 0 for all (default: 10000)')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the sample (default: 0)')
+        '--seed', type=int, default=0, help='seed of the sample (default: 0)')
     parser.add_argument(
         '--color-type',
         default='unchanged',
@@ -58,7 +60,7 @@ def main() -> None:
         args.data, subset=args.subset, with_label=False, pipeline=[load])
     chosen = sample(len(images), args.sample, args.seed)
     stats = measure(read(images, track(chosen, 'Pictures')))
-    print(f'# {stats.images} of {len(images)} pictures' + (
+    print(f'# {stats.images} of {len(images)} images' + (
         f'; {stats.unreadable} could not be read' if stats.unreadable else ''))
     print(f'mean = {rounded(stats.mean)}')
     print(f'std = {rounded(stats.std)}')
@@ -66,14 +68,15 @@ def main() -> None:
 
 
 def parse_range(words: Optional[list]) -> Union[None, str, Tuple[float, ...]]:
-    """What LoadImage takes of the words on the command line."""
+    """Return the ``value_range`` of LoadImage for words of the command line.
+    """
     if words is None or words[0] in ('full', 'file'):
         return words and words[0]
     return tuple(float(word) for word in words)
 
 
 def sample(count: int, size: int, seed: int) -> np.ndarray:
-    """``size`` of ``count`` numbers by chance, in ascending order."""
+    """Return ``size`` random numbers below ``count``, in ascending order."""
     if not 0 < size < count:
         return np.arange(count)
     chosen = np.random.default_rng(seed).choice(count, size, replace=False)
@@ -81,7 +84,7 @@ def sample(count: int, size: int, seed: int) -> np.ndarray:
 
 
 def read(images: Images, chosen: Iterable[int]) -> Iterator[np.ndarray]:
-    """The pictures (H, W, C), None for those that cannot be read."""
+    """Yield images (H, W, C), None for those that cannot be read."""
     for index in chosen:
         try:
             yield images.prepare_data(int(index))['img']
@@ -90,13 +93,16 @@ def read(images: Images, chosen: Iterable[int]) -> Iterator[np.ndarray]:
 
 
 def measure(pictures: Iterable[Optional[np.ndarray]]) -> Stats:
-    """Mean and standard deviation over the pixels of all pictures.
+    """Compute mean and standard deviation over the pixels of all images.
 
-    Sums are kept by picture, as mean and squared deviations, and joined: no
-    large squares are subtracted from each other (Chan et al. 1979).
+    The mean and the squared deviations of each image are merged into those of
+    all (Chan et al. 1979), which avoids subtracting large squares.
+
+    Args:
+        pictures: Images (H, W, C), None for unreadable ones.
 
     Raises:
-        ValueError: If no picture can be read, or they differ in channels.
+        ValueError: If no image can be read, or the numbers of channels differ.
     """
     count, images, unreadable = 0, 0, 0
     mean = squares = None
@@ -108,8 +114,9 @@ def measure(pictures: Iterable[Optional[np.ndarray]]) -> Stats:
             mean = squares = np.zeros(img.shape[2])
         if img.shape[2] != len(mean):
             raise ValueError(
-                f'pictures of {len(mean)} and of {img.shape[2]} channels: '
-                "give --color-type color, or keep them apart")
+                f'There are images of {len(mean)} and of {img.shape[2]} '
+                'channels: give --color-type color, or measure them '
+                'separately.')
         pixels = img.reshape(-1, img.shape[2]).astype(np.float64)
         own = pixels.mean(axis=0)
         total = count + len(pixels)
@@ -119,15 +126,16 @@ def measure(pictures: Iterable[Optional[np.ndarray]]) -> Stats:
         mean = mean + (own - mean) * (len(pixels) / total)
         count, images = total, images + 1
     if not images:
-        raise ValueError(f'none of {unreadable} pictures can be read')
+        raise ValueError(f'None of {unreadable} images can be read: check '
+                         'DATA and --color-type.')
     std = np.sqrt(squares / count)
-    if len(mean) == 3:  # they are read as BGR
+    if len(mean) == 3:  # images are read as BGR
         mean, std = mean[::-1], std[::-1]
     return Stats(mean, std, images, unreadable)
 
 
 def rounded(values: np.ndarray) -> list:
-    """Six digits each."""
+    """Round numbers to six significant digits."""
     return [float(f'{value:.6g}') for value in values]
 
 

@@ -5,12 +5,12 @@
     python tools/eval_suite.py --checkpoint FILE_OR_NAME --cfg-options \\
         linear.train_cfg.max_epochs=20 run.test_dataloader.dataset.subset=test
 
-The run's own data are those of its config, which MMEngine keeps in the
-checkpoint; --config gives another. The work dir gets report.md and
-report.json, and a folder with the config, the log and the figures of each
-row. Given again, the command runs the rows that are not finished, and those
-whose settings, weights or data have changed. The exit status is 1 if a row
-failed; one whose data are not there is skipped.
+Rows without a benchmark data set use the data of the pretraining run, whose
+config is in the checkpoint; --config names another. The work dir gets
+report.md, report.json, and a folder with the config, the log and the figures
+of each row. When the command is given again, it runs the rows that are not
+finished, and those whose settings, weights or data have changed. Rows whose
+data are missing are skipped. The exit status is 1 if a row failed.
 """
 import argparse
 import os.path as osp
@@ -30,9 +30,10 @@ from mmdino.utils.tool import Parser, run_tool
 
 KEYS = [row.key for row in ROWS]
 NOTHING = (
-    '\nNothing is measured: {data} has none of the data sets, whose layout is '
-    'in configs/benchmarks/README.md. For pictures of your own, in folders by '
-    'class: python tools/quickstart.py --data PHOTOS --weights {checkpoint}')
+    '\nNothing is measured: {data} has none of the data sets, whose folders '
+    'are described in configs/benchmarks/README.md. For images of your own, '
+    'in one folder for each class: '
+    'python tools/quickstart.py --data PHOTOS --weights {checkpoint}')
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,27 +47,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir',
         type=Path,
-        help='folder of the report and of each row (default: below '
+        help='folder of the report and of each row (default: a folder in '
         'work_dirs/eval)')
     parser.add_argument(
         '--only',
         nargs='+',
         choices=KEYS,
         metavar='ROW',
-        help=f'some of: {" ".join(KEYS)}; by default all but fine-tuning')
+        help='rows to run, by default all but fine-tuning: '
+        f'{" ".join(KEYS)}')
     add_settings(
         parser, "settings that override a row's config, such as "
         'linear.train_cfg.max_epochs=20, knn.test_evaluator.k=(5,20), '
         'low-shot-1.label_share=.05, tsne.seed=1, nearest.queries=4; '
-        "run.key=value overrides the run's own, on whose data rows measure",
+        'run.key=value overrides settings of the pretraining run, such as '
+        'its data',
         metavar='ROW.KEY=VALUE')
     add_device(parser)
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='say which rows are finished, to run, or lack data; run none')
+        help='only print which rows are finished, to run, or without data')
     parser.add_argument(
-        '--processes', type=int, default=1, help='GPUs, or CPU processes')
+        '--processes',
+        type=int,
+        default=1,
+        help='number of GPUs, or of processes on CPUs (default: 1)')
     return parse_network(parser)
 
 
@@ -110,10 +116,11 @@ def main() -> None:
 
 
 def plan(suite: Suite, states: List[Tuple[str, str]]) -> str:
-    """What would be run.
+    """Return a table of the rows and their states.
 
     Args:
-        states: Of the rows, as :meth:`.Suite.state` gives them.
+        suite: The suite.
+        states: The results of :meth:`.Suite.state`, one for each row.
     """
     rows = [('row', 'evaluation', 'data', 'from', 'state')]
     rows += [(row.key, row.title, suite.data_title(row), *state)

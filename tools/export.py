@@ -2,10 +2,11 @@
 
   python tools/export.py --checkpoint epoch_100.pth --format onnx
 
-The graph turns images (B, C, H, W), normalised as in the training, into
-features (B, D); its metadata tells the network and the normalisation. --batch
-and --size fix what is dynamic otherwise. --format safetensors writes the
-weights alone, which all tools open, with --half in float16.
+The formats onnx and torch-export are graphs from images (B, C, H, W), which
+must be normalised as in the training, to features (B, D). Their metadata hold
+the config of the network and the normalisation. By default a graph takes any
+number and size of images; --batch and --size fix them. The format safetensors
+holds only the weights, which all tools can read, with --half in float16.
 """
 import argparse
 
@@ -25,38 +26,46 @@ def parse_args() -> argparse.Namespace:
         '--checkpoint', metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
     parser.add_argument(
-        '--config', help=f'{CONFIG}; by default the file tells')
+        '--config', help=f'{CONFIG}; by default that in the checkpoint')
     parser.add_argument(
         '--format',
         required=True,
         choices=FORMATS,
-        help='of the graph, or safetensors for the weights alone')
+        help='format of the graph, or safetensors for the weights alone')
     parser.add_argument(
-        '--out', help='by default the checkpoint with another ending')
+        '--out',
+        help='file to write; by default the path of the checkpoint with the '
+        'extension of the format')
     parser.add_argument(
-        '--half', action='store_true', help='safetensors in float16')
-    parser.add_argument('--batch', type=int, help='images at once')
+        '--half',
+        action='store_true',
+        help='write float16 (with --format safetensors only)')
+    parser.add_argument(
+        '--batch',
+        type=int,
+        help='fixed number of images; by default a graph takes any')
     parser.add_argument(
         '--size',
         type=int,
         nargs='+',
         metavar='PIXELS',
-        help='height and width of the images, one number if they are equal')
+        help='fixed height and width of the images, or one number if they '
+        'are equal; by default a graph takes any')
     parser.add_argument(
         '--heads',
         type=int,
-        help="attention heads of another library's ViT, where width and depth "
-        'are not those of a published one')
+        help="number of attention heads of another library's ViT, if its "
+        'width and depth are not those of a published one')
     parser.add_argument(
         '--device',
         default='cpu',
-        help='where the network runs that the file is compared with: cpu, '
-        'cuda, cuda:1, ...; the file is written on the CPU (default: cpu)')
+        help='cpu, cuda, cuda:1, ...: where the network runs with which the '
+        'file is compared; the file is written on the CPU (default: cpu)')
     args = parser.parse_args()
     if args.size and len(args.size) > 2:
-        parser.error('--size takes one or two numbers')
+        parser.error(f'--size takes one or two numbers, got {args.size}')
     if bool(args.file) == bool(args.checkpoint):
-        parser.error('give one checkpoint: --checkpoint FILE')
+        parser.error('give one checkpoint: --checkpoint FILE_OR_NAME')
     args.checkpoint = args.checkpoint or args.file
     return args
 
@@ -66,16 +75,17 @@ def main() -> None:
     out = args.out or default_out(args.checkpoint, args.format)
     size = (args.size[0], args.size[-1]) if args.size else None
     device = pick_device(args.device)
-    # TF32, which torch allows in convolutions, would differ by its rounding.
+    # torch allows TF32 in convolutions, whose rounding would fail the check.
     torch.backends.cudnn.allow_tf32 = False
     teacher = get_model(args.config, args.checkpoint, 'cpu', args.heads)
     checked = []
     for shape, largest in export(teacher, out, args.format, args.batch, size,
                                  args.half, device):
-        print(f'images {shape}: features at most {largest:.1e} off')
+        print(f'images {shape}: features differ by at most {largest:.1e}')
         checked.append(largest)
-    print(f'Wrote {out}. Check passed: read again, features differ by '
-          f'{max(checked):.1e} of the largest, {LIMIT:.0e} is allowed.')
+    print(f'Wrote {out}. Check passed: the features of the file differ from '
+          f'those of the network by {max(checked):.1e} of the largest one, '
+          f'and {LIMIT:.0e} is allowed.')
 
 
 if __name__ == '__main__':

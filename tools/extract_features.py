@@ -2,11 +2,11 @@
 
     python tools/extract_features.py --checkpoint FILE_OR_NAME --out DIR
 
-DIR gets gallery.npz and queries.npz, which knn_features.py and
-low-shot_features.py in configs/benchmarks and the tools in
-tools/visualization read, and job.json, which tells from which settings,
-weights and data they come. Given again, the command keeps what is there; files
-of other settings are refused.
+DIR gets gallery.npz and queries.npz. The configs knn_features.py and
+low-shot_features.py in configs/benchmarks and tools in tools/visualization
+read these files. job.json records the settings, weights and data that they
+come from. When the command is given again, it keeps existing files; if they
+come from other settings, it stops with an error.
 """
 
 from mmdino.engine.arguments import (add_network_arguments, add_run_arguments,

@@ -1,10 +1,11 @@
-"""torchrun whose last lines are the job's, and whose status is the job's.
+"""Run torchrun, and exit with the status of the job.
 
     python tools/launch.py [options of torchrun] SCRIPT [options of SCRIPT]
 
-SIGTERM, SIGINT and SIGUSR1 go to all processes of the job, which save and
-stop; then it ends with 128 + signal. A job that fails ends with the status of
-the process that failed first, 128 + signal if one killed it.
+SIGTERM, SIGINT and SIGUSR1 are passed on to all processes of the job, which
+save a checkpoint and stop; the exit status is then 128 + signal. If the job
+fails, the last lines tell which process failed first, and the exit status is
+that of this process, or 128 + signal if a signal killed it.
 """
 import signal
 import sys
@@ -26,7 +27,8 @@ SIGNALS = [
 def pass_on(number: int, frame: Optional[FrameType]) -> None:
     """Let torchrun send the signal to all processes, and wait for them.
 
-    Launchers and schedulers repeat signals; another one would end the wait.
+    Further signals are ignored: launchers and schedulers repeat them, and
+    another one would end the wait.
     """
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)
@@ -35,7 +37,7 @@ def pass_on(number: int, frame: Optional[FrameType]) -> None:
 
 
 def report(error: ChildFailedError) -> int:
-    """Tell of the process that failed first; give the job's status."""
+    """Print which process failed first; return the exit status."""
     rank, failure = error.get_first_failure()
     status = failure.exitcode
     status = 128 - status if status < 0 else status
@@ -54,7 +56,7 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    # Torch sets its own handler by this name when it starts the processes.
+    # torch installs the handler of this name when it starts the processes.
     api._terminate_process_handler = pass_on
     for number in SIGNALS:
         signal.signal(number, pass_on)

@@ -1,11 +1,12 @@
-"""Write the pictures of a folder, a zip archive or a list file into shards.
+"""Write the images of a folder, a zip archive or a list file into shards.
 
     python tools/make_shards.py data/imagenet data/imagenet-shards \\
         --subset train
 
-writes tar files of about 1 GB in WebDataset's layout, with a label for each
-picture where all lie in class folders, class names in classes.txt, and the
-index of them. Interrupted, the same command goes on. Train from them with
+writes tar files of about 1 GB in WebDataset's layout and their index. If the
+images have labels (by a list file or by class folders), the labels are written
+as well, and class names to classes.txt. After an interruption, the same
+command continues. Train from the shards with
 
     train_dataloader = dict(
         sampler=dict(type='ShardSampler'),
@@ -24,9 +25,12 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('source', help='folder, zip archive or list file')
     parser.add_argument(
-        'folder', help='where to write; SUBSET becomes a folder in it')
+        'folder',
+        help='folder to write to; with --subset, a folder of this name in it')
     parser.add_argument(
-        '--subset', default='', help='a folder in SOURCE, such as train')
+        '--subset',
+        default='',
+        help='use only this folder in SOURCE, such as train')
     parser.add_argument(
         '--shard-mb',
         type=float,
@@ -36,16 +40,16 @@ def parse_args() -> argparse.Namespace:
         '--seed',
         type=int,
         default=0,
-        help='of the order in which pictures are written (default: 0)')
+        help='seed of the order in which images are written (default: 0)')
     parser.add_argument(
         '--keep-order',
         action='store_true',
-        help='write them sorted by name: a training mixes the pictures of a '
-        'few shards at a time, which then are of few classes')
+        help='write images sorted by name, not shuffled; a training mixes '
+        'only a few shards at a time, which then have few classes')
     parser.add_argument(
         '--no-labels',
         action='store_true',
-        help='write pictures alone, whatever their folders are')
+        help='write images without labels, even if they are in class folders')
     return parser.parse_args()
 
 
@@ -62,7 +66,7 @@ def main() -> None:
         seed=None if args.keep_order else args.seed)
     source = TarShards(shards)
     size = sum(osp.getsize(shard) for shard in shards)
-    print(f'{osp.dirname(shards[0])}: {len(source)} pictures in '
+    print(f'{osp.dirname(shards[0])}: {len(source)} images in '
           f'{len(shards)} shards, {size / 1e9:.3f} GB, '
           f'{len(source) - source.without_label} with a label')
 

@@ -1,9 +1,9 @@
-"""Write a list file of the images whose labels low-shot learning may see:
+"""Write a list file of the images whose labels low-shot learning may use:
 
     python tools/make_split.py data/imagenet --fraction 0.01 --seed 0
 
-writes data/imagenet/low-shot_0.01_seed0.txt. --names FILE takes a published
-split instead, a file name a line, such as SimCLR's 1percent.txt.
+writes data/imagenet/low-shot_0.01_seed0.txt. --names FILE uses a published
+split instead, with one file name a line, such as SimCLR's 1percent.txt.
 """
 import argparse
 from pathlib import Path
@@ -22,11 +22,18 @@ def parse_args() -> argparse.Namespace:
         '--fraction',
         type=float,
         default=0.01,
-        help='share of the images of each class (default: 0.01)')
+        help='fraction of the images of each class (default: 0.01)')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the choice (default: 0)')
-    parser.add_argument('--names', type=Path, help='names to take instead')
-    parser.add_argument('--out', type=Path, help='the file, below ROOT')
+        '--seed', type=int, default=0, help='seed of the choice (default: 0)')
+    parser.add_argument(
+        '--names',
+        type=Path,
+        help='file with the names of the images to choose, instead of a '
+        'random fraction')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='list file to write (default: a file in ROOT, see above)')
     return parser.parse_args()
 
 
@@ -53,14 +60,21 @@ def main() -> None:
 
 
 def find(items: List[dict], names: Path) -> List[int]:
-    """Places of the images that a file names, folders left aside."""
+    """Return the indices of the images that a file names.
+
+    Folders in the names are ignored.
+
+    Raises:
+        FileNotFoundError: If there is no image of a name.
+    """
     place = {Path(item['img_path']).name: i for i, item in enumerate(items)}
     wanted = [Path(line).name for line in names.read_text().splitlines()]
     missing = [name for name in wanted if name not in place]
     if missing:
         raise FileNotFoundError(
-            f'{len(missing)} of the {len(wanted)} images of {names} are not '
-            f'there, the first is {missing[0]!r}.')
+            f'{len(missing)} of the {len(wanted)} images of {names} do not '
+            f'exist in train/; the first is {missing[0]!r}. Check ROOT, or '
+            'use the split of this data set.')
     return sorted(place[name] for name in wanted)
 
 

@@ -1,14 +1,15 @@
 """Pretrain a small network with DINO, evaluate it and draw what it sees.
 
-Without --data it learns from ShapeScenes, pictures drawn on the fly. It ends
-with a table, a verdict and, in the work dir, summary.json and pictures:
-
     python tools/quickstart.py
     python tools/quickstart.py --data PHOTOS --weights dino_vit-s16
     python tools/quickstart.py --data PHOTOS
 
-With --weights nothing is trained: it shows what these weights give on 500 of
-the pictures, for a ViT-S/16 in about a minute of CPU time.
+Without --data it trains on ShapeScenes, synthetic images that are drawn while
+training. At the end it prints a table and a verdict, and writes summary.json
+and pictures to the work dir.
+
+With --weights nothing is trained. It evaluates these weights on 500 of the
+images, which takes about a minute of CPU time for a ViT-S/16.
 """
 import argparse
 import copy
@@ -45,9 +46,9 @@ from mmdino.utils.device import use_device
 from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.config import training_size
 
-MAX_LOOKED_AT = 500  # by published weights: a minute on two cores
-SHRINK = 3  # times the size of a view that large photos keep
-PICTURES = 8
+MAX_LOOKED_AT = 500  # images in a first look: a minute on two cores
+SHRINK = 3  # short side of shrunk photos, as a multiple of the view size
+PICTURES = 8  # number of images with their attention
 ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
                                         'knn_top1_untrained'),
         ('  raw pixels', 'knn_top1_pixels'), ('attention Jaccard',
@@ -60,17 +61,18 @@ ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
-        '--data', help='folder of images, with or without class sub-folders')
+        '--data',
+        help='folder of images, with or without one sub-folder for each class')
     parser.add_argument(
         '--config',
-        help=f'another {CONFIG}; with a test loop on labelled images; with '
-        '--data, one whose data sets are Images')
+        help=f'another {CONFIG}. It needs a test loop on labelled images and, '
+        'with --data, data sets of the type Images')
     parser.add_argument(
         '--checkpoint',
         '--weights',
         dest='weights',
         metavar='FILE_OR_NAME',
-        help='show what a checkpoint gives on --data, without training: '
+        help='evaluate a checkpoint on --data, without training: '
         f'{CHECKPOINT}')
     add_download(parser)
     parser.add_argument(
@@ -79,9 +81,11 @@ def parse_args() -> argparse.Namespace:
         help='folder of logs, checkpoints and pictures (default: '
         'work_dirs/quickstart)')
     parser.add_argument(
-        '--epochs', type=int, help="of training, instead of the config's")
+        '--epochs',
+        type=int,
+        help='number of epochs instead of that of the config')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the training (default: 0)')
+        '--seed', type=int, default=0, help='seed of training (default: 0)')
     add_settings(parser)
     add_device(parser)
     args = parser.parse_args()
@@ -90,10 +94,12 @@ def parse_args() -> argparse.Namespace:
         if args.weights and getattr(args, name)
     ]
     if args.weights and not args.data:
-        parser.error('--weights shows what weights give on pictures of yours: '
+        parser.error('--weights evaluates weights on images of your own: '
                      'give --data DIR')
     if unused:
-        parser.error(f'--weights trains nothing: leave out --{unused[0]}')
+        option = unused[0].replace('_', '-')
+        parser.error('nothing is trained with --weights: leave out '
+                     f'--{option}')
     return args
 
 
@@ -108,11 +114,12 @@ def main() -> None:
 
 
 def show_weights(args: argparse.Namespace) -> None:
-    """What weights give on a folder."""
+    """Evaluate given weights on a folder."""
     start, folder = time.time(), Path(args.work_dir)
     model = get_model(args.weights, device=args.device)
     size = model.preprocessing['size']
-    # Views are the middle of images of 8/7 of their size.
+    # CenterView resizes images to 8/7 of this size: half as much again is
+    # enough.
     images = Images(
         str(shrink_folder(Path(args.data).absolute(), 3 * size // 2)))
     found = first_look(model, images, MAX_LOOKED_AT, folder)
@@ -121,8 +128,8 @@ def show_weights(args: argparse.Namespace) -> None:
     print(f'\n{args.weights} on {found["images"]} of {len(images)} images, in '
           f'{found["wall_s"]:.0f} s, nothing trained:')
     if found['knn_top1'] is None:
-        print('  no classes, hence no k-NN: put each into a folder of its own '
-              'to have it')
+        print('  no k-NN, because there are no classes: put the images of '
+              'each class into a folder of its own')
     else:
         print(f'  k-NN top-1 among themselves {found["knn_top1"]:.1f} %, by '
               f'raw pixels {found["knn_top1_pixels"]:.1f} %')
@@ -131,7 +138,7 @@ def show_weights(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, score, draw and judge."""
+    """Train, test, draw pictures and print a verdict."""
     start = time.time()
     cfg = load_config(args)
     share_cores(cfg)
@@ -172,10 +179,10 @@ def train(args: argparse.Namespace) -> None:
 
 
 def share_cores(cfg: Config) -> None:
-    """Half of the cores, one at least, draw and augment; the others learn.
+    """Give half of the cores, at least one, to the data loaders.
 
-    On two cores two threads beside the process that augments would only wait
-    for each other.
+    The training gets the others. With more threads than free cores, its
+    threads would wait for each other.
     """
     cores = os.cpu_count()
     for loader in loaders(cfg):
@@ -196,35 +203,40 @@ def load_config(args: argparse.Namespace) -> Config:
     warmup = cfg.param_scheduler.get('warmup_epochs', 0)
     if cfg.train_cfg.max_epochs <= warmup:
         raise ValueError(
-            f'--epochs {args.epochs} leaves nothing after the {warmup} '
-            f'epochs of warm-up: give at least {warmup + 1}.')
+            f'The training of {cfg.train_cfg.max_epochs} epochs must be '
+            f'longer than its warm-up of {warmup} epochs: give --epochs '
+            f'{int(warmup) + 1} or more.')
     cfg.work_dir = args.work_dir
     cfg.randomness.seed = args.seed
     return cfg
 
 
 def use_folder(cfg: Config, root: Path) -> None:
-    """Read a folder's images by :func:`read_folder`.
+    """Let a config train and test on a folder, see :func:`.read_folder`.
 
-    Without labels there is nothing to score. Large photos are shrunk once.
+    Large photos are shrunk once. Without labels there is no test.
 
     Raises:
-        ValueError: If the config's data sets are no Images, or there are
-            fewer than two images.
+        ValueError: If there is no such folder or it has fewer than two images,
+            or if the config has data sets of other types than Images, or no
+            validation.
     """
     if not root.is_dir():
-        raise ValueError(f'--data {root} is no folder.')
+        raise ValueError(f'--data {root} is not a folder: name a folder of '
+                         'images.')
     for loader in loaders(cfg):
         kind = loader.dataset.type.removeprefix('mmdino.')
         if kind != 'Images':
             raise ValueError(
-                f'--data needs a config whose data sets are Images, and '
-                f'{cfg.filename} reads {kind}: take another --config, such as '
-                'quickstart/dino_resnet10_images, or leave it out.')
+                f'--data needs a config whose data sets are of the type '
+                f'Images, and {cfg.filename} has {kind}: use another '
+                '--config, such as quickstart/dino_resnet10_images, or leave '
+                'it out.')
     if not cfg.get('val_dataloader'):
         raise ValueError(
-            f'--data needs a config with a validation, to say '
-            f'how images are scored, and {cfg.filename} has none.')
+            '--data needs a config with a validation, which becomes the '
+            f'test, and {cfg.filename} has none: use another --config, such '
+            'as quickstart/dino_resnet10_images, or leave it out.')
     labelled = read_folder(
         cfg, str(shrink_folder(root, SHRINK * training_size(cfg))))
     cfg.test_dataloader = cfg.val_dataloader
@@ -246,7 +258,7 @@ def score(cfg: Config, checkpoint: str) -> Dict[str, float]:
         param_scheduler=None,
         work_dir=osp.join(cfg.work_dir, 'test'),
         experiment_name='test',
-        log_level='WARNING')  # leaves out what the trainer logs, too
+        log_level='WARNING')  # the trainer has logged the rest already
     for key, value in settings.items():
         cfg[key] = value
     use_checkpoint(cfg, checkpoint)
@@ -258,7 +270,7 @@ def score(cfg: Config, checkpoint: str) -> Dict[str, float]:
 
 
 def draw_pictures(model: DINO, cfg: Config) -> None:
-    """Draw some test pictures with the attention to them."""
+    """Draw some test images with the attention of the class token."""
     model.eval()
     shown = DATASETS.build(cfg.test_dataloader.dataset)
     chosen = np.linspace(0, len(shown) - 1, min(PICTURES, len(shown)))

@@ -16,8 +16,8 @@ def parse_args() -> argparse.Namespace:
         '--device', default='cpu', help='cpu (default), cuda, cuda:1, ...')
     parser.add_argument(
         '--config',
-        help='config of the run, a file or a name, where it imports parts of '
-        'your own')
+        help='config of the run, a file or a name; needed if it imports '
+        'components of your own')
     return parser.parse_args()
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         print(f'{what} that are not finite: {len(names)}')
         for name in names[:10]:
             print(f'  {name}')
-    print('First module with such an output: '
+    print('First module whose output is not finite: '
           f'{step.first_bad_module or "none"}')
 
 

@@ -1,10 +1,13 @@
-"""Comparison of our features with those of another library.
+"""Comparison of mmdino's features with those of another library.
 
-Ours is a frozen teacher of the network that the source file tells. Theirs is
-filled from a file in the other library's names and built from what that
-library is told: transformers by config.json, others by their constructors.
-The authors' networks, of DINO, iBOT and DINOv2, are not a library: timm's
-stands in for theirs, with their way to resize position embeddings.
+Both networks are filled with the same weights and see the same images. Ours
+is a :class:`FrozenTeacher`, built from the config of the source file. Theirs
+is the other library's implementation: transformers builds it from
+``config.json``, the other libraries from the arguments of their constructors.
+The networks of the authors of DINO, iBOT and DINOv2 are in no package: timm's
+networks take their place, with position embeddings resized as the authors do.
+
+B images, C channels, H x W pixels, D features.
 """
 import math
 import os.path as osp
@@ -35,32 +38,35 @@ from mmdino.weights.io import load_checkpoint
 from mmdino.weights.keys import StateDict, strip_prefix
 from mmdino.weights.network import load_strictly
 
-BOUND = 1e-5  # of differences, float32
-PRETRAINING = 224  # pixels, of networks that were adapted to larger images
+BOUND = 1e-5  # largest allowed Difference.largest, in float32
+# Image side in pixels of the pretraining of networks that were later adapted
+# to larger images.
+PRETRAINING = 224
 Features = Callable[[Tensor], Tensor]  # images (B, C, H, W) to (B, D)
 
 
 class Difference(NamedTuple):
     """The difference of features from ours, for images of one size."""
-    format: str  # whose they are, a key of ``FORMATS``
+    format: str  # the other library's format, a key of weights.FORMATS
     size: tuple[int, int]  # (H, W) of the images, in pixels
-    largest: float  # difference, as a fraction of the largest feature
+    largest: float  # largest difference / largest absolute value of ours
 
 
 def check_conversion(done: Conversion) -> Iterator[Difference]:
     """Compare features of random images before and after a conversion.
 
-    In float32.
-
-    The source's implementation, filled from the source, if it is not ours,
-    and the target's, from what was written. A ViT of ours resizes its
-    position embeddings as the other one does.
+    Two networks are compared with ours, in float32: that of the source format,
+    filled from the source file, unless the source is mmdino's or already has
+    the target format; then that of the target format, filled from the file
+    that the conversion wrote. Our ViT resizes its position embeddings as the
+    other network does.
 
     Yields:
-        For each size; the first is the stored one.
+        One difference for each image size of each network; the first size is
+        that of the stored position embeddings.
 
     Raises:
-        ValueError: If the file is a linear classifier: no network is in it.
+        ValueError: If the file is a linear classifier, which holds no network.
     """
     ours = our_network(done)
     if done.source.format not in ('mmdino', done.target) and not is_linear(
@@ -72,7 +78,9 @@ def check_conversion(done: Conversion) -> Iterator[Difference]:
 
 def differences(ours: FrozenTeacher, done: Conversion, format_: str,
                 path: str) -> Iterator[Difference]:
-    """Compare with the other library's implementation, filled from one file.
+    """Compare with the other library's implementation, filled from ``path``.
+
+    Sets ``pos_embed_mode`` of our ViT to that of the other library.
     """
     network = network_of(done)
     theirs = their_network(done, format_, path)
@@ -89,20 +97,19 @@ def differences(ours: FrozenTeacher, done: Conversion, format_: str,
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference as a fraction of the largest value of
-    ours.
+    """Return the largest difference as a fraction of our largest value.
 
-    Infinite if there are values that are none.
+    Both are absolute values. The result is infinite if a value is NaN.
     """
     found = float((ours - theirs).abs().max() / ours.abs().max())
     return math.inf if math.isnan(found) else found
 
 
 def network_of(done: Conversion) -> dict:
-    """The config of the network.
+    """Return the config of the converted network.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the file holds a linear classifier and no network.
     """
     if done.network is None:
         raise ValueError(f'{done.source.path} is a linear classifier: there '
@@ -142,9 +149,10 @@ def their_network(done: Conversion, format_: str, path: str) -> Features:
 
 
 def image_sizes(network: Mapping, kind: str) -> Iterator[tuple[int, int]]:
-    """Return (H, W) to compare at: stored, smaller, wide and larger.
+    """Yield the (H, W) to compare at: the stored, a smaller, a wide, a larger.
 
-    The stored one alone of models that take no other one, or may not.
+    Models that take one size only, and those of the kind 'other', of which
+    this is unknown, are compared at the stored size alone.
     """
     backbone = network['backbone']
     side = network['preprocessing']['size']
@@ -189,7 +197,8 @@ def _empty_timm_vit(cfg: dict) -> VisionTransformer:
         embed_dim=vit.embed_dims,
         depth=len(vit.layers),
         num_heads=layer.attn.num_heads,
-        mlp_ratio=(hidden + .5) / vit.embed_dims,  # is cut off to an integer
+        # timm truncates mlp_ratio * embed_dim to an integer.
+        mlp_ratio=(hidden + .5) / vit.embed_dims,
         qkv_bias=layer.attn.qkv.bias is not None,
         init_values=1e-5 if LAYER_SCALE in parts else None,
         reg_tokens=registers,
@@ -216,9 +225,10 @@ def official_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def dinov2_vit(state: StateDict, cfg: dict) -> Features:
-    """Build timm's ViT, which reads the names of DINOv2's authors.
+    """Build timm's ViT from a file with the names of DINOv2's authors.
 
-    Without registers it resizes embeddings as the authors do.
+    Without registers, position embeddings are resized as the authors do; with
+    registers timm already does the same.
     """
     vit = _empty_timm_vit(cfg)
     state = checkpoint_filter_fn(dict(state), vit)
@@ -228,7 +238,7 @@ def dinov2_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def ibot_vit(state: StateDict, cfg: dict) -> Features:
-    """Build timm's ViT with timm's names, which have no mask token."""
+    """Build timm's ViT from a file of iBOT, without its mask token."""
     names = (('.gamma_1', '.ls1.gamma'), ('.gamma_2', '.ls2.gamma'))
     state = without(state, ['masked_embed'])
     for theirs, of_timm in names:
@@ -237,7 +247,7 @@ def ibot_vit(state: StateDict, cfg: dict) -> Features:
 
 
 def timm_model(state: StateDict, cfg: dict) -> nn.Module:
-    """Build timm's model of a name."""
+    """Build timm's model ``cfg['model_name']``, without its classifier."""
     model = timm.create_model(
         cfg['model_name'],
         num_classes=0,
@@ -282,7 +292,7 @@ def hf_vit(network: Mapping, path: str) -> Features:
     resized = dict(interpolate_pos_encoding=True)
     if name == 'ViTModel':
         options = dict(add_pooling_layer=False)
-    else:  # resizes unasked
+    else:  # transformers' DINOv2 always resizes its position embeddings
         resized = {}
     folder, name = osp.split(path)
     if name == FILE and osp.isfile(osp.join(folder, CONFIG)):
@@ -302,7 +312,8 @@ def hf_vit(network: Mapping, path: str) -> Features:
     kinds = ('missing_keys', 'mismatched_keys', 'error_msgs')
     problems = {kind: info[kind] for kind in kinds if info.get(kind)}
     if problems:
-        raise RuntimeError(f'transformers loads {path} with {problems}.')
+        raise RuntimeError(f'transformers does not load all of {path}: '
+                           f'{problems}.')
     vit.float().eval()
     return lambda images: vit(images, **resized).last_hidden_state[:, 0]
 
@@ -344,8 +355,7 @@ def mmpretrain_xcit(state: StateDict, cfg: dict) -> Features:
 
 
 def mmpretrain_timm(state: StateDict, cfg: dict) -> Features:
-    """Build mmpretrain's timm backbone; timm's own model pools its features.
-    """
+    """Build mmpretrain's timm backbone, whose features timm's model pools."""
     module = build_module(
         dict(
             type='mmpretrain.TIMMBackbone',
@@ -367,20 +377,20 @@ def _timm_arguments(cfg: dict) -> dict:
 
 def _filled(module: nn.Module, state: StateDict) -> nn.Module:
     module.load_state_dict(state)
-    module.eval()  # returns nothing in some of mmpretrain
+    module.eval()  # not chained: mmpretrain's backbones return None
     return module
 
 
-# By format, the authors' files of several networks.
+# How to take the backbone out of the authors' files, by format.
 LONE_BACKBONES = dict(
     dinov2=dinov2.lone_backbone,
     ibot=ibot.lone_backbone,
     official=official.lone_backbone)
-# Of our VisionTransformer, what mmpretrain's does not know.
+# Arguments of our VisionTransformer that mmpretrain's does not have.
 OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',
                  'cls_token_std', 'drop_path_uniform', 'drop_path_subset',
                  'with_cp', 'stem')
-# By architecture and format.
+# Builders of the other libraries' networks, by architecture and format.
 IMPLEMENTATIONS: dict[tuple, Callable[[StateDict, dict], Features]] = {
     ('dinov2', 'dinov2'): dinov2_vit,
     ('dinov2', 'ibot'): ibot_vit,

@@ -22,11 +22,13 @@ from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
 
 Size = tuple[int, int]
-LIMIT = 1e-4  # of the difference of features, graph and network
+LIMIT = 1e-4  # largest allowed Checked.largest
 ONNX_PACKAGES = 'onnx', 'onnxscript', 'onnxruntime'
-MAX_BATCH, MAX_STEPS = 4096, 512  # bounds of what a dynamic graph takes
-# By how position embeddings are resized: the offset of the scale, and the
-# constant of the bicubic kernel, as torch has them.
+# Largest batch, and largest image side in steps (see image_step), of a graph
+# with dynamic sizes.
+MAX_BATCH, MAX_STEPS = 4096, 512
+# For each way to resize position embeddings (pos_embed_mode): the offset that
+# is added to the new size, and the constant a of torch's bicubic kernel.
 RESIZING = {
     'offset': (.1, -.75),
     'size': (0., -.75),
@@ -38,13 +40,13 @@ RESIZING = {
 class Graph(NamedTuple):
     """An exported file, loaded again."""
     run: Callable[[Tensor], Tensor]  # normalised images to features (B, D)
-    network: dict | None  # its config, see mmdino.weights.config
+    network: dict | None  # the network's config, see mmdino.weights.config
 
 
 class Checked(NamedTuple):
     """The difference of an exported file from the network."""
     shape: tuple[int, ...]  # (B, C, H, W) of the images
-    largest: float  # difference, as a fraction of the largest feature
+    largest: float  # largest difference / largest absolute feature
 
 
 @torch.no_grad()
@@ -61,26 +63,30 @@ def export(teacher: FrozenTeacher,
         teacher: The network.
         out: Path of the file.
         format_: A key of ``FORMATS``.
-        batch: B of a graph and of the images that are compared; by default
-            it takes any.
-        size: (H, W) of them, in pixels; by default it takes any.
-        half: Write the weights in float16, of half the size. What is compared
-            is the network with its weights rounded so.
-        device: Where the network runs that the file is compared with; the
-            file itself is written, and runs, on the CPU.
+        batch: Fixed number of images B of the graph and of the comparison; by
+            default the graph takes any number.
+        size: Fixed (H, W) of the images in pixels; by default the graph takes
+            any size.
+        half: Write the weights in float16, which halves the file. The file is
+            then compared with a network of equally rounded weights.
+        device: Device of the network that the file is compared with. The file
+            itself is written for the CPU and runs there.
 
     Yields:
-        For random images of each shape.
+        The difference for random images, one for each shape.
 
     Raises:
-        RuntimeError: If the file computes something else.
-        ValueError: If the network cannot take images of any size, or not of
-            this one; if ``half`` is asked of a graph, or does not fit.
+        RuntimeError: If the features of the file differ by more than
+            ``LIMIT``, or the file does not hold the network's config.
+        ValueError: If the network cannot be traced for any size, or for the
+            given one; if ``half`` is used with a graph format, or a weight is
+            too large for float16.
     """
     if half:
         if format_ != 'safetensors':
-            raise ValueError(f'The format {format_} is written in float32: '
-                             'half precision is for safetensors.')
+            raise ValueError(f'The format {format_} is written in float32 '
+                             'only: leave half precision out, or choose the '
+                             'format safetensors.')
         teacher = round_to_half(teacher)
     _, save, load = FORMATS[format_]
     network = teacher.network_cfg
@@ -91,7 +97,9 @@ def export(teacher: FrozenTeacher,
         save(exported, network, temporary, *([torch.float16] if half else []))
         graph = load(temporary)
         if graph.network != network:
-            raise RuntimeError(f'{out} does not tell its network again.')
+            raise RuntimeError(
+                f'{out} does not return the config of its network when it is '
+                'loaded again. Nothing was written.')
         teacher = teacher.to(device)
         for shape in shapes:
             images = torch.randn(shape)
@@ -100,15 +108,22 @@ def export(teacher: FrozenTeacher,
             yield Checked(shape, largest)
             if not largest <= LIMIT:
                 raise RuntimeError(
-                    f'The exported graph is {largest:.1e} off for images '
-                    f'{shape}; {LIMIT} is allowed. Nothing was written.')
+                    f'The features of the exported file differ by '
+                    f'{largest:.1e} from those of the network for images of '
+                    f'the shape {shape}; at most {LIMIT} is allowed. Nothing '
+                    'was written.')
 
 
 def image_step(backbone: nn.Module, stored: int) -> int:
     """Return the number of pixels that image sides must be multiples of.
 
-    Of a convnet, what one position of its last map stands for, found by
-    images that it takes, of ``stored`` pixels a side.
+    This is the patch size or, for a convnet, the stride of its last feature
+    map.
+
+    Args:
+        backbone: The network.
+        stored: Side in pixels of an image that the network takes, for
+            networks whose stride has to be found by a forward pass.
     """
     if hasattr(backbone, 'patch_size'):
         return backbone.patch_size
@@ -123,7 +138,7 @@ def image_step(backbone: nn.Module, stored: int) -> int:
 
 def sample_shapes(teacher: FrozenTeacher, batch: int | None,
                   size: Size | None) -> Iterator[tuple[int, ...]]:
-    """Return shapes (B, C, H, W) of images to compare with."""
+    """Yield the shapes (B, C, H, W) of the images to compare with."""
     channels = input_channels(teacher.backbone)
     side = teacher.preprocessing['size']
     step = image_step(teacher.backbone, side)
@@ -172,9 +187,10 @@ def save_weights(teacher: FrozenTeacher,
                  network: dict,
                  path: str,
                  dtype: torch.dtype | None = None) -> None:
-    """Write the weights only, to be opened as any checkpoint.
+    """Write the weights as a checkpoint that all tools read.
 
-    The backbone's names are its own, unless a neck has weights, too.
+    The names are those of the backbone alone, without the prefix
+    ``backbone.``, unless there is a neck with weights.
     """
     state = nn.ModuleDict(teacher.parts).state_dict()
     if not any(key.startswith('neck.') for key in state):
@@ -203,14 +219,14 @@ def load_onnx(path: str) -> Graph:
     def run(images: Tensor) -> Tensor:
         try:
             out, = session.run(None, dict(images=images.numpy()))
-        # Of its own type for each kind of failure.
+        # onnxruntime raises one exception type for each kind of failure.
         except Exception as error:
             used = ', '.join(f'{name} {version(name)}'
                              for name in ('torch', *ONNX_PACKAGES))
             raise RuntimeError(
                 f'onnxruntime cannot run the graph on images '
-                f'{tuple(images.shape)}, with {used}: other versions may. '
-                f'Nothing was written. {error}') from error
+                f'{tuple(images.shape)} with {used}. Nothing was written. '
+                f'Other versions may work: {error}') from error
         return torch.from_numpy(out)
 
     metadata = session.get_modelmeta().custom_metadata_map
@@ -218,12 +234,12 @@ def load_onnx(path: str) -> Graph:
 
 
 def load_weights(path: str) -> Graph:
-    """Load a file of :func:`save_weights`, as any checkpoint."""
+    """Load a file that :func:`save_weights` wrote."""
     teacher = FrozenTeacher(path)
     return Graph(teacher.features, teacher.network_cfg)
 
 
-# Ending, what writes and what reads.
+# Extension of the file, function that writes it, function that reads it.
 FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
     'onnx': ('.onnx', save_onnx, load_onnx),
     'torch-export': ('.pt2', save_program, load_program),
@@ -232,7 +248,7 @@ FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
 
 
 def default_out(checkpoint: str, format_: str) -> str:
-    """Return the checkpoint's name with the ending of a format."""
+    """Return the checkpoint's path with the extension of a format."""
     return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
 
 
@@ -241,11 +257,14 @@ def trace(teacher: FrozenTeacher,
           size: Size | None = None) -> ExportedProgram:
     """Trace a network from normalised images (B, C, H, W) to features (B, D).
 
-    The arguments are those of :func:`export`.
+    Args:
+        teacher: The network.
+        batch: As in :func:`export`.
+        size: As in :func:`export`.
 
     Raises:
-        ValueError: If the network's code depends on the size, or on the
-            number, of the images and they are left open.
+        ValueError: If the network cannot be traced; says whether to fix
+            ``size`` or ``batch``.
     """
     step = image_step(teacher.backbone, teacher.preprocessing['size'])
     dims = {}
@@ -254,7 +273,7 @@ def trace(teacher: FrozenTeacher,
     if size is None:
         dims[2] = step * Dim('rows', min=2, max=MAX_STEPS)
         dims[3] = step * Dim('columns', min=2, max=MAX_STEPS)
-    # A dimension that is 1 in the example would stay 1.
+    # torch.export would fix a dynamic dimension that is 1 in the example.
     height, width = size or (3 * step, 4 * step)
     images = torch.randn(batch or 2, input_channels(teacher.backbone), height,
                          width)
@@ -262,7 +281,7 @@ def trace(teacher: FrozenTeacher,
         return torch.export.export(
             FeatureNetwork(teacher).eval(), (images, ),
             dynamic_shapes=(dims, ))
-    # What torch and a network's own checks stumble over.
+    # torch and the checks of the network raise errors of many types.
     except Exception as error:
         name = type(teacher.backbone).__name__
         if size is not None and batch is not None:
@@ -272,8 +291,8 @@ def trace(teacher: FrozenTeacher,
                                                          ('--batch', batch))
                             if value is None)
         raise ValueError(
-            f'{name} cannot be traced for images of any size or number: give '
-            f'{left}, such as --size {teacher.preprocessing["size"]}. '
+            f'{name} cannot be traced for any size or number of images: fix '
+            f'them by {left}, such as --size {teacher.preprocessing["size"]}. '
             f'{str(error).splitlines()[0]}') from error
 
 
@@ -292,11 +311,12 @@ class FeatureNetwork(nn.Module):
 
 
 class AnyGridViT(nn.Module):
-    """A VisionTransformer whose grid may be unknown at export.
+    """A VisionTransformer whose grid of patches may be unknown at export.
 
-    ``interpolate`` wants its scale as a number. Bicubic interpolation is
-    linear, so that it is written as two matrices here, which are computed in
-    the graph.
+    ``F.interpolate`` needs the size of the grid as a number, which would fix
+    it in the graph. Bicubic interpolation is linear: here it is a product
+    with two matrices, one for rows and one for columns, which the graph
+    computes from the size of the images.
     """
 
     def __init__(self, vit: VisionTransformer) -> None:
@@ -305,17 +325,17 @@ class AnyGridViT(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute what the ViT's forward gives for images (B, C, H, W)."""
-        vit = copy.copy(self.vit)  # of the same weights
+        vit = copy.copy(self.vit)  # shares the weights
         setattr(vit, 'embed', self._embed)
         return vit(images)
 
     def _embed(self, images: Tensor, mask: None) -> tuple[Tensor, Size]:
-        """As the ViT's, without a mask: tokens and their grid."""
+        """Return tokens (B, 1 + R + h w, D) and the grid (h, w), unmasked."""
         patches, grid = self.vit.patch_embed(images)
         return self.vit.join_tokens(patches, self._pos_embed(*grid)), grid
 
     def _pos_embed(self, h: int, w: int) -> Tensor:
-        """Shape (1, 1 + h w, D), as :func:`.resize_pos_embed` gives."""
+        """Return embeddings (1, 1 + h w, D), as :func:`.resize_pos_embed`."""
         old_h, old_w = self.vit.patch_resolution
         mode = self.vit.pos_embed_mode
         stored = self.vit.pos_embed[0, 1:].unflatten(0, (old_h, old_w))
@@ -330,24 +350,29 @@ class AnyGridViT(nn.Module):
              patches.flatten(0, 1)[None]], dim=1)
 
 
-# A grid of the stored size is left alone, and that is known in the graph only.
 def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
              mode: str) -> Tensor:
     """Return the matrix (new, old) of a bicubic interpolation.
 
-    ``new`` and whether all is ``unchanged`` are of shape (); the mode is a key
-    of ``RESIZING``.
+    Args:
+        rows: The numbers 0 to new - 1.
+        new: New number of rows, of shape ().
+        old: Stored number of rows.
+        unchanged: Whether the whole grid has the stored size, of shape ();
+            the matrix is then the identity. Only the graph knows this.
+        mode: A key of ``RESIZING``.
     """
     columns = torch.arange(old)
     offset, a = RESIZING[mode]
     scale = old / (new + offset)
     place = (rows + .5) * scale - .5
     if 'antialias' in mode:
-        # The kernel is as wide as a step, cut at the edges and normalised.
+        # The kernel is stretched by the scale, cut off at the borders and
+        # normalised.
         distance = (columns - place[:, None]).abs() / scale.clamp(min=1)
         matrix = _cubic(distance, a) * (distance < 2)
         matrix = matrix / matrix.sum(1, keepdim=True)
-        unchanged = unchanged | (new == old)  # as is a side that stays
+        unchanged = unchanged | (new == old)  # one side alone may stay
     else:
         first = place.floor()
         matrix = torch.zeros(1, 1)
@@ -359,7 +384,7 @@ def _bicubic(rows: Tensor, new: Tensor, old: int, unchanged: Tensor,
 
 
 def _cubic(distance: Tensor, a: float) -> Tensor:
-    """Evaluate Keys' cubic kernel, up to a distance of 2."""
+    """Evaluate Keys' cubic kernel with constant ``a`` for distances to 2."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((distance - 5) * distance + 8) * distance * a - 4 * a
     return torch.where(distance <= 1, near, far)

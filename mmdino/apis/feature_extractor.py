@@ -39,21 +39,26 @@ def get_model(name: str | None = None,
     """Build a frozen teacher and load its weights.
 
     Args:
-        name: A checkpoint: a file of any known format, or a name as
-            :mod:`mmdino.weights.sources` lists them. With ``checkpoint``, a
-            config that tells its network: a file or the name of a packaged
+        name: A checkpoint: a file of any known format, or a name of the kinds
+            that :mod:`mmdino.weights.sources` describes. Together with
+            ``checkpoint``, the config of the network: a file or the name of a
+            packaged config.
+        checkpoint: The checkpoint, if ``name`` is a config or None.
+        device: 'cpu', 'cuda', 'cuda:1', ...; by default the GPU if there is
             one.
-        checkpoint: The checkpoint, where ``name`` is a config or missing.
-        device: By default the GPU if there is one.
-        num_heads: Attention heads of a foreign ViT, which its file does not
-            tell.
-        download: Whether a checkpoint that is named by its source may be
-            downloaded; else it has to be there.
+        num_heads: Number of attention heads, for ViTs of other libraries
+            whose file does not store it.
+        download: Whether to download a checkpoint that is given by name and
+            not yet in the cache.
+
+    Returns:
+        The model in evaluation mode, on the device.
 
     Raises:
         FileNotFoundError: If there is no such file; says where to get it.
-        ValueError: If a config comes without a checkpoint.
-        CheckpointError: If the weights are not this model's.
+        ValueError: If neither is given, a config is given without a
+            checkpoint, or there is no such device.
+        CheckpointError: If the weights do not fit the network.
     """
     published = {model.name: model for model in list_models()}.get(name or '')
     config = published.config if published else name
@@ -70,7 +75,7 @@ def get_model(name: str | None = None,
                 f'Published models are {[m.name for m in list_models()]}.')
         checkpoint = name
         if not published or published.packaged:
-            config = None  # the file tells its network
+            config = None  # the file holds the config of its network
     given = given_network(config)
     with downloads_allowed() if download else nullcontext():
         model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
@@ -78,41 +83,45 @@ def get_model(name: str | None = None,
 
 
 class Extracted(NamedTuple):
-    """Features, with the names and indices of their images."""
-    features: Tensor | list[Tensor]  # of N, float32, on the CPU
-    indices: Tensor  # (N,) the images' places in the list, ascending
-    names: list[str]  # N paths; 'image 3' for what has none
-    left_out: list[str]  # of images that cannot be read, with the cause
+    """Features of N images, with the names and indices of the images."""
+    features: Tensor | list[Tensor]  # (N, D) or N tensors, float32, CPU
+    indices: Tensor  # (N,) int64, positions in the given list, ascending
+    names: list[str]  # N paths; such as 'image 3' for images without one
+    left_out: list[str]  # names of unreadable images, with the cause
 
 
 class FeatureExtractor:
     """Compute the teacher's features of images, or of their patches.
 
-    Images are resized and cut to the size that the network was trained on
-    (DINOv2's and DINOv3's to 224 px, as their authors evaluate them), and
-    normalised as then: the checkpoint tells. For patches the whole image
-    is taken, its short side resized to that size. Paths, Pillow images and
-    arrays of the same pixels give the same features; photos are turned as
-    their EXIF tag says. Those that cannot be read are left out with a warning.
+    The checkpoint stores the image size and the normalisation of the
+    training, which are used here (DINOv2's and DINOv3's networks take 224 px,
+    as in their authors' evaluation). For features, images are resized and
+    centre-cropped to a square of that side. For patches and tokens, the whole
+    image is resized, its short side to that size. Paths, Pillow images and
+    arrays of the same pixels give the same features. Photos are rotated as
+    their EXIF tag says. Images that cannot be read are left out with a
+    warning.
 
     Args:
-        model: A model, or what :func:`get_model` makes one of.
+        model: A model, or the ``name`` of :func:`get_model`.
         checkpoint: As in :func:`get_model`.
-        device: As in :func:`get_model`; of a model, its own.
-        batch_size: Images at once.
-        load: Settings of :class:`.LoadImage` as in the training, where they
-            are not the default: ``value_range``, say. By default
-            ``color_type`` is 'color' for a network of three channels,
-            'grayscale' for one and else 'unchanged'.
+        device: As in :func:`get_model`. A given model stays on its device.
+        batch_size: Number of images in a batch.
+        load: Arguments of :class:`.LoadImage`, such as ``value_range``, if
+            the training set any. By default ``color_type`` is 'color' for a
+            network of three channels, 'grayscale' for one channel and
+            'unchanged' for any other number.
         download: As in :func:`get_model`.
-        what: 'features', (D, ) an image; 'patches', (h, w, D) of its h x w
-            patches; 'tokens', (1 + R + h w, D): the class token, registers,
-            patches. Patches and tokens are after the final norm.
-        size: Pixels of the short side; by default those above.
+        what: What to compute for each image: 'features', (D,); 'patches',
+            (h, w, D) for its h x w patches; or 'tokens', (1 + R + h w, D),
+            the class token, R registers and the patches. Patches and tokens
+            are taken after the final norm.
+        size: Side of the square, or short side, in pixels; by default the
+            size that the checkpoint stores.
 
     Raises:
-        ValueError: If the network has no patches, or ``what`` is none of the
-            three.
+        ValueError: If ``what`` is none of the three, or the network has no
+            patches and ``what`` is not 'features'; as in :func:`get_model`.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
@@ -160,10 +169,11 @@ class FeatureExtractor:
     def __call__(self, images: Images) -> Tensor | list[Tensor]:
         """Compute features (N, D), or N tensors of patches or tokens.
 
-        float32, on the CPU; the log shows the progress.
+        They are float32 tensors on the CPU. The log shows the progress.
 
         Args:
-            images: Whatever :func:`list_images` takes, which gives the order.
+            images: Images, in any form that :func:`list_images` takes. The
+                features come in the order of its list.
 
         Raises:
             UnreadableImageError: If no image can be read.
@@ -173,7 +183,8 @@ class FeatureExtractor:
     def extract(self, images: Images) -> Extracted:
         """Compute features, and tell which images could not be read.
 
-        As :meth:`__call__`, which gives the features alone.
+        Takes and raises the same as :meth:`__call__`, which returns the
+        features alone.
         """
         samples, left_out = self._predict(list_images(images))
         features = [s.feature.float().cpu() for s in samples]
@@ -189,12 +200,12 @@ class FeatureExtractor:
         """Write features while they are computed, for more than fit in memory.
 
         Args:
-            images: Whatever :func:`list_images` takes.
-            folder: A new or empty one.
-            dtype: Of the files.
+            images: Images, in any form that :func:`list_images` takes.
+            folder: A new or empty folder.
+            dtype: Type of the written numbers.
 
         Returns:
-            They are read one by one, when they are asked for.
+            A sequence that reads one image's features at each access.
 
         Raises:
             FileExistsError: If the folder is not empty.
@@ -209,13 +220,28 @@ class FeatureExtractor:
     def predict(self, images: Sequence[ImageLike]) -> list[DataSample]:
         """Compute what the model predicts, for each image that can be read.
 
-        Samples have ``sample_idx``, the place in the list, and ``img_path``.
+        Args:
+            images: A list of images, see :func:`list_images`.
+
+        Returns:
+            Samples with the model's predictions, ``sample_idx`` (position of
+            the image in the list) and ``img_path``.
+
+        Raises:
+            UnreadableImageError: If no image can be read.
         """
         return self._predict(images)[0]
 
     def prepare(self, images: Sequence[ImageLike]) -> dict:
-        """Make a batch for ``test_step``: inputs (B, C, H, W) and data
-        samples.
+        """Make a batch for the model's ``test_step``.
+
+        Args:
+            images: A list of images, see :func:`list_images`. Unreadable ones
+                are left out; with ``what`` other than 'features', all must
+                give inputs of one size.
+
+        Returns:
+            A dict of ``inputs`` (B, C, H, W) and ``data_samples``.
 
         Raises:
             UnreadableImageError: If no image can be read.
@@ -228,7 +254,7 @@ class FeatureExtractor:
     def _predict(
             self,
             images: Sequence[ImageLike]) -> tuple[list[DataSample], list[str]]:
-        """Return the samples, and why images were left out."""
+        """Return the samples, and the names and causes of failed images."""
         causes: list[UnreadableImageError] = []
         samples = list(self._samples(images, causes))
         self._tell(causes, images)
@@ -236,7 +262,7 @@ class FeatureExtractor:
 
     def _samples(self, images: Sequence[ImageLike],
                  causes: list[UnreadableImageError]) -> Iterator[DataSample]:
-        """Iterate samples with ``feature``; add failures to ``causes``."""
+        """Yield samples with ``feature``; append failures to ``causes``."""
         starts = range(0, len(images), self.batch_size)
         for start in track(starts, 'images') if len(starts) > 1 else starts:
             items, failed = self._read_all(
@@ -249,7 +275,7 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def _run(self, batch: dict) -> list[DataSample]:
-        """Return the samples of images of one size, with ``feature``."""
+        """Set ``feature`` in the samples of a batch of one image size."""
         if self.what == 'features':
             return self.model.test_step(batch)
         data = self.model.data_preprocessor(batch)
@@ -263,13 +289,13 @@ class FeatureExtractor:
 
     def _tell(self, causes: Sequence[UnreadableImageError],
               images: Sequence[ImageLike]) -> None:
-        """Warn of images that are left out."""
+        """Warn about images that are left out."""
         if not causes:
             return
         shown = '\n'.join(str(cause) for cause in causes[:20])
         print_log(
-            f'{len(causes)} of {len(images)} images could not be read and '
-            f'are left out; extract() names all of them:\n{shown}',
+            f'{len(causes)} of {len(images)} images could not be read and are '
+            f'left out. The first are (extract() returns all):\n{shown}',
             logger='current',
             level=logging.WARNING)
 
@@ -277,7 +303,7 @@ class FeatureExtractor:
             self,
             images: Sequence[ImageLike],
             start: int = 0) -> tuple[list[dict], list[UnreadableImageError]]:
-        """Return the images that can be read, and why the others cannot."""
+        """Return the loaded images, and the errors of unreadable ones."""
         items, causes = [], []
         for index, image in enumerate(images, start):
             try:
@@ -303,7 +329,7 @@ class AttentionVisualizer(FeatureExtractor):
     The arguments are those of :class:`FeatureExtractor`.
 
     Raises:
-        ValueError: If the model is no VisionTransformer.
+        ValueError: If the model is not a VisionTransformer.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -314,7 +340,13 @@ class AttentionVisualizer(FeatureExtractor):
     def __call__(self, images: Images) -> list[Tensor]:
         """Compute the attention (H, h, w) of each image.
 
-        H heads, h x w patches of the image as the network sees it.
+        H is the number of heads and h x w the patches of the resized image.
+
+        Args:
+            images: Images, in any form that :func:`list_images` takes.
+
+        Raises:
+            UnreadableImageError: If no image can be read.
         """
         samples = self.predict(list_images(images))
         return [sample.attention.cpu() for sample in samples]
@@ -323,14 +355,18 @@ class AttentionVisualizer(FeatureExtractor):
         """Draw one row of attention maps for each image.
 
         Args:
-            images: Whatever :func:`list_images` takes.
-            out: Where to save the picture.
+            images: Images, in any form that :func:`list_images` takes.
+            out: File to save the figure to; by default it is not saved.
+
+        Raises:
+            ValueError: If the images have neither one nor three channels.
+            UnreadableImageError: If no image can be read.
         """
         listed = list_images(images)
         inputs = self.prepare(listed)['inputs']
         if inputs.shape[1] not in (1, 3):
             raise ValueError(f'Images of {inputs.shape[1]} channels cannot be '
-                             'drawn.')
+                             'drawn: only those of one or three channels.')
         inputs = inputs.expand(-1, 3, -1, -1)
         pictures: list[np.ndarray] = [
             bgr.flip(0).permute(1, 2, 0).numpy() for bgr in inputs
@@ -342,14 +378,15 @@ def list_images(images: Images) -> list[ImageLike]:
     """Turn one image, several, or a folder into a list.
 
     Args:
-        images: One or a list of: a path, a URL, a folder, which stands for
-            the images anywhere below it, sorted; a PIL image; an array
-            (H, W) or (H, W, C), three channels in RGB.
+        images: One of these, or a list of them: the path or URL of an image;
+            a folder, which stands for all images in it and its subfolders,
+            sorted by name; a Pillow image; an array (H, W) or (H, W, C),
+            whose channels, if they are three, are RGB.
 
     Raises:
         FileNotFoundError: If a path does not exist.
-        TypeError: If it is something else.
-        ValueError: If there is none, or an array is of another shape.
+        TypeError: If an item is none of these.
+        ValueError: If there is no image, or an array has another shape.
     """
     one = isinstance(images, (str, bytes, np.ndarray, Tensor))
     if one or not isinstance(images, Iterable):
@@ -366,8 +403,9 @@ def _expand(image: ImageLike) -> list[ImageLike]:
     if isinstance(image, np.ndarray):
         if image.ndim not in (2, 3) or not image.size:
             raise ValueError(
-                'An array must be (H, W) or (H, W, C), three channels in RGB, '
-                f'got {image.shape} {image.dtype}. Give several as a list.')
+                'An image array must be (H, W) or (H, W, C), with three '
+                f'channels in RGB, got {image.shape} {image.dtype}. Give '
+                'several images as a list.')
         return [image]
     if not isinstance(image, (str, Path)):
         remedy = (' Of a tensor (3, H, W) give image.permute(1, 2, 0).numpy().'

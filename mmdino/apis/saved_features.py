@@ -1,8 +1,9 @@
 """Features of many images on disk, read one by one.
 
-A folder holds ``features-NNNNN.safetensors``, whose tensors are named by the
-images' places in the list, and ``images.json``, which names the images and is
-written last.
+A folder holds files ``features-NNNNN.safetensors`` and ``images.json``. The
+tensors are named by the position of the image in the list that was given.
+``images.json`` lists the images and is written last: where it is missing, the
+features are incomplete.
 """
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,17 +27,18 @@ def save_features(samples: Iterable[DataSample],
     """Write the ``feature`` of samples while they are computed.
 
     Args:
-        samples: With ``feature``, of any shape, ``sample_idx``, ``img_path``.
-        folder: A new or empty one.
-        dtype: Of the files.
+        samples: Samples with ``feature`` (a tensor of any shape),
+            ``sample_idx`` and ``img_path``.
+        folder: A new or empty folder.
+        dtype: Type of the written numbers.
 
     Raises:
         FileExistsError: If the folder is not empty.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f'{folder} is not empty: features are written '
-                              'into a new folder.')
+        raise FileExistsError(f'{folder} is not empty: name a new or an empty '
+                              'folder for the features.')
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for number, part in enumerate(_parts(samples, dtype)):
@@ -57,22 +59,26 @@ def save_features(samples: Iterable[DataSample],
 class SavedFeatures(Sequence):
     """Features on disk: ``[i]`` reads the tensor of the i-th image.
 
+    Args:
+        folder: A folder that :func:`save_features` wrote.
+
     Attributes:
-        names (list[str]): Of the N images.
-        indices (list[int]): Their places in the list that was given, which
-            skip what could not be read.
-        shapes (list[tuple[int, ...]]): Of their features.
+        names (list[str]): Names of the N images.
+        indices (list[int]): Positions of the images in the list that was
+            given. Those of unreadable images are missing.
+        shapes (list[tuple[int, ...]]): Shapes of the images' features.
 
     Raises:
-        FileNotFoundError: If the folder is none, or was not finished.
+        FileNotFoundError: If the folder holds no features, or incomplete ones.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         index = self.folder / INDEX
         if not index.is_file():
-            raise FileNotFoundError(f'{index} is missing: {folder} holds no '
-                                    'features, or was not finished.')
+            raise FileNotFoundError(
+                f'{index} is missing: {folder} holds no features, or their '
+                'extraction was interrupted. Extract them again.')
         entries = json.loads(index.read_text())['images']
         self.names = [entry['name'] for entry in entries]
         self.indices = [entry['index'] for entry in entries]
@@ -92,7 +98,7 @@ class SavedFeatures(Sequence):
 
 def _parts(samples: Iterable[DataSample],
            dtype: torch.dtype) -> Iterator[list[DataSample]]:
-    """Group samples by file, with features on the CPU."""
+    """Group samples by file; move features to the CPU and convert them."""
     part: list[DataSample] = []
     size = 0
     for sample in samples:

@@ -16,15 +16,14 @@ from mmdino.registry import DATASETS
 class ConcatDataset(_ConcatDataset):
     """MMEngine's ``ConcatDataset`` for data sets whose classes may differ.
 
-    Samples hold their index in the whole.
-
-    Data sets whose labels mean different classes can be trained on together,
-    without the labels, which the log says.
+    The index in a sample, ``sample_idx``, is that in the joint data set. Where
+    the data sets have different classes, the samples have no labels, and a
+    warning says so.
 
     Args:
-        datasets: The data sets.
-        lazy_init: Whether to list them later.
-        ignore_keys: What else may differ in their ``metainfo``.
+        datasets: The data sets or their configs.
+        lazy_init: Whether to list the images later, by ``full_init``.
+        ignore_keys: Further keys of ``metainfo`` that may differ.
     """
 
     def __init__(self,
@@ -42,8 +41,8 @@ class ConcatDataset(_ConcatDataset):
         if not self.labelled:
             ignored.append('classes')
             print_log(
-                f'The {len(built)} data sets have other classes than each '
-                'other: their labels are left out.',
+                f'The classes of the {len(built)} data sets differ: their '
+                'labels are left out.',
                 logger='current',
                 level=logging.WARNING)
         super().__init__(built, lazy_init, ignored)
@@ -59,9 +58,10 @@ class ConcatDataset(_ConcatDataset):
         return item
 
     def __getitem__(self, idx: int) -> dict:
-        """Return the item ``idx`` with its index in the whole.
+        """Return the item ``idx`` with its index in the joint data set.
 
-        And, as ``dataset_idx``, the data set's place in ``datasets``.
+        Its sample also has ``dataset_idx``, the position of its data set in
+        ``datasets``.
         """
         item = super().__getitem__(idx)
         sample = item.get('data_samples')
@@ -74,7 +74,10 @@ class ConcatDataset(_ConcatDataset):
 
     @property
     def unreadable(self) -> torch.Tensor:
-        """Return flags (N,): whether an image failed in this process."""
+        """Return flags (N,), bool: which images could not be read so far.
+
+        They include the images that this process' workers have read.
+        """
         return torch.cat([
             getattr(part, 'unreadable', torch.zeros(len(part), dtype=bool))
             for part in self.datasets
@@ -85,19 +88,21 @@ class ConcatDataset(_ConcatDataset):
 class HeldOut:
     """One part of a split data set: a share of each class, or the rest.
 
-    Two configs that differ in ``rest`` alone have no image in common and
-    together all of them. Building it gives the data set itself, shortened.
+    Two configs that differ in ``rest`` alone have no image in common, and
+    together they have all images. Building this type returns the inner data
+    set, reduced to the chosen images.
 
     Args:
         dataset: Config of a data set with labels that lists its items, such as
             :class:`.Images`.
-        share: Of each class, in (0, 1); at least one image of each.
-        rest: Whether to give what is not held out.
-        seed: Chooses another part.
+        share: Fraction of each class to hold out, in (0, 1); at least one
+            image of each class.
+        rest: Whether to take the images that are not held out.
+        seed: Seed of the choice.
 
     Raises:
-        TypeError: If the data set cannot be shortened.
-        ValueError: If it has no labels, or the rest is empty.
+        TypeError: If the data set is not one that lists its items.
+        ValueError: If it has no labels, or no image is left.
     """
 
     def __new__(cls,
@@ -107,16 +112,16 @@ class HeldOut:
                 seed: int = 0) -> BaseDataset:
         built = DATASETS.build(dataset)
         if not isinstance(built, BaseDataset):
-            raise TypeError(f'{type(built).__name__} cannot be cut in two: '
-                            'take a data set that lists its items, such as '
-                            'Images.')
+            raise TypeError(f'{type(built).__name__} cannot be split: use a '
+                            'data set that lists its items, such as Images.')
         built.full_init()
         labels = [
             built.get_data_info(i).get('gt_label') for i in range(len(built))
         ]
         if None in labels:
-            raise ValueError(f'{type(built).__name__} has no labels to hold '
-                             'out a share of each class by.')
+            raise ValueError(
+                f'{type(built).__name__} has no labels, and HeldOut takes a '
+                'share of each class: use a data set with labels.')
         held_out = balanced_split(labels, share, seed)
         if rest:
             held_out = sorted({*range(len(built))}.difference(held_out))

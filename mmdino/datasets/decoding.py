@@ -15,13 +15,14 @@ from PIL import Image, UnidentifiedImageError
 
 try:
     import tifffile
-except ImportError:  # of the extra `tiff`
+except ImportError:  # comes with the extra `tiff`
     tifffile = None
 
 COLOR_TYPES = ('color', 'grayscale', 'unchanged')
 FULL_RANGE = {'uint8': 255., 'uint16': 65535., 'float32': 255.}
-ORIENTATION = 0x112  # EXIF
-TURNED = {  # by the tag's value: transpose, flip rows, flip columns
+ORIENTATION = 0x112  # EXIF tag
+# What undoes each value of the tag: transpose, flip rows, flip columns.
+TURNED = {
     2: (False, False, True),
     3: (False, True, True),
     4: (False, True, False),
@@ -30,8 +31,8 @@ TURNED = {  # by the tag's value: transpose, flip rows, flip columns
     7: (True, True, True),
     8: (True, True, False),
 }
-BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF
-# Formats that OpenCV reads in less time, to the same 8-bit levels.
+BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
+# Formats that OpenCV reads faster than Pillow, with the same 8-bit levels.
 FAST = {'JPEG', 'MPO', 'PNG', 'WEBP'}
 
 
@@ -42,16 +43,20 @@ def decode(data: bytes,
     """Decode the pixels of a file; of an animation, the first picture.
 
     Args:
-        data: What is in the file: any format of Pillow, OpenCV and, where it
-            is installed, tifffile; ``.npy`` without objects.
-        color_type: 'color' and 'grayscale' give 3 and 1 channels; 'unchanged'
-            those of the file, where the pages of a TIFF are channels too.
-        turn: Whether to turn it as the EXIF tag says.
-        max_pixels: Refuse larger ones before they fill the memory; by default
-            twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+        data: Content of the file, in any format of Pillow, OpenCV and, if it
+            is installed, tifffile, or a ``.npy`` file without objects.
+        color_type: 'color' gives 3 channels, 'grayscale' 1 channel and
+            'unchanged' those of the file; the pages of a TIFF are then
+            channels too.
+        turn: Whether to rotate the image as its EXIF tag says.
+        max_pixels: Refuse images of more pixels before they fill the memory;
+            by default twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Returns:
+        The pixels (H, W, C), see the top of this module.
 
     Raises:
-        Exception: Whatever a damaged file makes a decoder raise.
+        Exception: Of any type, depending on the decoder of a damaged file.
     """
     if data.startswith(b'\x93NUMPY'):
         return from_array(_load_npy(data, max_pixels), color_type)
@@ -86,11 +91,12 @@ def from_array(array: np.ndarray, color_type: str = 'color') -> np.ndarray:
     """Return the pixels of an array (H, W) or (H, W, C); 3 channels are RGB.
 
     Raises:
-        ValueError: If it is of another shape or type, or holds NaN.
+        ValueError: If it has another shape, or values that are not numbers,
+            are NaN or are infinite.
     """
     if array.ndim not in (2, 3) or not array.size:
-        raise ValueError('an array must be (H, W) or (H, W, C), got '
-                         f'{array.shape}')
+        raise ValueError('an array must be (H, W) or (H, W, C), not empty, '
+                         f'got {array.shape}')
     pixels = _known_type(array if array.ndim == 3 else array[..., None])
     if pixels.shape[2] == 3:
         pixels = pixels[..., ::-1]
@@ -101,16 +107,17 @@ def to_levels(img: np.ndarray,
               value_range: str | tuple = 'full') -> np.ndarray:
     """Map an image of any type to levels 0 to 255, uint8.
 
-    An image in uint8 stays as it is.
+    A uint8 image is returned unchanged.
 
     Args:
         img: (H, W, C); uint8, uint16 or float32.
-        value_range: 'full', that is 0 to 65535 of uint16 and 0 to 255 of
-            float32; 'file', from the least to the greatest value of this
-            image; or what becomes 0 and 255, beyond which values are clipped.
+        value_range: The values that become 0 and 255: 'full', which is 0 and
+            65535 for uint16, 0 and 255 for float32; 'file', the least and the
+            greatest value of this image; or (low, high), beyond which values
+            are clipped.
 
     Raises:
-        ValueError: If values are beyond the full range.
+        ValueError: If ``value_range`` is 'full' and values are outside of it.
     """
     if img.dtype == np.uint8:
         return img
@@ -120,8 +127,9 @@ def to_levels(img: np.ndarray,
             return (img >> 8).astype(np.uint8)
         if img.min() < 0 or img.max() > full:
             raise ValueError(
-                f'its values, {img.min():g} to {img.max():g}, are beyond 0 to '
-                f"{full:g}: give LoadImage value_range=(low, high) or 'file'")
+                f'its values, {img.min():g} to {img.max():g}, are outside of '
+                f'0 to {full:g}: give LoadImage value_range=(low, high) or '
+                "'file'")
         return (img + .5).astype(np.uint8)
     low, high = ((float(img.min()),
                   float(img.max())) if value_range == 'file' else value_range)
@@ -151,13 +159,14 @@ def _as_channels(img: np.ndarray, color_type: str) -> np.ndarray:
     if color_type != 'unchanged' and channels not in (1, 3):
         raise ValueError(
             f'it is (H, W, C) = {img.shape}, of {channels} channels: give '
-            "LoadImage color_type='unchanged' and the model as many channels")
+            f"LoadImage color_type='unchanged' and the model {channels} input "
+            'channels')
     if color_type == 'color' and channels == 1:
         img = np.repeat(img, 3, axis=2)
     if color_type == 'grayscale' and channels == 3:
         img = cv2.cvtColor(np.ascontiguousarray(img), cv2.COLOR_BGR2GRAY)[...,
                                                                           None]
-    # np.ascontiguousarray leaves negative strides of sides of one pixel.
+    # np.ascontiguousarray keeps the negative strides of sides of one pixel.
     plain = img.flags.c_contiguous and img.flags.writeable and all(
         stride >= 0 for stride in img.strides)
     return img if plain else img.copy()
@@ -171,11 +180,11 @@ def _known_type(array: np.ndarray) -> np.ndarray:
     if kind in (np.uint8, np.uint16):
         return array.astype(kind, copy=False)
     if kind.kind not in 'iuf':
-        raise ValueError(f'its values are of the type {kind}, expected '
-                         'uint8, uint16 or float32')
+        raise ValueError(f'its values are of the type {kind}: convert them '
+                         'to uint8, uint16 or float32')
     array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
-        raise ValueError('it holds NaN or infinite values: fill them first')
+        raise ValueError('it holds NaN or infinite values: replace them')
     return array
 
 
@@ -184,12 +193,12 @@ def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
     try:
         image = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        return None  # OpenCV reads what Pillow does not
+        return None  # OpenCV may be able to read it
     _check_size(image.width * image.height, max_pixels)
     if image.format == 'TIFF':
         samples = image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
         bands = len(image.getbands())
-        # Pillow takes the first of several planes for the image.
+        # Pillow would take the first of several planes as the image.
         if samples > 1 and samples != bands and image.mode != 'RGB':
             return None
     return image
@@ -197,7 +206,7 @@ def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
 
 @contextmanager
 def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Set Pillow's limit of pixels, without its warning, in a context."""
+    """Set Pillow's limit of pixels, and silence its warning, in a context."""
     kept = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
@@ -212,18 +221,19 @@ def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
 def _check_size(pixels: int, max_pixels: int | None) -> None:
     if max_pixels is not None and pixels > max_pixels:
         raise Image.DecompressionBombError(
-            f'{pixels} pixels; at most {max_pixels} are read: see max_pixels '
-            'of LoadImage')
+            f'it has {pixels} pixels, and at most {max_pixels} are read: '
+            'raise max_pixels of LoadImage')
 
 
 def _check_end(data: bytes) -> None:
     """Raise an error for a truncated JPEG, which some decoders fill with grey.
 
-    Its end marker stands after its last scan, a thumbnail's before that.
+    The end marker of the image must come after the start of its last scan;
+    an earlier one is that of an embedded thumbnail.
     """
     if data.startswith(b'\xff\xd8') and not data.endswith(b'\xff\xd9'):
         if data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
-            raise ValueError('the JPEG is cut off')
+            raise ValueError('the JPEG is truncated: copy it again')
 
 
 def _load_npy(data: bytes, max_pixels: int | None) -> np.ndarray:
@@ -234,10 +244,13 @@ def _load_npy(data: bytes, max_pixels: int | None) -> np.ndarray:
 
 def _decode_fast(data: bytes, header: Image.Image | None,
                  color_type: str) -> np.ndarray | None:
-    """Decode common files of 8 bits by OpenCV into (H, W, 3), BGR."""
+    """Decode common 8-bit formats with OpenCV into (H, W, 3), BGR.
+
+    Returns None for files that need another decoder.
+    """
     if header is None or header.format not in FAST or _is_deep_png(data):
         return None
-    if header.mode == 'CMYK':  # a level beside Pillow's
+    if header.mode == 'CMYK':  # OpenCV differs from Pillow by a level
         return None
     if color_type == 'unchanged' and header.mode != 'RGB':
         return None
@@ -271,7 +284,7 @@ def _decode_deep(data: bytes, header: Image.Image | None,
 
 def _from_opencv(img: np.ndarray, mode: str | None,
                  color_type: str) -> np.ndarray:
-    """Return BGR, or the channels in Pillow's order; alpha if 'unchanged'."""
+    """Return BGR, or the channels as in the file; alpha if 'unchanged'."""
     img = _known_type(img if img.ndim == 3 else img[..., None])
     if img.shape[2] != 4:
         return img
@@ -289,7 +302,7 @@ def _is_tiff(data: bytes) -> bool:
 def _is_deep_tiff(header: Image.Image) -> bool:
     """Return whether a TIFF has several channels of more than 8 bits.
 
-    Pillow cuts them to 8.
+    Pillow reduces these to 8 bits.
     """
     bits = header.tag_v2.get(BITS_PER_SAMPLE, (1, ))
     return len(header.getbands()) > 1 and max(np.atleast_1d(bits)) > 8
@@ -297,15 +310,15 @@ def _is_deep_tiff(header: Image.Image) -> bool:
 
 def _decode_tiff(data: bytes, header: Image.Image | None,
                  color_type: str) -> np.ndarray:
-    """Decode a TIFF of many channels, or of colours of many bits."""
+    """Decode a TIFF of many channels, or RGB of more than 8 bits."""
     if header is not None and header.mode == 'RGB':
         img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if img is not None and img.ndim == 3 and img.shape[2] == 3:
             return _known_type(img)
     if tifffile is None:
         raise ValueError(
-            'a TIFF that neither Pillow nor OpenCV reads, such as one of many '
-            "channels: pip install tifffile, or 'mmdino[tiff]'")
+            'a TIFF that neither Pillow nor OpenCV can read, for example one '
+            "of many channels: pip install tifffile, or 'mmdino[tiff]'")
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages = file.pages if color_type == 'unchanged' else file.pages[:1]
         # The channels are 'S', before the rows or after the columns.
@@ -333,8 +346,10 @@ def _stack_pages(image: Image.Image, frames: int) -> np.ndarray:
 def _join_pages(pages: list[np.ndarray]) -> np.ndarray:
     shapes = sorted({page.shape[:2] for page in pages})
     if len(shapes) > 1:
-        raise ValueError(f'its pages have several sizes, {shapes}: they are '
-                         'no channels of one picture')
+        raise ValueError(
+            f'its pages have several sizes, {shapes}, and cannot be the '
+            "channels of one image: give LoadImage color_type='color' to "
+            'read the first page only')
     return _known_type(
         np.concatenate([p if p.ndim == 3 else p[..., None] for p in pages],
                        axis=2))
@@ -347,7 +362,7 @@ def _pillow_pixels(image: Image.Image, color_type: str) -> np.ndarray:
         return _from_int32(np.asarray(image)[..., None])
     if mode == 'F' or mode.startswith('I;16'):
         return _known_type(np.asarray(image)[..., None])
-    if mode == 'La':  # gray, multiplied by alpha
+    if mode == 'La':  # grey, premultiplied by alpha
         image = Image.merge('LA', _divided(image))
         mode = 'LA'
     if mode in ('1', 'L') or (mode == 'LA' and color_type != 'unchanged'):
@@ -362,7 +377,10 @@ def _pillow_pixels(image: Image.Image, color_type: str) -> np.ndarray:
 
 
 def _divided(image: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Return grey and alpha of an image of the mode La."""
+    """Return grey and alpha of an image of Pillow's mode La.
+
+    In this mode grey is premultiplied by alpha; here it is divided again.
+    """
     gray, alpha = np.moveaxis(np.asarray(image), 2, 0)
     level = 255. * gray / np.maximum(alpha, 1)
     gray = np.minimum(level + .5, 255).astype(np.uint8)
@@ -370,9 +388,9 @@ def _divided(image: Image.Image) -> tuple[Image.Image, Image.Image]:
 
 
 def _from_int32(pixels: np.ndarray) -> np.ndarray:
-    """Return uint16 where the values allow it.
+    """Return uint16 if the values fit, else float32.
 
-    Older versions of Pillow give 16 bits as int32.
+    Older versions of Pillow return 16-bit images as int32.
     """
     if pixels.min() < 0 or pixels.max() > FULL_RANGE['uint16']:
         return pixels.astype(np.float32)
@@ -384,10 +402,10 @@ def _is_deep_png(data: bytes) -> bool:
 
 
 def _orientation(header: Image.Image | None, data: bytes) -> int:
-    """Return the EXIF orientation; a PNG is searched before it is decoded
-    twice."""
+    """Return the EXIF orientation, 1 if there is none."""
     if header is None:
         return 1
+    # Pillow decodes a whole PNG to find its tags: search the bytes first.
     if header.format == 'PNG' and not any(
             mark in data
             for mark in (b'eXIf', b'tiff:Orientation', b'type exif')):
@@ -399,6 +417,7 @@ def _explain(data: bytes) -> str:
     if not data:
         return 'the file is empty'
     if data[4:12] in (b'ftypheic', b'ftypmif1', b'ftypheix', b'ftypmsf1'):
-        return ('a HEIC picture: pip install pillow-heif and name a module in '
-                'custom_imports that calls pillow_heif.register_heif_opener()')
+        return ('a HEIC image: pip install pillow-heif, and name in the '
+                "config's custom_imports a module of yours that calls "
+                'pillow_heif.register_heif_opener()')
     return 'damaged, cut off or not an image'

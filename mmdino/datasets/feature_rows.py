@@ -21,11 +21,11 @@ class Features(NamedTuple):
 
     Attributes:
         features: (N, D) float32.
-        labels: (N,) int64 from 0, or None without ground truth.
-        paths: N file names, '' for images that are in no file.
-        classes: Names of the labels, if the data set has such.
-        indices: (N,) int64, the images' numbers in the data set, ascending;
-            None for all of them.
+        labels: (N,) int64, from 0 on; None without ground truth.
+        paths: N file names, '' for images that are not in a file.
+        classes: Names of the labels, or None.
+        indices: (N,) int64, ascending: the indices of the images in the data
+            set; None if they are all images.
         left_out: Names of the images that could not be read.
     """
     features: Tensor
@@ -56,7 +56,7 @@ def load_features(path: str | Path) -> Features:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, or a damaged one.
+        ValueError: If the file is of another kind or damaged.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -68,7 +68,7 @@ def load_features(path: str | Path) -> Features:
             arrays = dict(file)
         features, paths = arrays['features'], arrays['paths'].tolist()
     except (BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
-        raise ValueError(f'{path} is no feature file, or a damaged one: '
+        raise ValueError(f'{path} is not a feature file, or it is damaged: '
                          f'{error}. Extract the features again.') from error
     labels, indices = (
         torch.from_numpy(arrays[key]) if key in arrays else None
@@ -83,13 +83,17 @@ def load_features(path: str | Path) -> Features:
 class FeatureRows(BaseDataset):
     """A data set of the rows of a feature file, for :class:`SavedFeatures`.
 
-    An item has ``inputs`` (D,) float32 and ``data_samples``, which has
+    An item has ``inputs``, (D,) float32, and ``data_samples`` with
     ``img_path`` and, if the file has labels, ``gt_label``.
 
     Args:
-        path: A file of :func:`save_features`; errors are those of
-            :func:`load_features`.
-        **kwargs: The rest of MMEngine's BaseDataset: ``indices``, ...
+        path: A file that :func:`save_features` wrote.
+        **kwargs: Other arguments of MMEngine's BaseDataset, such as
+            ``indices``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is of another kind or damaged.
     """
 
     def __init__(self, path: str, **kwargs) -> None:
@@ -97,7 +101,7 @@ class FeatureRows(BaseDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List names and labels; the features stay in one tensor."""
+        """List names and labels; the features stay in ``self.features``."""
         data = load_features(self.path)
         self.features = data.features
         if data.classes is not None:

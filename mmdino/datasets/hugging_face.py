@@ -20,37 +20,39 @@ ARROW_SEPARATOR = '!/'
 class HuggingFaceImages(SourceImages):
     """Images of a Hugging Face ``datasets.Dataset`` on disk, with labels.
 
-    It is read at random from memory-mapped Arrow files; nothing is fetched.
-    Items, labels and broken pictures are as in :class:`.Images`. Needs the
-    package ``datasets``: ``pip install 'mmdino[hf]'``.
+    Images are read in any order from memory-mapped Arrow files; nothing is
+    downloaded. Items, labels and unreadable images are as in
+    :class:`.Images`. Needs the package ``datasets``:
+    ``pip install 'mmdino[hf]'``.
 
     ``data_root`` is one of
 
-    - the folder that ``Dataset.save_to_disk`` wrote; with ``subset`` one of a
-      ``DatasetDict``;
+    - the folder that ``Dataset.save_to_disk`` wrote, or with ``subset`` that
+      of ``DatasetDict.save_to_disk``;
     - a parquet file or a folder of them, which ``datasets`` converts to Arrow
       once, in its own cache (``HF_DATASETS_CACHE``).
 
     Args:
-        data_root: Where it is.
+        data_root: A folder or a parquet file, see above.
         subset: A folder or a file in ``data_root``, such as 'train'.
-        with_label: Whether items have ``gt_label``; by default if there is a
-            column of labels without a gap.
-        classes: Class names, or a file that has one a line; by default those
-            of the column of labels.
-        images_per_class: Keep the first so many of a class.
+        with_label: Whether items have ``gt_label``; by default they do if
+            there is a label column without missing values.
+        classes: Class names, or a file with one name a line; by default those
+            of the label column.
+        images_per_class: Keep only the first so many images of each class.
         pipeline: Transforms, or a single one.
-        image_column: By default the only one of images.
-        label_column: By default the only one of class labels, else 'label',
-            where it is.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+        image_column: Name of the image column; needed if there are several.
+        label_column: Name of the label column; by default the only column of
+            class labels, else the column 'label', if there is one.
+        **kwargs: Other arguments of mmpretrain's BaseDataset, such as
+            ``indices``.
 
     Raises:
         ImportError: If ``datasets`` is not installed.
         FileNotFoundError: If ``data_root`` or ``subset`` does not exist.
-        ValueError: If it is no such data set or a column is not clear; as in
-            :class:`.Images`.
-        RuntimeError: On access, if no picture at all can be read.
+        ValueError: If there is no such data set, a column cannot be chosen,
+            and as in :class:`.Images`.
+        RuntimeError: On access, if no image at all can be read.
     """
 
     def __init__(self,
@@ -82,7 +84,7 @@ class HuggingFaceImages(SourceImages):
 
 
 class ArrowPictures:
-    """The images of such a data set, as a :class:`.source_images.Source`.
+    """The images of a ``datasets.Dataset``, as a :class:`.ArraySource`.
 
     Args:
         root: The folder or the parquet file.
@@ -107,8 +109,8 @@ class ArrowPictures:
         lacking = np.flatnonzero(self.labels < 0)
         self.without_label = len(lacking)
         self.first_without = (
-            f'number {lacking[0]}; the columns are {table.column_names}, that '
-            f'of labels is {label_column!r}' if len(lacking) else '')
+            f'row {lacking[0]}; the columns are {table.column_names}, the '
+            f'label column is {label_column!r}' if len(lacking) else '')
         self.max_label = int(self.labels.max(initial=NO_LABEL))
 
     def __len__(self) -> int:
@@ -146,8 +148,8 @@ def open_table(root: str) -> Any:
 
     Raises:
         ImportError: If the package ``datasets`` is not installed.
-        FileNotFoundError: If nothing is there.
-        ValueError: If it is another thing.
+        FileNotFoundError: If the path does not exist.
+        ValueError: If the path is not of a data set.
     """
     try:
         import datasets
@@ -156,8 +158,8 @@ def open_table(root: str) -> Any:
                           "pip install 'mmdino[hf]'") from error
     if not osp.exists(root):
         raise FileNotFoundError(
-            f'{root} does not exist; expected a folder that '
-            'Dataset.save_to_disk wrote, or parquet files')
+            f'{root} does not exist; give a folder that Dataset.save_to_disk '
+            'wrote, or a parquet file or a folder of parquet files')
     if osp.isfile(osp.join(root, 'dataset_info.json')):
         return datasets.load_from_disk(root)
     files = sorted(glob.glob(osp.join(glob.escape(root), '*.parquet')))
@@ -166,10 +168,10 @@ def open_table(root: str) -> Any:
     if not files:
         hint = ''
         if osp.isfile(osp.join(root, 'dataset_dict.json')):
-            hint = ' It is a DatasetDict: name a part of it by subset=...'
+            hint = ' It is a DatasetDict: name one of its parts by subset=...'
         raise ValueError(
             f'{root} is neither a folder that Dataset.save_to_disk wrote nor '
-            f'a parquet file or a folder of such.{hint}')
+            f'a parquet file or a folder of parquet files.{hint}')
     return datasets.Dataset.from_parquet(files)
 
 
@@ -180,13 +182,14 @@ def _image_column(table: Any, root: str, wanted: str | None) -> str:
         if isinstance(feature, datasets.Image)
     ]
     if wanted is None and len(images) != 1:
-        raise ValueError(f'{root} has the columns of images {images}, of '
-                         f'{table.column_names}: name one by image_column')
+        raise ValueError(f'{root} has {len(images)} image columns {images} '
+                         f'among {table.column_names}: name the one to use '
+                         'by image_column')
     name = images[0] if wanted is None else wanted
     if name not in images:
         raise ValueError(
-            f'image_column={name!r} of {root} is no column of images, which '
-            f'are {images}, of {table.column_names}. Let `datasets` know it: '
+            f'image_column={name!r} of {root} is not an image column; these '
+            f'are {images} among {table.column_names}. To make it one, call '
             'cast_column(NAME, datasets.Image()) before saving')
     return name
 
@@ -195,8 +198,8 @@ def _label_column(table: Any, root: str, wanted: str | None) -> str | None:
     import datasets
     if wanted is not None:
         if wanted not in table.column_names:
-            raise ValueError(f'{root} has no column {wanted!r} '
-                             f'(label_column), but {table.column_names}')
+            raise ValueError(f'label_column={wanted!r} is not in {root}; its '
+                             f'columns are {table.column_names}')
         return wanted
     found = [
         name for name, feature in table.features.items()
@@ -212,14 +215,14 @@ def _labels(table: Any, column: str) -> np.ndarray:
     import pyarrow
     values = table.select_columns([column]).with_format('arrow')[:][column]
     if not pyarrow.types.is_integer(values.type):
-        raise ValueError(f'the column {column!r} holds {values.type} and not '
-                         'integers: name another one by label_column')
+        raise ValueError(f'the label column {column!r} holds {values.type} '
+                         'and not integers: name another by label_column')
     return values.fill_null(NO_LABEL).to_numpy().astype(np.int64)
 
 
 @lru_cache(maxsize=8)
 def _undecoded(root: str, column: str) -> Any:
-    """Return the data set with undecoded files in one column."""
+    """Return the data set with its image files left undecoded."""
     import datasets
     table = open_table(root).select_columns([column])
     return table.cast_column(column, datasets.Image(decode=False))
@@ -228,7 +231,7 @@ def _undecoded(root: str, column: str) -> Any:
 def _read(root: str, column: str, index: int) -> bytes:
     entry = _undecoded(root, column)[index][column]
     if entry is None:
-        raise ValueError('there is no picture in this row')
+        raise ValueError('there is no image in this row')
     if entry['bytes'] is not None:
         return entry['bytes']
     with open(entry['path'], 'rb') as file:

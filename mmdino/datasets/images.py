@@ -20,40 +20,43 @@ class Images(BaseDataset):
     """A data set of the images of folders, zip archives, list files or tar
     files.
 
-    ``data_root`` is one of these, or a list in which they mix:
+    ``data_root`` is one of these sources, or a list of them:
 
-    - a folder, nested as it may be;
-    - a zip archive, which is read in place;
-    - a list file: a path a line, relative to the file's own folder, with an
-      integer label after it or without (:func:`.listing.read_list`);
-    - a tar file or a pattern of some, where these are mixed with others; for
-      many of them alone the data set :class:`.Shards` needs less memory.
+    - a folder, with subfolders of any depth;
+    - a zip archive, which is read without unpacking it;
+    - a list file: one path a line, relative to the folder of the file, each
+      followed by an integer label or none (:func:`.listing.read_list`);
+    - a tar file or a pattern of tar files. For many of them
+      :class:`.Shards` needs less memory.
 
-    Else the label is the top folder's place among all of them, sorted by
-    name; the folders of several sources are joined by name. Data sets that
-    are compared, such as the gallery and the queries of k-NN, need the same
-    classes: where one may lack some, give ``classes``.
+    List files and tar files hold the labels themselves. For folders and zip
+    archives the label is the rank of the image's top folder among the sorted
+    names of all top folders; folders of the same name in several sources are
+    one class. Data sets that are compared, such as the gallery and the queries
+    of k-NN, need the same classes: give ``classes`` if one may lack some.
 
-    In the place of an image that cannot be read stands the next one, with a
-    warning that counts them over all workers of this process. Its sample says
-    so, in ``unreadable``, the name of the image that it stands for: the
-    metrics and galleries of :mod:`mmdino.evaluation` leave it out.
+    An image that cannot be read is replaced by the next one, and a warning
+    counts such images over all workers of this process. The sample of the
+    replacement has ``unreadable``, the name of the replaced image: the metrics
+    and galleries of :mod:`mmdino.evaluation` leave these samples out.
 
     Args:
-        data_root: The source, or several.
-        subset: Use the images of this folder in ``data_root`` alone, such as
-            'train'; for a list file, where in its own its paths start.
-        with_label: Whether items have ``gt_label``; by default if the list
-            files give labels, or if all images lie in two or more folders.
-        classes: Class names in their order, or a file that has one a line.
-        images_per_class: Keep the first so many of a class.
+        data_root: One source or several.
+        subset: A folder in ``data_root``, such as 'train'; only its images
+            are used. For a list file, the folder beside it that its paths are
+            relative to.
+        with_label: Whether items have ``gt_label``; by default they do if the
+            source holds labels, or if all images lie in two or more folders.
+        classes: Class names in their order, or a file with one name a line.
+        images_per_class: Keep only the first so many images of each class.
         pipeline: Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+        **kwargs: Other arguments of mmpretrain's BaseDataset, such as
+            ``indices``.
 
     Raises:
         FileNotFoundError: If ``data_root`` or ``subset`` does not exist.
-        ValueError: If there is no image, a label is wanted and missing, or a
-            folder is not among ``classes``.
+        ValueError: If there is no image, if labels are asked for and missing,
+            or if a folder is not among ``classes``.
         RuntimeError: On access, if no image at all can be read.
     """
 
@@ -81,7 +84,7 @@ class Images(BaseDataset):
             **kwargs)
 
     def full_init(self) -> None:
-        """List the images and allocate one flag for each."""
+        """List the images and reset :attr:`unreadable`."""
         super().full_init()
         self._unreadable = self._new_flags()
 
@@ -101,9 +104,9 @@ class Images(BaseDataset):
         sources = [open_source(root, self.subset) for root in self.roots]
         for root, source in zip(self.roots, sources):
             if not len(source):
-                raise ValueError(f'no image in {root}' +
+                raise ValueError(f'There is no image in {root}' +
                                  (self.subset and f' ({self.subset})') +
-                                 '; accepted extensions, in any case: ' +
+                                 '; the extensions of images are ' +
                                  ', '.join(image_extensions()))
         items = [
             dict(img_path=source.path(i)) for source in sources
@@ -121,7 +124,7 @@ class Images(BaseDataset):
         for item in self.data_list:
             if 'gt_label' not in item:
                 raise ValueError('images_per_class needs labels, and '
-                                 f'{self._source} has none')
+                                 f'{self._source} has none: leave it out')
             count[item['gt_label']] += 1
             if count[item['gt_label']] <= self.images_per_class:
                 kept.append(item)
@@ -150,7 +153,10 @@ class Images(BaseDataset):
 
     @property
     def unreadable(self) -> torch.Tensor:
-        """Return flags (N,): whether an image failed in this process."""
+        """Return flags (N,), bool: which images could not be read so far.
+
+        They include the images that this process' workers have read.
+        """
         return self._unreadable
 
     @property
@@ -158,7 +164,7 @@ class Images(BaseDataset):
         return ', '.join(self.roots) + (self.subset and f' ({self.subset})')
 
     def _labels(self, sources: list) -> list[int]:
-        """Return the labels of all images, none if there are no classes."""
+        """Return the labels of all images, or [] if there are none."""
         if self.with_label is False:
             return []
         try:
@@ -167,8 +173,9 @@ class Images(BaseDataset):
             raise ValueError(f'{self._source} has {error}') from error
         if self.with_label and labels is None:
             raise ValueError(
-                f'with_label=True, but {self._source} gives none ({cause}): '
-                "put every image into its class's folder, or label every line")
+                f'with_label=True, but {self._source} has no labels '
+                f'({cause}): put every image into the folder of its class, or '
+                'give every line of a list file a label')
         if labels is None or names is None:
             return labels or []
         if len(set(labels)) < 2 and not self.with_label:
@@ -185,7 +192,7 @@ class Images(BaseDataset):
         return item
 
     def _new_flags(self) -> torch.Tensor:
-        """Allocate one flag an image, False, in memory shared with workers."""
+        """Return flags (N,), False, in memory that the workers share."""
         return torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def _warn_unreadable(self, index: int, error: Exception) -> None:
@@ -193,7 +200,7 @@ class Images(BaseDataset):
         count = int(self._unreadable.sum())
         if count <= 20 or count % 100 == 0:
             print_log(
-                f'{count} of {len(self)} images unreadable so far, replaced '
-                f'by the next: {error}',
+                f'{count} of {len(self)} images could not be read so far and '
+                f'are replaced by the next one: {error}',
                 logger='current',
                 level=logging.WARNING)

@@ -1,7 +1,7 @@
 """Listing of the images in a folder, an archive or a list file.
 
-Each ``list_`` function returns paths with ``/``, relative to what was asked
-for, sorted, so that the order is the same on every machine.
+The functions ``list_...`` return sorted paths with ``/``, relative to the
+folder or archive. The order is the same on every machine.
 """
 import logging
 import os
@@ -19,17 +19,18 @@ ALWAYS = ('.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.npy',
           '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff',
           '.webp')
 JPEG2000 = ('.j2k', '.jp2', '.jpx')
-# Of formats that a build of Pillow, or what adds them to it, may lack.
+# Formats that not every build of Pillow has, or that need a plug-in.
 REGISTERED = ('.avif', '.heic', '.heif', '.hif')
 ZIP_PREFIX = 'zip://'
 ZIP_SEPARATOR = '!/'
-MAX_BYTES = 2**30  # of a file once unpacked; larger ones are zip bombs
+MAX_BYTES = 2**30  # of an unpacked file; larger ones count as zip bombs
 
 
 def image_extensions() -> tuple[str, ...]:
     """Return the file extensions that can be read here, in lower case.
 
-    A plug-in of Pillow, such as pillow-heif once it is registered, adds its.
+    They include those that a registered plug-in of Pillow adds, such as
+    pillow-heif.
     """
     registered = Image.registered_extensions()
     return tuple(
@@ -46,8 +47,12 @@ def is_image(path: str) -> bool:
 def choose_images(names: Iterable[str], place: str) -> list[str]:
     """Select the images among names, sorted; log once what is left out.
 
-    An image ends as :func:`image_extensions` says, in any case, and is not
-    hidden. Hidden files are not counted.
+    An image has one of :func:`image_extensions`, in upper or lower case.
+    Hidden files are neither selected nor logged.
+
+    Args:
+        names: Paths of files.
+        place: Where the files are, for the log.
     """
     extensions, chosen, others = image_extensions(), [], Counter()
     for name in names:
@@ -57,7 +62,7 @@ def choose_images(names: Iterable[str], place: str) -> list[str]:
         if base.lower().endswith(extensions):
             chosen.append(name)
         else:
-            others[osp.splitext(base)[1].lower() or 'without ending'] += 1
+            others[osp.splitext(base)[1].lower() or 'without extension'] += 1
     _tell_once(place, len(chosen), others)
     return sorted(chosen)
 
@@ -74,7 +79,8 @@ def _tell_once(place: str, chosen: int, others: Counter) -> None:
     more = len(others) - 8
     print_log(
         f'{place}: {chosen} images; {others.total()} other files are left '
-        f'out: {kinds}' + (f' and {more} other endings' if more > 0 else ''),
+        f'out: {kinds}' +
+        (f' and {more} other extensions' if more > 0 else ''),
         logger='current',
         level=logging.WARNING)
 
@@ -102,10 +108,13 @@ def list_folder(root: str) -> list[str]:
 def list_archive(path: str, subset: str = '') -> list[str]:
     """List the images in the folder ``subset`` of a zip archive.
 
-    Their names are relative to it.
+    Args:
+        path: The archive.
+        subset: A folder in it, which the returned names are relative to; ''
+            for the whole archive.
 
     Raises:
-        ValueError: If one of them is encrypted.
+        ValueError: If an image is encrypted.
     """
     prefix = f'{subset.strip("/")}/' if subset.strip('/') else ''
     with ZipFile(path) as archive:
@@ -118,21 +127,24 @@ def list_archive(path: str, subset: str = '') -> list[str]:
     encrypted = [name for name in names if entries[name].flag_bits & 1]
     if encrypted:
         raise ValueError(
-            f'{path} holds {len(encrypted)} encrypted images, the first is '
-            f'{encrypted[0]!r}; write the archive without a password')
+            f'{path} holds {len(encrypted)} encrypted images; the first is '
+            f'{encrypted[0]!r}. Write the archive without a password')
     return [name[len(prefix):] for name in names]
 
 
 def read_list(path: str) -> tuple[list[str], list[int] | None]:
     """Read the paths and labels of a list file, one image a line.
 
-    A line is a path, which may hold spaces and ends in an image extension,
-    then, in every line or in none, a blank, tab or comma and an integer
-    label. Empty lines are skipped.
+    A line is a path that ends in an image extension and may contain spaces.
+    After a space, tab or comma an integer label may follow, in every line or
+    in none. Empty lines are skipped.
+
+    Returns:
+        The paths, and their labels or None.
 
     Raises:
-        ValueError: If the file is no UTF-8 text; names the line that is no
-            such path or lacks a label that others have.
+        ValueError: If the file is not UTF-8 text, a line is not of this form,
+            or only some lines have a label; names the line.
     """
     try:
         with open(path, encoding='utf-8-sig') as file:
@@ -150,23 +162,24 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
         if not match:
             raise ValueError(
                 f'{path}, line {i}: {line!r} is not a path that ends in one '
-                f'of {", ".join(extensions)}, with an integer label or '
-                'without')
+                f'of {", ".join(extensions)}, followed by an integer label '
+                'or nothing')
         paths.append(match['path'])
         if match['label'] is not None:
             labels.append(int(match['label']))
         elif first is None:
             first = match['path']
     if labels and first is not None:
-        raise ValueError(f'{path}: {len(labels)} of {len(paths)} lines have '
-                         f'a label; the first without one is {first!r}')
+        raise ValueError(f'{path}: only {len(labels)} of {len(paths)} lines '
+                         f'have a label; the first without one is {first!r}. '
+                         'Give all lines a label, or none')
     return paths, labels or None
 
 
 def class_folders(paths: Iterable[str]) -> list[str]:
-    """Return the names of the top folders, sorted.
+    """Return the sorted names of the top folders of paths.
 
-    [] if an image lies outside of any.
+    The list is empty if an image lies in no folder.
     """
     tops = {p.partition('/')[0] if '/' in p else '' for p in paths}
     return [] if '' in tops else sorted(tops)
@@ -185,14 +198,16 @@ def join_zip_path(archive: str, name: str) -> str:
 
 @register_backend('zip', prefixes='zip', force=True)
 class ZipBackend(BaseStorageBackend):
-    """File backend that reads zip archives, by :func:`join_zip_path`.
+    """File backend of MMEngine that reads paths of :func:`join_zip_path`.
 
-    Every transform that loads through MMEngine reads archives with it. An
-    archive is opened once a process: the position in the file is shared with
-    the process one was forked from, so a worker opens its own.
+    All transforms that load files through :mod:`mmengine.fileio` can read
+    from archives with it. Each process opens an archive once. A forked worker
+    opens its own, because it would share the position in the file with its
+    parent.
 
     Args:
-        max_bytes: Refuse files that are larger once unpacked.
+        max_bytes: Refuse files that unpack to more bytes; by default
+            ``MAX_BYTES``.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -208,7 +223,7 @@ class ZipBackend(BaseStorageBackend):
         if entry.file_size > limit:
             raise ValueError(
                 f'{name} in {archive} unpacks to {entry.file_size / 1e9:.1f} '
-                f'GB; at most {limit / 1e9:.1f} GB are read: see '
+                f'GB, and at most {limit / 1e9:.1f} GB are read: raise '
                 'max_bytes of LoadImage')
         return self._open(archive).read(entry)
 

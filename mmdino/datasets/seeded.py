@@ -23,10 +23,11 @@ class SampleKey(NamedTuple):
 class SeededDataset(Dataset):
     """A data set that seeds the augmentations of each :class:`SampleKey`.
 
-    So they are the same with any number of workers and processes.
+    The augmentations are then the same with any number of workers and
+    processes.
 
     Args:
-        dataset: Config of the data set.
+        dataset: Config of the inner data set.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -47,18 +48,18 @@ class SeededDataset(Dataset):
 class SeededSampler(Sampler):
     """A sampler that adds a :class:`SampleKey` to the indices of another one.
 
-    Beginning in mid-epoch costs no time, and the order is an array, for
-    MMEngine's DefaultSampler (4 bytes a sample of the data set on each
-    process) and for samplers with ``iterate(start)`` such as ShardSampler.
-    Others are iterated from their start.
+    To resume in the middle of an epoch it skips samples. This costs no time
+    with MMEngine's DefaultSampler, whose order is held as an array (4 bytes a
+    sample on each process), and with samplers that have ``iterate(start)``,
+    such as ShardSampler. Other samplers are iterated from their beginning.
 
     Args:
         dataset: The data set.
         sampler: Config of the other sampler.
-        seed: For its order and for the samples.
+        seed: Seed of the order and of the augmentations.
 
     Attributes:
-        start (int): Samples at the beginning of an epoch to leave out.
+        start (int): Number of samples to skip at the beginning of an epoch.
     """
 
     def __init__(self, dataset: Dataset, sampler: dict,
@@ -97,12 +98,15 @@ class SeededSampler(Sampler):
 def iterate_default(sampler: DefaultSampler,
                     start: int,
                     chunk: int = 2**16) -> Iterator[int]:
-    """Iterate as a DefaultSampler does, from an index on.
+    """Yield the indices of a DefaultSampler, without a list of all of them.
 
-    Without a list of all indices in memory.
+    The permutation is an array of 4 bytes a sample (8 from 2^31 samples on),
+    where DefaultSampler's list of Python integers takes about 40 bytes.
 
-    It makes Python's integers, ``chunk`` at a time, of a permutation that is
-    an array: 4 bytes a sample (8 from 2^31 on) in the place of about 40.
+    Args:
+        sampler: The sampler.
+        start: Number of indices to skip.
+        chunk: Number of indices that are converted to integers at a time.
     """
     length = len(sampler.dataset)
     order = _permutation(length, sampler.seed +

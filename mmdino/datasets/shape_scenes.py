@@ -1,10 +1,10 @@
 """ShapeScenes: synthetic images of patterned shapes.
 
-The views of one picture must share its class and nothing else, or DINO learns
-what tells pictures apart instead: backgrounds and distractors therefore come
-from one distribution, colours carry no class and are left to the
-augmentation to erase, and every class has, beside its outline, a pattern that
-even a small crop of the large object shows.
+The views of an image must have nothing in common but its class, or DINO learns
+to tell single images apart instead of classes. Therefore backgrounds and
+distractors come from one distribution for all images, and the colours do not
+depend on the class; the augmentation varies them. Each class has an outline
+and a pattern, and the pattern is visible even in a small crop of the object.
 """
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from mmengine.dataset import BaseDataset
 from mmdino.datasets.transforms import build_steps
 from mmdino.registry import DATASETS
 
-# Outlines: polygons of area 1 around (0, 0), (N, 2).
+# Outlines are polygons (N, 2) with area 1 and centroid (0, 0).
 
 
 def _unit(points: np.ndarray) -> np.ndarray:
@@ -55,8 +55,9 @@ def _cross(arm: float) -> np.ndarray:
         [corner @ np.linalg.matrix_power(turn, n) for n in range(4)])
 
 
-# Patterns: height over a plane whose unit is the period; the sign chooses the
-# colour, the slope is about 1, so that edges can be drawn one pixel wide.
+# Patterns are functions of a point (x, y), in units of the period. The sign of
+# the value chooses the colour. The slope is about 1, which lets _paint draw
+# edges that are one pixel wide.
 
 
 def _cell(t: np.ndarray) -> np.ndarray:
@@ -99,7 +100,7 @@ PATTERNS = dict(
     spokes=lambda x, y: .2 * np.sin(6 * np.arctan2(y, x)) * np.hypot(x, y),
     plusses=_plusses)
 
-# Outline, pattern, mean period of the pattern as a share of the picture.
+# Outline, pattern, mean period of the pattern as a fraction of the image side.
 CLASSES = tuple(
     (_unit(outline), PATTERNS[pattern], period)
     for outline, pattern, period in (
@@ -124,23 +125,25 @@ LUMA = np.float32([.114, .587, .299])
 class ShapeScenes(BaseDataset):
     """Synthetic images of one patterned shape on a noisy background.
 
-    Ten classes, each an outline and a pattern (rings in a disc, checks in a
-    square, ...), at random place, turn, size, period, phase and colours.
-    Picture ``i`` depends on ``seed``, ``split`` and ``i`` alone, its class is
-    ``i`` modulo ten, and it is drawn when asked for: nothing is stored.
+    There are ten classes, each with an outline and a pattern (rings in a disc,
+    checks in a square, ...). Position, rotation, size, period, phase and
+    colours are random. Image ``i`` depends on ``seed``, ``split`` and ``i``
+    alone, and its class is ``i`` modulo the number of classes. It is drawn
+    when it is accessed: nothing is stored.
 
     An item has ``img`` (H, W, 3; uint8, BGR), ``gt_label`` (int), ``gt_mask``
     (H, W; uint8, 1 on the object), ``img_shape`` and ``ori_shape``.
 
     Args:
-        num_images: Number of pictures.
-        split: 'train', 'val' or 'test'; no two share a picture.
+        num_images: Number of images.
+        split: 'train', 'val' or 'test'; they have no image in common.
         img_size: Height and width in pixels, at least 16.
-        seed: Chooses another set of pictures, not negative.
-        area: Least and largest share of the picture that the object covers, in
-            (0, 1).
+        seed: Seed of all images, at least 0.
+        area: Smallest and largest fraction of the image that the object
+            covers, in (0, 1).
         pipeline: Transforms, or a single one.
-        classes: Draw these alone, in this order; by default all ten.
+        classes: Names of the classes to draw, in the order of their labels;
+            by default all ten.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -159,19 +162,18 @@ class ShapeScenes(BaseDataset):
                  pipeline: Sequence | dict = (),
                  classes: Sequence[str] | None = None):
         if num_images < 1:
-            raise ValueError(f'num_images is {num_images}: ask for at least '
-                             'one picture')
+            raise ValueError(f'num_images is {num_images}: choose 1 or more')
         if split not in SPLITS:
             raise ValueError(f'split is {split!r}: choose one of {SPLITS}')
         if img_size < 16:
             raise ValueError(f'img_size is {img_size}: a pattern needs at '
-                             'least 16 pixels to be seen')
+                             'least 16 pixels to be visible')
         if seed < 0:
             raise ValueError(f'seed is {seed}: choose 0 or more')
         if not (len(area) == 2 and 0 < area[0] <= area[1] < 1):
             raise ValueError(f'area is {area}: give the least and the '
-                             'largest share of the picture, both between 0 '
-                             'and 1')
+                             'largest fraction of the image that the object '
+                             'covers, both between 0 and 1')
         known = ShapeScenes.METAINFO['classes']
         if classes is not None and not 0 < len({*classes}
                                                & {*known}) == len(classes):
@@ -182,19 +184,19 @@ class ShapeScenes(BaseDataset):
         self.img_size = img_size
         self.area = area
         self.key = (seed, SPLITS.index(split))
-        # The items are numbers: pickling them for workers saves nothing.
+        # Serialising saves no memory here: the items are mere numbers.
         super().__init__(
             metainfo=classes and dict(classes=tuple(classes)),
             serialize_data=False)
         self.pipeline = build_steps(pipeline)
 
     def load_data_list(self) -> list[dict]:
-        """List the labels, which are known before the images are drawn."""
+        """List the labels; the images are drawn at access."""
         labels = range(self.num_images)
         return [dict(gt_label=i % len(self.shapes)) for i in labels]
 
     def get_data_info(self, idx: int) -> dict:
-        """Draw picture ``idx``."""
+        """Draw image ``idx``."""
         info = super().get_data_info(idx)
         rng = np.random.default_rng((*self.key, info['sample_idx']))
         shape = self.shapes[info['gt_label']]
@@ -208,8 +210,15 @@ def draw_scene(rng: np.random.Generator, label: int, size: int,
                area: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Draw an image of class ``label`` and the mask of its object.
 
-    The image is (size, size, 3), uint8, BGR, the mask (size, size), uint8, 0
-    or 1.
+    Args:
+        rng: Source of all random numbers.
+        label: Index in ``CLASSES``.
+        size: Height and width in pixels.
+        area: Smallest and largest fraction that the object covers.
+
+    Returns:
+        The image (size, size, 3; uint8, BGR) and the mask (size, size; uint8,
+        0 or 1).
     """
     img = _background(rng, size)
     _draw_distractors(rng, img)
@@ -229,10 +238,10 @@ def draw_scene(rng: np.random.Generator, label: int, size: int,
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draw noise at two scales, of one distribution for all images.
+    """Draw noise at two scales, from one distribution for all images.
 
-    Grey for the most part: what is only colourful vanishes in the grey views,
-    and a network trained on them stumbles over it in the colour pictures.
+    Most of it is grey. Noise in colours alone would vanish in the grayscale
+    views of the training and disturb the network in coloured images.
     """
     img = np.full((size, size, 3), 128, np.float32)
     for cell in (4, 2):
@@ -246,7 +255,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _draw_distractors(rng: np.random.Generator, img: np.ndarray) -> None:
-    """Scatter small discs and bars in any colour."""
+    """Draw small discs and bars of random colours."""
     size = len(img)
     for _ in range(rng.integers(4, 8)):
         x, y, dx, dy = (size * rng.uniform((0, 0, -.12, -.12),
@@ -273,7 +282,7 @@ def _fill(outline: np.ndarray, center: np.ndarray, angle: float, radius: float,
 
 def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
            angle: float, period: float, size: int) -> np.ndarray:
-    """Compute the share (size, size) of the first colour.
+    """Compute the fraction (size, size) of the first colour in each pixel.
 
     Edges are one pixel wide.
     """
@@ -288,13 +297,13 @@ def _paint(rng: np.random.Generator, pattern: Callable, center: np.ndarray,
 def _two_colors(rng: np.random.Generator) -> np.ndarray:
     """Draw a light and a dark colour (2, 3) of any hue, in random order.
 
-    Their luminances are nearly the same in all pictures, so that a grey view
-    does not tell one picture from another by them.
+    Their luminances are nearly the same in all images: grey views of two
+    images cannot be told apart by them.
     """
     colors = rng.uniform(64, 192, (2, 3))
     light = 128 + 52.5 * np.array([1, -1]) * rng.choice([1, -1])
     light += rng.normal(0, 5, 2)
-    for _ in range(3):  # clipping takes some of the light away again
+    for _ in range(3):  # clipping changes the luminance again
         colors += (light - colors @ LUMA)[:, None]
         colors = colors.clip(0, 255)
     return colors
@@ -305,13 +314,13 @@ class ShapeSegmentation(ShapeScenes):
     """The images of :class:`ShapeScenes` with masks, for mmsegmentation.
 
     An item has ``img`` (H, W, 3; uint8, BGR) and ``gt_seg_map`` (H, W;
-    uint8): 0 for the background, else 1 + the label of the picture's shape.
+    uint8): 0 for the background, 1 + label on the shape.
     """
 
     METAINFO = dict(classes=('background', *ShapeScenes.METAINFO['classes']))
 
     def get_data_info(self, idx: int) -> dict:
-        """Draw picture ``idx``."""
+        """Draw image ``idx``."""
         info = super().get_data_info(idx)
         seg_map = info.pop('gt_mask') * (info.pop('gt_label') + 1)
         return dict(

@@ -1,7 +1,8 @@
 """An index of the images in tar files, as a memory-mapped array.
 
-A row of 16 bytes a picture, in a file that all processes of a machine map and
-so share: 1.6 GB for 10^8 pictures, of which a process touches what it reads.
+It has one row of 16 bytes for each image, 1.6 GB for 10^8 images. All
+processes of a machine map the same file and share its memory, and only the
+parts that are read are loaded.
 """
 import json
 import os
@@ -23,18 +24,20 @@ from mmengine.logging import print_log
 
 from mmdino.datasets.listing import is_image
 from mmdino.utils.progress import track
+from mmdino.utils.resources import cache_folder
+from mmdino.weights.io import replaced
 
-BLOCK = tarfile.BLOCKSIZE  # bytes, the unit of all places in a tar file
+BLOCK = tarfile.BLOCKSIZE  # bytes, the unit of all positions in a tar file
 NO_LABEL = -1
-# The block at which the data begin, the blocks of headers before it, the
-# bytes of the data, and the label.
+# Block at which the data begin, number of header blocks before it, size of the
+# data in bytes, and label.
 ROW = np.dtype([('block', '<u4'), ('headers', '<u4'), ('size', '<u4'),
                 ('label', '<i4')])
 LABEL_KEYS = ('label', 'cls')  # in a .json file
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zX', b'\x28\xb5\x2f\xfd')
 _META_KEYS = ('shards', 'starts', 'crc', 'without_label', 'first_without',
               'max_label')
-_VERSION = 1  # of the format
+_VERSION = 1  # of the format of the index
 
 
 class ShardError(ValueError):
@@ -48,14 +51,16 @@ class ShardIndex:
     """A memory-mapped table with one row for each image of all shards.
 
     Args:
-        path: The file of rows; its description is beside it.
+        path: The ``.bin`` file of rows. A ``.json`` file beside it describes
+            the shards.
 
     Attributes:
-        rows (np.ndarray): (N, ) of :data:`ROW`, in the order of the shards.
-        starts (np.ndarray): (S + 1, ) int64, the row at which each of the S
-            shards begins, and N.
-        without_label (int): Rows whose label is :data:`NO_LABEL`.
-        first_without (str): The first of them and why, else ''.
+        rows (np.ndarray): (N,) of type :data:`ROW`, in the order of the
+            shards.
+        starts (np.ndarray): (S + 1,) int64, the first row of each of the S
+            shards, then N.
+        without_label (int): Number of rows whose label is :data:`NO_LABEL`.
+        first_without (str): Name of the first of them and the reason, or ''.
         max_label (int): The largest label.
     """
 
@@ -78,27 +83,28 @@ def open_index(shards: Sequence[str],
                cache_dir: str | None = None) -> ShardIndex:
     """Open the index of shards; rank 0 builds it where none fits.
 
-    All processes of a job must call it. It lies in ``cache_dir``, else beside
-    the first shard, or, where that folder cannot be written, in
-    ``~/.cache/mmdino``. If the other machines of a job do not see that place,
-    one process on each builds its own. An index of other or changed shards
-    (name, size, time of change), or a damaged one, is built anew and a
-    warning says so.
+    All processes of a job must call this function. The index lies in
+    ``cache_dir``. By default it lies beside the first shard or, if that folder
+    is not writable, in ``~/.cache/mmdino``. On machines of the job that do
+    not see this folder, one process builds an index for the machine. An index
+    that is damaged, or whose shards have changed (name, size or modification
+    time), is built anew with a warning.
 
-    The others wait for the builder in a collective call, which has a time
-    limit (``env_cfg.dist_cfg.timeout``). A picture and its label took 50 µs
-    from memory, 130 µs from a disk, which makes 4 hours of 10^8: build the
-    index of many millions before the job, ``Shards(data_root)`` does.
+    The other processes wait for the builder in a collective call, which has a
+    time limit (``env_cfg.dist_cfg.timeout``). Indexing an image and its label
+    took 50 µs from memory and 130 µs from a disk, which is 4 hours for 10^8
+    images. For many millions, build the index before the job, by
+    ``Shards(data_root)`` in one process.
 
     Args:
-        shards: Paths of tar files, in their order.
+        shards: Paths of the tar files, in their order.
         extensions: As in :func:`scan_shard`.
-        cache_dir: Where the index lies.
+        cache_dir: Folder of the index.
 
     Raises:
-        ShardError: If a shard cannot be used, on all ranks.
-        FileNotFoundError: If one does not exist, on all ranks.
-        OSError: If no such folder can be written.
+        ShardError: If a shard cannot be used; on all ranks.
+        FileNotFoundError: If a shard does not exist; on all ranks.
+        OSError: If none of the folders is writable; on all ranks.
     """
 
     def find_or_build() -> tuple[str, int]:
@@ -122,23 +128,25 @@ def scan_shard(
 ) -> tuple[np.ndarray, str, Counter]:
     """List the images of one tar file in WebDataset layout.
 
-    Files of one sample have a name up to the first dot in common, its key.
-    The label is the integer in its ``.cls`` file, or in its ``.json`` file
-    under 'label' or 'cls'. Files whose names begin with a dot are left out.
+    The files of one sample have the same key, the name up to the first dot.
+    The label is the integer in the sample's ``.cls`` file, or in its ``.json``
+    file under 'label' or 'cls'. Files whose names begin with a dot are left
+    out.
 
     Args:
         path: An uncompressed tar file.
-        extensions: Those of the pictures, all that follows the first dot, for
-            instance ('jpg', 'left.png'); by default all that end in an
-            extension of images.
+        extensions: Extensions of the images, which are all that follows the
+            first dot of a name, such as ('jpg', 'left.png'); by default all
+            that end in an extension of images.
 
     Returns:
-        The rows of :data:`ROW`; the first picture without a label and why,
-        or ''; how many files of which other extensions were left out.
+        The rows (N,) of type :data:`ROW`; the name of the first image without
+        a label and the reason, or ''; the number of left-out files by
+        extension.
 
     Raises:
-        ShardError: If it is cut off, damaged, compressed or no tar file, has
-            no picture, or two of one key.
+        ShardError: If the file is truncated, damaged, compressed or not a tar
+            file, has no image, or has two images with one key.
     """
     pictures, labels, others = {}, {}, Counter()
     try:
@@ -159,9 +167,9 @@ def scan_shard(
         raise ShardError(_explain(path, error)) from error
     if not pictures:
         raise ShardError(
-            f'{path} holds no picture; files by extension: {dict(others)}. '
-            f'Pictures end in {extensions or "an extension of images"}; leave '
-            'the shard out, or name theirs (extensions=...)')
+            f'{path} holds no image; files by extension: {dict(others)}. '
+            f'Images end in {extensions or "a usual image extension"}: leave '
+            'the shard out, or give other extensions=(...)')
     rows, first_without = [], ''
     for key, member in pictures.items():
         label, why = labels.get(key, (NO_LABEL, 'no .cls and no .json file'))
@@ -173,7 +181,7 @@ def scan_shard(
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a name into its key and its extension, lower case without dot."""
+    """Split a name into key and extension (in lower case, no leading dot)."""
     folder, base = osp.split(name)
     stem, _, extension = base.partition('.')
     return osp.join(folder, stem), extension.lower()
@@ -194,21 +202,20 @@ def _add_picture(pictures: dict, key: str, member: tarfile.TarInfo,
                  path: str) -> None:
     if key in pictures:
         raise ShardError(
-            f'{path} holds two pictures under the key {key!r}: '
-            f'{pictures[key].name} and {member.name}. Name the one to read '
-            f'(extensions=[{_split(member.name)[1]!r}]), or give each '
-            'picture a name that differs before its first dot')
+            f'{path} holds two images with the key {key!r}: '
+            f'{pictures[key].name} and {member.name}. Choose one by its '
+            f'extension (extensions=[{_split(member.name)[1]!r}]), or give '
+            'the images names that differ before the first dot')
     if not member.isreg() or member.issparse():
         raise ShardError(
-            f'{path}: {member.name} is a link or a sparse file, not a '
-            'picture. Write the shard with `tar --dereference '
+            f'{path}: {member.name} is a link or a sparse file, not an '
+            'image. Write the shard with `tar --dereference '
             '--hard-dereference`')
     pictures[key] = member
 
 
 def _add_label(labels: dict, key: str, extension: str, data: bytes) -> None:
-    """Note a label, or why there is none; .cls files come before .json files.
-    """
+    """Note a label, or why there is none; a .cls file overrides a .json."""
     if extension == 'json' and labels.get(key, (NO_LABEL, ))[0] != NO_LABEL:
         return
     try:
@@ -218,7 +225,7 @@ def _add_label(labels: dict, key: str, extension: str, data: bytes) -> None:
             found = json.loads(data)
             value = next((found[k] for k in LABEL_KEYS if k in found), None)
         if type(value) is not int or not 0 <= value < 2**31:
-            raise ValueError(f'{value!r:.40} is no label, an integer from 0')
+            raise ValueError(f'{value!r:.40} is not an integer of at least 0')
         labels[key] = value, ''
     except (ValueError, TypeError) as error:
         labels.setdefault(key, (NO_LABEL, f'its .{extension} file: {error}'))
@@ -227,39 +234,41 @@ def _add_label(labels: dict, key: str, extension: str, data: bytes) -> None:
 def _check_end(file: BinaryIO, offset: int, path: str) -> None:
     """Raise an error if a tar file is truncated or damaged.
 
-    Python's tarfile takes a damaged header for the end.
+    Python's tarfile treats a damaged header as the end of the file.
     """
     file.seek(offset)
     mark = file.read(BLOCK)
     if len(mark) < BLOCK:
-        raise ShardError(f'{path} is cut off at byte {offset + len(mark)}: it '
-                         'has no end mark. Copy or write it anew')
+        raise ShardError(
+            f'{path} is truncated at byte {offset + len(mark)}: its end mark '
+            'is missing. Copy or write it again')
     if any(mark):
-        raise ShardError(f'{path} is damaged at byte {offset}, where no '
-                         'header is. Copy or write it anew')
+        raise ShardError(f'{path} is damaged at byte {offset}, where a header '
+                         'was expected. Copy or write it again')
     while rest := file.read(2**20):
         if any(rest):
             raise ShardError(
-                f'{path} goes on after its end at byte {offset}, as tar '
-                'files joined by `cat` do: keep them apart')
+                f'{path} has data after its end mark at byte {offset}, as if '
+                'tar files were joined by `cat`: use them as separate shards')
 
 
 def _explain(path: str, error: Exception) -> str:
     with open(path, 'rb') as file:
         start = file.read(4)
     if not start:
-        return f'{path} is empty. Copy or write it anew'
+        return f'{path} is empty. Copy or write it again'
     if start.startswith(_COMPRESSED):
-        return (f'{path} is compressed; shards are read in place: unpack it '
-                'to a .tar file')
+        return (f'{path} is compressed, and only uncompressed shards can be '
+                'read: unpack it to a .tar file')
     if 'unexpected end' in str(error) or 'truncated' in str(error):
-        return f'{path} is cut off ({error}). Copy or write it anew'
-    return f'{path} is damaged or no tar file ({error}). Copy or write it anew'
+        return f'{path} is truncated ({error}). Copy or write it again'
+    return (f'{path} is damaged or not a tar file ({error}). Copy or write it '
+            'again')
 
 
 def _places(shards: Sequence[str], extensions: Sequence[str] | None,
             cache_dir: str | None) -> list[str]:
-    """List where an index may lie, by a hash of shards and settings."""
+    """List the paths at which an index may lie, by a hash of the settings."""
     folder = osp.dirname(osp.abspath(shards[0]))
     names = [osp.relpath(shard, folder) for shard in shards]
     what = json.dumps([_VERSION, names, extensions and sorted(extensions)])
@@ -267,9 +276,8 @@ def _places(shards: Sequence[str], extensions: Sequence[str] | None,
         folders = [osp.expanduser(cache_dir)]
         what += folder
     else:
-        cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
         tail = sha256(folder.encode()).hexdigest()[:16]
-        folders = [folder, osp.join(cache, 'mmdino', 'shards', tail)]
+        folders = [folder, cache_folder('shards', tail)]
     name = f'mmdino-index-{sha256(what.encode()).hexdigest()[:16]}.bin'
     return [osp.join(folder, name) for folder in folders]
 
@@ -280,9 +288,9 @@ def _find_or_build(shards: Sequence[str], extensions: Sequence[str] | None,
     missing = [shard for shard in shards if not osp.isfile(shard)]
     if missing:
         raise FileNotFoundError(
-            f'{len(missing)} of the {len(shards)} shards do not exist, the '
-            f'first is {missing[0]}. Copy what is missing, or change '
-            'data_root; a folder stands for all shards that are in it')
+            f'{len(missing)} of the {len(shards)} shards do not exist; the '
+            f'first is {missing[0]}. Copy the missing ones, or change '
+            'data_root; a folder stands for all shards in it')
     stamps = [_stamp(shard) for shard in shards]
     for path in places:
         if not osp.exists(_meta_path(path)):
@@ -291,7 +299,7 @@ def _find_or_build(shards: Sequence[str], extensions: Sequence[str] | None,
             return path, _check(path, stamps)
         except (OSError, ValueError) as error:
             print_log(
-                f'The index {path} is built anew: {error}',
+                f'The index {path} is built again: {error}',
                 logger='current',
                 level=WARNING)
     return _build(shards, stamps, extensions, places)
@@ -303,22 +311,25 @@ def _stamp(shard: str) -> list:
 
 
 def _check(path: str, stamps: list) -> int:
-    """Return the checksum of an index; raise an error if it is not of these
-    shards."""
+    """Return the checksum of an index.
+
+    Raises:
+        ValueError: If the index is damaged or belongs to other shards.
+    """
     meta = _read_meta(path)
     for old, new in zip(meta['shards'], stamps, strict=True):
         if old != new:
             raise ValueError(
-                f'{new[0]} has changed since (name, size and time in ns '
-                f'were {old}, are {new})')
+                f'{new[0]} has changed: name, size and modification time (ns) '
+                f'were {old} and are {new}')
     if meta['starts'][-1] * ROW.itemsize != osp.getsize(path):
-        raise ValueError('it is damaged, its size is wrong')
+        raise ValueError('it is damaged: its size is wrong')
     crc = 0
     with open(path, 'rb') as file:
         while part := file.read(2**24):
             crc = zlib.crc32(part, crc)
     if crc != meta['crc']:
-        raise ValueError('it is damaged, its checksum is wrong')
+        raise ValueError('it is damaged: its checksum is wrong')
     return crc
 
 
@@ -352,9 +363,10 @@ def _build(shards: Sequence[str], stamps: list,
             without_label=without_label,
             first_without=first_without,
             max_label=max_label))
-    left_out = f', left out by extension: {dict(others)}' if others else ''
+    left_out = (f'; files that are left out, by extension: {dict(others)}'
+                if others else '')
     print_log(
-        f'{path}: {starts[-1]} pictures in {len(shards)} shards, '
+        f'{path}: {starts[-1]} images in {len(shards)} shards, '
         f'{starts[-1] - without_label} with a label{left_out}',
         logger='current')
     return path, crc
@@ -369,7 +381,8 @@ def _open_first_writable(places: Sequence[str]) -> tuple[BinaryIO, str]:
         except OSError as error:
             errors.append(str(error))
     raise OSError('The index of the shards cannot be written: '
-                  f'{"; ".join(errors)}. Give a folder: cache_dir=...')
+                  f'{"; ".join(errors)}. Name a writable folder by '
+                  'cache_dir=...')
 
 
 def _meta_path(path: str) -> str:
@@ -388,14 +401,10 @@ def _read_meta(path: str) -> dict:
 
 
 def _write_meta(path: str, meta: dict) -> None:
-    """Write the description of the rows, after the rows themselves.
-
-    Completely or not at all.
-    """
-    part = f'{path}.part{os.getpid()}'
-    with open(part, 'w', encoding='utf-8') as file:
-        json.dump(meta, file)
-    os.replace(part, _meta_path(path))
+    """Write the description of the rows, completely or not at all."""
+    with replaced(_meta_path(path)) as part:
+        with open(part, 'w', encoding='utf-8') as file:
+            json.dump(meta, file)
 
 
 def _has(path: str, crc: int) -> bool:
@@ -409,9 +418,18 @@ def _has(path: str, crc: int) -> bool:
 
 
 def _run_on(here: bool, function: Callable[[], tuple]) -> list:
-    """Call ``function`` on some ranks; return its result there, else None.
+    """Call ``function`` on some ranks, and gather the results on all.
 
-    An error is raised on all ranks, so that none waits for ever.
+    Args:
+        here: Whether to call it on this rank.
+        function: What to call.
+
+    Returns:
+        The result of each rank, None for ranks that did not call it.
+
+    Raises:
+        Exception: The first error of any rank, on all ranks, so that none
+            waits for ever.
     """
     result = error = None
     if here:

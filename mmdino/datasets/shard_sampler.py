@@ -8,7 +8,8 @@ from torch.utils.data import Dataset, Sampler
 
 from mmdino.registry import DATA_SAMPLERS
 
-# End the keys of the two kinds of orders. Not 0: NumPy pads keys with it.
+# Ends of the keys that seed the order of shards and the order of samples.
+# Not 0: NumPy pads keys with zeros.
 _OF_SHARDS, _OF_SAMPLES = 1, 2
 
 
@@ -16,22 +17,24 @@ _OF_SHARDS, _OF_SAMPLES = 1, 2
 class ShardSampler(Sampler):
     """Shuffle shards, and samples within windows of a few shards.
 
-    Of the shards in their new order, ``window`` at a time are read, in a
-    random order of their samples, by all processes together: the disk serves
-    a few files, which the page cache can hold, and each of them once. The
-    order is a function of (seed, epoch) alone and is laid out one window at a
-    time: neither its length nor resuming in mid-epoch costs memory or time.
+    The shards are shuffled. Then the samples of ``window`` shards at a time
+    are mixed and read by all processes together: the disk reads each file once
+    an epoch, and the few open files fit in the page cache. The order depends
+    on (seed, epoch) alone and is computed one window at a time. A long data
+    set needs no more memory, and resuming in the middle of an epoch takes no
+    more time.
 
-    As with MMEngine's DefaultSampler, samples go to the processes in turn:
-    any number of them trains on the same samples in an iteration.
+    As in MMEngine's DefaultSampler, the processes take the samples in turn:
+    with any number of processes, an iteration trains on the same samples.
 
     Args:
-        dataset: Has ``shard_starts`` (S + 1, ), or wraps such a one.
-        shuffle: Else all samples come in their order.
-        seed: The same on all processes.
-        round_up: Repeat the first samples so that all processes have equally
-            many.
-        window: Shards that are mixed at a time.
+        dataset: A data set with ``shard_starts``, (S + 1,), or a wrapper of
+            such a data set, as ``dataset``.
+        shuffle: Whether to shuffle; else the samples keep their order.
+        seed: Seed of the order, the same on all processes; by default random.
+        round_up: Whether to repeat the first samples so that all processes
+            have the same number.
+        window: Number of shards whose samples are mixed.
 
     Raises:
         TypeError: If the data set has no shards.
@@ -66,7 +69,11 @@ class ShardSampler(Sampler):
         return self.iterate()
 
     def iterate(self, start: int = 0) -> Iterator[int]:
-        """Iterate the samples of this process in the epoch, from one on."""
+        """Iterate the samples of this process in the epoch.
+
+        Args:
+            start: Number of samples of this process to skip.
+        """
         shards = self._shards()
         ends = np.cumsum(np.diff(self.starts)[shards])
         ends = np.append(ends[self.window - 1:-1:self.window], ends[-1])
@@ -113,6 +120,6 @@ def _shard_starts(dataset: Dataset) -> np.ndarray:
             raise TypeError(
                 'ShardSampler needs a data set of shards, such as '
                 f'type="Shards", got {type(outer).__name__} with '
-                f'{type(dataset).__name__}. Use DefaultSampler for others')
+                f'{type(dataset).__name__}: use DefaultSampler for it')
         dataset = dataset.dataset
     return np.asarray(dataset.shard_starts, np.int64)

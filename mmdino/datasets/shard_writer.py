@@ -13,6 +13,7 @@ from mmengine import fileio
 from mmdino.datasets.images import Images
 from mmdino.datasets.tar_shards import CLASSES_FILE
 from mmdino.utils.progress import track
+from mmdino.weights.io import replaced
 
 RECORD_FILE = 'shards.json'
 
@@ -24,28 +25,31 @@ def write_shards(images: Images,
                  prefix: str = 'shards') -> list[str]:
     """Copy image files unchanged into ``PREFIX-000000.tar`` and so on.
 
-    A sample is ``NUMBER-STEM.EXTENSION``, by its number in ``images``, and,
-    where there are labels, ``NUMBER-STEM.cls``. A shard is whole or not there;
-    ``shards.json`` notes what is written, and a second call goes on after it.
-    Class names go to ``classes.txt``.
+    A sample is the file ``NUMBER-STEM.EXTENSION``, where NUMBER is the index
+    in ``images`` and STEM the name of the image file, and ``NUMBER-STEM.cls``
+    with the label, if there is one. Shards appear only when they are complete.
+    ``shards.json`` lists them: after an interruption, a second call continues
+    there. Class names go to ``classes.txt``.
 
     Args:
-        images: What to write.
-        folder: Where to; made if it is missing.
-        shard_bytes: A shard ends with the sample that fills it.
-        seed: Of the order, since a training mixes the samples of a few shards
-            at a time; None for that of ``images``.
-        prefix: Of the files' names.
+        images: The images to write.
+        folder: Folder of the shards; created if it is missing.
+        shard_bytes: Size in bytes at which a shard ends; it may be exceeded
+            by a part of the last sample.
+        seed: Seed of the order of the samples, which are shuffled because a
+            training mixes only a few shards at a time; None keeps the order
+            of ``images``.
+        prefix: Beginning of the file names.
 
     Returns:
         The paths of all shards.
 
     Raises:
         ValueError: If ``shard_bytes`` is not positive, or ``folder`` holds
-            shards that are not of these pictures and settings.
+            shards of other images or other settings.
     """
     if shard_bytes < 1:
-        raise ValueError(f'a shard needs 1 byte or more, got {shard_bytes}')
+        raise ValueError(f'shard_bytes must be 1 or more, got {shard_bytes}')
     os.makedirs(folder, exist_ok=True)
     order = np.arange(len(images))
     if seed is not None:
@@ -93,15 +97,17 @@ def _read_record(folder: str, settings: dict) -> dict:
     for key, value in settings.items():
         if record.get(key) != value:
             raise ValueError(
-                f'{path} notes other shards: {key} was {record.get(key)!r} '
-                f'and is {value!r}. Give an empty folder, or remove these')
+                f'{path} is of other shards: {key} was {record.get(key)!r} '
+                f'and is {value!r}. Name an empty folder, or remove the '
+                'shards')
     names = [name for name, _ in record['shards']]
-    # A shard is there a moment before it is noted: it is written again.
+    # After an interruption, the last shard may be there but not listed yet: it
+    # is written again.
     unknown = set(tars) - {*names, f'{settings["prefix"]}-{len(names):06}.tar'}
     if unknown or set(names) - set(tars):
         raise ValueError(
-            f'{folder} has the shards {tars}, its {RECORD_FILE} notes '
-            f'{names}. Give an empty folder, or remove these')
+            f'{folder} has the shards {tars}, but its {RECORD_FILE} lists '
+            f'{names}. Name an empty folder, or remove the shards')
     return record
 
 
@@ -134,6 +140,5 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(f'{path}.part', 'w', encoding='utf-8') as file:
+    with replaced(path) as part, open(part, 'w', encoding='utf-8') as file:
         file.write(text)
-    os.replace(f'{path}.part', path)

@@ -12,37 +12,42 @@ from mmdino.registry import DATASETS
 class Shards(SourceImages):
     """A data set of images in tar files of WebDataset layout, with labels.
 
-    Each picture is read in place and at random, by an index that is built at
-    the first use (:func:`.shard_index.open_index`; all processes of a job
-    take part). With :class:`.ShardSampler` a training reads the files mostly
-    in order. Items, labels and broken pictures are as in :class:`.Images`.
+    Images are read without unpacking and in any order, by an index. The first
+    use builds the index (:func:`.shard_index.open_index`), for which all
+    processes of a job have to construct the data set. :class:`.ShardSampler`
+    lets a training read the files mostly in order. Items, labels and
+    unreadable images are as in :class:`.Images`.
 
     ``data_root`` is one of
 
     - a folder: all its .tar files, sorted by name;
-    - a pattern, such as ``shards-{000..099}.tar`` or ``{a,b}.tar``, of which
-      all files must be there;
+    - a pattern, such as ``shards-{000..099}.tar`` or ``{a,b}.tar``, all files
+      of which must exist;
     - a list of tar files and patterns.
 
     Args:
-        data_root: Where the shards are.
+        data_root: The shards, see above.
         subset: A folder, a file or a pattern in the folder ``data_root``.
-        with_label: Whether items have ``gt_label``; by default if all have a
-            label.
-        classes: Class names, or a file that has one a line; by default those
-            of ``classes.txt`` beside the first shard, where it is.
-        images_per_class: Keep the first so many of a class.
+        with_label: Whether items have ``gt_label``; by default they do if all
+            images have a label.
+        classes: Class names, or a file with one name a line; by default those
+            of ``classes.txt`` beside the first shard, if it exists.
+        images_per_class: Keep only the first so many images of each class.
         pipeline: Transforms, or a single one.
-        extensions: Those of the pictures, see :func:`.shard_index.scan_shard`.
-        cache_dir: Where the index lies; by default beside the shards, or in
-            ``~/.cache/mmdino`` if they cannot be written.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+        extensions: Extensions of the images, see
+            :func:`.shard_index.scan_shard`.
+        cache_dir: Folder of the index; by default that of the first shard or,
+            if it is not writable, ``~/.cache/mmdino``.
+        **kwargs: Other arguments of mmpretrain's BaseDataset, such as
+            ``indices``.
 
     Raises:
-        FileNotFoundError: If there is no shard or one of a pattern is missing.
-        ShardError: If one cannot be used.
-        ValueError: If a label is wanted and missing, or no class has it.
-        RuntimeError: On access, if no picture at all can be read.
+        FileNotFoundError: If there is no shard, or one of a pattern is
+            missing.
+        ShardError: If a shard cannot be used.
+        ValueError: If labels are asked for and missing, or a label is not
+            below the number of classes.
+        RuntimeError: On access, if no image at all can be read.
     """
 
     def __init__(self,
@@ -70,18 +75,19 @@ class Shards(SourceImages):
 
     @property
     def shard_starts(self) -> np.ndarray:
-        """Return where each shard's samples begin, and their number, (S + 1,).
+        """Return the first sample of each of S shards, then N, (S + 1,).
 
         Raises:
-            ValueError: If ``indices`` are not in ascending order.
+            ValueError: If the data set was reduced to ``indices`` that are
+                not in ascending order.
         """
         chosen, starts = self.data_list.chosen, self.source.starts
         if isinstance(chosen, range):
             return np.clip(starts, chosen.start, chosen.stop) - chosen.start
         if (np.diff(chosen) < 0).any():
             raise ValueError(
-                'indices must ascend for an order by shards; sort them or '
-                'use DefaultSampler')
+                'ShardSampler needs indices in ascending order: sort them, '
+                'or use DefaultSampler')
         return np.searchsorted(chosen, starts)
 
     def _open(self) -> TarShards:

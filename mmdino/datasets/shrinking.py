@@ -4,7 +4,6 @@ A photo of 12 megapixels takes 0.1 s to decode, a hundred times as long as a
 small network takes to learn from it.
 """
 import os
-import os.path as osp
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -15,28 +14,29 @@ from PIL import Image, ImageOps
 
 from mmdino.datasets.listing import list_folder
 from mmdino.utils.progress import track
+from mmdino.utils.resources import cache_folder
 
-SAMPLED = 64  # images whose sizes tell whether it pays
-GAIN = 4  # times as many pixels as are needed, at least
-QUALITY = 95  # of the JPEGs
+SAMPLED = 64  # about so many images are measured to decide on shrinking
+GAIN = 4  # shrink images with at least so many times the needed pixels
+QUALITY = 95  # of the JPEG files, out of 100
 
 
 def shrink_folder(root: Path, side: int) -> Path:
     """Return a folder of copies of a folder's images, shrunk to the needed
     size.
 
-    It lies in ``~/.cache/mmdino/shrunk``, with the same folders; a second
-    call makes what is new, and removes what is gone. Photos are turned as
-    their EXIF tag says. What is no 8-bit RGB or gray picture, or cannot be
-    read, is linked as it is.
+    The copies lie in ``~/.cache/mmdino/shrunk``, in the same subfolders. A
+    second call adds copies of new or changed images and removes those of
+    deleted images. Photos are rotated as their EXIF tag says. Files that are
+    not 8-bit RGB or grey images, or cannot be read, are linked unchanged.
 
     Args:
         root: The folder.
-        side: Pixels that the short side keeps.
+        side: Length of the short side of the copies in pixels.
 
     Returns:
-        The copy, or ``root`` itself if its images are small: if the median
-        one has fewer than four times as many pixels as are needed.
+        The folder of copies; or ``root`` itself if its images are small, that
+        is if the short side of the median image is less than twice ``side``.
     """
     names = list_folder(str(root))
     if not names or not _are_large(root, names, side):
@@ -50,9 +50,9 @@ def shrink_folder(root: Path, side: int) -> Path:
            if _is_older(folder / name, source)]
     if due:
         print_log(
-            f'{len(due)} large images are shrunk once, to {side} px on the '
-            f'short side, into {folder}: from the originals the processor '
-            'would do little but decode. Delete that folder at will.',
+            f'{len(due)} large images are shrunk once, to a short side of '
+            f'{side} px, because decoding the originals would take most of '
+            f'the time. The copies are in {folder}, which may be deleted.',
             logger='current')
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(_shrink, *pair, side) for pair in due]
@@ -74,10 +74,9 @@ def _are_large(root: Path, names: list[str], side: int) -> bool:
 
 
 def _cache_of(root: Path, side: int) -> Path:
-    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
     place = str(root.resolve())
     name = f'{root.name}-{sha256(place.encode()).hexdigest()[:12]}-{side}'
-    return Path(cache, 'mmdino', 'shrunk', name)
+    return Path(cache_folder('shrunk', name))
 
 
 def _is_older(copy: Path, source: Path) -> bool:
@@ -98,7 +97,7 @@ def _shrink(source: Path, out: Path, side: int) -> None:
         part.unlink(missing_ok=True)
         try:
             part.symlink_to(source.resolve())
-        except OSError:  # where links need a permission
+        except OSError:  # a file system or a user without symbolic links
             shutil.copyfile(source, part)
     part.replace(out)
 
@@ -107,12 +106,13 @@ def _small(image: Image.Image, side: int) -> Image.Image:
     """Return the image, upright, with a short side of at most ``side`` px.
 
     Raises:
-        ValueError: If it is no picture of 8 bits, RGB or gray.
+        ValueError: If the image is not 8-bit RGB or grey, or is transparent.
     """
     if image.mode not in ('RGB', 'L') or 'transparency' in image.info:
         raise ValueError(image.mode)
     scale = side / min(image.size)
-    # The decoder of JPEGs halves for nothing; twice the side for smoothness.
+    # The JPEG decoder can shrink by powers of 2 at no cost. The target is
+    # twice the side, so that the resampling below still smooths.
     image.draft(None, [round(2 * scale * length) for length in image.size])
     image = ImageOps.exif_transpose(image)
     scale = side / min(image.size)

@@ -13,11 +13,12 @@ class ArraySource(Source, Protocol):
     """A source that keeps its samples in arrays until they are read.
 
     Attributes:
-        labels (np.ndarray): (N, ) integers, -1 for none; it may be mapped.
-        without_label (int): How many have none.
-        first_without (str): The first of them, else ''.
+        labels (np.ndarray): (N,) integers, -1 for no label; may be
+            memory-mapped.
+        without_label (int): Number of samples without a label.
+        first_without (str): Name of the first of them and the reason, or ''.
         max_label (int): The largest label.
-        classes (tuple[str] | None): Their names, where they are known.
+        classes (tuple[str] | None): Names of the classes, if they are known.
     """
     labels: np.ndarray
     without_label: int
@@ -29,13 +30,13 @@ class ArraySource(Source, Protocol):
 class SourceImages(Images):
     """:class:`.Images` of one source, which keeps arrays instead of lists.
 
-    Labels, broken pictures, ``indices`` and ``images_per_class`` are those of
-    Images; the label is what the source says. Subclasses give ``_open``.
+    Unreadable images, ``indices`` and ``images_per_class`` are handled as in
+    Images. The labels are those of the source. Subclasses define ``_open``.
     """
 
     @abstractmethod
     def _open(self) -> ArraySource:
-        ...
+        """Open the source."""
 
     def load_data_list(self) -> 'Samples':
         """Return the samples of the source, lazily."""
@@ -51,7 +52,7 @@ class SourceImages(Images):
             return self.data_list
         if not self.data_list.labelled:
             raise ValueError('images_per_class needs labels, and '
-                             f'{self._source} has none')
+                             f'{self._source} has none: leave it out')
         labels = self.data_list.labels
         order = np.argsort(labels, kind='stable')
         begins = np.searchsorted(labels[order], labels[order])
@@ -72,16 +73,15 @@ class SourceImages(Images):
         if source.without_label and self.with_label:
             raise ValueError(
                 f'with_label=True, but {source.without_label} of the '
-                f'{len(source)} pictures of {self._source} have none; the '
+                f'{len(source)} images of {self._source} have no label; the '
                 f'first is {source.first_without}')
         if source.without_label:
             return False
         if self.CLASSES and source.max_label >= len(self.CLASSES):
             raise ValueError(
-                f'{self._source} has the label {source.max_label}, but there '
-                f'are {len(self.CLASSES)} classes: from 0 to '
-                f'{len(self.CLASSES) - 1}. Give the classes that it was '
-                'written with')
+                f'{self._source} has the label {source.max_label}, but the '
+                f'{len(self.CLASSES)} classes have the labels 0 to '
+                f'{len(self.CLASSES) - 1}: give all classes')
         return True
 
 
@@ -89,8 +89,8 @@ class Samples(Sequence):
     """Chosen samples of a source, as items of a data set.
 
     Args:
-        source: Has them all.
-        chosen: The numbers of those that are meant.
+        source: The source of all samples.
+        chosen: Indices of the chosen samples in the source.
         labelled: Whether items have ``gt_label``.
     """
 
@@ -122,7 +122,12 @@ class Samples(Sequence):
         return self.source.labels[self.chosen]
 
     def subset(self, indices: int | Sequence[int]) -> 'Samples':
-        """Return the first ``indices``, the last if negative, or a choice."""
+        """Return some of the samples.
+
+        Args:
+            indices: Their indices; or a number n, for the first n samples or,
+                if it is negative, the last -n.
+        """
         if isinstance(indices, int):
             part = slice(indices) if indices >= 0 else slice(indices, None)
             return Samples(self.source, self.chosen[part], self.labelled)

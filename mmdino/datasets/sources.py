@@ -19,8 +19,9 @@ class Source(Protocol):
     """Interface of a source, which gives samples by number.
 
     Attributes:
-        labels (Sequence[int] | None): One a sample, below 0 for none; None if
-            no sample has one, or if ``folders`` tell the classes.
+        labels (Sequence[int] | None): One label for each sample, below 0 for
+            no label; None if no sample has one, or if the classes are those
+            of ``folders``.
     """
 
     def __len__(self) -> int:
@@ -37,9 +38,9 @@ class Files:
     """The images of a folder, a zip archive or a list file.
 
     Args:
-        root: What the names are relative to.
-        names: Paths with ``/``.
-        labels: Those of a list file.
+        root: Folder that the names are relative to.
+        names: Paths of the images, with ``/``.
+        labels: Labels of a list file.
     """
 
     def __init__(self,
@@ -62,7 +63,7 @@ class Files:
         return fileio.get(self.path(index))
 
     def folders(self) -> list[str]:
-        """Return the top folders, [] if an image lies outside of any."""
+        """Return the top folders, or [] if an image lies in none."""
         return class_folders(self.names)
 
     def folder(self, index: int) -> str:
@@ -75,7 +76,7 @@ class Members(Files):
 
     def path(self, index: int) -> str:
         """Return the path of an image, see :func:`.join_zip_path`."""
-        # An absolute name, too, is in the archive.
+        # Unlike osp.join, this also keeps an absolute name in the archive.
         return f'{self.root.rstrip("/")}/{self.names[index]}'
 
 
@@ -85,8 +86,8 @@ def open_source(root: str, subset: str = '') -> Source:
     Args:
         root: A folder, a zip archive, a list file (:func:`.read_list`), a tar
             file or a pattern of tar files.
-        subset: A folder in it; for a list file, where in its own its paths
-            start.
+        subset: A folder in ``root``; for a list file, the folder beside it
+            that its paths are relative to.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -103,12 +104,12 @@ def open_source(root: str, subset: str = '') -> Source:
                 f'{root} has no folder {subset!r} (subset), but '
                 f'{", ".join(found[:5]) or "none"}'
                 f'{", ..." if len(found) > 5 else ""}: name one of them, or '
-                "take all pictures with subset=''.")
+                "use all images by subset=''.")
         return Files(folder, list_folder(folder))
     if not osp.isfile(root):
         raise FileNotFoundError(
-            f'data_root {root!r} does not exist; expected a folder of '
-            'images, a zip archive, a list file or tar files')
+            f'data_root {root!r} does not exist; give a folder of images, a '
+            'zip archive, a list file or tar files')
     if is_zipfile(root):
         return Members(join_zip_path(root, subset), list_archive(root, subset))
     return Files(osp.join(osp.dirname(root), subset), *read_list(root))
@@ -120,17 +121,18 @@ def label_samples(
 ) -> tuple[list[int] | None, tuple[str, ...] | None, str]:
     """Return the labels of all samples of several sources, and the classes.
 
-    The sources of which folders are the classes share their classes: sorted
-    by name, those of all sources. Integers of list files and of tar files
-    mean the same in all sources.
+    If the classes are folders, they are the sorted names of the top folders
+    of all sources: folders of the same name are one class. Integer labels of
+    list files and tar files mean the same class in all sources.
 
     Args:
-        sources: At least one.
-        classes: The classes, if they are given.
+        sources: At least one source.
+        classes: Names of the classes in their order; by default those of the
+            folders.
 
     Returns:
-        The labels, or None where not each sample has one; the names of the
-        classes, if folders give them; why there are no labels, else ''.
+        The labels, or None if a sample has none; the names of the classes, if
+        they are folders, else None; the reason why there are no labels, or ''.
 
     Raises:
         ValueError: If a folder is not among ``classes``.
@@ -139,8 +141,8 @@ def label_samples(
     if all(labels is not None for labels in told):
         return [label for labels in told for label in labels], None, ''
     if any(labels is not None for labels in told):
-        return None, None, ('some sources have integers as labels, others '
-                            'folders or none')
+        return None, None, ('some sources have integer labels, others have '
+                            'class folders or no labels')
     folders = [getattr(s, 'folders', list)() for s in sources]
     if not all(folders):
         return None, None, 'not every image lies in the folder of a class'

@@ -19,15 +19,15 @@ CLASSES_FILE = 'classes.txt'
 
 
 class TarShards:
-    """The images of tar files, as a :class:`.source_images.Source`.
+    """The images of tar files, as a :class:`.ArraySource`.
 
     Args:
         shards: Paths of the files, in their order.
-        extensions: See :class:`Shards`.
-        cache_dir: See :class:`Shards`.
+        extensions: See :class:`.Shards`.
+        cache_dir: See :class:`.Shards`.
 
     Attributes:
-        starts (np.ndarray): (S + 1, ), see :class:`.ShardIndex`.
+        starts (np.ndarray): (S + 1,), see :class:`.ShardIndex`.
     """
 
     def __init__(self,
@@ -62,7 +62,7 @@ class TarShards:
         """Return ``tar://SHARD!/NAME#BYTE+BYTES``, which the backend reads.
 
         Raises:
-            ShardError: If the shard is not that of the index any more.
+            ShardError: If the shard has changed since the index was built.
         """
         shard, row = self._find(index)
         begin = int(row['block']) * BLOCK
@@ -71,8 +71,8 @@ class TarShards:
         if name is None:
             raise ShardError(
                 f'{shard} has changed since its index was read: there is no '
-                f'file of {row["size"]} bytes at byte {begin}. Start again, '
-                'the index is then built anew')
+                f'file of {row["size"]} bytes at byte {begin}. Start again: '
+                'the index is then built again')
         place = f'{begin}+{row["size"]}'
         return f'{TAR_PREFIX}{shard}{TAR_SEPARATOR}{name}#{place}'
 
@@ -99,8 +99,9 @@ class TarBackend(BaseStorageBackend):
         begin, _, size = place.partition('+')
         if not separator or not (begin.isdigit() and size.isdigit()):
             raise ValueError(
-                f'{filepath!r} is not the name of a picture in a shard, '
-                f'{TAR_PREFIX}SHARD{TAR_SEPARATOR}NAME#BYTE+BYTES')
+                f'{filepath!r} is not a path of an image in a shard, which '
+                f'has the form {TAR_PREFIX}SHARD{TAR_SEPARATOR}'
+                'NAME#BYTE+BYTES')
         return _pread(shard, int(size), int(begin))
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
@@ -109,14 +110,19 @@ class TarBackend(BaseStorageBackend):
 
 
 def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
-    """List the tar files of a folder, a pattern or a list, see
-    :class:`Shards`.
+    """List the tar files of a folder, a pattern or a list.
 
-    Whether those of a pattern exist is for the index to see, on one rank.
+    Whether the files of a pattern exist is not checked here: the index does
+    it, on one rank.
+
+    Args:
+        data_root: As in :class:`.Shards`.
+        subset: As in :class:`.Shards`.
 
     Raises:
-        FileNotFoundError: If a folder has none.
-        ValueError: If one is named twice, or ``subset`` is given with a list.
+        FileNotFoundError: If a folder has no tar file.
+        ValueError: If a shard is named twice, or ``subset`` is given with a
+            list.
     """
     if not isinstance(data_root, str):
         if subset:
@@ -134,7 +140,7 @@ def list_shards(data_root: str | Sequence[str], subset: str = '') -> list[str]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Expand ``{000..099}`` and ``{a,b}`` as Bash does, not nested."""
+    """Expand ``{000..099}`` and ``{a,b}`` as Bash does; they cannot nest."""
     pieces = re.split(r'\{([^{}]*)\}', pattern)
     choices = [[piece] if i % 2 == 0 else _choices(piece)
                for i, piece in enumerate(pieces)]
@@ -160,8 +166,8 @@ def _tars_in(folder: str) -> list[str]:
     if not shards:
         raise FileNotFoundError(
             f'{folder} has no .tar file; the first of its {len(names)} '
-            f'entries are {names[:5]}. Compressed ones (.tar.gz) must be '
-            'unpacked to .tar; tools/make_shards.py writes shards')
+            f'entries are {names[:5]}. Unpack compressed shards (.tar.gz) to '
+            '.tar; tools/make_shards.py writes shards')
     return shards
 
 
@@ -176,8 +182,8 @@ class _OpenFile:
             os.close(self.handle)
 
 
-# A process may open a thousand files or so; reading at a place (pread) does
-# not move the position, so that forked processes can share them.
+# The cache is small because a process may often open only about 1000 files.
+# Forked processes can share the open files: pread does not move the position.
 _open_file = lru_cache(maxsize=64)(_OpenFile)
 
 
@@ -185,19 +191,24 @@ def _pread(path: str, size: int, begin: int) -> bytes:
     file = _open_file(path)
     data = os.pread(file.handle, size, begin)
     if len(data) < size:
-        raise ShardError(f'{path} ends at byte {begin + len(data)}, '
-                         f'{begin + size} were expected: it has been cut off '
-                         'since its index was read. Copy it anew')
+        raise ShardError(f'{path} ends at byte {begin + len(data)}, but '
+                         f'{begin + size} bytes were expected: it was '
+                         'truncated after its index was read. Copy it again')
     return data
 
 
 def _name(headers: bytes, size: int) -> str | None:
-    """Return the name in a member's headers, None if they are damaged."""
+    """Return the file name in the headers, or None if they do not fit.
+
+    Args:
+        headers: Bytes of the header blocks before the file's data.
+        size: Size that they must give for the file, in bytes.
+    """
     try:
         if len(headers) == BLOCK:
             member = tarfile.TarInfo.frombuf(headers, 'utf-8',
                                              'surrogateescape')
-        else:  # a long name, which stands in a header of its own
+        else:  # a long name has a header of its own
             member = tarfile.open(fileobj=BytesIO(headers)).next()
     except tarfile.TarError:
         return None

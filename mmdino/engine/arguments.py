@@ -1,6 +1,7 @@
 """Command-line options, defined without imports that take seconds.
 
-A script that reads them first shows its help, or a wrong option, at once.
+A script that parses them before its own imports shows its help, or an error
+about an option, at once.
 """
 import argparse
 import os
@@ -9,9 +10,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 CONFIG = 'config: a file, or the name of one that comes with mmdino'
-CHECKPOINT = ('a file of any known format, a folder of transformers, an '
-              'address, the name of a published model, timm:NAME or '
-              'hf:ORG/NAME')
+CHECKPOINT = ('a file of any known format, a model folder of transformers, a '
+              'URL, the name of a published model, timm:NAME or hf:ORG/NAME')
 
 
 class _AllowDownloads(argparse.Action):
@@ -27,12 +27,12 @@ def add_download(parser: argparse.ArgumentParser) -> None:
         '--download',
         nargs=0,
         action=_AllowDownloads,
-        help='download a checkpoint that is named by its source and is not '
+        help='download a checkpoint that is given by name or URL and is not '
         'yet in the cache')
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, where the network runs."""
+    """Add ``--device``, which chooses where the network runs."""
     parser.add_argument(
         '--device',
         help='cpu, cuda, cuda:1, ...; by default the GPU if there is one')
@@ -53,7 +53,13 @@ def add_settings(parser: argparse.ArgumentParser,
                  what: str = 'settings that override the config, such as '
                  'train_cfg.max_epochs=10',
                  metavar: str = 'KEY=VALUE') -> None:
-    """Add ``--cfg-options``, which overrides settings of the config."""
+    """Add ``--cfg-options``, which overrides settings of the config.
+
+    Args:
+        parser: The parser.
+        what: Help text of the option.
+        metavar: Name of a value in the help.
+    """
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -79,39 +85,42 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what has started several processes; tools/dist_train.sh and '
-        'tools/slurm_train.sh give it')
+        help='what started the processes, if there are several; '
+        'tools/dist_train.sh and tools/slurm_train.sh set it')
     # torchrun sets LOCAL_RANK; torch.distributed.launch passes an argument.
     parser.add_argument(
         '--local_rank',
         '--local-rank',
         type=int,
         default=0,
-        help='number of the process on its node, which launchers give')
+        help='number of the process on its machine; launchers set it')
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a trained network.
-
-    For :func:`parse_network`.
+    """Add the options that name a trained network, for :func:`parse_network`.
     """
     parser.add_argument(
         'network',
         nargs='*',
         metavar='CONFIG CHECKPOINT',
-        help='as for tools/test.py, in the place of the two options')
+        help='config and checkpoint as in tools/test.py, instead of the '
+        'options --config and --checkpoint')
     parser.add_argument(
         '--checkpoint', metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
     parser.add_argument(
-        '--config', help=f'{CONFIG}; by default the one in the checkpoint')
+        '--config', help=f'{CONFIG}; by default that in the checkpoint')
 
 
 def parse_network(parser: argparse.ArgumentParser,
                   needed: bool = True) -> argparse.Namespace:
     """Parse options; ``config`` (or None) and ``checkpoint`` name the network.
 
-    Exits with a message if they do not.
+    Exits with a message if the options do not name a network.
+
+    Args:
+        parser: Parser with the options of :func:`add_network_arguments`.
+        needed: Whether a checkpoint must be given.
     """
     args = parser.parse_args()
     if args.network:
@@ -128,24 +137,26 @@ def add_picture_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the options of tools that draw images with a trained network.
 
     Args:
-        out: Name of the folder below work_dirs, unless another is given.
+        parser: The parser.
+        out: Name of the default output folder in work_dirs.
     """
     parser.add_argument(
         '--checkpoint', required=True, metavar='FILE_OR_NAME', help=CHECKPOINT)
     add_download(parser)
     parser.add_argument(
-        '--config', help=f'{CONFIG}; where the checkpoint does not tell')
+        '--config',
+        help=f'{CONFIG}; needed if the checkpoint stores none of its network')
     add_device(parser)
     add_out(parser, out)
     parser.add_argument(
         '--size',
         type=int,
-        help='pixels of the short side that the network sees; by default '
-        'those of its training')
+        help='short side in pixels to which images are resized; by default '
+        'the size of the training')
 
 
 def add_out(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add ``--out``, by default a name in work_dirs."""
+    """Add ``--out``, by default ``work_dirs/{out}``."""
     parser.add_argument(
         '--out',
         type=Path,

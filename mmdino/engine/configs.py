@@ -24,17 +24,17 @@ Change = Callable[[Config], None] | None
 
 
 def load_config(args: argparse.Namespace, change: Change = None) -> Config:
-    """Read the config and apply the options of
-    :func:`.arguments.add_arguments`.
+    """Read the config and apply the options of the command line.
 
-    MMEngine's device is that of ``--device`` from here on.
+    From here on, MMEngine uses the device of ``--device``.
 
     Args:
-        change: What another option does to the config, see :func:`prepare`.
+        args: Options of :func:`.arguments.add_arguments`.
+        change: Effect of another option on the config, see :func:`prepare`.
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If a key looks misspelled.
+        ValueError: If nothing reads a setting, or the device does not exist.
     """
     use_device(args.device, args.launcher)
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', args.local_rank)
@@ -51,14 +51,14 @@ def load_config(args: argparse.Namespace, change: Change = None) -> Config:
 def read_config(name: str,
                 overrides: dict | None = None,
                 change: Change = None) -> Config:
-    """Read a config file and import the modules that it names.
+    """Read a config file and import the modules of its ``custom_imports``.
 
-    Modules beside the config can be named in its ``custom_imports``.
+    These may lie in the folder of the config, which is put on ``sys.path``.
 
     Args:
         name: A file, or the name of a packaged config.
-        overrides: Settings by ``key.key``.
-        change: As :func:`prepare` takes it.
+        overrides: Values of settings, with names such as 'key.key'.
+        change: As in :func:`prepare`.
 
     Raises:
         FileNotFoundError: If the config does not exist.
@@ -77,17 +77,25 @@ def read_run(config: str | None,
              change: Change = None) -> Config:
     """Return the config of a run: the given one, or that in its checkpoint.
 
-    The latter is read as literals, and what it would import is not.
+    A config in a checkpoint is read as literals only, and its
+    ``custom_imports`` are ignored.
+
+    Args:
+        config: A file, the name of a packaged config, or None.
+        checkpoint: The checkpoint, which is read if there is no config.
+        overrides: As in :func:`read_config`.
+        change: As in :func:`prepare`.
 
     Raises:
-        CheckpointError: If neither is there.
+        CheckpointError: If no config is given and the checkpoint has none.
+        ValueError: If nothing reads a setting.
     """
     if config:
         return read_config(config, overrides, change)
     cfg = open_weights(checkpoint).config
     if cfg is None:
-        raise CheckpointError(f'{checkpoint} holds no config of a run: give '
-                              '--config.')
+        raise CheckpointError(f'{checkpoint} holds no config of a run: name '
+                              'one by --config.')
     cfg.pop('custom_imports', None)
     require_registered(cfg.to_dict(), checkpoint)
     return override(cfg, overrides or {}, change)
@@ -95,6 +103,11 @@ def read_run(config: str | None,
 
 def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
     """Apply overrides of a command line to a config, then prepare it.
+
+    Args:
+        cfg: Changed in place.
+        overrides: As in :func:`read_config`.
+        change: As in :func:`prepare`.
 
     Raises:
         ValueError: If nothing reads a setting.
@@ -111,13 +124,15 @@ def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
 def prepare(cfg: Config, change: Change = None) -> Config:
     """Complete a config and raise an error for settings that nothing reads.
 
-    All tools do, so that ``Config.fromfile`` and this function give what they
-    run with. See :func:`complete` and :func:`.settings.check_settings`.
+    All tools call this function: ``Config.fromfile`` and ``prepare`` together
+    give the config that they run. See :func:`complete` and
+    :func:`.settings.check_settings`.
 
     Args:
         cfg: Changed in place.
-        change: Applied to the config before its settings are checked, such as
-            the optim wrapper of ``--amp``, which reads more of them.
+        change: A function that changes the config before its settings are
+            checked. An example is ``--amp``, whose optim wrapper accepts more
+            settings.
 
     Raises:
         ValueError: If nothing reads a setting.
@@ -132,20 +147,21 @@ def prepare(cfg: Config, change: Change = None) -> Config:
 def complete(cfg: Config) -> Config:
     """Fill in settings that depend on the final config, not on a base.
 
-    - The top-level ``data`` is a folder of pictures, see
-      :func:`.read_folder`.
-    - The top-level ``data_root`` is that of all data sets of ours that name
-      none.
-    - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are those of the
-      validation, with what the config says of them: a part that names its
-      type (a loader that of its data set, and its batch size) stands alone.
-      Without a validation there is no test that says changes to it alone.
-    - Loaders without workers keep none alive.
+    - The top-level ``data`` is a folder of images, see :func:`.read_folder`.
+    - The top-level ``data_root`` is set in all data sets of mmdino that have
+      no ``data_root``.
+    - ``test_dataloader``, ``test_cfg`` and ``test_evaluator`` are merged into
+      copies of those of the validation. A part that is complete by itself
+      replaces the copy: it has a ``type`` or, for the loader, the type of its
+      data set and a batch size. If there is no validation, an incomplete test
+      is removed.
+    - ``persistent_workers`` and ``prefetch_factor`` are removed from loaders
+      without workers.
     - ``teacher_snapshots`` becomes a hook.
-    - Variables whose names begin with an underscore go.
+    - Variables whose names begin with an underscore are removed.
 
     Args:
-        cfg: Changed in place; a completed one stays as it is.
+        cfg: Changed in place. Completing it again changes nothing.
     """
     for name in [key for key in cfg if key.startswith('_')]:
         cfg.pop(name)
@@ -170,8 +186,8 @@ def _follow_validation(cfg: Config) -> None:
     loader = cfg.get('test_dataloader') or {}
     if not cfg.get('val_dataloader') and loader and 'type' not in loader.get(
             'dataset', {}):
-        print_log('No test: test_dataloader only says what is other than in '
-                  'the validation, which is off.')
+        print_log('There is no test: test_dataloader only changes settings '
+                  'of val_dataloader, and the validation is off.')
         cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
     if not cfg.get('val_dataloader') or any(
             cfg.get(f'test_{part}', '') is None
@@ -190,8 +206,7 @@ def _follow_validation(cfg: Config) -> None:
 
 
 def _merged(base: Any, changes: dict) -> Any:
-    """Merge changes into ``base`` as a config inherits; both stay unchanged.
-    """
+    """Return ``base`` merged with changes, as config inheritance does it."""
     merged = Config(dict(part=copy.deepcopy(base)))
     if changes:
         merged.merge_from_dict(dict(part=copy.deepcopy(changes)))
@@ -225,8 +240,16 @@ def loaders(cfg: Config) -> Iterator[dict]:
 def check_overrides(cfg: Config, overrides: dict) -> None:
     """Raise an error for overrides of settings that the config lacks.
 
-    MMEngine would add them, and a misspelled one would have no effect. A new
-    argument of an existing component is fine.
+    MMEngine would add such a setting, and a misspelt one would have no effect.
+    New arguments of existing components are allowed here;
+    :func:`.settings.check_settings` checks them.
+
+    Args:
+        cfg: A completed config.
+        overrides: As in :func:`read_config`.
+
+    Raises:
+        ValueError: If a key does not exist; suggests a similar one.
     """
     for key, value in overrides.items():
         node, parents = cfg, key.split('.')

@@ -7,23 +7,25 @@ from mmengine.logging import print_log
 
 from mmdino.datasets import Images
 
-MAX_EVALUATED = 10000  # images of a folder that k-NN looks at
+MAX_EVALUATED = 10000  # largest number of images for k-NN or the rank
 
 
 def read_folder(cfg: Config, root: str) -> bool:
     """Let a config read a folder, and hold out a fifth of the labelled images.
 
-    A folder with train/ and val/ or test/ is split already. Without labels
-    the rank of the features is validated. A batch is no larger than the
-    folder.
+    A folder with train/ and val/, or train/ and test/, keeps this split. The
+    training set is then train/, and k-NN takes its queries from the other. If
+    the images have no labels, the validation computes the rank of the features
+    instead of k-NN. The batch size is reduced to the number of training
+    images, if it is larger.
 
     Args:
-        cfg: With a training and a validation by a gallery, whose data sets
-            are :class:`Images`. Changed in place.
+        cfg: Config with a training and a validation by a gallery, whose data
+            sets are :class:`.Images`. Changed in place.
         root: The folder.
 
     Returns:
-        Whether the images have labels, their folders.
+        Whether the images have labels, which are the names of their folders.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -31,7 +33,8 @@ def read_folder(cfg: Config, root: str) -> bool:
     """
     root = osp.expanduser(root)
     if not osp.isdir(root):
-        raise FileNotFoundError(f'There is no folder of pictures {root!r}.')
+        raise FileNotFoundError(f'There is no folder {root!r}: name a '
+                                'folder of images.')
     held = next((s for s in ('val', 'test') if osp.isdir(osp.join(root, s))),
                 '')
     split = held and osp.isdir(osp.join(root, 'train'))
@@ -46,7 +49,8 @@ def read_folder(cfg: Config, root: str) -> bool:
         queries.subset = held
     images = Images(root, subset=gallery.subset)
     if len(images) < 2:
-        raise ValueError(f'{root} has {len(images)} image: give at least two.')
+        raise ValueError(f'{root} has only {len(images)} image: training '
+                         'needs at least two.')
     labelled = 'gt_label' in images.get_data_info(0)
     if labelled:
         queries.classes = gallery.classes = list(images.metainfo['classes'])
@@ -57,13 +61,13 @@ def read_folder(cfg: Config, root: str) -> bool:
         queries.indices = sorted(chosen[:fifth])
         gallery.indices = sorted(chosen[fifth:])
         train.indices = sorted(set(range(len(images))) - {*chosen[:fifth]})
-    # The learning rate follows by itself.
+    # auto_scale_lr or ScaleLRHook adapts the learning rate to the batch.
     cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
                                           len(train.get('indices', images)))
     if not labelled:
         print_log(
-            f'{root} has no classes (folders), hence no k-NN: the rank of the '
-            'features is all that is validated on the way.',
+            f'{root} has no class folders, which k-NN needs: the validation '
+            'only computes the rank of the features.',
             logger='current')
         queries.indices = list(range(min(MAX_EVALUATED, len(images))))
         queries.with_label = False

@@ -1,4 +1,4 @@
-"""FSDP: weights, gradients and moments sharded over the ranks.
+"""FSDP: weights, gradients and optimizer moments are sharded over the ranks.
 
 Checkpoints are single files, as without FSDP.
 """
@@ -25,9 +25,9 @@ BLOCKS = ('TransformerEncoderLayer', 'EncoderLayer', 'Block', 'XCABlock',
 
 
 class OneFileMixin:
-    """Strategy mixin that writes one checkpoint file, as DDP does.
+    """Strategy mixin that writes one checkpoint file, as with DDP.
 
-    Completely or not at all.
+    The file is written completely or not at all.
     """
 
     def save_checkpoint(self,
@@ -54,22 +54,23 @@ class OneFileMixin:
 
 @STRATEGIES.register_module()
 class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
-    """MMEngine's FSDP strategy for a :class:`DINO`, with a correct resume.
+    """MMEngine's FSDP strategy for a :class:`.DINO`, with a correct resume.
 
-    The parts of the student and those of the teacher are units of their own,
-    cut alike: a rank then holds the same pieces of both, and the teacher
-    moves without a word between the ranks. The checkpoint is one file, that
-    of DDP: either resumes the other's.
+    Each part of the student and of the teacher is an FSDP unit of its own, and
+    both are sharded alike. A rank holds the same shards of both, so that the
+    update of the teacher needs no communication. A checkpoint is a single
+    file, the same as with DDP: a run with either can resume it.
 
     Args:
-        blocks: Classes of the modules inside a backbone that are units, too.
-            Only one unit at a time is whole on a rank.
+        blocks: Class names of modules inside a backbone that are units as
+            well. A rank gathers only one unit at a time.
         model_wrapper: Arguments of MMEngine's ``MMFullyShardedDataParallel``.
-        **kwargs: The rest of MMEngine's strategy, such as ``sync_bn``.
+        **kwargs: Other arguments of MMEngine's strategy, such as ``sync_bn``.
 
     Raises:
-        ValueError: If the sharding is not ``FULL_SHARD``, or the optimizer or
-            the model's chunks need whole parameters.
+        ValueError: If the sharding is not ``FULL_SHARD``, or if the optimizer
+            (LARS) or the model (chunked loss, adapters) needs whole
+            parameters.
     """
 
     def __init__(self,
@@ -80,9 +81,9 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         sharding = (model_wrapper or {}).get('sharding_strategy', 'FULL_SHARD')
         if sharding != 'FULL_SHARD':
             raise ValueError(
-                f'mmdino.FSDPStrategy: sharding_strategy={sharding!r} leaves '
-                "the teacher and the student cut differently; use 'FULL_SHARD'"
-                ', or DDP where the weights fit on each GPU.')
+                f'mmdino.FSDPStrategy: sharding_strategy={sharding!r} shards '
+                'the teacher and the student differently: use '
+                "'FULL_SHARD', or DDP if the weights fit on each GPU.")
         self.blocks = set(blocks)
         super().__init__(
             model_wrapper=model_wrapper, state_dict_cfg='full', **kwargs)
@@ -91,7 +92,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
             self,
             optim_wrapper: BaseOptimWrapper | dict,
             model: nn.Module | None = None) -> BaseOptimWrapper:
-        """Group parameters by their whole shapes, not by those of shards."""
+        """Group the parameters by the shapes that they have unsharded."""
         kind = OPTIM_WRAPPERS.get(optim_wrapper.get('type', 'OptimWrapper'))
         if issubclass(kind, AmpOptimWrapper):
             optim_wrapper.setdefault('use_fsdp', True)
@@ -103,7 +104,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
             ]
         if isinstance(wrapper.optimizer, LARS):
             raise ValueError('mmdino.FSDPStrategy: LARS needs the norms of '
-                             'whole parameters; use AdamW or SGD, or DDP.')
+                             'whole parameters: use AdamW or SGD, or DDP.')
         if isinstance(wrapper, ClipMixin):
             wrapper.is_sharded = True
         return wrapper
@@ -111,8 +112,9 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     def optim_state_dict(self) -> dict:
         """Gather the optimizer's state on the first rank, as without FSDP.
 
-        Torch's own knows no parameter without moments, as the last layer is
-        at first, and on a CPU gathers all kinds of them into one buffer.
+        torch's own function cannot handle parameters without moments, such as
+        the last layer while it is frozen, and on CPUs it gathers all kinds of
+        moments into one buffer.
         """
         own = self.optim_wrapper.state_dict()
         whole = {}
@@ -126,7 +128,8 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Load this rank's shards of an optimizer state.
 
-        MMEngine passes arguments in an order that torch gave up.
+        MMEngine's own method passes its arguments in an order that torch no
+        longer accepts.
         """
         sizes = all_gather_object([p.numel() for p in self._params()])
         starts = [sum(size) for size in zip(*sizes[:get_rank()])]
@@ -142,7 +145,7 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         self.optim_wrapper.load_state_dict(dict(state_dict, state=own))
 
     def load_checkpoint(self, filename: str, **kwargs) -> dict:
-        """Load a checkpoint into CPU memory: it may not fit into a GPU."""
+        """Load a checkpoint into CPU memory, as it may not fit on a GPU."""
         return super().load_checkpoint(filename,
                                        **dict(kwargs, map_location='cpu'))
 
@@ -152,13 +155,13 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
             if number is not None:
                 raise ValueError(
                     f'mmdino.FSDPStrategy: {option}={number} needs the whole '
-                    'weight of the last layer, which is in pieces here: leave '
-                    'it out, or use DDP.')
+                    'weight of the last layer, which FSDP shards: leave the '
+                    'option out, or use DDP.')
         if getattr(model, 'lora', None):
             raise ValueError(
-                'mmdino.FSDPStrategy: model.lora lets student and teacher '
-                'share their backbone, which FSDP cuts apart: use DDP, whose '
-                'gradients and moments are those of the adapters alone.')
+                'mmdino.FSDPStrategy: with model.lora student and teacher '
+                'share a backbone, which FSDP cannot shard: use DDP; only the '
+                'adapters have gradients and moments.')
         model = self.convert_model(model)
         units = _units(model, self.blocks)
         defaults = dict(
@@ -171,15 +174,16 @@ class FSDPStrategy(OneFileMixin, MMEngineFSDPStrategy):
         return super()._wrap_model(model)
 
     def _params(self) -> list[Tensor]:
-        """Return the optimizer's parameters by number."""
+        """Return the optimizer's parameters in their order."""
         groups = self.optim_wrapper.optimizer.param_groups
         return [param for group in groups for param in group['params']]
 
 
 def _units(model: MeanTeacher, blocks: set[str]) -> set[nn.Module]:
-    """List the modules that FSDP wraps: networks, blocks and head layers.
+    """Return the modules that FSDP wraps: networks, blocks and head layers.
 
-    A head with a predictor is not called as a whole.
+    The layers of heads are units because a head with a predictor is not called
+    as a whole.
     """
     parts = [getattr(model, name) for name in model.teacher]
     parts += model.teacher.values()
@@ -212,8 +216,7 @@ def _join(pieces: list[dict[str, Any]], shape: torch.Size) -> dict[str, Any]:
 
 
 def _cut(value: Any, start: int, size: int) -> Any:
-    """Return this rank's shard of a moment; a number, such as the step, whole.
-    """
+    """Return this rank's shard of a moment; numbers (the step) are kept."""
     return value.flatten()[start:start + size] if _is_spread(value) else value
 
 

@@ -37,8 +37,8 @@ def use_amp(cfg: Config, precision: str = 'fp16') -> None:
         precision: 'fp16', with a loss scale and on GPUs only, or 'bf16'.
 
     Raises:
-        RuntimeError: If there is no GPU for fp16.
-        ValueError: If the optim wrapper has no counterpart for it.
+        RuntimeError: If fp16 is asked for and there is no GPU.
+        ValueError: If the optim wrapper has no variant of this precision.
     """
     if precision == 'fp16' and not torch.cuda.is_available():
         raise RuntimeError('--amp needs a GPU, and torch sees none: train '
@@ -47,8 +47,8 @@ def use_amp(cfg: Config, precision: str = 'fp16') -> None:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     kind = kind.removeprefix('mmdino.')
     if kind not in {*kinds, *kinds.values()}:
-        raise ValueError(f'--amp={precision} does not know the optim wrapper '
-                         f'{kind!r}; use one of {sorted(kinds)}.')
+        raise ValueError(f'--amp={precision} cannot be used with the optim '
+                         f'wrapper {kind!r}: use one of {sorted(kinds)}.')
     cfg.optim_wrapper.type = kinds.get(kind, kind)
     if precision == 'fp16':
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -57,8 +57,11 @@ def use_amp(cfg: Config, precision: str = 'fp16') -> None:
 def use_tf32(cfg: Config) -> None:
     """Let GPUs multiply float32 in TF32, unless ``tf32=False``.
 
-    TF32 keeps 10 bits of the mantissa; products are added up in float32. It
-    is for matrix products and convolutions. CPUs are not concerned.
+    TF32 rounds the factors of matrix products and convolutions to 10 bits of
+    mantissa; the products are summed in float32. CPUs are not affected.
+
+    Args:
+        cfg: Config, whose top-level setting ``tf32`` is read.
     """
     if torch.cuda.is_available():
         is_on = cfg.get('tf32', True)
@@ -69,14 +72,20 @@ def use_tf32(cfg: Config) -> None:
 def build_runner(cfg: Config, testing: bool = False) -> Runner:
     """Build the Runner of a config, also for several processes on CPUs.
 
-    It reads checkpoints without running what may be in them, and loads them
-    whole or not at all.
+    The Runner reads checkpoints without running any code in them, and loads
+    all weights or raises an error.
 
     Args:
-        cfg: Changed in place. With ``resume='auto'`` it goes on from the last
-            good checkpoint of the work dir rather than from ``load_from``;
-            without one it says so and starts, as automatic restarts need.
+        cfg: Changed in place. With ``resume='auto'`` the last intact
+            checkpoint of the work dir is resumed rather than ``load_from``. If
+            there is none, a warning says so and the training starts anew, so
+            that automatic restarts can always use the same command.
         testing: Whether the model is only to be tested.
+
+    Raises:
+        CheckpointError: If the checkpoint to resume is not one of a run.
+        ValueError: If all checkpoints of the work dir are damaged, or
+            processes on CPUs were not started by torchrun.
     """
     use_safe_loading()
     use_tf32(cfg)
@@ -99,20 +108,24 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
     fill_sizes(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
         cfg)
-    runner.logger.info(f'Environment, config and hooks are in the log: '
-                       f'{runner.log_dir}')
+    runner.logger.info('The log file in this folder also has the environment, '
+                       f'the config and the hooks: {runner.log_dir}')
     if resume and not cfg.resume:
         start = cfg.load_from or 'the beginning'
-        runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir}: '
-                              f'starts from {start}.')
+        runner.logger.warning(f'--resume: there is no checkpoint in '
+                              f'{cfg.work_dir}. The training starts from '
+                              f'{start}.')
     return runner
 
 
 def resume_last(cfg: Config) -> None:
     """Resume from the last intact checkpoint in the work dir, if any.
 
+    Args:
+        cfg: Changed in place: ``resume`` and ``load_from``.
+
     Raises:
-        ValueError: If there are only damaged ones.
+        ValueError: If all checkpoints are damaged.
     """
     last = find_last_good(cfg.work_dir)
     cfg.resume = last is not None
@@ -122,7 +135,10 @@ def resume_last(cfg: Config) -> None:
 def distribute_on_cpu(cfg: Config) -> None:
     """Set up the process group and the model wrapper for CPUs.
 
-    MMEngine's own would ask for CUDA devices.
+    Those of MMEngine need CUDA devices.
+
+    Args:
+        cfg: Changed in place.
 
     Raises:
         ValueError: If the launcher is not torchrun.
@@ -144,8 +160,9 @@ def distribute_on_cpu(cfg: Config) -> None:
                 broadcast_buffers=False,
                 find_unused_parameters=cfg.get('find_unused_parameters',
                                                False)), **wrapper)
-    # Torch has no synchronised BatchNorm for CPUs: each process normalises
-    # by its own images, and the statistics are averaged after each epoch.
+    # torch has no synchronised BatchNorm for CPUs. Each process normalises by
+    # its own images, and SyncBuffersHook averages the running statistics after
+    # each epoch.
     cfg.sync_bn = None
     if 'strategy' in cfg:
         cfg.strategy.sync_bn = None
@@ -169,10 +186,11 @@ def _replace_sync_bn(node: Any) -> None:
 
 
 def leave_process_group() -> None:
-    """Wait for all processes and leave the group; alone, do nothing.
+    """Wait for all processes and leave their group.
 
-    Without it a process whose peer is already gone may abort at exit; so may
-    one whose DDP model outlives the group.
+    Otherwise a process may abort at exit: if another process is already gone,
+    or if its DDP model is deleted after the group. Does nothing in a single
+    process.
     """
     if torch.distributed.is_initialized():
         gc.collect()
@@ -184,17 +202,20 @@ def report_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let torchrun show the error of the process that failed first.
 
     Args:
-        function: What a process of the job runs.
+        function: The main function of a process.
+
+    Returns:
+        The function, which now writes its error to torchrun's error file.
     """
     return record(function, _WholeErrorFile())
 
 
 class _WholeErrorFile(ErrorHandler):
-    """Leaves torchrun a whole file of the error or none.
+    """Writes torchrun's error file completely or not at all.
 
-    A process whose peer was killed fails, too, and torchrun ends it as it
-    writes its error down. A file that is empty then would end torchrun, with
-    all the restarts that the job had left.
+    When a process is killed, the others fail as well, and torchrun may end
+    them while they write their error files. An empty error file would make
+    torchrun itself fail, although the job had restarts left.
     """
 
     def record_exception(self, e: BaseException) -> None:

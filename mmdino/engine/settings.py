@@ -31,13 +31,13 @@ from mmdino import registry
 from mmdino.utils.names import suggest
 from mmdino.utils.resources import resource
 
-# Top-level keys: those of the Runner, and those that prepare() reads.
+# Top-level keys that are read: by the Runner, or by functions of mmdino.
 KEYS = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'runner_type', 'strategy', 'sync_bn', 'find_unused_parameters',
     'model_wrapper_cfg', 'activation_checkpointing', 'compile',
     'custom_imports', 'data', 'data_root', 'teacher_snapshots', 'tf32'
 }
-# Where the parts of a config are registered; below them, by their own keys.
+# Registries of the components in the top-level parts of a config.
 ROOTS = dict(
     model=registry.MODELS,
     train_dataloader=None,
@@ -55,6 +55,7 @@ ROOTS = dict(
     visualizer=registry.VISUALIZERS,
     strategy=registry.STRATEGIES,
     log_processor=registry.LOG_PROCESSORS)
+# Registries of components inside of these parts, by their keys.
 BRANCHES = dict(
     dataset=registry.DATASETS,
     datasets=registry.DATASETS,
@@ -64,13 +65,16 @@ BRANCHES = dict(
     collate_fn=None,
     optimizer=registry.OPTIMIZERS,
     vis_backends=registry.VISBACKENDS)
-ADDED = {  # by the registry: what MMEngine takes before it builds the rest
+# Keys that MMEngine reads itself before it builds a component, by the name of
+# its registry.
+ADDED = {
     'optim_wrapper': {'constructor', 'paramwise_cfg'},
     'parameter scheduler': {'convert_to_iter_based'},
     'hook': {'priority'},
     'loop': {'by_epoch'},
 }
-DEFAULTS = dict(  # what MMEngine builds where a config names no type
+# Types that MMEngine builds if a config names none.
+DEFAULTS = dict(
     optim_wrapper='OptimWrapper',
     train_cfg='EpochBasedTrainLoop',
     val_cfg='ValLoop',
@@ -81,23 +85,26 @@ DEFAULTS = dict(  # what MMEngine builds where a config names no type
 def check_settings(cfg: Config) -> None:
     """Raise an error for settings that no component of the config accepts.
 
-    Keys of registered components are held against their signatures, and those
-    of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``, ``randomness`` and of
-    loaders against what MMEngine reads. What comes from another toolbox
-    (``_scope_``) and what takes any key is not judged. A text is refused where
-    a component's annotation has numbers or True and False alone.
+    Keys of registered components are compared with the arguments of their
+    constructors. Keys of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``,
+    ``randomness``, ``clip_grad`` and of data loaders are compared with those
+    that MMEngine reads. Components of other toolboxes (``_scope_``) and those
+    that accept any key are not checked. A text is an error
+    where the annotations of a component's argument are numbers or ``bool``.
 
     Args:
-        cfg: Not changed.
+        cfg: A completed config; it is not changed.
 
     Raises:
-        ValueError: With the setting, its value and what it may have meant.
+        ValueError: If nothing reads a setting; names it with its value and a
+            similar one. If ``strategy`` is set without ``runner_type``.
     """
     scope = cfg.get('default_scope') or 'mmdino'
     if cfg.get('strategy') and 'runner_type' not in cfg:
         raise ValueError(
-            "Only runner_type='FlexibleRunner' reads the setting `strategy`; "
-            "'mmdino::_base_/fsdp.py' in the _base_ list sets both.")
+            "Only runner_type='FlexibleRunner' reads the setting `strategy`: "
+            "add 'mmdino::_base_/fsdp.py' to the _base_ list, which sets "
+            'both.')
     for key, value in cfg.to_dict().items():
         if key in ROOTS:
             if isinstance(value, dict) and key in DEFAULTS:
@@ -113,7 +120,7 @@ def check_settings(cfg: Config) -> None:
 
 
 def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
-    """Return the keys of the sections that MMEngine reads itself."""
+    """Return the known keys of the sections that MMEngine reads itself."""
     sections = {
         'auto_scale_lr': {'enable', 'base_batch_size'},
         'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
@@ -135,7 +142,10 @@ def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
 
 
 def _paramwise_keys(constructor: type | None) -> set[str] | None:
-    """Return the keys that a constructor's source reads; None if unknown."""
+    """Return the keys of ``paramwise_cfg`` that a constructor reads.
+
+    They are found in its source; None if it is of an unknown kind.
+    """
     known = (DefaultOptimWrapperConstructor,
              LearningRateDecayOptimWrapperConstructor)
     if constructor is None or not issubclass(constructor, known):
@@ -152,7 +162,14 @@ def _paramwise_keys(constructor: type | None) -> set[str] | None:
 
 
 def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
-    """Check a section of a config and, by their keys, its subsections."""
+    """Check a section of a config and its subsections.
+
+    Args:
+        node: The section.
+        kind: Registry of the components in it, or None.
+        scope: Default scope of the config.
+        path: Keys that lead to the section, joined by '.'.
+    """
     if isinstance(node, (list, tuple)):
         for index, child in enumerate(node):
             _check(child, kind, scope, f'{path}.{index}')
@@ -189,14 +206,17 @@ def _find(name: str, kind: Registry, scope: str) -> Callable | None:
 def accepted(component: Callable) -> set[str] | None:
     """Return the names of all arguments; None if any name is accepted.
 
-    ``**kwargs`` that a constructor hands on to the one it overrides stand for
-    the arguments of that.
+    If a constructor passes its ``**kwargs`` to that of its base class, the
+    arguments of the base class are included.
+
+    Args:
+        component: A class or a function.
     """
     if not inspect.isclass(component):
         return _parameters(component)
     names = set()
     for kind in component.__mro__:
-        if kind is CheckpointHook:  # hands the rest to it, at the first save
+        if kind is CheckpointHook:  # passes **kwargs to save_checkpoint
             names |= _parameters(Runner.save_checkpoint)
             return names | _parameters(kind.__init__)
         if '__init__' not in vars(kind):
@@ -217,7 +237,8 @@ def accepted(component: Callable) -> set[str] | None:
 def _read_of_kwargs(init: Callable) -> set[str] | None:
     """Return the names that a constructor reads from its ``**kwargs``.
 
-    None if it does anything else with them.
+    None if it uses them in another way than to read names and to pass them to
+    the constructor of its base class.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
@@ -291,14 +312,14 @@ def _leaves(hint: Any) -> Iterator[Any]:
 def check_top_level(cfg: Config) -> None:
     """Raise an error for top-level keys that look misspelt.
 
-    Other variables of a user's files are told of in the log; names that begin
-    with an underscore, and what other toolboxes' bases define, are not.
+    Other unknown variables of a user's files are logged. Names that begin with
+    an underscore and variables of other toolboxes' bases are ignored.
 
     Args:
-        cfg: As read from a file.
+        cfg: A config as ``Config.fromfile`` returns it.
 
     Raises:
-        ValueError: If a key resembles one that is read, or stands unread in a
+        ValueError: If an unknown key resembles a known one, or is defined in a
             config of mmdino.
     """
     unread = []
@@ -311,11 +332,12 @@ def check_top_level(cfg: Config) -> None:
             meant = f': did you mean {close[0]!r}?' if close else '.'
             raise ValueError(
                 f'Nothing reads {name!r} in {path}, with the value {value}'
-                f'{meant} A variable of your own begins with an underscore.')
+                f'{meant} Names of variables of your own must begin with an '
+                'underscore.')
         unread.append(name)
     if unread:
         print_log(
-            f'Variables of {cfg.filename} that nothing reads: '
+            f'Nothing reads these variables of {cfg.filename}: '
             f'{", ".join(unread)}.',
             logger='current')
 
@@ -323,7 +345,7 @@ def check_top_level(cfg: Config) -> None:
 def _assignments(path: str) -> Iterator[tuple]:
     """Return the names that a config and its bases define, with their files.
 
-    Not those of other toolboxes' bases.
+    Bases of other toolboxes are left out.
     """
     for base in Config._get_base_files(path):
         scope = base.partition('::')[0] if '::' in base else 'mmdino'

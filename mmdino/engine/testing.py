@@ -1,4 +1,4 @@
-"""Putting a checkpoint into a config, for testing and training."""
+"""Functions that put a checkpoint into a config, for testing and training."""
 import inspect
 from typing import Any
 
@@ -11,19 +11,20 @@ from mmdino.registry import MODELS
 from mmdino.weights import find_checkpoint, open_weights, resolve_network
 from mmdino.weights.infer import build_empty
 
-SIZES = ('size', 'scale')  # of transforms, in pixels
+SIZES = ('size', 'scale')  # arguments of transforms, in pixels
 
 
 def use_checkpoint(cfg: Config, checkpoint: str | None) -> None:
     """Let a config test the weights of a checkpoint, all of them.
 
-    Of a DINO the frozen teacher alone is built. A frozen network's config
-    need not name the network: the checkpoint tells. Other models, such as a
-    segmentor, are loaded by MMEngine, strictly.
+    A DINO is replaced by the frozen teacher alone. A config of a
+    :class:`.FrozenTeacher` need not describe the network: the checkpoint does.
+    Other models, such as a segmentor, are loaded by MMEngine, and must fit
+    completely.
 
     Args:
         cfg: Changed in place.
-        checkpoint: A file of any known format; None for a model that has no
+        checkpoint: A file of any known format; None for a model without
             weights, or one whose config names the file.
     """
     kind = model_class(cfg)
@@ -40,15 +41,15 @@ def use_checkpoint(cfg: Config, checkpoint: str | None) -> None:
 def start_from(cfg: Config, checkpoint: str) -> None:
     """Let a training start from the weights of a checkpoint.
 
-    A DINO continues from them; a classifier, linear layers, a segmentor or a
-    detector take them into their backbone.
+    A DINO loads all of them; a classifier, a linear probe, a segmentor or a
+    detector loads those of its backbone.
 
     Args:
         cfg: Changed in place.
-        checkpoint: As :mod:`mmdino.weights.sources` lists them.
+        checkpoint: A file or a name, see :mod:`mmdino.weights.sources`.
 
     Raises:
-        ValueError: If the model has no place for weights.
+        ValueError: If the config has no setting for the weights.
     """
     kind = model_class(cfg)
     backbone = cfg.model.get('backbone') or {}
@@ -61,14 +62,14 @@ def start_from(cfg: Config, checkpoint: str) -> None:
         pretrained.checkpoint = checkpoint
     else:
         raise ValueError(
-            f'{cfg.model.type} has no place for --checkpoint {checkpoint}: '
-            "neither `checkpoint` nor a backbone with "
-            "init_cfg=dict(type='Pretrained', ...); see docs/transfer.md.")
+            f'{cfg.model.type} cannot use --checkpoint {checkpoint}: its '
+            'config has neither `checkpoint` nor a backbone with '
+            "init_cfg=dict(type='Pretrained', ...). Add one; see "
+            'docs/transfer.md.')
 
 
 def model_class(cfg: Config) -> type:
-    """Return the class of ``cfg.model``, ``object`` if it is not registered.
-    """
+    """Return the class of ``cfg.model``, or ``object`` if it is unknown."""
     scope = cfg.get('default_scope') or 'mmdino'
     with MODELS.switch_scope_and_registry(scope) as registry:
         return registry.get(cfg.model.type) or object
@@ -84,10 +85,11 @@ def frozen(model: dict) -> dict:
 
 
 def given_network(config: str | None) -> dict:
-    """Return what a config says of its network: ``backbone``, ``neck``, ...
+    """Return the arguments of a :class:`.FrozenTeacher` that a config has.
 
     Args:
-        config: A file, or the name of a packaged config; None gives nothing.
+        config: A file, or the name of a packaged config. For None the dict is
+            empty.
     """
     given = frozen(read_config(config).model) if config else {}
     given.pop('type', None)
@@ -97,9 +99,13 @@ def given_network(config: str | None) -> dict:
 def fill_sizes(cfg: Config) -> None:
     """Fill in image sizes that transforms take from the checkpoint.
 
-    That is the size of the images that ``model.checkpoint`` was trained on,
-    or is evaluated with by its authors, and the side of its patches. Sizes
-    that a benchmark fixes go to the nearest that falls into patches.
+    Sizes that are None become the image size that ``model.checkpoint`` stores
+    (that of its training, or of its authors' evaluation), and ``patch=None``
+    becomes the side of its patches. For a frozen network, sizes that a
+    benchmark fixes are rounded to the nearest multiple of the patch size.
+
+    Args:
+        cfg: Changed in place.
     """
     steps = [
         step for loader in loaders(cfg)
@@ -129,7 +135,8 @@ def fill_sizes(cfg: Config) -> None:
     if filled:
         in_words = ', '.join(f'{k} {value} px' for k, value in filled.items())
         print_log(
-            f'Images are cut as in the training of {checkpoint}: {in_words}.',
+            f'Image sizes are those of the training of {checkpoint}: '
+            f'{in_words}.',
             logger='current')
     if is_frozen:
         _fit_patches(fixed, patch)
@@ -160,13 +167,13 @@ def _fit_patches(steps: list[dict], patch: int) -> None:
             moved[old[0]] = new[0]
     for old, new in moved.items():
         print_log(
-            f'Images of {old} px, as the benchmark has them, do not fall into '
-            f'patches of {patch} px: they are {new} px here.',
+            f'The image size {old} px of the benchmark is not a multiple of '
+            f'the patch size {patch} px: {new} px are used.',
             logger='current')
 
 
 def _dicts(node: Any) -> list[dict]:
-    """Iterate all dicts in a pipeline, however deep."""
+    """Return all dicts in a pipeline, at any depth."""
     if isinstance(node, dict):
         return [node] + [d for child in node.values() for d in _dicts(child)]
     if isinstance(node, (list, tuple)):

@@ -28,6 +28,7 @@ from mmdino.engine.longrun.workers import fork_again_if_stuck
 from mmdino.models.frozen import FrozenTeacher, PixelFeatures
 from mmdino.utils.progress import track
 from mmdino.utils.randomness import seeded
+from mmdino.utils.resources import cache_folder
 from mmdino.weights import describe_network
 from mmdino.weights.config import STARTS, preprocessor_cfg
 from mmdino.weights.io import replaced
@@ -296,14 +297,13 @@ def kept_at(loop: Any, network: dict, loader: DataLoader | None) -> str | None:
     ]
     if None in data:
         return None
-    cache = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
     text = json.dumps([
         VERSION, torch.__version__, network,
         _features(loop), data, [*map(settings_of, loop.evaluator.metrics)]
     ],
                       default=str)
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return osp.join(cache, 'mmdino', 'baselines', f'{name}.json')
+    return osp.join(cache_folder('baselines'), f'{name}.json')
 
 
 def read_kept(path: str) -> Figures | None:

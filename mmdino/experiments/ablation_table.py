@@ -16,8 +16,8 @@ class TableRow(NamedTuple):
 
     Attributes:
         row: The row.
-        figures: By the seed, those of the runs that have ended.
-        error: Why a run failed, or what it lacks.
+        figures: Figures of the finished runs, by seed.
+        error: Why a run failed, or which data are missing.
     """
     row: Row
     figures: dict[int, Figures]
@@ -29,13 +29,13 @@ def write_table(rows: Sequence[TableRow], head: dict[str, str],
     """Write table.md, .csv, .json and .png, and the curves in collapse.png.
 
     Args:
-        rows: In the order of the table.
-        head: What is common to all: table, base, data, epochs, seeds,
+        rows: The rows, in their order.
+        head: What is common to all rows: table, base, data, epochs, seeds,
             processes and classifier.
-        folder: Where to.
+        folder: Folder of the files.
 
     Returns:
-        The files.
+        The written files; the pictures are missing if no run is finished.
     """
     write_text(folder / 'table.md', markdown(rows, head))
     write_text(folder / 'table.csv', as_csv(rows))
@@ -59,7 +59,7 @@ def write_table(rows: Sequence[TableRow], head: dict[str, str],
 
 
 def markdown(rows: Sequence[TableRow], head: dict[str, str]) -> str:
-    """Format the table: means over the seeds, with the range if several."""
+    """Format the table: means over the seeds, with their range."""
     measured = [f for row in rows for f in row.figures.values()]
     columns: list[tuple[str, str, int]] = [
         ('knn', 'k-NN top-1, %', 1),
@@ -84,7 +84,7 @@ def markdown(rows: Sequence[TableRow], head: dict[str, str]) -> str:
 
 
 def as_csv(rows: Sequence[TableRow]) -> str:
-    """Format the table as CSV, one run a line."""
+    """Format the table as CSV, with one line for each run."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(['row', 'seed', *Figures._fields])

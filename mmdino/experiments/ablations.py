@@ -1,7 +1,7 @@
 """The ablation tables of configs/ablations/, and the runs of their rows.
 
-A table is a file with named rows; a row changes one setting of a base: the
-paper's ViT-S/16 of 100 epochs, or any other config.
+A table is a file with named rows. Each row changes a setting of a base config:
+the paper's ViT-S/16 of 100 epochs, or any other config.
 """
 import copy
 import json
@@ -29,7 +29,7 @@ PAPER = resource('configs') / 'dino_vit-s16.py'
 BASES = {p.stem: p for p in sorted((ABLATIONS / '_base_').glob('*.py'))}
 TABLES = sorted(p.stem for p in ABLATIONS.glob('*.py'))
 KNN = 'knn/k20_top1'
-PATCHES = dict(  # of Figures, with their titles
+PATCHES = dict(  # fields of Figures and their titles
     patch_knn='patches, k-NN, mIoU, %',
     patch_linear='patches, linear, mIoU, %')
 
@@ -39,14 +39,14 @@ class Row(NamedTuple):
 
     Attributes:
         table: Name of the table.
-        name: Its own.
-        title: What it changes, in words.
-        settings: Merged into the base as a config that inherits from it
-            would, ``_delete_`` included. A function stands for what it gives
-            for the base.
-        dense (str, optional): Name of a benchmark of patches, see
-            :class:`DenseTestLoop`, that the table asks for beside the base's
-            test.
+        name: Name of the row.
+        title: What the row changes, in words.
+        settings: Settings that are merged into the base, as those of an
+            inheriting config would be, ``_delete_`` included. A value may be a
+            function, which is called with the base and returns the value.
+        dense (str, optional): Name of a benchmark of patch features, see
+            :class:`.DenseTestLoop`, that the table has in addition to the test
+            of the base.
     """
     table: str
     name: str
@@ -60,7 +60,7 @@ def find_rows(name: str, rows: Sequence[str] | None = None) -> list[Row]:
 
     Args:
         name: One of ``TABLES``.
-        rows: Some of its rows; all by default.
+        rows: Names of rows; by default all.
 
     Raises:
         ValueError: If there is no such table or row.
@@ -79,8 +79,8 @@ def find_rows(name: str, rows: Sequence[str] | None = None) -> list[Row]:
 
 def _require(what: str, name: str, known: list[str]) -> None:
     if name not in known:
-        raise ValueError(f'There is no {what} called {name!r}, only {known}.'
-                         f'{suggest(name, known)}')
+        raise ValueError(f'There is no {what} called {name!r}. Choose one of '
+                         f'{known}.{suggest(name, known)}')
 
 
 def merge_row(row: Row, base: Config) -> Config:
@@ -94,14 +94,14 @@ def merge_row(row: Row, base: Config) -> Config:
         cfg.merge_from_dict(_resolve(row.settings, base))
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(
-            f'The row {row.table}/{row.name} cannot be put upon '
-            f'{base.filename}, which lacks what it changes ({error}): leave '
-            'it out by --rows.') from error
+            f'The row {row.table}/{row.name} changes a setting that '
+            f'{base.filename} does not have ({error}): choose other rows by '
+            '--rows.') from error
     return cfg
 
 
 def _resolve(node: Any, base: Config) -> Any:
-    """Return a copy with the values that hold for this base."""
+    """Return a copy in which functions are replaced by their values."""
     if callable(node):
         return copy.deepcopy(node(base))
     if isinstance(node, dict):
@@ -116,18 +116,20 @@ class Figures(NamedTuple):
 
     Attributes:
         knn: Top-1 accuracy of k-NN with k = 20, in percent.
-        classifier: Of the best classifier on the features, in percent.
-        entropy: Of the teacher's targets at the end, in nats.
-        kl: KL(teacher || student) at the end, in nats; None where the loss
-            is no cross-entropy.
-        information: What the targets tell about the image at the end, in
-            nats; 0 is a collapse.
-        collapse: What the monitor says of the end, or ''.
-        seconds: Wall time of training and test, of their last tries.
-        folder: With the logs of the training, wherever it was moved.
-        patch_knn: Mean IoU of the pixels' classes by the nearest patches, in
-            percent; None where the table does not ask for it.
-        patch_linear: By a linear layer on patches.
+        classifier: Top-1 accuracy of the best classifier on the features, in
+            percent.
+        entropy: Entropy of the teacher's targets at the end, in nats.
+        kl: KL(teacher || student) at the end, in nats; None if the loss is not
+            a cross-entropy.
+        information: Mutual information of images and targets at the end, in
+            nats; 0 means collapse.
+        collapse: The collapse at the end in a few words, or ''.
+        seconds: Wall time of training and test; of jobs that were resumed,
+            that of the last part.
+        folder: Folder with the logs of the training.
+        patch_knn: Mean IoU of pixel classes by k-NN of patches, in percent;
+            None if the table has no benchmark of patches.
+        patch_linear: Mean IoU by a linear layer on patches, likewise.
     """
     knn: float
     classifier: float
@@ -145,15 +147,15 @@ class Ablation:
     """The runs of a table's rows with one base config.
 
     Args:
-        base: Name of a config; None for the paper's setting.
-        root: Work dir of all tables upon this base.
-        data: Folder that ``data/`` stands for in configs.
-        epochs: Instead of the base's.
-        processes: GPUs, or CPU processes.
-        options: Settings of the base by ``key.key``, of one row by
-            ``ROW.key.key``, ``linear.key.key`` of linear classifiers and
-            ``dense.key.key`` of the test of patches.
-        rows: Those that options may name.
+        base: Name of the base config; None for the paper's setting.
+        root: Work dir of all tables of this base.
+        data: Folder that replaces ``data/`` in configs.
+        epochs: Number of epochs, if not that of the base.
+        processes: Number of GPUs, or of processes on CPUs.
+        options: Values by the names of settings: ``key.key`` of the base,
+            ``ROW.key.key`` of one row, ``linear.key.key`` of the linear
+            classifiers, or ``dense.key.key`` of the benchmark of patches.
+        rows: The rows that options may name.
 
     Raises:
         ValueError: If an option names no setting, or the base's test has no
@@ -179,14 +181,14 @@ class Ablation:
         self.root, self.data, self.processes = root, data, processes
         _require_knn(self.base)
         self.classifier = _classifier(self.base)
-        for row in rows:  # a wrong option stops all at once
+        for row in rows:  # raise errors of options before the first run
             if row.name in self.options:
                 self.config(row)
         linear = self.options.get('linear', {})
         if linear and self.classifier:
             raise ValueError('--cfg-options linear.*: the base is scored by '
-                             'logistic regression, no linear classifier is '
-                             'trained.')
+                             'logistic regression, and no linear classifier '
+                             'is trained: leave these options out.')
         set_options(read_config('benchmarks/linear'), linear, 'linear')
         for row in rows[:1]:
             self.dense(row)
@@ -204,16 +206,17 @@ class Ablation:
         return cfg
 
     def dense(self, row: Row) -> Config | None:
-        """Return the config of the patch benchmark that the row's table names.
+        """Return the config of the table's benchmark of patches, or None.
 
         Raises:
-            ValueError: If there are options for one, and none is asked for.
+            ValueError: If there are options for it and the table has none.
         """
         options = self.options.get('dense', {})
         if row.dense is None:
             if options:
                 raise ValueError(f'--cfg-options dense.*: the table '
-                                 f'{row.table} has no test of patches.')
+                                 f'{row.table} has no benchmark of patches: '
+                                 'leave these options out.')
             return None
         cfg = read_config(f'benchmarks/{row.dense}')
         set_options(cfg, options, 'dense')
@@ -228,16 +231,16 @@ class Ablation:
     def jobs(self, row: Row, seed: int) -> list[Job]:
         """Return the jobs of a row and a seed: training, test, patches.
 
-        They are in the row's own folder, or in that of another row, perhaps
-        of another table, whose training was the same.
+        They use the row's own folder or, if another row (of any table) was
+        already trained with the same settings, the folder of that row.
 
         Raises:
             MissingData: If the data are not there.
-            ValueError: If the base lacks what the row changes.
+            ValueError: If the row changes a setting that the base lacks.
         """
         cfg = with_data(self.config(row, seed), self.data)
         cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
-        others = dict(processes=self.processes)  # each has its own batch
+        others = dict(processes=self.processes)  # they change the batch size
         trained = describe(_training(cfg), ('train', ), **others)
         tested = describe(cfg, ('train', 'test'), **others)
         cap_workers(cfg)
@@ -305,9 +308,9 @@ class Ablation:
             collapse=summarize(verdict))
 
     def _test(self, cfg: Config, folder: Path) -> dict[str, float]:
-        """Test the checkpoint, which may hold averaged weights.
+        """Test the last checkpoint.
 
-        The model in training does not.
+        Unlike the model in training, it may hold averaged weights.
         """
         config, out = folder / 'config.py', folder / 'metrics.json'
         dump(cfg, config)
@@ -352,9 +355,9 @@ def _require_knn(cfg: Config) -> None:
     if not any(
             metric.type.endswith('KNNAccuracy')
             and 20 in metric.get('k', (20, )) for metric in _metrics(cfg)):
-        raise ValueError('A table is scored by k-NN with k = 20: add '
-                         "dict(type='KNNAccuracy', k=(20, )) to the base's "
-                         'test_evaluator.')
+        raise ValueError('Tables are scored by k-NN with k = 20, which the '
+                         "base does not test: add dict(type='KNNAccuracy', "
+                         'k=(20, )) to its test_evaluator.')
 
 
 def _metrics(cfg: Config) -> list[dict]:

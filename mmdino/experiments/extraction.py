@@ -22,15 +22,15 @@ PARTS = ('gallery', 'queries')
 
 def extract_features(cfg: Config, checkpoint: str,
                      folder: str | Path) -> dict[str, Features]:
-    """Embed the gallery and the queries of a config's test loop.
+    """Compute features of the gallery and the queries of a config's test loop.
 
-    Files that are there already are read instead, if they come from the same
-    settings, weights and data; ``job.json`` in the folder tells.
+    Existing files are read instead, if they come from the same settings,
+    weights and data, which ``job.json`` in the folder records.
 
     Args:
         cfg: A config whose ``test_cfg`` has a ``gallery_dataloader``.
-        checkpoint: What to load into its model.
-        folder: Where ``gallery.npz`` and ``queries.npz`` go.
+        checkpoint: Weights of its model.
+        folder: Folder for ``gallery.npz`` and ``queries.npz``.
 
     Returns:
         The features by 'gallery' and 'queries'.
@@ -38,15 +38,15 @@ def extract_features(cfg: Config, checkpoint: str,
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         MissingData: If the images are not there.
-        ValueError: If the config has no gallery, or the folder holds what
-            other settings gave: names what differs.
+        ValueError: If the config has no gallery, or the folder holds features
+            of other settings; names the differences.
     """
     folder, checkpoint = Path(folder), find_checkpoint(checkpoint)
     forget_listings()
     settings = feature_settings(cfg, checkpoint)
     files = {part: folder / f'{part}.npz' for part in PARTS}
     check_folder(folder, settings, '*.npz')
-    # Before rank 0 can have written anything: all ranks decide alike.
+    # All ranks must decide alike, so look before rank 0 writes a file.
     lacking = [part for part in PARTS if not files[part].exists()]
     if is_main_process():
         write_json(folder / 'job.json', settings)
@@ -58,7 +58,7 @@ def extract_features(cfg: Config, checkpoint: str,
         cfg_part.test_evaluator = dict(
             type='SaveFeatures', out=str(files[part]))
         build_runner(cfg_part, testing=True).test()
-    barrier()  # rank 0 writes, all read
+    barrier()  # rank 0 writes the files, all ranks read them
     return {part: load_features(path) for part, path in files.items()}
 
 
@@ -74,10 +74,10 @@ def feature_settings(cfg: Config,
 
 
 def _testing(cfg: Config, checkpoint: str, part: str) -> Config:
-    """Return the config of a test that only embeds one part."""
+    """Return the config of a test that only computes one part's features."""
     if 'gallery_dataloader' not in (cfg.get('test_cfg') or {}):
         raise ValueError(
-            f'{cfg.filename} has no test_cfg.gallery_dataloader: it takes '
+            f'{cfg.filename} has no test_cfg.gallery_dataloader: set '
             "test_cfg=dict(type='GalleryTestLoop', gallery_dataloader=...).")
     loaders = dict(
         gallery=cfg.test_cfg.gallery_dataloader, queries=cfg.test_dataloader)
@@ -88,7 +88,12 @@ def _testing(cfg: Config, checkpoint: str, part: str) -> Config:
 
 
 def test_only(cfg: Config, loader: dict) -> Config:
-    """Return the part of a run's config that a test of one loader needs."""
+    """Return the part of a run's config that a test of one loader needs.
+
+    Args:
+        cfg: Config of the run.
+        loader: Config of the loader to test.
+    """
     kept = ('model', 'custom_imports', 'default_scope', 'env_cfg',
             'randomness', 'launcher')
     return Config(
@@ -105,8 +110,8 @@ def test_only(cfg: Config, loader: dict) -> Config:
 class SavedFeaturesProbe(LinearProbe):
     """A linear probe on features that were saved before.
 
-    Without augmentation each epoch sees the same features. The network is
-    built and saved with the heads, as ever, and does not run.
+    Without augmentation each epoch sees the same features. As in the base
+    class, the network is built and saved with the heads, but it is not run.
     """
 
     def __init__(self, *args, **kwargs) -> None:

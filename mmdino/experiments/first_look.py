@@ -36,13 +36,17 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
     Args:
         model: The network.
         images: The data set; its pipeline is not used.
-        most: Images looked at, drawn evenly from all.
-        folder: Gets ``features.npz``, ``nearest.png`` and, of a ViT,
-            ``attention.png``.
+        most: Largest number of images, which are taken evenly from all.
+        folder: Folder for ``features.npz``, ``nearest.png`` and, if the
+            network is a ViT, ``attention.png``.
 
     Returns:
-        ``knn_top1`` and ``knn_top1_pixels``, in percent, each image among all
-        others, None without classes; ``images``, how many were seen.
+        A dict of ``images``, the number of images; and ``knn_top1`` and
+        ``knn_top1_pixels``, the leave-one-out accuracy of k-NN in percent, by
+        features and by raw pixels, which is None without classes.
+
+    Raises:
+        UnreadableImageError: If no image can be read.
     """
     seen = look([images.get_data_info(i) for i in spread(len(images), most)],
                 model)
@@ -66,15 +70,19 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Return at most so many of ``count`` indices, evenly spaced."""
+    """Return at most ``most`` evenly spaced indices below ``count``."""
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
 def look(items: list[dict], model: FrozenTeacher) -> Seen:
     """Compute features and raw pixels of the images that can be read.
 
+    Args:
+        items: Images, as dicts with ``img_path``.
+        model: The network.
+
     Raises:
-        UnreadableImageError: If none can.
+        UnreadableImageError: If no image can be read.
     """
     extractor = FeatureExtractor(model)
     raw = PixelFeatures(PIXELS, preprocessor_cfg(model.network_cfg))
@@ -110,7 +118,9 @@ def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     k = min(k, len(features) - 1)
     similarities, places = nearest_neighbours(features, features, k + 1)
     own = places == torch.arange(len(places))[:, None]
-    own[~own.any(1), -1] = True  # of several that are equal
+    # Among many identical images, an image may not be in its own list: then
+    # drop the last one.
+    own[~own.any(1), -1] = True
     return (similarities[~own].view(-1, k), places[~own].view(-1, k))
 
 
@@ -132,7 +142,7 @@ def picture(seen: Seen,
             classes: Sequence[str] | None,
             place: int,
             similarity: float | None = None) -> Picture:
-    """Return an image as the network gets it."""
+    """Return an image, as resized for the network, with its class name."""
     label = seen.items[place].get('gt_label')
     name = classes[label] if classes and label is not None else None
     pixels = seen.views[place].flip(0).permute(1, 2, 0).numpy()

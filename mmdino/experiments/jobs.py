@@ -1,9 +1,10 @@
 """Jobs: a folder, a digest of settings, child processes and a result.
 
-The folder holds ``job.json``, the settings, and, once it is finished,
-``result.json``. A job with the same settings goes on in it, or is finished; a
-job with others sets the folder aside as ``NAME.DIGEST`` and begins anew, and
-takes it back when its settings are given again. Nothing is deleted.
+The folder of a job holds its settings, ``job.json``, and, when it is finished,
+``result.json``. A job with the same settings continues in the folder, or
+returns the result. For other settings the folder is renamed to
+``NAME.DIGEST``, and the job begins in a new one. When the old settings are
+given again, the renamed folder is used again. Nothing is deleted.
 """
 import json
 import os
@@ -33,9 +34,9 @@ class Job(NamedTuple):
     """Work that is done once: its result is kept in a folder.
 
     Attributes:
-        folder: Its own.
-        settings: What its result depends on, see :func:`.settings.describe`.
-        run: Runs it in the folder and gives the result.
+        folder: Folder of the job.
+        settings: What the result depends on, see :func:`.settings.describe`.
+        run: Function that does the work in the folder and returns the result.
     """
     folder: Path
     settings: Settings
@@ -59,7 +60,7 @@ class Job(NamedTuple):
         if old is None:
             return 'to run'
         if old == self.settings:
-            return 'begun, goes on'
+            return 'begun, will continue'
         return f'to run again ({differences(old, self.settings, 2)})'
 
     def carry_out(self) -> dict:
@@ -81,9 +82,9 @@ class Attempt(NamedTuple):
     """The result or the failure of a job.
 
     Attributes:
-        result: Of the job, if it is finished.
-        lacking: What it needs and is not there.
-        error: Why it failed.
+        result: Result of the job, if it is finished.
+        lacking: Which data are missing, if any.
+        error: Why the job failed, if it did.
     """
     result: dict | None = None
     lacking: str | None = None
@@ -91,7 +92,7 @@ class Attempt(NamedTuple):
 
 
 def attempt(run: Callable[[], dict]) -> Attempt:
-    """Run a job; log a failure instead of raising it."""
+    """Run a job; print an error instead of raising it."""
     try:
         return Attempt(run())
     except MissingData as error:
@@ -100,7 +101,7 @@ def attempt(run: Callable[[], dict]) -> Attempt:
         message = error.output
     except (OSError, RuntimeError, ValueError) as error:
         message = str(error)
-    except Exception as error:  # a bug in a row is not to hide the others
+    except Exception as error:  # a bug in one row must not stop the others
         traceback.print_exc()
         message = f'{type(error).__name__}: {error}'
     print(f'failed: {message}', flush=True)
@@ -108,23 +109,25 @@ def attempt(run: Callable[[], dict]) -> Attempt:
 
 
 def aside(folder: Path, settings: Settings) -> Path:
-    """Return where a folder of these settings is set aside."""
+    """Return where a folder of these settings is kept while others are used.
+    """
     return folder.with_name(f'{folder.name}.{digest(settings)[:8]}')
 
 
 def take_folder(folder: Path, settings: Settings) -> None:
-    """Assign a folder to a job; one of other settings is set aside.
+    """Prepare the folder of a job; rename one of other settings.
 
     Raises:
-        ValueError: If it holds files and nothing tells from which settings.
+        ValueError: If the folder holds files of unknown settings.
     """
     old = read_json(folder / 'job.json')
     if old == settings:
         return
     if old is not None:
         print(
-            f'{folder.name} is run again: {differences(old, settings)}. What '
-            f'it held is kept in {aside(folder, old)}.',
+            f'{folder.name} is run again, since settings have changed: '
+            f'{differences(old, settings)}. The old results are kept in '
+            f'{aside(folder, old)}.',
             flush=True)
         folder.rename(aside(folder, old))
     if aside(folder, settings).exists():
@@ -139,22 +142,24 @@ def check_folder(folder: Path, settings: Settings, pattern: str = '*') -> None:
 
     Args:
         folder: The folder.
-        settings: Those wanted.
-        pattern: Of the files that the settings are about.
+        settings: The settings that the files must come from.
+        pattern: Pattern of the files' names.
 
     Raises:
-        ValueError: Names what differs, with both values.
+        ValueError: If the settings differ, or those of the files are unknown;
+            names the differences with both values.
     """
     old = read_json(folder / 'job.json')
     if old is None:
         unknown = [path.name for path in folder.glob(pattern)]
         if unknown:
             raise ValueError(
-                f'{folder} holds {unknown[:3]}, and no job.json tells from '
-                'which settings: give another folder, or delete this one.')
+                f'{folder} holds {unknown[:3]} and no job.json, so their '
+                'settings are unknown: give another folder, or delete this '
+                'one.')
     elif old != settings:
         raise ValueError(
-            f'{folder} holds what other settings gave. '
+            f'{folder} holds results of other settings: '
             f'{differences(old, settings)}. Give another folder, or delete '
             'this one.')
 
@@ -190,13 +195,14 @@ def call_tool(tool: str,
     """Run a tool; log its output, and show its progress and warnings.
 
     Args:
-        tool: Its path below tools/, without '.py'.
-        arguments: Of its command line.
-        folder: Where log.txt goes.
-        processes: GPUs, or CPU processes.
+        tool: Path of the tool in tools/, without '.py'.
+        arguments: Arguments of its command line.
+        folder: Folder for log.txt.
+        processes: Number of GPUs, or of processes on CPUs.
 
     Raises:
-        subprocess.CalledProcessError: With the error that it named.
+        subprocess.CalledProcessError: If the tool fails; its output is the
+            error that the tool printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     launch, arguments = [sys.executable], list(arguments)
@@ -221,11 +227,12 @@ def cause(log: str) -> str:
         match['told'] or match[2] for match in map(ERROR.match, lines) if match
     ]
     errors = [e for e in errors if 'ChildFailedError' not in e]
-    return [*lines[-1:], *errors][-1] if lines else 'it said nothing'
+    return [*lines[-1:], *errors][-1] if lines else 'it printed nothing'
 
 
 def _run(command: list[str], log: Path) -> int:
-    # Modules beside the config are found by the child as by this process.
+    # The child finds the same modules as this process, such as those beside
+    # the config.
     paths = [str(TOOLS.parent), *filter(None, sys.path)]
     with log.open('w') as file, subprocess.Popen(
             command,

@@ -11,9 +11,10 @@ class Outcome(NamedTuple):
 
     Attributes:
         title: What was measured, for instance 'retrieval'.
-        data: The data set's name.
-        attempt: Its result, or why there is none.
-        layout: Key of :data:`LAYOUTS`: how to lay out what is lacking.
+        data: Name of the data set.
+        attempt: The result, or why there is none.
+        layout: Key of :data:`.LAYOUTS`, whose folders the report describes if
+            data are missing.
     """
     title: str
     data: str
@@ -31,9 +32,9 @@ def write_report(outcomes: list[Outcome], head: dict[str, str],
     """Write ``report.md`` and ``report.json``.
 
     Args:
-        outcomes: In the order of the table.
+        outcomes: The results, in the order of the table.
         head: What was evaluated: config, checkpoint, data folder.
-        folder: Where to.
+        folder: Folder of the files.
     """
     rows = [
         dict(
@@ -65,7 +66,7 @@ def markdown(outcomes: list[Outcome], head: dict[str, str]) -> str:
 
 
 def as_table(outcomes: list[Outcome]) -> str:
-    """Return a line for each figure, or for what was left out."""
+    """Format a table with a line for each figure, picture or failure."""
     rows = [('evaluation', 'data', 'measure', 'value')]
     for o in outcomes:
         cells = [(name, _number(value))

@@ -1,8 +1,8 @@
 """The rows of the evaluation suite: what each measures, and its config.
 
-A row takes protocol and measure from a config of ``configs/`` and the network
-from the checkpoint. Those without a benchmark of their own measure on the
-test set of the pretraining run against its gallery.
+A row takes the protocol and the measure from a config in ``configs/``, and the
+network from the checkpoint. Rows without a benchmark data set use the test set
+and the gallery of the pretraining run.
 """
 import re
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from mmdino.utils.resources import resource
 from mmdino.weights import open_weights
 
 CONFIGS = resource('configs')
-# Learning rates of linear classifiers on other data than ImageNet: fewer
-# images, thus fewer steps.
+# Learning rates of linear classifiers on other data than ImageNet, which has
+# more images and thus more steps.
 OWN_RATES = [.01, .03, .1, .3, 1., 3., 10., 30.]
 CHOSEN_ON = 'linear/chosen_on_top1'
 WORDNET = re.compile(r'n\d{8}')
@@ -66,14 +66,17 @@ class Row(NamedTuple):
     """One row of the suite.
 
     Attributes:
-        key: Its name on the command line and that of its folder.
+        key: Name of the row on the command line, and of its folder.
         title: What is measured.
-        tool: Which script of tools/ runs it.
-        prepare: Makes the config to run; the options of a picture.
-        values: Names of the figures, by patterns of the metrics' keys.
-        layout: Its data, a key of ``LAYOUTS``; None for the run's own.
-        parts: Of the saved features, those that it reads, if any.
-        long: Whether it takes a day and is run only when asked for.
+        tool: Path of the tool that runs it, in tools/ and without '.py'.
+        prepare: Function that returns the config to run or, for a picture, the
+            options of its tool.
+        values: Names of the reported figures, by regular expressions that
+            match the keys of the metrics.
+        layout: Key of the data set in ``LAYOUTS``; None for the data of the
+            pretraining run.
+        parts: Which saved features it reads, if it reads any.
+        long: Whether it takes a day and is run only on request.
     """
     key: str
     title: str
@@ -92,7 +95,7 @@ def is_imagenet(classes: tuple[str, ...] | None) -> bool:
 
 
 def put_network(cfg: Config, suite: Run) -> None:
-    """Add the network config where a foreign checkpoint has none."""
+    """Add the network's config of the run if the checkpoint has none."""
     if open_weights(suite.checkpoint).network is None:
         network = frozen(suite.config.model)
         cfg.model.update({
@@ -102,7 +105,10 @@ def put_network(cfg: Config, suite: Run) -> None:
 
 
 def benchmark(name: str) -> Callable[[Run], Config]:
-    """Return a config of ``configs/benchmarks`` with the suite's data."""
+    """Return a function that reads a config of ``configs/benchmarks``.
+
+    Its data sets are those in the suite's data folder.
+    """
 
     def prepare(suite: Run) -> Config:
         cfg = read_config(str(CONFIGS / 'benchmarks' / f'{name}.py'))
@@ -119,7 +125,11 @@ def knn(suite: Run) -> Config:
 
 
 def low_shot(share: float) -> Callable[[Run], Config]:
-    """Return the config of logistic regression on a share of the labels."""
+    """Return a function that reads the config of logistic regression.
+
+    Args:
+        share: Fraction of the labels to use.
+    """
 
     def prepare(suite: Run) -> Config:
         cfg = read_config(str(CONFIGS / 'benchmarks' / 'low-shot_features.py'))
@@ -130,7 +140,7 @@ def low_shot(share: float) -> Callable[[Run], Config]:
 
 
 def _read_features(cfg: Config, name: str = 'features') -> Config:
-    """Let loaders read saved features; the files are named later."""
+    """Let loaders read saved features; the suite fills in the file names."""
     cfg.saved = name
     cfg.test_dataloader.dataset.path = 'queries'
     cfg.test_cfg.gallery_dataloader.dataset.path = 'gallery'
@@ -142,7 +152,7 @@ def linear_imagenet(suite: Run) -> Config:
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear.py'))
     put_network(cfg, suite)
     cfg.model.checkpoint = suite.checkpoint
-    cfg.pop('data_root')  # the data sets of the run name theirs
+    cfg.pop('data_root')  # the data sets of the run have their own
     for phase, own in (('train', suite.gallery), ('val', suite.queries),
                        ('test', suite.queries)):
         loader = cfg[f'{phase}_dataloader']
@@ -153,9 +163,8 @@ def linear_imagenet(suite: Run) -> Config:
 def linear(suite: Run) -> Config:
     """Return the config of the linear probe.
 
-    On other data than ImageNet, on saved features.
-
-    It then sees the pictures as k-NN does, and has OWN_RATES.
+    On other data than ImageNet it trains on saved features, without
+    augmentation and with the learning rates ``OWN_RATES``.
     """
     cfg = linear_imagenet(suite)
     classes = list_data(suite.gallery).classes
@@ -171,7 +180,11 @@ def linear(suite: Run) -> Config:
 
 
 def _use_rows(cfg: Config, suite: Run, saved: str) -> None:
-    """Let a linear probe train on saved features, with OWN_RATES."""
+    """Let a linear probe train on saved features, with ``OWN_RATES``.
+
+    Raises:
+        MissingData: If the images have no classes.
+    """
     classes = list_data(suite.gallery).classes
     if not classes:
         raise MissingData(f'{suite.own_data} has no classes.')
@@ -190,7 +203,7 @@ def _use_rows(cfg: Config, suite: Run, saved: str) -> None:
 def linear_blocks(suite: Run) -> Config:
     """Return the config of DINOv2's linear evaluation.
 
-    On other data than ImageNet, on saved features.
+    On other data than ImageNet it trains on saved features.
     """
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'linear-blocks.py'))
     cfg.model.features = block_choices(suite.backbone)
@@ -220,7 +233,9 @@ def _with_pipeline(dataset: dict, like: dict) -> dict:
 
 
 def block_choices(backbone: nn.Module) -> dict:
-    """Return features of 1 and 4 blocks, or of all if there are fewer.
+    """Return the config of features of the last 1 and 4 blocks.
+
+    If there are fewer than 4 blocks, all are taken instead.
 
     Raises:
         MissingData: If the network has no blocks with class tokens.
@@ -234,14 +249,15 @@ def block_choices(backbone: nn.Module) -> dict:
 
 
 def fine_tune(name: str) -> Callable[[Run], Config]:
-    """Return a fine-tuning config with the checkpoint's ViT."""
+    """Return a function that reads a fine-tuning config for a ViT."""
 
     def prepare(suite: Run) -> Config:
         cfg = read_config(f'transfer/mmpretrain/finetune_{name}')
         backbone = suite.backbone
         if not hasattr(backbone, 'get_layer_depth'):
-            raise ValueError('the fine-tuning configs are for a ViT, not for '
-                             f'a {type(backbone).__name__}')
+            raise ValueError('The fine-tuning configs are for a ViT, not for '
+                             f'a {type(backbone).__name__}: leave the row '
+                             'out.')
         cfg.model.backbone = suite.network['backbone']
         cfg.model.checkpoint = suite.checkpoint
         return with_data(cfg, suite.data)
@@ -255,8 +271,8 @@ def own_attention(suite: Run) -> Config:
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     wanted = [e for e in evaluators if e.type == 'AttentionJaccard']
     if not wanted:
-        raise MissingData('the config tests no AttentionJaccard: its data '
-                          'have no masks')
+        raise MissingData('the test_evaluator of the run has no '
+                          'AttentionJaccard, which needs masks')
     cfg = test_only(suite.config, suite.config.test_dataloader)
     cfg.test_cfg.type = 'mmdino.GalleryTestLoop'
     cfg.test_evaluator = wanted
@@ -276,8 +292,8 @@ def own_dense(suite: Run) -> Config:
     """Return the test of patches on the run's own synthetic images."""
     parts = suite.queries, suite.gallery
     if any(part.type.rpartition('.')[2] != 'ShapeScenes' for part in parts):
-        raise MissingData('only ShapeScenes has the class of every pixel of '
-                          'its test set and gallery')
+        raise MissingData('the test set and the gallery of the run are not '
+                          'ShapeScenes, which has classes of pixels')
     cfg = read_config(str(CONFIGS / 'benchmarks' / 'dense-shapescenes.py'))
     put_network(cfg, suite)
     loaders = cfg.test_dataloader, cfg.test_cfg.gallery_dataloader
@@ -291,7 +307,7 @@ def own_dense(suite: Run) -> Config:
 
 
 def baselines(suite: Run) -> Config:
-    """Return the test of k-NN without any training."""
+    """Return the test of k-NN on raw pixels and an untrained network."""
     if not list_data(suite.gallery).classes:
         raise MissingData(f'{suite.own_data} has no classes.')
     cfg = test_only(suite.config, suite.config.test_dataloader)
@@ -303,7 +319,7 @@ def baselines(suite: Run) -> Config:
 
 
 def picture(**options) -> Callable[[Run], Config]:
-    """Return a function that draws saved features with a tool."""
+    """Return a function that returns the options of a drawing tool."""
     return lambda suite: Config(dict(options, saved='features'))
 
 

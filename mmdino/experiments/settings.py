@@ -1,8 +1,9 @@
 """Settings, weights and data that a result depends on, as a flat dict.
 
-Weights count by their content, a data set by its list of items, the sizes of
-the files that it names and the content of some of them, an archive by its size
-and time. How many workers read it and what is logged do not count.
+Weights are represented by a hash of their content. A data set is represented
+by its list of items, the sizes of the listed files and the content of some of
+them; a zip archive by its size and modification time. Settings that change no
+result, such as the number of workers, are left out.
 """
 import copy
 import hashlib
@@ -23,14 +24,14 @@ from mmdino.utils.names import suggest
 
 Settings = dict[str, Any]
 
-# What changes no result.
+# Top-level settings and settings of loaders that change no result.
 TOP = ('work_dir', 'launcher', 'resume', 'experiment_name', 'log_level',
        'log_processor', 'visualizer')
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory',
            'prefetch_factor')
 WEIGHTS = ('checkpoint', 'load_from')
 PHASES = ('train', 'val', 'test')
-SAMPLED = 200  # items of a data set whose files are read
+SAMPLED = 200  # about so many files of a data set are read
 
 
 class MissingData(Exception):
@@ -45,9 +46,9 @@ def describe(cfg: Config,
 
     Args:
         cfg: The config, with all options.
-        phases: Those whose data are used.
+        phases: Phases whose data are used.
         checkpoint: Weights that the config does not name.
-        **others: Whatever else counts, by its name.
+        **others: Other settings that the result depends on.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -63,22 +64,28 @@ def describe(cfg: Config,
     for place, dataset in data_sets(cfg, phases):
         settings[f'data {place}'] = list_data(dataset).digest
     settings.update(others)
-    # As it is read from a file.
+    # As the settings are when they are read from a file.
     return json.loads(json.dumps(settings, default=str))
 
 
 def digest(settings: Settings) -> str:
-    """Hash settings: equal for equal settings."""
+    """Return the SHA-256 of settings, in hexadecimal digits."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(old: Settings, new: Settings, most: int = 5) -> str:
-    """Describe which settings differ, with both values."""
+    """Describe which settings differ, with both values.
+
+    Args:
+        old: The earlier settings.
+        new: The current settings.
+        most: Largest number of settings to name.
+    """
     keys = [k for k in {**old, **new} if old.get(k, ...) != new.get(k, ...)]
     told = [
-        f'{key}: {old.get(key, "nothing")!r} there, '
-        f'{new.get(key, "nothing")!r} here' for key in keys[:most]
+        f'{key}: was {old.get(key, "nothing")!r}, '
+        f'now {new.get(key, "nothing")!r}' for key in keys[:most]
     ]
     if len(keys) > most:
         told.append(f'and {len(keys) - most} more')
@@ -86,7 +93,7 @@ def differences(old: Settings, new: Settings, most: int = 5) -> str:
 
 
 def flatten(node: Any, name: str = '') -> dict[str, Any]:
-    """Return the leaves of nested dicts, and lists of dicts, by 'key.key'."""
+    """Return the values in nested dicts and lists of dicts, by 'key.key'."""
     if isinstance(node, (list, tuple)) and any(
             isinstance(child, dict) for child in node):
         node = dict(enumerate(node))
@@ -122,7 +129,10 @@ def _weights(node: dict) -> Iterator[tuple[str, str]]:
 
 
 def hash_file(path: str) -> str:
-    """Return a file's SHA-256, cached by its size and time."""
+    """Return 16 hexadecimal digits of a file's SHA-256.
+
+    They are cached for the path, the size and the modification time.
+    """
     stat = os.stat(path)
     return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
 
@@ -138,7 +148,7 @@ def _hash_file(path: str, size: int, modified: int) -> str:
 
 def data_sets(cfg: Config,
               phases: Sequence[str] = PHASES) -> Iterator[tuple[str, dict]]:
-    """Return the data sets of a config by the keys of their loaders."""
+    """Yield the keys of a config's loaders and their data sets."""
     for phase in phases:
         for place in (f'{phase}_dataloader',
                       f'{phase}_cfg.gallery_dataloader'):
@@ -152,15 +162,18 @@ class Listing(NamedTuple):
     """The content of a data set.
 
     Attributes:
-        digest: Of all items and the sizes of their files.
-        classes: Names of the classes, if it has any.
+        digest: Number of items and a hash, see the top of this module.
+        classes: Names of the classes, or None.
     """
     digest: str
     classes: tuple[str, ...] | None
 
 
 def list_data(dataset: dict) -> Listing:
-    """List a data set, cached; no image is decoded.
+    """List a data set, without decoding images; the result is cached.
+
+    Args:
+        dataset: Config of the data set.
 
     Raises:
         MissingData: If its files are not there.
@@ -178,7 +191,7 @@ LISTINGS: dict[str, Listing] = {}
 
 
 def forget_listings() -> None:
-    """Clear the cache of listings, as files may have changed."""
+    """Clear the cache of :func:`list_data`, as files may have changed."""
     LISTINGS.clear()
 
 
@@ -196,7 +209,7 @@ def _list(cfg: dict) -> Listing:
         paths = [text for text in _texts(item) if os.sep in text]
         for path in paths:
             found.update(_size(path, archives))
-        if count % step == 0:  # others of the same size
+        if count % step == 0:  # other files may have the same size
             file = next(filter(os.path.isfile, paths), None)
             found.update(hash_file(file).encode() if file else b'')
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
@@ -206,14 +219,14 @@ def _list(cfg: dict) -> Listing:
 
 
 def _holds_files(cfg: dict) -> bool:
-    """Return whether there is any file where a data set is looked for."""
+    """Return whether there is a file in the folder of a data set."""
     root = os.path.expanduser(cfg.get('data_root') or '')
     return not root or os.path.isfile(root) or any(
         names for _, _, names in os.walk(root))
 
 
 def _items(dataset: Any) -> Iterable[dict]:
-    """Return what a data set knows of its items without reading them."""
+    """Return the items of a data set, without loading their images."""
     if isinstance(dataset, BaseDataset):
         dataset.full_init()
         return (BaseDataset.get_data_info(dataset, index)
@@ -246,7 +259,7 @@ def _size(path: str, archives: dict[str, bytes]) -> bytes:
     if not path.startswith(ZIP_PREFIX):
         try:
             return b'%d' % os.stat(path).st_size
-        except (OSError, ValueError):  # no path
+        except (OSError, ValueError):  # the text is not a path
             return b''
     archive = path.removeprefix(ZIP_PREFIX).partition(ZIP_SEPARATOR)[0]
     if archive not in archives:
@@ -256,8 +269,7 @@ def _size(path: str, archives: dict[str, bytes]) -> bytes:
 
 
 def missing_data(cfg: Config) -> str | None:
-    """Describe what keeps a config's data sets from being read, if anything.
-    """
+    """Return why a data set of a config cannot be listed; None if all can."""
     for _, dataset in data_sets(cfg):
         try:
             list_data(dataset)
@@ -267,7 +279,7 @@ def missing_data(cfg: Config) -> str | None:
 
 
 def with_data(cfg: Config, folder: Path) -> Config:
-    """Return ``cfg`` with every path in ``data/`` moved to ``folder``."""
+    """Return a copy of ``cfg`` in which ``folder`` replaces ``data/``."""
     moved = _move(cfg.to_dict(), f'{folder.absolute()}/')
     return Config(moved, filename=cfg.filename)
 
@@ -283,7 +295,11 @@ def _move(node: Any, folder: str) -> Any:
 
 
 def cap_workers(cfg: Config) -> None:
-    """Limit the workers of all loaders to the number of cores."""
+    """Limit the workers of each loader to the number of CPU cores.
+
+    Args:
+        cfg: Changed in place.
+    """
     for loader in loaders(cfg):
         loader['num_workers'] = min(
             loader.get('num_workers', 0), os.cpu_count())
@@ -297,10 +313,13 @@ def split_options(
     """Group options 'ROW.key=value' by their rows.
 
     Args:
-        options: Of the command line.
-        rows: Names, which may have dots.
-        shared: Settings of all rows, if an option may be for all; such
-            options stand under ''.
+        options: Options of the command line.
+        rows: Names of the rows, which may contain dots.
+        shared: Top-level settings that an option may change in all rows. Such
+            options are returned for the key ''. By default there are none.
+
+    Returns:
+        The options 'key=value' of each row that has some.
 
     Raises:
         ValueError: If there is no such row.
@@ -313,15 +332,20 @@ def split_options(
         hint = suggest(first, rows)
         meant = not shared or (hint and first not in shared)
         if not row and meant:
-            raise ValueError(
-                f'--cfg-options {key}={value}: an option is ROW.key=value, '
-                f'and no row of this run begins it: {", ".join(rows)}.{hint}')
+            raise ValueError(f'--cfg-options {key}={value}: an option must be '
+                             'ROW.key=value with one of the rows of this run, '
+                             f'{", ".join(rows)}.{hint}')
         found.setdefault(row, {})[key[len(row):].lstrip('.')] = value
     return found
 
 
 def set_options(cfg: Config, options: Settings, row: str = '') -> None:
     """Override settings of a row's config.
+
+    Args:
+        cfg: Changed in place.
+        options: Values by names of settings.
+        row: Name of the row, for the error message.
 
     Raises:
         ValueError: If the config has no such setting.
@@ -331,9 +355,9 @@ def set_options(cfg: Config, options: Settings, row: str = '') -> None:
             override(cfg, options)
             return
         unknown = [key for key in options if key not in cfg]
-        if unknown:  # of a picture
-            raise ValueError(f'there is no option {unknown[0]!r}, only '
-                             f'{", ".join(cfg)}')
+        if unknown:  # the config holds the options of a drawing tool
+            raise ValueError(f'there is no option {unknown[0]!r}; the options '
+                             f'are {", ".join(cfg)}')
         cfg.update(options)
     except ValueError as error:
         raise ValueError(f'{row}: {error}' if row else str(error)) from error

@@ -41,19 +41,19 @@ class Suite:
     """The evaluations of one checkpoint in one work dir.
 
     Args:
-        config: Config file of the pretraining run; None for the one that the
-            checkpoint keeps, else :func:`default_run`.
-        checkpoint: Its checkpoint.
+        config: Config of the pretraining run; None for the one that the
+            checkpoint stores or, if it stores none, :func:`default_run`.
+        checkpoint: The checkpoint.
         data: Folder of the data sets.
-        folder: The work dir; what was finished there before is kept.
-        processes: GPUs, or CPU processes.
-        options: ``ROW.key=value`` for a row's config, ``run.key=value`` for
-            that of the run, on whose own data rows measure.
-        keys: Of the rows to run; all but the long ones by default.
+        folder: The work dir. Finished rows in it are not run again.
+        processes: Number of GPUs, or of processes on CPUs.
+        options: Values of settings: ``ROW.key`` of a row's config, or
+            ``run.key`` of the config of the pretraining run.
+        keys: Keys of the rows to run; by default all but the long ones.
 
     Raises:
-        FileNotFoundError: If config or checkpoint does not exist.
-        ValueError: If an option names no row of these, or no setting.
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If an option names none of these rows, or no setting.
     """
 
     def __init__(self,
@@ -80,7 +80,7 @@ class Suite:
         self.config = with_data(
             read_run(config, self.checkpoint, self.options.get('run')), data)
         cap_workers(self.config)
-        for row in self.rows:  # a wrong option stops all at once
+        for row in self.rows:  # raise errors of options before the first run
             if row.key in self.options:
                 try:
                     self.prepare(row)
@@ -104,7 +104,9 @@ class Suite:
         loop = self.config.get('test_cfg') or {}
         if 'gallery_dataloader' not in loop:
             raise ValueError('The config of the run has no '
-                             'test_cfg.gallery_dataloader to compare with.')
+                             'test_cfg.gallery_dataloader, which k-NN and '
+                             'linear classifiers need: add one, or name '
+                             'another config by --config.')
         return loop.gallery_dataloader.dataset
 
     def data_title(self, row: Row) -> str:
@@ -131,7 +133,7 @@ class Suite:
         cfg = self.prepare(row)
         settings = dict(row=row.key)
         if row.tool == 'train':
-            settings['processes'] = self.processes  # a batch each
+            settings['processes'] = self.processes  # changes the batch size
         if 'saved' in cfg:
             settings.update(describe(cfg, phases=()))
             settings.update(
@@ -147,7 +149,7 @@ class Suite:
                    lambda folder: self.run(row, cfg, folder))
 
     def attempt(self, row: Row) -> Attempt:
-        """Run a row, or tell what is missing or failed."""
+        """Run a row; return its result, or why there is none."""
         return attempt(lambda: self.job(row).carry_out())
 
     def state(self, row: Row) -> tuple[str, str]:
@@ -159,7 +161,7 @@ class Suite:
             return source, self.job(row).state
         except MissingData as error:
             return source, f'skipped: {error}'
-        except Exception as error:  # a bug in a row is not to hide the others
+        except Exception as error:  # a bug in one row must not stop the others
             return source, f'fails: {type(error).__name__}: {error}'
 
     def run(self, row: Row, cfg: Config, folder: Path) -> dict:
@@ -191,7 +193,12 @@ class Suite:
         return dict(values=name_figures(figures, values))
 
     def authors_rate(self) -> dict[str, str]:
-        """Return the authors' rate for ViTs and XCiTs, or for ResNets."""
+        """Return the name of the figure of DINO's own learning rate.
+
+        Returns:
+            A dict such as the ``values`` of a :class:`.Row`. The learning rate
+            is .3 for ResNets, and .001 for ViTs and XCiTs.
+        """
         rate = .3 if 'ResNet' in self.network['backbone']['type'] else .001
         return {
             f'linear/lr{rate:g}_top1':
@@ -220,7 +227,11 @@ class Suite:
             pictures=[str(p.relative_to(self.folder)) for p in pictures])
 
     def embedding(self, name: str) -> Config:
-        """Return the run's config with the model that gives these features."""
+        """Return the run's config with a model for certain features.
+
+        Args:
+            name: 'features', 'linear_features' or 'blocks_features'.
+        """
         run = copy.deepcopy(self.config)
         features = dict(
             linear_features=lambda: official_features(self.backbone),
@@ -242,7 +253,7 @@ class Suite:
     def _use_features(self, cfg: Config) -> None:
         """Put the names of feature files into a config.
 
-        With the rows whose labels it may see.
+        For a share of the labels, also the indices of the labelled images.
         """
         folder = self.folder / cfg.pop('saved')
         share = cfg.pop('label_share', None)
@@ -270,10 +281,13 @@ class Suite:
 
 
 def default_run(checkpoint: str) -> str | None:
-    """Return the config whose data serve a checkpoint without a config.
+    """Return the config of the data for a checkpoint without a config.
 
-    That of a published model, else ImageNet's, which the log says. None if
-    the file holds the config of its run.
+    It is that of a published model or, for other checkpoints, that of k-NN on
+    ImageNet, which is logged.
+
+    Returns:
+        Path of the config; None if the checkpoint holds the config of its run.
     """
     weights = open_weights(checkpoint)
     if weights.meta.get('cfg'):
@@ -281,15 +295,15 @@ def default_run(checkpoint: str) -> str | None:
     published = {model.name: model.config for model in list_models()}
     config = published.get(checkpoint) or 'benchmarks/knn.py'
     print_log(
-        f'{checkpoint} holds no config of a run: what needs data of its own '
-        f'is measured on those of {config}, in the folder of --data. Give '
-        '--config to measure on others.',
+        f'{checkpoint} holds no config of a run: rows without a benchmark '
+        f'data set use the data of {config}, in the folder of --data. For '
+        'other data name a config by --config.',
         logger='current')
     return str(find_config(config))
 
 
 def feature_rows(cfg: Config) -> list[dict]:
-    """Iterate the data sets of saved features, also inside others."""
+    """Return the data sets of saved features, also those inside others."""
     found, left = [], [dataset for _, dataset in data_sets(cfg)]
     while left:
         dataset = left.pop()
@@ -310,6 +324,10 @@ def name_figures(figures: dict[str, float],
                  values: dict[str, str]) -> dict[str, float]:
     """Return the figures that a row reports, by their names.
 
+    Args:
+        figures: All figures, by the keys of the metrics.
+        values: As in :class:`.Row`.
+
     Raises:
         RuntimeError: If there is none of them.
     """
@@ -320,16 +338,18 @@ def name_figures(figures: dict[str, float],
             if match:
                 named[match.expand(name)] = value
     if not named:
-        raise RuntimeError(f'None of the figures {sorted(values)} is among '
-                           f'those that were measured: {sorted(figures)}.')
+        raise RuntimeError(f'None of the figures {sorted(values)} was '
+                           f'measured. The measured ones are '
+                           f'{sorted(figures)}: check the test_evaluator.')
     return named
 
 
 def last_figures(folder: Path) -> dict[str, float]:
-    """Return a training's last figures; of linear classifiers the best.
+    """Return the last figures of a training, or its best for linear probes.
 
-    DINO's authors report the best epoch of their linear classifiers. Where
-    the best is chosen on images of its own, so is the epoch.
+    DINO's authors report the best epoch of their linear classifiers. If a
+    probe chooses its best head on held-out images, the epoch is chosen on
+    these images as well.
     """
     scalars = read_scalars(folder)
     figures = {key: points[-1][1] for key, points in scalars.items()}

@@ -5,7 +5,12 @@ FEW_IMAGES, FEW_VIEWS, FEW_PIXELS = 20000, 500000, 96
 
 
 def error_of(percent: float, count: int) -> float:
-    """Compute the standard error in percent of an accuracy."""
+    """Compute the standard error of an accuracy, in percentage points.
+
+    Args:
+        percent: The accuracy in percent.
+        count: Number of images that it was measured on.
+    """
     share = percent / 100
     return 100 * math.sqrt(max(share * (1 - share), 1e-9) / count)
 
@@ -21,14 +26,16 @@ def verdict(top1: float | None,
     """Describe whether a training helped, why, and what to do next.
 
     Args:
-        top1: k-NN accuracy in percent of the trained network; None without
+        top1: k-NN accuracy of the trained network in percent; None without
             classes.
-        pixels, untrained: Those of raw pixels and of the untrained network.
-        queries: How many they were measured on.
-        images: That it learnt from.
-        epochs: How often it saw each.
-        size: Pixels a side of its views.
-        own_data: Whether the images are the user's.
+        pixels: k-NN accuracy of raw pixels in percent, if it was measured.
+        untrained: k-NN accuracy of the untrained network in percent, if it
+            was measured.
+        queries: Number of images that they were measured on.
+        images: Number of images of the training.
+        epochs: Number of epochs of the training.
+        size: Side of the views in pixels.
+        own_data: Whether the images are the user's own.
     """
     advice = _next(own_data)
     if top1 is None:
@@ -36,19 +43,19 @@ def verdict(top1: float | None,
                 f'nearest.png. {_why(images, epochs, size)} {advice}').strip()
     rivals = {'raw pixels': pixels, 'the untrained network': untrained}
     rivals = {name: v for name, v in rivals.items() if v is not None}
-    # Of two accuracies on the same queries, at about 95 %.
+    # About the 95 % bound of the difference of two accuracies.
     margin = 2 * math.sqrt(2) * error_of(top1, queries)
     parts = [
         f'{name} ({value:.1f}): {_compare(top1 - value, margin)}'
         for name, value in rivals.items()
     ]
     head = (f'k-NN {top1:.1f} % against ' + ', '.join(parts) +
-            f'. On {queries} queries, differences below {margin:.1f} say '
-            'little.')
+            f'. On {queries} queries, differences below {margin:.1f} points '
+            'may be chance.')
     if all(top1 - value > margin for value in rivals.values()):
-        return f'{head} Training has given features worth having. {advice}'
-    return (f'{head} This training has not given features that are better '
-            f'than none. {_why(images, epochs, size)} {advice}').strip()
+        return f'{head} The training has improved the features. {advice}'
+    return (f'{head} The training has not improved the features. '
+            f'{_why(images, epochs, size)} {advice}').strip()
 
 
 def _compare(gain: float, margin: float) -> str:
@@ -58,25 +65,25 @@ def _compare(gain: float, margin: float) -> str:
 
 
 def _why(images: int, epochs: int, size: int) -> str:
-    """Describe what is likely missing."""
+    """Describe likely reasons why a training has not helped, or ''."""
     causes: list[str] = []
     if images < FEW_IMAGES:
         causes.append(f'{images:,} images are few (the published recipes had '
                       '1.3 million)')
     if images * epochs < FEW_VIEWS:
-        causes.append(f'{epochs} epochs of them are {images * epochs:,} looks,'
-                      ' a short training')
+        causes.append(f'{epochs} epochs of them are {images * epochs:,} '
+                      'samples, a short training')
     if size < FEW_PIXELS:
         causes.append(f'views of {size} px show no fine detail')
-    return f'Why that may be: {"; ".join(causes)}.' if causes else ''
+    return f'Possible reasons: {"; ".join(causes)}.' if causes else ''
 
 
 def _next(own_data: bool) -> str:
-    """Describe what to do."""
+    """Describe what to do next."""
     if not own_data:
-        return ('Next: --data DIR with pictures of yours, or a recipe of '
+        return ('Next: try --data DIR with images of your own, or a recipe of '
                 'configs/ on ImageNet.')
-    return ('Next: --weights FILE_OR_NAME shows in a minute what published '
-            'weights give on these images, for a few thousand usually more '
-            'than any training from nothing; else more images, or --epochs '
-            'with three times as many.')
+    return ('Next: --weights FILE_OR_NAME evaluates published weights on '
+            'these images in a minute; with a few thousand images they are '
+            'usually better than any training from random weights. Else use '
+            'more images, or three times as many --epochs.')

@@ -9,18 +9,18 @@ def pick_device(name: str | None) -> torch.device:
     """Return the device of a name, by default the GPU if there is one.
 
     Args:
-        name: 'cpu', 'cuda', 'cuda:1', ...
+        name: 'cpu', 'cuda', 'cuda:1', ..., or None for the default.
 
     Raises:
-        ValueError: If there is no such device here.
+        ValueError: If this machine has no such device.
     """
     if name is None:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f'There is no device {name!r}: give cpu, cuda or '
-                         'cuda:1.') from None
+        raise ValueError(f'There is no device {name!r}: give cpu, cuda or a '
+                         'certain GPU such as cuda:1.') from None
     count = torch.cuda.device_count()
     if device.type == 'cuda' and (device.index or 0) >= count:
         raise ValueError(f'There is no device {name!r}: torch sees {count} '
@@ -32,17 +32,20 @@ def use_device(name: str | None, launcher: str = 'none') -> None:
     """Let MMEngine run on a device, if a name is given.
 
     Args:
-        name: As for :func:`pick_device`; None leaves MMEngine its choice.
-        launcher: Of several processes, of which each has its own device.
+        name: As for :func:`pick_device`; with None MMEngine chooses.
+        launcher: What started the processes, see ``--launcher``; 'none' for
+            a single process.
 
     Raises:
-        ValueError: If there is no such device, or several processes.
+        ValueError: If there is no such device, or if a launcher has started
+            several processes, which have one device each.
     """
     if name is None:
         return
     if launcher != 'none':
-        raise ValueError(f'--device {name} is for one process: choose the '
-                         'GPUs of several with CUDA_VISIBLE_DEVICES.')
+        raise ValueError(
+            f'--device {name} is for one process, and --launcher {launcher} '
+            'starts several: choose their GPUs by CUDA_VISIBLE_DEVICES.')
     device = pick_device(name)
     if device.type == 'cuda':
         torch.cuda.set_device(device)
@@ -52,8 +55,13 @@ def use_device(name: str | None, launcher: str = 'none') -> None:
 def use_device_in_children(name: str | None) -> None:
     """Let child processes see only one device.
 
+    Sets ``CUDA_VISIBLE_DEVICES``.
+
     Args:
-        name: As for :func:`pick_device`; None leaves them all.
+        name: As for :func:`pick_device`; None lets them see all devices.
+
+    Raises:
+        ValueError: If there is no such device.
     """
     if name is None:
         return

@@ -4,18 +4,18 @@ from collections.abc import Iterable
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: similar ones.
+    """Return the end of an error message about an unknown name.
 
     Args:
-        name: As it was given.
-        known: The names that there are.
+        name: The unknown name.
+        known: All valid names.
 
     Returns:
-        ``" Did you mean 'dino_vit-s16'?"``, or '' if none is close.
+        ``" Did you mean 'dino_vit-s16'?"``, or '' if no name is similar.
     """
     known = list(known)
     close = difflib.get_close_matches(name, known, 1)
-    if not close:  # of another case, or a part of it
+    if not close:  # upper and lower case may differ
         folded = {other.lower(): other for other in known}
         close = [
             folded[other]

@@ -14,10 +14,14 @@ def track(items: Iterable[Item],
           interval: float = 5.) -> Iterator[Item]:
     """Yield the items and log how many are done and the time left.
 
-    Lines start with ``name``, go to the current MMEngine logger, hence to
-    rank 0 alone, and come every ``interval`` seconds instead of at fixed
-    counts: a step of seconds leaves one line, a step of hours does not flood
-    the log file. The items need a length.
+    A line is logged every ``interval`` seconds, and one at the end. A loop of
+    seconds leaves one line, and a loop of hours does not flood the log file.
+    The lines go to the current MMEngine logger, which prints on rank 0 only.
+
+    Args:
+        items: The items; they must have a length.
+        name: What the lines begin with.
+        interval: Time between two lines, in seconds.
     """
     total, start = len(items), time.monotonic()
     due = start + interval

@@ -1,8 +1,8 @@
-"""Random numbers that depend on time only, so that a resume repeats them.
+"""Random numbers that depend on the step only, so that a resume repeats them.
 
-A generator that is seeded anew from a key, such as (seed, epoch, index), has
-no state to save: neither the worker that loads a sample nor what was drawn
-before it, nor a validation in between, changes what comes.
+The generators are seeded anew from a key, such as (seed, epoch, index). They
+have no state to save: the numbers of a sample depend neither on the worker
+that loads it nor on what was drawn before, for example in a validation.
 """
 import random
 from collections.abc import Iterator
@@ -11,15 +11,18 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-# Ends the key of an iteration, (seed, rank, iteration), which would otherwise
-# be that of a sample, (seed, epoch, index). Not 0: NumPy pads keys with it.
+# Appended to the key of an iteration, (seed, rank, iteration), to tell it from
+# the key of a sample, (seed, epoch, index). Not 0: NumPy pads keys with zeros.
 ITERATION = 0x17E2
 
 
 def seed_all(*key: int) -> None:
     """Seed Python, NumPy and torch on all devices for (seed, rank, iteration).
 
-    All at least 0. The numbers differ from those of :func:`seeded`.
+    The numbers differ from those that :func:`seeded` gives for the same key.
+
+    Args:
+        *key: Integers of at least 0.
     """
     seed = _seed_cpu(*key, ITERATION)
     if torch.accelerator.is_available():
@@ -32,7 +35,10 @@ def seed_all(*key: int) -> None:
 def seeded(*key: int) -> Iterator[None]:
     """Seed the CPU's generators for the sample (seed, epoch, index).
 
-    All at least 0. Afterwards their states are restored.
+    The states of the generators are restored at the end.
+
+    Args:
+        *key: Integers of at least 0.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     torch.default_generator.manual_seed(_seed_cpu(*key))
@@ -47,8 +53,8 @@ def seeded(*key: int) -> Iterator[None]:
 def _seed_cpu(*key: int) -> int:
     """Seed Python and NumPy; return a seed for torch.
 
-    NumPy's SeedSequence mixes the key, so that neighbouring ones give
-    unrelated streams.
+    NumPy's SeedSequence mixes the key, so that similar keys give unrelated
+    numbers.
     """
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))

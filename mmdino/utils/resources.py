@@ -1,7 +1,9 @@
 """The content of an installation: configs, tools, optional packages.
 
-In the repository at its top, in an installed wheel below ``mmdino/.mim``.
+The configs and tools lie at the top of the repository, or in ``mmdino/.mim``
+of an installed wheel.
 """
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def resource(name: str) -> Path:
     """Return the path of 'configs', 'tools' or 'model-index.yml'.
 
     Raises:
-        FileNotFoundError: If this installation has none.
+        FileNotFoundError: If this installation lacks it.
     """
     for root in (PACKAGED, PACKAGE.parent):
         if (root / name).exists():
@@ -42,12 +44,13 @@ def find_config(name: str) -> str:
     """Return the path of a config, given as a file or a packaged name.
 
     Args:
-        name: A path, or a name such as 'dino_vit-s16', with or without
-            '.py', the folders before it, 'configs/' and 'mmdino::'.
+        name: A path, or a name such as 'dino_vit-s16'. The extension '.py',
+            the folders of the config and a leading 'configs/' or 'mmdino::'
+            may be given or left out.
 
     Raises:
-        FileNotFoundError: If there is none; names similar ones.
-        ValueError: If several packaged configs have the name.
+        FileNotFoundError: If there is no such config; suggests a similar name.
+        ValueError: If several packaged configs have this name.
     """
     if Path(name).is_file():
         return name
@@ -60,7 +63,8 @@ def find_config(name: str) -> str:
     if len(found) == 1:
         return str(configs[found[0]])
     if found:
-        raise ValueError(f'{name!r} may be one of {found}: give its folder.')
+        raise ValueError(f'Several configs are named {name!r}: {found}. Give '
+                         'the folder as well.')
     last = {key.rpartition('/')[2]: key for key in configs}
     close = suggest(wanted, configs) or suggest(
         wanted.rpartition('/')[2], last)
@@ -69,11 +73,25 @@ def find_config(name: str) -> str:
         f'come with mmdino.{close} `mmdino configs` lists them.')
 
 
+def cache_folder(*names: str) -> str:
+    """Return the path of a folder in ``~/.cache/mmdino``; it may not exist.
+
+    ``XDG_CACHE_HOME`` in the environment replaces ``~/.cache``.
+    """
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return os.path.join(cache, 'mmdino', *names)
+
+
 def require(purpose: str, *packages: str) -> None:
-    """Raise an error that says which packages to install for a purpose.
+    """Check that optional packages are installed.
+
+    Args:
+        purpose: What needs them, the start of the error message.
+        *packages: Names of the packages.
 
     Raises:
-        ImportError: If one of the packages is missing.
+        ImportError: If one of the packages is missing; says how to install
+            it.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
@@ -82,11 +100,11 @@ def require(purpose: str, *packages: str) -> None:
 
 
 def let_configs_inherit() -> None:
-    """Let configs inherit by name from ours and those of the toolboxes.
+    """Let ``_base_`` of a config name configs of mmdino, mmseg and mmdet.
 
-    ``mmdino::dino_vit-s16.py`` is found in the repository as well as in an
-    installed wheel, as if the file was named. MMEngine knows neither this
-    package nor the distribution onedl-mmsegmentation, whose package is mmseg.
+    ``mmdino::dino_vit-s16.py`` is found in the repository and in an installed
+    wheel. MMEngine itself does not know this package, nor the packages of the
+    distributions onedl-mmsegmentation and onedl-mmdetection.
     """
     MODULE2PACKAGE.update(mmseg='mmseg', mmdet='mmdet')
     find = Config._get_cfg_path

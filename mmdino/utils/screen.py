@@ -1,7 +1,7 @@
 """Less output on the screen, so that what matters is seen.
 
-MMEngine writes hundreds of lines before a training begins. They are in the
-log file of the run, as ever.
+MMEngine writes hundreds of lines before a training begins. Here they go to
+the log file of the run only.
 """
 import functools
 import logging
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import mmengine.logging
 from mmengine.logging import MMLogger
 
-# How the records begin that the screen does not need.
+# Beginnings of the records that are kept off the screen.
 DETAILS = (
-    '\n------',  # the environment
+    '\n------',  # the description of the environment
     'Config:\n',
     'Hooks will be executed in the following order:',
     'paramwise_options -- ',
@@ -24,14 +24,15 @@ DETAILS = (
     '"HardDiskBackend" is the alias',
     'Failed to search registry with scope "mmdino"',
 )
-# How a parameter of a new network was initialised, a record each.
+# One record for each parameter of a new network, and how it is initialised.
 INITIALISED = re.compile(r'\n\S+ - torch\.Size\(')
-FROZEN = ' is skipped since its requires_grad=False'  # a parameter
-# Of mmcv without compiled operators, which only detectors need.
+# End of the record of a frozen parameter.
+FROZEN = ' is skipped since its requires_grad=False'
+# Warning of mmcv without compiled operators, which only detectors need.
 NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
-# Of torch, whose loaders have nothing to pin for on a CPU.
+# Warning of torch's data loader on a machine without GPU.
 NO_GPU = "'pin_memory' argument is set as true but no accelerator"
-# Of Python 3.12, when it compiles a module of the toolboxes.
+# Warning of Python 3.12 when it compiles a module of the toolboxes.
 ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
 
@@ -63,7 +64,8 @@ def _is_for_the_screen(record: logging.LogRecord) -> bool:
 def import_quietly() -> None:
     """Silence the toolboxes' import messages about missing packages.
 
-    They print debug messages whatever the level, since no logger is there.
+    The toolboxes write these as debug messages. While they are imported no
+    logger exists yet, and MMEngine then prints messages of all levels.
     """
     warnings.filterwarnings('ignore', NO_OPERATORS)
     warnings.filterwarnings('ignore', NO_GPU)

@@ -1,7 +1,7 @@
 """Parsing of options and reporting of errors, for all tools.
 
-A tool's file ends with ``run_tool(main)``, and its options are a
-:class:`Parser`'s.
+A tool parses its options with a :class:`Parser`, and its file ends with
+``run_tool(main)``.
 """
 import argparse
 import dis
@@ -19,22 +19,23 @@ from mmengine.logging import MMLogger
 from mmdino.utils.names import suggest
 from mmdino.utils.screen import details_in_the_file_alone
 
-TRACEBACK = 'MMDINO_TRACEBACK'  # in the environment: show where an error rose
-OURS = Path(__file__).parents[1]
+TRACEBACK = 'MMDINO_TRACEBACK'  # environment variable: show all tracebacks
+OURS = Path(__file__).parents[1]  # the package
 TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
 NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
-OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
+OUT_OF_MEMORY = (' Use --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
 CALL = re.compile(r'python (tools/\S+\.py|-m mmdino\.\w+)')
 NOT_INSTALLED = re.compile(r'(mm(seg|det)) is not installed')
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
 
-# Of the command ``mmdino`` the tool that it runs, such as 'mmdino train'.
+# The command that runs the tool, such as 'mmdino train'; None if the tool's
+# file was called itself.
 command: str | None = None
 
 
 def program() -> str:
-    """How the tool was called, for its help and its errors."""
+    """Return how the tool was called, for its help and its errors."""
     return command or Path(sys.argv[0]).name
 
 
@@ -42,8 +43,9 @@ class Parser(argparse.ArgumentParser):
     """Argument parser that reports a wrong option in one line, status 2.
 
     Args:
-        description: The tool's docstring, shown as it stands, but for its
-            commands: they are called as this one was.
+        description: The tool's docstring. The help shows it unchanged, except
+            that 'python tools/NAME.py' becomes 'mmdino NAME' if the tool was
+            called so.
     """
 
     def __init__(self, description: str | None, **kwargs) -> None:
@@ -83,14 +85,14 @@ class Parser(argparse.ArgumentParser):
 def run_tool(main: Callable[[], Any]) -> None:
     """Run a tool and exit with its status.
 
-    What the user can mend, an error that mmdino raises on purpose or that a
-    toolbox raises of an argument, is one line on stderr and the exit status
-    2; the log file of a run, if there is one, has the traceback. Anything
-    else is a bug and shows its traceback. So does everything where
-    ``MMDINO_TRACEBACK=1`` is set.
+    Errors that the user can fix are those that mmdino raises on purpose, or a
+    toolbox for a wrong argument. Of these one line is printed on stderr, and
+    the exit status is 2; the traceback goes to the log file of the run, if
+    there is one. Any other error is a bug and is raised with its traceback.
+    With ``MMDINO_TRACEBACK=1`` in the environment all errors are.
 
     Args:
-        main: Of the tool; what it returns is the exit status.
+        main: The tool's function; it returns the exit status, or None for 0.
     """
     shows_all = os.environ.get(TRACEBACK, '0') not in ('', '0')
     try:
@@ -117,7 +119,7 @@ def _leave(message: str, status: int) -> NoReturn:
         text if rank == '0' else f'[rank {rank}] {text}',
         file=sys.stderr,
         flush=True)
-    # With the text for those who call a tool from Python.
+    # Callers of a tool in Python find the text in the exception.
     ending = SystemExit(text)
     ending.code = status
     raise ending from None
@@ -159,7 +161,8 @@ def _can_be_mended(error: BaseException) -> bool:
 def _origin(error: BaseException) -> tuple[Path, bool]:
     """Return the file that raised an error, and whether by a ``raise``.
 
-    Of a process that loads data the text tells, which torch hands on.
+    torch raises an error of a data loader's worker again and puts the original
+    traceback into the message: the file is then taken from there.
     """
     told = [*LAST_FRAME.finditer(str(error))]
     if told and 'Original Traceback' in str(error):
@@ -220,4 +223,4 @@ def _log_traceback(error: BaseException) -> None:
         if isinstance(handler, logging.FileHandler):
             handler.handle(
                 logging.LogRecord('mmdino', logging.ERROR, __file__, 0,
-                                  'The run ends:', (), where))
+                                  'The run ends with an error:', (), where))

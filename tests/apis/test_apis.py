@@ -174,7 +174,8 @@ def test_weights_of_another_model(folder, tmp_path):
     (b'JFIF', TypeError, 'got bytes'),
     (torch.zeros(3, 8, 8), TypeError, r'got Tensor.* image.permute\(1, 2, 0'),
     ([torch.zeros(3, 8, 8)], TypeError, 'got Tensor'),
-    (np.zeros((2, 8, 8, 3), np.uint8), ValueError, 'Give several as a list'),
+    (np.zeros(
+        (2, 8, 8, 3), np.uint8), ValueError, 'Give several images as a list'),
 ])
 def test_bad_images(images, error, message):
     with pytest.raises(error, match=message):

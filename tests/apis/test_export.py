@@ -96,7 +96,7 @@ def test_weights_in_half_precision(checkpoint, tmp_path):
     assert read.keys() == backbone.keys()
     for name, weight in backbone.items():
         assert torch.equal(read[name], weight.half())
-    with pytest.raises(SystemExit, match='half precision is for safetensors'):
+    with pytest.raises(SystemExit, match='choose the format safetensors'):
         in_process('export', *args, 'torch-export', as_user=True)
 
 
@@ -136,7 +136,8 @@ def export_small(checkpoint, format_):
 
 def test_a_wrong_graph_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(export, 'LIMIT', -1.)
-    with pytest.raises(SystemExit, match='graph is .* off for images'):
+    with pytest.raises(
+            SystemExit, match='features of the exported file differ'):
         export_small(checkpoint, 'torch-export')
     assert not (tmp_path / 'ours.pt2').exists()
 
@@ -154,7 +155,7 @@ def test_a_graph_that_does_not_run_is_not_written(checkpoint, tmp_path,
     with pytest.raises(
             SystemExit,
             match=r'cannot run the graph on images \(1, 3, .*onnxscript .*'
-            'Nothing was written. Axis 0'):
+            'Nothing was written. .*Axis 0'):
         export_small(checkpoint, 'onnx')
     assert not (tmp_path / 'ours.onnx').exists()
 

@@ -93,7 +93,7 @@ def test_saved_as_they_come(teacher, images, tmp_path, monkeypatch):
 
 
 def test_an_unfinished_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match='was not finished'):
+    with pytest.raises(FileNotFoundError, match='was interrupted'):
         saved_features.SavedFeatures(tmp_path)
 
 

@@ -215,14 +215,14 @@ def test_a_small_part_of_the_range_is_counted(monkeypatch):
         load(dict(image=np.full((4, 4), top, np.uint16), img_path=f'{i}.png'))
     assert len(said) == 10  # of 1 to 9 and of 10
     assert said[0].startswith('1 of 1 images of more than 8 bits use less')
-    assert '0.png goes up to 4095' in said[0]
+    assert 'largest value of 0.png is 4095' in said[0]
     assert 'value_range=(0, 4095)' in said[0]
     assert said[-1].startswith('10 of 19 images')
 
 
 def test_floats_beyond_the_full_range_are_refused(tmp_path):
-    for top, cause in ((300, '0 to 300, are beyond 0 to 255'), (np.nan,
-                                                                'NaN')):
+    for top, cause in ((300, '0 to 300, are outside of 0 to 255'), (np.nan,
+                                                                    'NaN')):
         array = np.zeros((4, 4), np.float32)
         array[0, 0] = top
         with pytest.raises(UnreadableImageError, match=cause):

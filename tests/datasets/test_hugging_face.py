@@ -70,14 +70,14 @@ def test_labels(hf, tmp_path):
     table(hf, labels=None).save_to_disk(tmp_path / 'none')
     assert 'gt_label' not in HuggingFaceImages(str(tmp_path /
                                                    'none')).get_data_info(0)
-    with pytest.raises(ValueError, match='6 of the 6 pictures.*number 0'):
+    with pytest.raises(ValueError, match='6 of the 6 images.*row 0'):
         HuggingFaceImages(str(tmp_path / 'none'), with_label=True)
-    with pytest.raises(ValueError, match="no column 'breed'"):
+    with pytest.raises(ValueError, match="label_column='breed' is not in"):
         HuggingFaceImages(str(tmp_path / 'none'), label_column='breed')
     table(
         hf, labels=[4, None, 1, 1, 1, 1],
         label=hf.Value('int32')).save_to_disk(tmp_path / 'gap')
-    with pytest.raises(ValueError, match='1 of the 6 pictures.*number 1'):
+    with pytest.raises(ValueError, match='1 of the 6 images.*row 1'):
         HuggingFaceImages(str(tmp_path / 'gap'), with_label=True)
     table(
         hf, labels=list('abcdef'),
@@ -89,7 +89,7 @@ def test_labels(hf, tmp_path):
 def test_columns_that_are_not_clear(hf, tmp_path):
     table(hf).rename_column('image', 'photo').save_to_disk(tmp_path / 'a')
     assert len(HuggingFaceImages(str(tmp_path / 'a'))) == 6
-    with pytest.raises(ValueError, match="'label' .* is no column of images"):
+    with pytest.raises(ValueError, match="'label' .* is not an image column"):
         HuggingFaceImages(str(tmp_path / 'a'), image_column='label')
     with pytest.raises(ValueError, match='neither a folder that'):
         HuggingFaceImages(str(tmp_path))

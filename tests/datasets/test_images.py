@@ -108,8 +108,9 @@ def test_unreadable_images_are_replaced_and_counted(class_folder, messages):
     for _ in range(2):  # an epoch later: same items, no more messages
         assert contents(dataset) == [(0, 0), (3, 0), (3, 0), (3, 0),
                                      *EXPECTED[4:11], (0, 0)]
-    assert [m[:29] for m in messages
-            ] == [f'{n} of 12 images unreadable so ' for n in (1, 2, 3)]
+    assert [m[:35] for m in messages] == [
+        f'{n} of 12 images could not be read so ' for n in (1, 2, 3)
+    ]
     assert 'ant/1.png: ' in messages[0] and 'cat/3.png: ' in messages[2]
 
 
@@ -157,8 +158,7 @@ def test_mistakes_in_the_pipeline_are_not_taken_for_bad_images(class_folder):
 
 
 def test_missing_and_empty_folders(tmp_path, archive):
-    with pytest.raises(
-            FileNotFoundError, match='nowhere.*; expected a folder'):
+    with pytest.raises(FileNotFoundError, match='nowhere.*; give a folder'):
         Images(str(tmp_path / 'nowhere'))
     with pytest.raises(FileNotFoundError, match="no folder 'val'"):
         Images(str(tmp_path), 'val')

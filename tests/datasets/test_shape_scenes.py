@@ -120,7 +120,7 @@ def test_raw_pixels_do_not_give_the_class_away():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(num_images=0), 'num_images is 0: ask for at least one'),
+    (dict(num_images=0), 'num_images is 0: choose 1 or more'),
     (dict(split='trian'), "split is 'trian': choose one of .*'train'"),
     (dict(img_size=8), 'img_size is 8.*at least 16'),
     (dict(seed=-1), 'seed is -1: choose 0 or more'),

@@ -100,16 +100,16 @@ def test_labels_of_json(tmp_path):
     }, 'its .cls file: .*cat'),
     ({
         'b.cls': b'-1'
-    }, '-1 is no label'),
+    }, '-1 is not an integer'),
     ({
         'b.json': b'{"label": true}'
-    }, 'True is no label'),
+    }, 'True is not an integer'),
     ({
         'b.json': b'{"caption": 3}'
-    }, 'None is no label'),
+    }, 'None is not an integer'),
     ({
         'b.json': b'[3]'
-    }, 'None is no label'),
+    }, 'None is not an integer'),
     ({
         'b.json': b'{'
     }, 'its .json file'),
@@ -118,7 +118,7 @@ def test_a_missing_label(data, why, tmp_path):
     members = {'a.jpg': b'x', 'a.cls': b'1', 'b.jpg': b'x', **data}
     path = write_tar(tmp_path / 'a.tar', members)
     assert 'gt_label' not in Shards(path).get_data_info(0)
-    with pytest.raises(ValueError, match=f'1 of the 2 pictures.*b.jpg.*{why}'):
+    with pytest.raises(ValueError, match=f'1 of the 2 images.*b.jpg.*{why}'):
         Shards(path, with_label=True)
     with pytest.raises(ValueError, match='images_per_class needs labels'):
         Shards(path, images_per_class=1)
@@ -128,7 +128,9 @@ def test_classes(tmp_path):
     write_shards(tmp_path)
     (tmp_path / 'classes.txt').write_text('cat\ndog\ncow\n')
     assert Shards(str(tmp_path)).CLASSES == ('cat', 'dog', 'cow')
-    with pytest.raises(ValueError, match='label 2, but there are 2 classes'):
+    with pytest.raises(
+            ValueError,
+            match='label 2, but the 2 classes have the labels 0 to 1'):
         Shards(str(tmp_path), classes=['cat', 'dog'])
     assert len(Shards(str(tmp_path), classes=['cat'], with_label=False)) == 12
 
@@ -144,7 +146,7 @@ def test_parts(tmp_path):
     dataset = Shards(str(tmp_path)).get_subset([7, 2])
     assert dataset.get_gt_labels().tolist() == [1, 2]
     assert len(dataset.unreadable) == 2
-    with pytest.raises(ValueError, match='indices must ascend'):
+    with pytest.raises(ValueError, match='indices in ascending order'):
         dataset.shard_starts
     dataset.get_subset_(1)
     assert '!/0007.png' in dataset.get_data_info(0)['img_path']
@@ -163,28 +165,29 @@ def test_a_broken_picture_is_replaced(tmp_path):
 def test_what_stops_a_shard(tmp_path):
     path = Path(write_shards(tmp_path, shards=1)[0])
     whole = path.read_bytes()
-    for end, words in ((700, 'cut off'), (1536 + 100, 'cut off'),
-                       (whole.rfind(b'0003.cls') + 1024, 'no end mark'),
-                       (0, 'is empty'), (300, 'cut off|damaged')):
+    for end, words in ((700, 'truncated'), (1536 + 100, 'truncated'),
+                       (whole.rfind(b'0003.cls') + 1024,
+                        'end mark is missing'), (0, 'is empty'),
+                       (300, 'truncated|damaged')):
         path.write_bytes(whole[:end])
         assert re.search(words, error_of(path)), end
     second = whole.find(b'0001.png')
     path.write_bytes(whole[:second] + b'junk' + whole[second + 4:])
     assert f'damaged at byte {second}' in error_of(path)
     path.write_bytes(whole + whole)
-    assert 'goes on after its end' in error_of(path)
+    assert 'data after its end mark' in error_of(path)
     path.write_bytes(gzip.compress(whole))
     assert 'is compressed' in error_of(path)
-    path.write_bytes(b'no tar file' * 1000)
-    assert 'no tar file' in error_of(path)
+    path.write_bytes(b'not a tar file' * 1000)
+    assert 'not a tar file' in error_of(path)
 
 
 def test_what_stops_its_members(tmp_path):
     path = tmp_path / 'a.tar'
     write_tar(path, {'a.txt': b'x', 'b.cls': b'1', '._c.jpg': b'x'})
-    assert "no picture; files by extension: {'.txt': 1}" in error_of(path)
+    assert "no image; files by extension: {'.txt': 1}" in error_of(path)
     write_tar(path, {'a/1.jpg': b'x', 'a/1.seg.png': b'x'})
-    assert "under the key 'a/1': a/1.jpg and a/1.seg.png" in error_of(path)
+    assert "with the key 'a/1': a/1.jpg and a/1.seg.png" in error_of(path)
     chosen = Shards(str(path), extensions=['jpg']).get_data_info(0)
     assert '!/a/1.jpg#' in chosen['img_path']
 
@@ -333,7 +336,7 @@ def build_on_a_rank(rank, folder):
 
 
 def fails_on_a_rank(rank, folder):
-    with pytest.raises(ShardError, match='s-001.tar is cut off'):
+    with pytest.raises(ShardError, match='s-001.tar is truncated'):
         Shards(str(folder))
 
 

@@ -71,7 +71,7 @@ def test_labels_of_lists_and_of_folders_do_not_mix(sources, tmp_path):
     (tmp_path / 'list.txt').write_text('one/a/0.png 5\ntwo/c/0.png 7\n')
     mixed = [*sources, str(tmp_path / 'list.txt')]
     assert labels(Images(mixed)) == 10 * [None]
-    with pytest.raises(ValueError, match='some sources have integers'):
+    with pytest.raises(ValueError, match='some sources have integer labels'):
         Images(mixed, with_label=True)
     assert labels(Images(mixed[2:] * 2)) == [5, 7, 5, 7]
 
@@ -141,7 +141,7 @@ def test_listing_says_once_what_it_leaves_out(tmp_path, messages):
     assert names == ['a.jpg', 'b.JFIF', 'c.gif', 'd.jpe', 'e.npy']
     message, = messages
     assert '5 images; 5 other files are left out: 2 .heic' in message
-    for kind in ('1 .txt', '1 without ending', '1 .dng'):
+    for kind in ('1 .txt', '1 without extension', '1 .dng'):
         assert kind in message
     with ZipFile(tmp_path / 'a.zip', 'w') as archive:
         for name in ('x.png', 'y.heic', 'folder/'):
@@ -227,7 +227,7 @@ def test_a_share_of_each_class_is_held_out(tmp_path):
     assert held_out.metainfo['classes'] == rest.metainfo['classes']
     kept = [held_out[i]['sample_idx'] for i in range(len(held_out))]
     assert kept == [*range(len(held_out))]
-    with pytest.raises(ValueError, match='no labels to hold out'):
+    with pytest.raises(ValueError, match='no labels, and HeldOut takes'):
         DATASETS.build(
             dict(type='HeldOut', dataset=dict(images, with_label=False)))
     with pytest.raises(ValueError, match='Nothing is left of 14 images'):

@@ -57,7 +57,8 @@ def test_other_variables_are_told_of(user, monkeypatch):
                         lambda text, logger: told.append(text))
     cfg = read_config(user('my_size = 3\n_hidden = 4\ntrain_pipeline = []'))
     assert len(told) == 1
-    assert told[0].endswith('nothing reads: my_size, train_pipeline.')
+    assert told[0].startswith('Nothing reads these variables of ')
+    assert told[0].endswith(': my_size, train_pipeline.')
     assert '_hidden' not in cfg
 
 

@@ -123,9 +123,9 @@ def test_every_row_is_filled_or_says_what_it_lacks(name, data, tmp_path,
     outcomes = {row.key: suite.attempt(row) for row in suite.rows}
     assert not {k: o.error for k, o in outcomes.items() if o.error}
     lacking = {key: o.lacking for key, o in outcomes.items() if o.lacking}
-    assert 'have no masks' in lacking.pop('attention')
-    assert 'have no masks' in lacking.pop('discovery')
-    assert 'only ShapeScenes' in lacking.pop('dense')
+    assert 'which needs masks' in lacking.pop('attention')
+    assert 'which needs masks' in lacking.pop('discovery')
+    assert 'are not ShapeScenes' in lacking.pop('dense')
     assert not lacking
     for outcome in outcomes.values():
         if outcome.result:

@@ -57,9 +57,11 @@ def test_what_does_not_count(cfg, tmp_path):
 def test_options_weights_and_data_count(cfg, tmp_path):
     before = describe(cfg)
     images(tmp_path / 'data', size=9)  # the same names
-    assert changed(cfg, before).startswith("data test_dataloader: '6 items, ")
+    assert changed(cfg,
+                   before).startswith("data test_dataloader: was '6 items, ")
     images(tmp_path / 'data', color=1)  # and sizes
-    assert changed(cfg, before).startswith("data test_dataloader: '6 items, ")
+    assert changed(cfg,
+                   before).startswith("data test_dataloader: was '6 items, ")
     images(tmp_path / 'data')
     assert changed(cfg, before) == ''
     images(tmp_path / 'data', 4)
@@ -72,10 +74,10 @@ def test_options_weights_and_data_count(cfg, tmp_path):
 
     before = describe(cfg)
     cfg.test_dataloader.batch_size = 5
-    assert changed(
-        cfg, before) == 'config test_dataloader.batch_size: 4 there, 5 here'
+    assert changed(cfg,
+                   before) == 'config test_dataloader.batch_size: was 4, now 5'
     cfg.test_dataloader.dataset.with_label = False
-    assert "with_label: 'nothing' there, False here" in changed(cfg, before)
+    assert "with_label: was 'nothing', now False" in changed(cfg, before)
 
 
 def test_archives_count_by_size_and_time(tmp_path):
@@ -141,17 +143,17 @@ def test_a_job_is_run_once_and_again_if_it_changes(tmp_path, capsys):
     assert job(a=1).carry_out()['values'] == dict(a=1)
     assert job(a=1).state == 'finished'
     assert job(a=1).carry_out()['seconds'] >= 0 and len(runs) == 1
-    assert job(a=2).state == 'to run again (a: 1 there, 2 here)'
+    assert job(a=2).state == 'to run again (a: was 1, now 2)'
     job(a=2).carry_out()
-    assert 'row is run again: a: 1 there, 2 here' in capsys.readouterr().out
+    assert 'have changed: a: was 1, now 2' in capsys.readouterr().out
     assert job(a=1).state == 'finished'  # it was set aside
     job(a=1).carry_out()
     assert len(runs) == 2
     assert (tmp_path / 'row/own.txt').read_text() == "{'a': 1}"
     (tmp_path / 'row/result.json').unlink()
-    assert job(a=1).state == 'begun, goes on'
+    assert job(a=1).state == 'begun, will continue'
     (tmp_path / 'row/job.json').unlink()
-    with pytest.raises(ValueError, match="holds .*no job.json tells"):
+    with pytest.raises(ValueError, match="holds .*no job.json"):
         job(a=1).carry_out()
 
 
@@ -196,7 +198,7 @@ def test_a_tool_that_fails_names_its_error(tmp_path, monkeypatch, capsys):
     assert 'beware of it' in capsys.readouterr().out
     assert cause('[rank1]: ValueError: no\nx.ChildFailedError: \n===') == (
         'ValueError: no')
-    assert cause('') == 'it said nothing'
+    assert cause('') == 'it printed nothing'
 
 
 def test_options_of_rows():

@@ -9,22 +9,22 @@ def test_below_raw_pixels_is_said_with_causes_and_what_to_do():
     text = verdict(29.6, 43.8, 25.1, **OWN)
     assert 'raw pixels (43.8): 14.2 points worse' in text
     assert 'the untrained network (25.1): hardly better' in text
-    assert 'not given features that are better than none' in text
-    assert '2,400 images are few' in text and '48,000 looks' in text
+    assert 'has not improved the features' in text
+    assert '2,400 images are few' in text and '48,000 samples' in text
     assert 'views of 64 px' in text and '--weights FILE_OR_NAME' in text
 
 
 def test_better_than_both_is_said():
     text = verdict(60., 43.8, 25.1, **OWN)
     assert 'raw pixels (43.8): 16.2 points better' in text
-    assert 'features worth having' in text and 'Why' not in text
+    assert 'has improved the features' in text and 'reasons' not in text
 
 
 def test_a_difference_within_the_error_is_none():
     assert error_of(50., 100) == pytest.approx(5.)
     text = verdict(46., 43.8, 25.1, **OWN)
     assert 'raw pixels (43.8): hardly better' in text
-    assert 'not given features' in text
+    assert 'has not improved' in text
 
 
 def test_without_classes_the_pictures_are_to_judge():

@@ -266,7 +266,7 @@ def test_two_processes_equal_one(tmp_path, start, float64):
 
 def test_fsdp_is_refused():
     strategy = FSDPStrategy.__new__(FSDPStrategy)
-    with pytest.raises(ValueError, match='share their backbone.*use DDP'):
+    with pytest.raises(ValueError, match='share a backbone.*use DDP'):
         strategy._wrap_model(build())
 
 

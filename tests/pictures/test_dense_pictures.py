@@ -111,7 +111,7 @@ def test_pca(options, files, capsys):
     draw('pca', files, files / 'images', *options)
     assert Image.open(files / 'out/a.png').size == (64, 40)
     assert Image.open(files / 'out/b.png').size == (33, 50)
-    assert 'overview.png and 2 pictures' in capsys.readouterr().out
+    assert 'overview.png and 2 images' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('tool', ['attention', 'pca', 'discover', 'explore'])

@@ -191,5 +191,5 @@ def test_the_tool(files, capsys):  # noqa: F811
                files / 'vit.pth', '--out', files / 'page.html', '--pictures',
                '1')
     out = capsys.readouterr().out
-    assert '1 of 2 pictures, evenly' in out and 'page.html: 1 pict' in out
+    assert '1 of 2 images, evenly' in out and 'page.html: 1 image' in out
     assert (files / 'page.html').stat().st_size > 10_000

@@ -38,7 +38,7 @@ def arrays(tmp_path) -> np.ndarray:
 def test_any_channels_and_what_is_broken(run, tmp_path, arrays):
     (tmp_path / 'broken.npy').write_bytes(b'nothing')
     said = run(tmp_path)
-    assert '# 6 of 7 pictures; 1 could not be read' in said, said
+    assert '# 6 of 7 images; 1 could not be read' in said, said
     got = settings(said)
     np.testing.assert_allclose(got['mean'], arrays.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(got['std'], arrays.std(axis=0), rtol=1e-5)
@@ -52,4 +52,4 @@ def test_colours_come_in_rgb_and_a_sample_is_a_sample(run, tmp_path):
     got = settings(run(tmp_path))
     assert got['mean'] == [10, 20, 30.5] and got['std'] == [0, 0, .5]
     assert got['bgr_to_rgb'] is True
-    assert '# 3 of 8 pictures' in run(tmp_path, '--sample', 3)
+    assert '# 3 of 8 images' in run(tmp_path, '--sample', 3)

@@ -74,7 +74,7 @@ def test_measures_what_it_can_and_says_what_is_lacking(suite, run):  # noqa
     assert few['values'] and few['seconds'] > 0
     assert davis['lacking'].startswith(
         str(run / 'data' / 'DAVIS/ImageSets/2017/val.txt'))
-    assert 'no masks' in attention['lacking']
+    assert 'needs masks' in attention['lacking']
     text = (run / 'suite' / 'report.md').read_text()
     assert 'DAVIS/ImageSets/2017/val.txt' in text.split('```')[1]
     log = (run / 'suite' / 'features' / 'log.txt').read_text()
@@ -138,8 +138,9 @@ def test_an_option_is_followed(suite, run):  # noqa: F811
     ('liner.train_cfg.max_epochs=3', "Did you mean 'linear'"),
     ('linear.train_cgf.max_epochs=3', "linear: .*Did you mean 'train_cfg'"),
     ('run.test_dataloder.batch_size=3', "Did you mean 'test_dataloader'"),
-    ('nearest.neighbours=3', "no option 'neighbours', only queries, k"),
-    ('davis.model.topk=3 knn.model.x=1', 'no row of this run begins it'),
+    ('nearest.neighbours=3',
+     "no option 'neighbours'; the options are queries, k"),
+    ('davis.model.topk=3 knn.model.x=1', 'one of the rows of this run'),
 ])
 def test_a_wrong_option_stops_all(option, message, suite):
     with pytest.raises(ValueError, match=message):

@@ -96,8 +96,8 @@ def test_files_of_other_settings_are_refused(run):
                'train_cfg.max_epochs=3', 'test_dataloader.num_workers=0')
     with pytest.raises(
             ValueError,
-            match="own holds what other settings gave. queries, config test_"
-            "dataloader.dataset.split: 'test' there, 'val' here. Give "
+            match="own holds results of other settings: queries, config test_"
+            "dataloader.dataset.split: was 'test', now 'val'. Give "
             'another folder'):
         in_process('extract_features', *args, '--cfg-options',
                    'test_dataloader.dataset.split=val')
@@ -192,7 +192,8 @@ def test_two_processes(run, tmp_path):
 
 
 def test_a_network_needs_its_checkpoint(run):
-    with pytest.raises(ValueError, match='config.py has weights to load'):
+    with pytest.raises(
+            ValueError, match='config.py has weights and no checkpoint'):
         in_process('test', run / 'config.py', '--work-dir', run / 'net')
 
 

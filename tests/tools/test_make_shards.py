@@ -39,7 +39,7 @@ def test_what_is_written_is_what_was_read(folder, tmp_path, capsys):
     assert len(shards.shards) > 2
     assert 'mixed' and len(set(shards.get_gt_labels()[:6])) == 2
     out = capsys.readouterr().out
-    assert f'12 pictures in {len(shards.shards)} shards' in out
+    assert f'12 images in {len(shards.shards)} shards' in out
     assert all(Path(s).stat().st_size < 60_000 for s in shards.shards)
     name = shards.get_data_info(0)['img_path'].split('!/')[1]
     number, stem = name.split('.')[0].split('-')
@@ -86,11 +86,11 @@ def test_other_shards_are_not_mixed_in(folder, tmp_path):
     with pytest.raises(ValueError, match='seed was 0 and is 1'):
         make(folder, tmp_path / 'out', '--shard-mb', .02, '--seed', 1)
     os.remove(next((tmp_path / 'out').glob('*.tar')))
-    with pytest.raises(ValueError, match='its shards.json notes'):
+    with pytest.raises(ValueError, match='its shards.json lists'):
         make(folder, tmp_path / 'out', '--shard-mb', .02)
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/x.tar').write_bytes(b'')
     with pytest.raises(ValueError, match="the shards .'x.tar'"):
         make(folder, tmp_path / 'other')
-    with pytest.raises(ValueError, match='1 byte or more, got 0'):
+    with pytest.raises(ValueError, match='must be 1 or more, got 0'):
         make(folder, tmp_path / 'new', '--shard-mb', 0)

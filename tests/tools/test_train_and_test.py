@@ -82,7 +82,7 @@ def test_training_logs_progress_and_validates(trained):
     for word in ('eta:', 'loss:', 'teacher_entropy:', 'kl:', 'momentum:',
                  'weight_decay:', 'knn/k20_top1:'):
         assert word in log, word
-    assert '1 of 17 images unreadable so far' in log
+    assert '1 of 17 images could not be read so far' in log
     assert 'broken.jpg' in log
 
 

@@ -112,5 +112,6 @@ def test_another_number_of_folders_is_refused(classifier, tmp_path):
     for path in (tmp_path / 'data/val/green').iterdir():
         path.unlink()
     (tmp_path / 'data/val/green').rmdir()
-    with pytest.raises(ValueError, match='do not mean the same|val set has 2'):
+    with pytest.raises(
+            ValueError, match='mean different classes|val set has 2'):
         Runner.from_cfg(classifier()).train()

@@ -1,8 +1,9 @@
-"""The authors' own code as sides of the benchmarks.
+"""The code of DINO's authors, as the side 'authors' of the benchmarks.
 
-Nothing of it is here: :func:`.side_by_side.import_authors` makes a checkout
-importable, and its functions are called as its scripts call them. T teacher
-and V student views, B images, K prototypes, Q queries, G gallery images.
+Their code is not part of this file: :func:`.side_by_side.import_authors` makes
+a checkout importable, and these functions call it as its scripts do. T teacher
+and V student views, B images, K prototypes, D features, M masked patches, N
+patches, Q queries, G gallery images.
 """
 import argparse
 import io
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-# Their transforms normalise by these.
+# Mean and standard deviation in their transforms.
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(-1, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(-1, 1, 1)
 TINY = dict(
@@ -28,7 +29,7 @@ TINY = dict(
 
 
 class Photos(Dataset):
-    """JPEGs by their augmentation: views (3, H, W), float32, normalised."""
+    """JPEGs with their augmentation: views (3, H, W), float32, normalised."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         from main_dino import DataAugmentationDINO
@@ -45,13 +46,15 @@ class Photos(Dataset):
 
 def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
          momentum: float) -> Callable[[], Tuple[Tensor, ...]]:
-    """Their loss with its centre: value, gradient (V, B, K), centre (1, K).
+    """Return a function that computes their loss.
+
+    It returns the loss, its gradient (V, B, K) and the new centre (1, K).
 
     Args:
-        student: Logits (V, B, K) that ask for a gradient.
+        student: Logits (V, B, K) that require a gradient.
         teacher: Logits (T, B, K).
-        temps: Of student and teacher.
-        momentum: Of the centre.
+        temps: Temperatures of student and teacher.
+        momentum: Momentum of the centre.
     """
     from main_dino import DINOLoss
     module = DINOLoss(student.shape[-1], len(student), temps[1], temps[1], 0,
@@ -71,15 +74,15 @@ def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
 def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
                  features: Tensor, temps: Sequence[float], momentum: float,
                  grid: Tuple[int, int]) -> Dict[str, Callable]:
-    """Their DINOv2's losses with gradients, targets and masks, by name.
+    """Return functions of their DINOv2 code, by the name of the part.
 
     Args:
-        student: Logits (M, K) that ask for a gradient.
+        student: Logits (M, K) that require a gradient.
         teacher: Logits (M, K).
-        masks: Of the crops, (2 B, N).
-        features: Class tokens (2, B, D) that ask for a gradient.
-        temps: Of student and teacher.
-        momentum: Of the centre.
+        masks: Masks (2 B, N) of the crops.
+        features: Class tokens (2, B, D) that require a gradient.
+        temps: Temperatures of student and teacher.
+        momentum: Momentum of the centre.
         grid: Rows and columns of patches.
     """
     from dinov2.data.collate import collate_data_and_cast
@@ -122,7 +125,10 @@ def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
 
 def knn(queries: Tensor, gallery: Tensor, labels: Tensor, ks: Sequence[int],
         temperature: float, num_classes: int) -> Callable[[], List[float]]:
-    """Their k-NN: top-1 in percent for each k, of labels that are all 0."""
+    """Compute their k-NN: top-1 in percent for each k.
+
+    All queries count as class 0.
+    """
     from eval_knn import knn_classifier
     truth = torch.zeros(len(queries), dtype=torch.int64)
     return lambda: [
@@ -134,16 +140,17 @@ def knn(queries: Tensor, gallery: Tensor, labels: Tensor, ks: Sequence[int],
 class Step:
     """A step of their ``main_dino.py`` without its log.
 
-    Their networks, loss, clipping and parameter groups; on a GPU in float16
-    with a loss scale. Learning rate, weight decay and momentum stay.
+    It uses their networks, loss, clipping and parameter groups, on a GPU in
+    float16 with a loss scale. Learning rate, weight decay and momentum are
+    constant.
 
     Args:
-        size (str): 'tiny' or 'full', a ViT-S/16 with 65,536 prototypes.
-        crops (list[Tensor]): Uint8 views; they are normalised here once for
-            all, as their loader's workers would.
-        settings (dict): ``lr``, ``weight_decay``, ``max_norm`` and
+        size: 'tiny' or 'full', a ViT-S/16 with 65,536 prototypes.
+        crops: Uint8 views, which are normalised once, since
+            their loader's workers do it.
+        settings: ``lr``, ``weight_decay``, ``max_norm`` and
             ``momentum``.
-        device (str): 'cuda' or 'cpu'.
+        device: 'cuda' or 'cpu'.
     """
 
     def __init__(self,
@@ -188,7 +195,7 @@ class Step:
 
 
 def network(size: str, prototypes: int) -> nn.Module:
-    """Their backbone with their head."""
+    """Return their backbone with their head."""
     import utils
     import vision_transformer as vits
     if size == 'tiny':
@@ -202,13 +209,14 @@ def network(size: str, prototypes: int) -> nn.Module:
 
 @torch.no_grad()
 def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """The teacher's average: a loop in their script, hence written here."""
+    """Update the teacher, as a loop in their script does."""
     for old, new in zip(teacher.parameters(), student.parameters()):
         old.data.mul_(momentum).add_((1 - momentum) * new.detach().data)
 
 
 class Frames(nn.Module):
-    """Gives the features of a frame that is there, as their network would."""
+    """A network that returns given features, with their network's interface.
+    """
 
     def __init__(self, patch_size: int) -> None:
         super().__init__()
@@ -220,21 +228,22 @@ class Frames(nn.Module):
 
 def propagation(target: Tensor, sources: Tensor, labels: Tensor, radius: int,
                 topk: int) -> Callable[[], Tensor]:
-    """Their label propagation to one frame, (1, C, h, w).
+    """Return a function for their label propagation to one frame.
 
-    The neighbourhood's mask, which they make once a video, is made before.
+    It returns soft labels (1, C, h, w) of C classes. The mask of the
+    neighbourhood is made outside of it, because they make it once a video.
 
     Args:
-        target: Features (h, w, D).
-        sources: (S, h, w, D).
-        labels: Soft labels (S, C, h, w).
-        radius: Of the neighbourhood, in patches.
-        topk: Sources that a patch listens to.
+        target: Features (h, w, D) of the frame.
+        sources: Features (S, h, w, D) of S earlier frames.
+        labels: Soft labels (S, C, h, w) of the earlier frames.
+        radius: Radius of the neighbourhood, in patches.
+        topk: Number of source patches that a patch takes labels from.
     """
     import eval_video_segmentation as video
     h, w, _ = target.shape
     args = argparse.Namespace(size_mask_neighborhood=radius, topk=topk)
-    video.args = args  # a global of their script
+    video.args = args  # a global variable of their script
     model, frame = Frames(1), torch.zeros(3, h, w)
     model.tokens = torch.cat(
         [torch.zeros(1, 1, target.shape[-1]),

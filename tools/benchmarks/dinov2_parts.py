@@ -1,9 +1,9 @@
-"""What DINOv2 adds to a step: patch loss, Sinkhorn-Knopp, KoLeo, masks.
+"""Time what DINOv2 adds to a step: patch loss, Sinkhorn-Knopp, KoLeo, masks.
 
 Patch loss with its centre and KoLeo are measured forward and backward, on
-given logits and features; Sinkhorn-Knopp gives targets; masks are those of a
-batch. The authors' sides are their classes, their masks those that their
-collate function draws; straightforward are the formulas with autograd.
+given logits and features; Sinkhorn-Knopp computes targets; masks are drawn for
+a batch. The side 'authors' uses the classes and the collate function of
+DINOv2's code, and the side 'straightforward' the formulas with autograd.
 
     python tools/benchmarks/dinov2_parts.py --reference CHECKOUT --images 8
 """
@@ -27,7 +27,10 @@ GRID, FEATURES = (14, 14), 768  # ViT-B/16 at 224 px
 
 
 def make_inputs(images: int, prototypes: int) -> Dict[str, Tensor]:
-    """Masks (2 B, N); logits (M, K) and features (2, B, D), both to learn."""
+    """Return masks (2 B, N), logits (M, K) and features (2, B, D).
+
+    Logits and features require gradients.
+    """
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     masks = BlockMasking()(2 * images, GRID)
@@ -44,7 +47,7 @@ def make_inputs(images: int, prototypes: int) -> Dict[str, Tensor]:
 
 def with_gradient(loss: Callable[[], Tensor],
                   leaf: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
-    """What gives the value and the gradient of a leaf."""
+    """Return a function that computes a loss and its gradient for a leaf."""
 
     def call() -> tuple[Tensor, Tensor]:
         leaf.grad = None
@@ -57,7 +60,7 @@ def with_gradient(loss: Callable[[], Tensor],
 
 def straightforward(student: Tensor, teacher: Tensor, masks: Tensor,
                     features: Tensor) -> Dict[str, Callable[[], Any]]:
-    """The formulas, one operation after the other."""
+    """Return functions for the formulas, one operation after the other."""
     weights = token_weights(masks).float()
     center = torch.zeros(1, student.shape[1])
 
@@ -92,7 +95,7 @@ def straightforward(student: Tensor, teacher: Tensor, masks: Tensor,
 
 def ours(student: Tensor, teacher: Tensor, masks: Tensor,
          features: Tensor) -> Dict[str, Callable[[], Any]]:
-    """The same with mmdino's modules."""
+    """Return the same functions with mmdino's modules."""
     weights = token_weights(masks)
     centering = MeanCentering(student.shape[1], MOMENTUM)
     guard = SinkhornKnopp(student.shape[1])
@@ -135,9 +138,9 @@ def main(args: argparse.Namespace) -> None:
 
 def measure(part: str, sides: Dict[str, Callable[[], Any]], images: int,
             args: argparse.Namespace) -> None:
-    """All sides of a part, with the memory that each takes."""
+    """Measure time and memory of all sides of a part."""
     if len(sides) == 1:
-        print(f'{part} has no other side without --reference')
+        print(f'{part}: nothing to compare with, give --reference CHECKOUT')
         return
     print(f'{part}, {images} images', flush=True)
     figures = compare(sides, args)
@@ -156,7 +159,7 @@ if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
     options.add_argument(
-        '--images', type=int, nargs='+', default=[8], help='of a batch')
+        '--images', type=int, nargs='+', default=[8], help='batch sizes B')
     options.add_argument(
-        '--prototypes', type=int, default=65536, help='of the head, K')
+        '--prototypes', type=int, default=65536, help='number of prototypes K')
     run_tool(lambda: main(parse(options)))

@@ -1,7 +1,7 @@
-"""The teacher's moving average over a ViT-S/16 with its head.
+"""Time the teacher's moving average for a ViT-S/16 with its head.
 
-The straightforward side moves one parameter after the other, as a loop in the
-authors' script does; ours is DINO.update_teacher.
+The straightforward side updates one parameter after the other, as a loop in
+the script of DINO's authors does; ours is DINO.update_teacher.
 
     python tools/benchmarks/ema.py
 """
@@ -18,7 +18,7 @@ MOMENTUM = .996
 
 
 def lagging_model(prototypes: int) -> DINO:
-    """A ViT-S/16 whose teacher is not where the student is."""
+    """Return a ViT-S/16 whose teacher differs from the student."""
     model = build_model('dino_vit-s16', dict(head=dict(out_dim=prototypes)))
     with torch.no_grad():
         for param in model.teacher.parameters():
@@ -54,5 +54,5 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__, rounds=15)
     options.add_argument(
-        '--prototypes', type=int, default=65536, help='of the head, K')
+        '--prototypes', type=int, default=65536, help='number of prototypes K')
     run_tool(lambda: main(parse(options)))

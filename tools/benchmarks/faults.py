@@ -50,7 +50,7 @@ PRELOADED = [
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """One row of the table."""
     fault: str
     happened: str
     lost: str
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 @HOOKS.register_module(force=True)
 class FaultHook(Hook):
-    """Do harm after an iteration of a rank, once in a work dir."""
+    """Cause a fault after an iteration on a rank, once in a work dir."""
     priority = 'VERY_HIGH'
 
     def __init__(self, fault: str, iteration: int = 14, rank: int = 0) -> None:
@@ -66,7 +66,7 @@ class FaultHook(Hook):
         self.when = iteration, rank
 
     def after_train_iter(self, runner, *args, **kwargs) -> None:
-        """Once, whatever is resumed."""
+        """Cause the fault, unless an earlier run in the work dir has."""
         marker = Path(runner.work_dir, 'harmed')
         if (runner.iter + 1, runner.rank) == self.when and not marker.exists():
             marker.touch()
@@ -74,7 +74,7 @@ class FaultHook(Hook):
 
 
 def wait_for_signal(folder: Path) -> None:
-    """Say that the moment has come, until the signal is sent."""
+    """Create a file that announces the moment, and wait for the signal."""
     moment = Path(folder, 'moment')
     if not moment.exists():
         moment.touch()
@@ -135,7 +135,7 @@ class WaitingScenes(ShapeScenes):
 
 
 def dies_in_next_save(runner) -> None:
-    """As if power failed: half of the file, and nothing after it."""
+    """Imitate a power failure: write half of the file, then die."""
 
     def die(handle: int) -> None:
         os.truncate(handle, os.fstat(handle).st_size // 2)
@@ -145,7 +145,7 @@ def dies_in_next_save(runner) -> None:
 
 
 def fills_disk(runner) -> None:
-    """The system refuses what is larger than half a checkpoint."""
+    """Imitate a full disk: refuse files larger than half a checkpoint."""
     half = Path(runner.work_dir, 'epoch_1.pth').stat().st_size // 2
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (half, hard))
@@ -179,15 +179,15 @@ FAULTS: Dict[str, Callable] = {
 
 
 class Sent(NamedTuple):
-    """Signals, as a sender sends them.
+    """Signals that a sender sends.
 
     Attributes:
-        numbers: In this order.
+        numbers: The signals, in their order.
         to: 'trainer', 'group' of the trainer, 'rank 1', 'torchrun' or
             'every process'.
-        moment: See :class:`MomentHook`; or 'while data are loaded'.
-        who: Sends so.
-        processes: That train.
+        moment: A moment of :class:`MomentHook`, or 'while data are loaded'.
+        who: Programs that send signals in this way.
+        processes: Number of training processes.
         pause: Seconds between the signals.
     """
     numbers: Tuple[signal.Signals, ...]
@@ -227,7 +227,7 @@ SENT = [
 
 
 def config(folder: Path, fault: str = '', **where: int) -> Path:
-    """Write that of a tiny ViT on shapes, with stochastic depth."""
+    """Write the config of a tiny ViT on ShapeScenes, with stochastic depth."""
     cfg = Config.fromfile(ROOT / 'configs/_base_/schedules/adamw_100e.py')
     cfg.merge_from_dict(
         Config.fromfile(ROOT / 'configs/_base_/hooks/dino.py').to_dict())
@@ -289,7 +289,7 @@ def config(folder: Path, fault: str = '', **where: int) -> Path:
 
 
 def config_for(sent: Sent, folder: Path) -> Path:
-    """That of :func:`config`, which validates and waits for a signal."""
+    """Write the config of a run that validates and waits for a signal."""
     path = config(folder)
     cfg = Config.fromfile(path)
     pictures = dict(
@@ -322,7 +322,12 @@ def config_for(sent: Sent, folder: Path) -> Path:
 
 
 def command_line(path: Path, output: int) -> None:
-    """Be ``tools/train.py CONFIG --resume``, printing to a file."""
+    """Run ``tools/train.py CONFIG --resume`` in this process.
+
+    Args:
+        path: The config.
+        output: File descriptor for the output.
+    """
     os.dup2(output, 1)
     os.dup2(output, 2)
     torch.set_num_threads(1)
@@ -339,27 +344,28 @@ def start(path: Path) -> PROCESSES.Process:
 
 
 def _start(path: Path) -> None:
-    os.setsid()  # as a shell and slurm do: the data workers are in its group
+    # As a shell and slurm do. Data workers are in the same group.
+    os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(path.parent / 'log.txt', 'a') as log:
         command_line(path, log.fileno())
 
 
 def finish(path: Path) -> int:
-    """Train to the end or the fault; give the exit status."""
+    """Train to the end or the fault; return the exit status."""
     process = start(path)
     process.join()
     return process.exitcode
 
 
 def end_of(path: Path) -> dict:
-    """What the last checkpoint of a finished run holds."""
+    """Return what the last checkpoint of a finished run holds."""
     state = load_checkpoint(str(path.parent / f'run/epoch_{EPOCHS}.pth'))
     return {key: state[key] for key in COMPARED}
 
 
 def same(ours: object, theirs: object) -> bool:
-    """Bit by bit, through dicts and lists."""
+    """Return whether two nested values are equal bit by bit."""
     if isinstance(theirs, dict):
         return ours.keys() == theirs.keys() and all(
             same(ours[key], theirs[key]) for key in theirs)
@@ -371,14 +377,14 @@ def same(ours: object, theirs: object) -> bool:
 
 
 def lost(path: Path, expected: dict) -> str:
-    """In words, what the end lacks."""
+    """Describe what is lost at the end of a run."""
     if not (path.parent / f'run/epoch_{EPOCHS}.pth').exists():
         return 'the run'
     return 'nothing' if same(end_of(path), expected) else 'the result differs'
 
 
 def resumed_at(path: Path) -> str:
-    """The iterations that the runs of a work dir went on from."""
+    """Describe from which iterations the runs of a work dir continued."""
     log = (path.parent / 'log.txt').read_text()
     at = re.findall(r'resumed epoch: \d+, iter: (\d+)', log)
     return f'went on from iteration {", ".join(at)}' if at else 'began anew'
@@ -387,7 +393,7 @@ def resumed_at(path: Path) -> str:
 def try_fault(fault: str, folder: Path, expected: dict) -> Row:
     path = config(folder, fault)
     status = finish(path)
-    assert status != 0, f'{fault}: no harm was done, see {folder}/log.txt'
+    assert status != 0, f'{fault}: nothing failed, see {folder}/log.txt'
     finish(path)
     return Row(f'{fault}, at iteration 14',
                f'exit status {status}; {resumed_at(path)}',
@@ -395,7 +401,7 @@ def try_fault(fault: str, folder: Path, expected: dict) -> Row:
 
 
 def family(pid: int) -> Dict[int, int]:
-    """A process and all below it, with their parents, on Linux."""
+    """Return a process and its descendants with their parents, on Linux."""
     parents = {}
     for stat in Path('/proc').glob('[0-9]*/stat'):
         with suppress(OSError):
@@ -415,7 +421,7 @@ def is_running(pid: int) -> bool:
 
 
 def targets(sent: Sent, root: int) -> List[int]:
-    """Process ids to signal."""
+    """Return the ids of the processes that get the signals."""
     if sent.to in ('trainer', 'group', 'torchrun'):
         return [root]
     if sent.to == 'every process':
@@ -425,7 +431,7 @@ def targets(sent: Sent, root: int) -> List[int]:
 
 
 def send(sent: Sent, root: int, path: Path) -> Set[int]:
-    """Signal a run when its moment has come; give all its processes."""
+    """Signal a run at the moment; return the ids of all its processes."""
     assert wait_until((path.parent / 'moment').exists), path
     processes, pids = set(family(root)), targets(sent, root)
     for i, number in enumerate(sent.numbers):
@@ -464,7 +470,7 @@ def try_signal(sent: Sent, folder: Path, expected: dict) -> Row:
 
 
 def try_damage(damage: str, folder: Path, expected: dict) -> Row:
-    """Hurt the newest checkpoint while nothing runs."""
+    """Damage the newest checkpoint while nothing runs."""
     path = config(folder, 'SIGKILL (out of memory)', iteration=25)
     finish(path)
     newest = folder / 'run/epoch_2.pth'
@@ -482,14 +488,15 @@ def try_damage(damage: str, folder: Path, expected: dict) -> Row:
 
 
 def try_kills(times: int, folder: Path, expected: dict) -> Row:
-    """Signals to the group at random moments, also of the start and of saves.
+    """Send signals at random moments, also at the start and while saving.
 
-    Every second one is a SIGKILL of the trainer alone. A run that comes to
-    its end in between is compared, and another begun.
+    Every second one is a SIGKILL of the trainer alone, the others go to the
+    group. A run that ends in between is compared with an undisturbed one, and
+    another one begins.
     """
     rng, killed, losses = random.Random(0), 0, []
     while killed < times:
-        # Anew each time: other work on the machine comes and goes.
+        # Timed again for each run, since the load of the machine changes.
         started = time.monotonic()
         finish(config(folder / f'whole_{len(losses)}'))
         duration = time.monotonic() - started
@@ -509,14 +516,14 @@ def try_kills(times: int, folder: Path, expected: dict) -> Row:
 
 
 def _is_stopped(path: Path, seconds: float, number: signal.Signals) -> bool:
-    """Train so long; False if it came to its end before."""
+    """Train for some seconds, then signal; False if the run ended before."""
     process = start(path)
     process.join(seconds)
     processes = family(process.pid)
     if number == signal.SIGKILL:
         process.kill()
     else:
-        with suppress(ProcessLookupError):  # not yet a group of its own
+        with suppress(ProcessLookupError):  # it has no group of its own yet
             os.killpg(process.pid, number)
     process.join()
     assert wait_until(lambda: not any(map(is_running, processes)), 10), path
@@ -548,7 +555,7 @@ def start_together(path: Path, **env: str) -> subprocess.Popen:
 
 
 def try_restart(fault: str, folder: Path, expected: dict) -> Row:
-    """One of two processes fails, and torchrun starts both anew."""
+    """Let one of two processes fail; torchrun starts both again."""
     path = config(folder, fault, iteration=14, rank=1)
     status = start_together(path, MAX_RESTARTS='1').wait()
     return Row(f'{fault} of one of two processes, MAX_RESTARTS=1',
@@ -557,7 +564,7 @@ def try_restart(fault: str, folder: Path, expected: dict) -> Row:
 
 
 def try_broken_images(folder: Path) -> Row:
-    """A data set of files of which 5% are cut off."""
+    """Train on a data set of which 5% of the files are truncated."""
     images = folder / 'images'
     images.mkdir(parents=True)
     for i in range(40):
@@ -582,7 +589,7 @@ def try_broken_images(folder: Path) -> Row:
 
 
 class Trap:
-    """Unpickled, it makes a folder."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -614,11 +621,16 @@ def table(rows: List[Row]) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
-    parser.add_argument('--out', help='Markdown file for the table')
+    parser.add_argument('--out', help='Markdown file to write the table to')
     parser.add_argument(
-        '--only', default='', help='try those whose names have this in them')
+        '--only',
+        default='',
+        help='try only faults whose names contain this text')
     parser.add_argument(
-        '--kills', type=int, default=20, help='random moments to kill at')
+        '--kills',
+        type=int,
+        default=20,
+        help='number of signals at random moments (default: 20)')
     return parser.parse_args()
 
 
@@ -672,6 +684,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    # As a module, so that other processes find what they are to do.
+    # As a module, so that child processes can import its functions.
     from faults import main as run
     run_tool(run)

@@ -1,16 +1,16 @@
-"""The training step on a GPU: images/s, memory, share of the peak rate.
+"""Measure the training step on a GPU: images/s, memory, use of the peak rate.
 
-The straightforward side is train_step.py's under float16 autocast with loss
-scaling; ours is bfloat16 autocast, fused attention, optimizer, loss and
-teacher, channels-last. Both begin with crops in pinned memory, the one with
-normalised floats, the other with bytes. ``ours_compiled`` compiles the
-backbones as well; it comes last, for compilers can take minutes. The peak
-is what a large bfloat16 matrix product reaches on the same GPU. Memory is
-measured with one side on the GPU at a time. A JSON line comes with each row,
-and one with all of them at the end.
+The straightforward side is that of train_step.py with float16 autocast and a
+loss scale; ours has bfloat16 autocast, fused attention, optimizer, loss and
+teacher, and channels-last memory. Both start with crops in pinned memory:
+normalised floats for the one, uint8 for ours. ``ours_compiled`` also compiles
+the backbones; it runs last, because this can take minutes. The peak rate is
+that of a large bfloat16 matrix product on the same GPU. Memory is measured
+with only one side on the GPU. A JSON line is printed for each row, and one for
+all rows at the end.
 
     python tools/benchmarks/gpu.py
-    python tools/benchmarks/gpu.py --switches     # ours, one switch at a time
+    python tools/benchmarks/gpu.py --switches   # ours with each option alone
 """
 import argparse
 import json
@@ -32,7 +32,7 @@ CONFIGS = ('dino_vit-s16', 'dino_vit-s8', 'dino_vit-b16')
 
 
 def peak_rate(side: int = 8192, rounds: int = 10) -> float:
-    """Floating-point operations a second of a bfloat16 matrix product."""
+    """Measure the operations per second of a large bfloat16 product."""
     a = torch.randn(side, side, dtype=torch.bfloat16, device='cuda')
     seconds = [
         timed(lambda: synchronised(lambda: a @ a)) for _ in range(rounds)
@@ -46,7 +46,7 @@ def synchronised(call: Callable[[], Any]) -> None:
 
 
 def operations(step: Callable[[], Any]) -> int:
-    """Floating-point operations of a step, by the shapes of its products."""
+    """Count the floating-point operations of a step's products."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
@@ -59,7 +59,7 @@ def peak_mib(step: Callable[[], Any]) -> float:
 
 
 def channels_last(model: DINO) -> DINO:
-    """Let the convolutions take and give channels-last maps."""
+    """Let the convolutions use channels-last memory."""
     return model.to(memory_format=torch.channels_last)
 
 
@@ -69,7 +69,7 @@ def on_gpu(config: str, **changes) -> DINO:
 
 def measure_sides(config: str, crops: List[Tensor], peak: float,
                   args: argparse.Namespace) -> Dict[str, Any]:
-    """Medians of both sides, their memory and share of the peak rate."""
+    """Measure both sides, see :func:`measure`."""
     plain = dict(
         straightforward=lambda: Straightforward(
             on_gpu(config), crops, half=True),
@@ -79,9 +79,10 @@ def measure_sides(config: str, crops: List[Tensor], peak: float,
 
 def measure_compiled(config: str, crops: List[Tensor], peak: float,
                      args: argparse.Namespace) -> Dict[str, Any]:
-    """Ours with compiled backbones, as in :func:`measure_sides`.
+    """Measure ours with compiled backbones, see :func:`measure`.
 
-    ``compiled_speedup`` is against ours without, in the same rounds.
+    ``compiled_speedup`` compares it with ours without compilation, in the same
+    rounds.
     """
     sides = dict(
         ours=lambda: Ours(channels_last(on_gpu(config)), crops, BF16),
@@ -95,12 +96,15 @@ def measure_compiled(config: str, crops: List[Tensor], peak: float,
 
 def measure(config: str, builds: Dict[str, Callable], crops: List[Tensor],
             peak: float, args: argparse.Namespace) -> Dict[str, Any]:
-    """Medians, memory and share of the peak rate of the steps.
+    """Measure median rate, memory and fraction of the peak rate of steps.
 
     Args:
-        config: Whose straightforward step's operations count for all.
-        builds: What builds a step, by the names of the sides.
-        peak: Operations a second.
+        config: Name of the config. The operations of its straightforward step
+            are taken for all sides.
+        builds: Functions that build a step, by the names of the sides.
+        crops: Uint8 views.
+        peak: Peak rate in operations per second.
+        args: Options, see :func:`.side_by_side.compare`.
     """
     work = operations(Straightforward(on_gpu(config), crops, half=True))
     memory = {name: alone_mib(build) for name, build in builds.items()}
@@ -121,13 +125,13 @@ def measure(config: str, builds: Dict[str, Callable], crops: List[Tensor],
 
 
 def alone_mib(build: Callable[[], Callable]) -> float:
-    """Peak MiB of a step with nothing else on the GPU."""
+    """Measure the peak MiB of a step that is alone on the GPU."""
     torch.cuda.empty_cache()
     return peak_mib(warmed(build()))
 
 
 def warmed(step: Callable[[], Any], times: int = 5) -> Callable[[], Any]:
-    """After compilation, and after the loss scaling has found its scale."""
+    """Run a step until it is compiled and its loss scale has settled."""
     for _ in range(times):
         step()
     return step
@@ -135,7 +139,8 @@ def warmed(step: Callable[[], Any], times: int = 5) -> Callable[[], Any]:
 
 def switches(config: str, crops: List[Tensor],
              args: argparse.Namespace) -> Dict[str, List[float]]:
-    """Images/s and MiB of ours with each switch alone, beside none."""
+    """Measure images/s and MiB of ours with each option alone, and with none.
+    """
     clip = 'PerParameterClipOptimWrapper'
     rows = dict(
         float32=(lambda: on_gpu(config), clip),
@@ -154,13 +159,13 @@ def switches(config: str, crops: List[Tensor],
 
 
 def show(config: str, row: Dict[str, Any]) -> None:
-    """What has been found of a config, as a JSON line."""
+    """Print the results of a config as a JSON line."""
     print(json.dumps({config: row}), flush=True)
 
 
 def rate_and_memory(step: Callable[[], Any], images: int,
                     rounds: int) -> List[float]:
-    """Images/s and MiB at the peak."""
+    """Measure images/s and peak MiB of a step."""
     seconds = [timed(lambda: synchronised(step)) for _ in range(rounds)]
     rate = images / statistics.median(seconds)
     return [round(rate, 1), round(peak_mib(step))]
@@ -169,7 +174,7 @@ def rate_and_memory(step: Callable[[], Any], images: int,
 def unless_out_of_memory(side: Callable, config: str, crops: List[Tensor],
                          peak: float,
                          args: argparse.Namespace) -> Dict[str, Any]:
-    """The figures of a side, or that the GPU is too small for it."""
+    """Measure a side, or return an error if the GPU is too small for it."""
     print(f'{config}, {side.__name__}', flush=True)
     torch._dynamo.reset()
     try:
@@ -184,7 +189,8 @@ def main(args: argparse.Namespace) -> None:
         raise RuntimeError(
             f'gpu.py needs an NVIDIA GPU, and torch {torch.__version__} sees '
             'none. On a CPU run train_step.py.')
-    # A graph too many would run as written, and say so in a line of the log.
+    # Otherwise torch would run without compilation after too many graphs, with
+    # only a line in the log.
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     peak = peak_rate()
     images = min(args.images, 8) if args.quick else args.images
@@ -218,11 +224,11 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == '__main__':
     options = parser(__doc__, rounds=10, clocks=['wall'])
-    options.add_argument('--images', type=int, default=32, help='batch')
+    options.add_argument('--images', type=int, default=32, help='batch size B')
     options.add_argument(
         '--configs', nargs='+', default=list(CONFIGS), help=CONFIG)
     options.add_argument(
         '--switches',
         action='store_true',
-        help='ours alone, with one switch at a time')
+        help='instead measure ours with each option alone')
     run_tool(lambda: main(parse(options)))

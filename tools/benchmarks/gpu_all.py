@@ -1,8 +1,9 @@
-"""All that a GPU is asked for, in one go: numerics, speed, a real training.
+"""Run all GPU checks at once: numerics, speed and a real training.
 
-Each section is a process of its own with a limit of time. What has been found
-is in DIR/gpu_all.json after each, and in DIR/SECTION.json as it goes, what was
-said in DIR/gpu_all.log: a section or a run that is cut off still tells.
+Each section runs in a process of its own with a time limit. DIR/SECTION.json
+has the results of a section while it runs, DIR/gpu_all.json those of all
+finished sections, and DIR/gpu_all.log their output. So the results remain if
+a section or the whole run is stopped.
 
     python tools/benchmarks/gpu_all.py --out DIR --minutes 9 \\
         --cifar10 cifar10.zip --reference CHECKOUT_OF_THE_AUTHORS
@@ -39,7 +40,7 @@ Found = Dict[str, Any]
 
 
 def environment(args: Options) -> Found:
-    """What this ran on."""
+    """Return the versions of packages and the GPU."""
     found = dict(python=platform.python_version(), cpus=os.cpu_count())
     for name in PACKAGES:
         try:
@@ -53,7 +54,7 @@ def environment(args: Options) -> Found:
 
 
 def numerics(args: Options) -> Iterator[Found]:
-    """Losses of the same steps in each precision."""
+    """Compare the losses of the same steps in each precision."""
     from train_step import SIZES, Ours, make_crops, make_model
     size, sizes, images = ('tiny', 2 * [32] + 4 * [16],
                            4) if args.tiny else ('full', SIZES, 16)
@@ -75,7 +76,7 @@ def numerics(args: Options) -> Iterator[Found]:
 
 
 def overflow(args: Options) -> Found:
-    """A loss scale that overflows must cost its steps, not the training."""
+    """Train with an overflowing loss scale, which must only skip steps."""
     if args.device != 'cuda':
         return dict(left_out='the loss scale of fp16 needs a GPU')
     return train(
@@ -86,34 +87,34 @@ def overflow(args: Options) -> Found:
 
 
 def compile_backbones(args: Options) -> Found:
-    """A training with compiled backbones."""
+    """Train with compiled backbones."""
     return train(
         args, 'compile', text="custom_hooks = [dict(type='CompileHook')]")
 
 
 def one_rank(args: Options) -> Found:
-    """DDP of one process: nccl on a GPU, gloo on a CPU."""
+    """Train with DDP on one process, with nccl on a GPU or gloo on a CPU."""
     return train(args, 'one_rank', launcher=True)
 
 
 def fsdp(args: Options) -> Found:
-    """FSDP of one process."""
+    """Train with FSDP on one process."""
     if args.device != 'cuda':
         return dict(left_out='tested with gloo in tests/test_distributed.py')
     return train(args, 'fsdp', launcher=True, bases=('fsdp', ))
 
 
 def step(args: Options) -> Iterator[Found]:
-    """Step time, memory and share of the peak, per network."""
+    """Measure time, memory and use of the peak rate of steps, by network."""
     if args.device != 'cuda':
         return benchmark(['train_step.py', '--quick'])
     return benchmark(['gpu.py', '--rounds', '6', '--configs', *CONFIGS])
 
 
 def authors(args: Options) -> Iterator[Found]:
-    """The authors' own step beside ours, on the same crops.
+    """Compare the step of DINO's authors with ours, on the same crops.
 
-    At 32 images a fast GPU waits for the processor, at 128 it computes.
+    With 32 images a fast GPU waits for the CPU; with 128 it is busy.
     """
     if args.reference is None:
         yield dict(left_out='give --reference CHECKOUT')
@@ -133,7 +134,7 @@ def authors(args: Options) -> Iterator[Found]:
 
 
 def dinov2(args: Options) -> Iterator[Found]:
-    """DINOv2's step: images/s and memory with each switch."""
+    """Measure DINOv2's step: images/s and memory with each option."""
     if args.device != 'cuda':
         return iter(
             [dict(left_out='its memory is counted by memory.py on a CPU')])
@@ -144,7 +145,7 @@ def dinov2(args: Options) -> Iterator[Found]:
 
 
 def cifar10(args: Options) -> Found:
-    """CIFAR-10 for the time that is left, k-NN on the way."""
+    """Train on CIFAR-10 for the remaining time, validated by k-NN."""
     if args.tiny:
         return train(args, 'cifar10', validate=True)
     if args.cifar10 is None:
@@ -165,7 +166,7 @@ def cifar10(args: Options) -> Found:
         ])
 
 
-# Each gives what it has found, or that again and again as it grows.
+# A section returns its results, or yields all results so far several times.
 SECTIONS: Dict[str, Callable[[Options], Union[Found, Iterator[Found]]]] = dict(
     environment=environment,
     numerics=numerics,
@@ -177,7 +178,7 @@ SECTIONS: Dict[str, Callable[[Options], Union[Found, Iterator[Found]]]] = dict(
     authors=authors,
     dinov2=dinov2,
     cifar10=cifar10)
-# Seconds at most; the last section has what is left.
+# Time limits in seconds; other sections have the time that is left.
 LIMITS = dict(step=220, authors=90, dinov2=90)
 
 
@@ -190,12 +191,21 @@ def train(args: Options,
           options: Sequence[str] = (),
           launcher: bool = False,
           validate: bool = False) -> Found:
-    """Train, by default on a few drawn pictures; what came of it.
+    """Train, by default the quickstart on a few drawn images.
 
     Args:
-        config: Another config than the quickstart's on drawn pictures.
-        text: Added to the quickstart's.
-        bases: Mix-ins that are added to it.
+        args: Options of this script.
+        name: Name of the work dir and of the config.
+        *flags: Further options of tools/train.py.
+        config: Another config.
+        text: Settings that are added to the quickstart's config.
+        bases: Names of further files in configs/_base_ for its bases.
+        options: Values of ``--cfg-options``, for another config.
+        launcher: Whether to start it by torchrun.
+        validate: Whether to validate.
+
+    Returns:
+        The exit status, the first and last logged figures, and those of k-NN.
     """
     folder = args.out / name
     if not config:
@@ -231,7 +241,7 @@ def train(args: Options,
 
 
 def curves(folder: Path) -> Dict[str, list]:
-    """The figures of a training over time; none where it logged nothing."""
+    """Return the logged figures of a training, {} if it logged nothing."""
     try:
         return read_scalars(folder)
     except FileNotFoundError:
@@ -239,31 +249,31 @@ def curves(folder: Path) -> Dict[str, list]:
 
 
 def knn_curves(folder: Path) -> Dict[str, list]:
-    """Those of k-NN, by k."""
+    """Return the logged figures of k-NN."""
     return {k: v for k, v in curves(folder).items() if k.startswith('knn/')}
 
 
 def call(command: List[Any]) -> int:
-    """Run Python with mmdino on its path; the exit status."""
+    """Run Python with mmdino on its path; return the exit status."""
     return subprocess.run([sys.executable, *map(str, command)],
                           env=with_mmdino()).returncode
 
 
 def with_mmdino() -> Dict[str, str]:
-    """The environment with this checkout before what is on its path."""
+    """Return the environment, with this checkout first in PYTHONPATH."""
     path = [str(ROOT), os.environ.get('PYTHONPATH', '')]
     return dict(os.environ, PYTHONPATH=os.pathsep.join(path))
 
 
 def benchmark(command: List[Any]) -> Iterator[Found]:
-    """Run a benchmark beside this file, and show its lines as they come.
+    """Run a benchmark of this folder, and print its lines as they come.
 
     Args:
-        command: Its file and its options.
+        command: File of the benchmark and its options.
 
     Yields:
-        What its JSON lines have told so far: rows by the name of a model,
-        those of one model together, and at last the line that it ends with.
+        The content of its JSON lines so far, merged by the names of models;
+        at the end that of its last line.
     """
     found: Found = {}
     with subprocess.Popen(
@@ -281,7 +291,7 @@ def benchmark(command: List[Any]) -> Iterator[Found]:
 
 
 def merged(found: Found, told: Found) -> Found:
-    """What a benchmark has told with another of its JSON lines."""
+    """Merge the content of a JSON line into that of earlier ones."""
     if 'benchmark' in told:  # the last one, with everything
         return told
     models = dict(found.get('models', {}))
@@ -291,7 +301,7 @@ def merged(found: Found, told: Found) -> Found:
 
 
 def run_section(name: str, args: Options, seconds: float) -> Found:
-    """A section in a process of its own, stopped when its time is over."""
+    """Run a section in a process, which is killed after a time limit."""
     file = args.out / f'{name}.json'
     file.unlink(missing_ok=True)
     command = [sys.executable, __file__, *sys.argv[1:], '--section', name]
@@ -310,7 +320,7 @@ def run_section(name: str, args: Options, seconds: float) -> Found:
                 status = f'stopped after {seconds:.0f} s'
     if file.exists():
         told = json.loads(file.read_text())
-    elif name == 'cifar10':  # stopped, yet it has a log
+    elif name == 'cifar10':  # it was stopped, but has a log
         told = dict(knn=knn_curves(args.out / name))
     return dict(told, status=status, seconds=time.monotonic() - start)
 
@@ -345,27 +355,32 @@ def main(args: Options) -> None:
 
 def parse_args() -> Options:
     parser = Parser(__doc__)
-    parser.add_argument('--out', type=Path, required=True, help='folder')
-    parser.add_argument('--minutes', type=float, default=9, help='in all')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='folder DIR of the results')
+    parser.add_argument(
+        '--minutes', type=float, default=9, help='time limit of all sections')
     parser.add_argument(
         '--cifar10',
         type=Path,
         help='zip archive or folder with cifar10/{train,test}/CLASS/')
     parser.add_argument(
-        '--epochs', type=int, default=40, help='of CIFAR-10, as time allows')
+        '--epochs',
+        type=int,
+        default=40,
+        help='epochs of CIFAR-10, if the time suffices')
     parser.add_argument(
         '--only',
         nargs='+',
         choices=SECTIONS,
         default=list(SECTIONS),
-        help='these sections, beside what DIR has of the others')
+        help='sections to run; DIR keeps the results of the others')
     parser.add_argument('--reference', help="checkout of the authors' code")
     parser.add_argument(
-        '--tiny', action='store_true', help='rehearsal: smallest sizes')
+        '--tiny', action='store_true', help='smallest sizes, for a rehearsal')
     parser.add_argument(
         '--section',
         choices=SECTIONS,
-        help='this one alone, without a limit of time, into DIR/SECTION.json')
+        help='run only this section, in this process, without a time limit')
     args = parser.parse_args()
     args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if args.device == 'cpu' and not args.tiny:

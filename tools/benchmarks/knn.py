@@ -1,9 +1,9 @@
-"""k-NN with k = 10, 20, 100, 200 on random features.
+"""Time k-NN with k = 10, 20, 100, 200 on random features.
 
-The straightforward side takes a hundredth of the queries at a time and, for
-each k anew, all their similarities and a one-hot vector for each neighbour,
-as the authors' code does; ours is knn_predict, which visits the gallery once,
-in blocks, and, where it is installed, the same with faiss.
+As the code of DINO's authors, the straightforward side takes a hundredth of
+the queries at a time and, for each k again, computes all their similarities
+and a one-hot vector for each neighbour. Ours is knn_predict, which reads the
+gallery once, in blocks, and, if faiss is installed, the same with faiss.
 
     python tools/benchmarks/knn.py --reference CHECKOUT
 """
@@ -26,7 +26,7 @@ CLASSES, WIDTH = 1000, 384
 
 
 def make_features(queries: int, gallery: int) -> Dict[str, Tensor]:
-    """Unit vectors around the centres of their classes."""
+    """Return random unit vectors around the centres of classes."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(CLASSES, WIDTH, generator=generator)
     labels = torch.randint(CLASSES, (gallery, ), generator=generator)
@@ -45,7 +45,7 @@ def straightforward(queries: Tensor,
                     gallery: Tensor,
                     labels: Tensor,
                     chunks: int = CHUNKS) -> Dict[int, Tensor]:
-    """The class (Q, ) with the most votes for each k."""
+    """Compute the class (Q,) with the most votes, for each k."""
     columns = gallery.t()
     size = max(1, len(queries) // chunks)
     return {
@@ -70,7 +70,7 @@ def ours(queries: Tensor,
          gallery: Tensor,
          labels: Tensor,
          backend: str = 'torch') -> Dict[int, Tensor]:
-    """The same with mmdino's function."""
+    """Compute the same with mmdino's function."""
     predictions = knn_predict(
         queries, gallery, labels, KS, TEMPERATURE, backend=backend)
     return {k: found.classes[:, 0] for k, found in predictions.items()}
@@ -102,7 +102,7 @@ def main(args: argparse.Namespace) -> None:
 
 def chunk_mib(queries: Tensor, gallery: Tensor,
               labels: Tensor) -> Optional[float]:
-    """Extra memory in MiB for one chunk: the others need no more."""
+    """Measure the extra memory of one chunk in MiB; others need no more."""
     chunk = queries[:max(1, len(queries) // CHUNKS)]
     return peak_extra_mib(
         lambda: straightforward(chunk, gallery, labels, chunks=1))
@@ -112,7 +112,7 @@ if __name__ == '__main__':
     options = parser(__doc__, rounds=5)
     add_reference(options)
     options.add_argument(
-        '--queries', type=int, default=4000, help='pictures to classify')
+        '--queries', type=int, default=4000, help='number of queries')
     options.add_argument(
-        '--gallery', type=int, default=100000, help='pictures with labels')
+        '--gallery', type=int, default=100000, help='size of the gallery')
     run_tool(lambda: main(parse(options)))

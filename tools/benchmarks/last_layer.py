@@ -1,6 +1,6 @@
-"""The last layer with the loss, forward and backward: whole or in chunks.
+"""Time the last layer with the loss, forward and backward, in chunks or whole.
 
-Both are ours: DINO's as a rule, and with ``images_per_chunk``.
+Both sides are mmdino's DINO, with and without ``images_per_chunk``.
 
     python tools/benchmarks/last_layer.py --images 8 16 32 64
 """
@@ -21,7 +21,8 @@ BOTTLENECK = 256
 
 def make_sides(images: int, prototypes: int,
                per_chunk: int) -> Tuple[Callable, Callable]:
-    """The whole and the chunked side, each giving loss and gradients."""
+    """Return the whole and the chunked side, which return loss and gradients.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -43,7 +44,7 @@ def make_sides(images: int, prototypes: int,
 
 
 def measure(images: int, args: argparse.Namespace) -> Dict[str, float]:
-    """Medians and extra memory of both for a batch."""
+    """Measure median times and extra memory of both sides for a batch."""
     whole, chunked = make_sides(images, args.prototypes, args.per_chunk)
     print(f'{images} images', flush=True)
     figures = compare(dict(whole=whole, ours=chunked), args)
@@ -76,9 +77,9 @@ if __name__ == '__main__':
         type=int,
         nargs='+',
         default=[8, 16, 24, 32, 64],
-        help='of a batch')
+        help='batch sizes B')
     options.add_argument(
-        '--prototypes', type=int, default=65536, help='of the head, K')
+        '--prototypes', type=int, default=65536, help='number of prototypes K')
     options.add_argument(
-        '--per-chunk', type=int, default=8, help='images of a chunk')
+        '--per-chunk', type=int, default=8, help='number of images in a chunk')
     run_tool(lambda: main(parse(options)))

@@ -1,15 +1,16 @@
-"""How fast pictures come from loose files, a zip archive and shards.
+"""Measure how fast images come from single files, a zip archive and shards.
 
-Each source holds the same JPEGs in class folders. Two figures of each, by the
-order of its samples:
+Each source holds the same JPEGs in class folders. Two rates are measured for
+each source and each order of the samples:
 
-- reading: files as bytes, one after the other, from the disk (cold: the
-  system is told to forget the files, `posix_fadvise`) and from memory (warm);
-- loading: ten crops of each in batches, by a DataLoader.
+- reading: reads files as bytes, one after the other, from the disk (cold: the
+  system is told to drop the files from memory, `posix_fadvise`) and from
+  memory (warm);
+- loading: makes batches of ten crops of each image, by a DataLoader.
 
-`disk_mb` is what the kernel fetched while reading (/proc/self/io): where a
-cold round fetches less than the pictures hold, the disk was not cold. Sources
-and orders take turns, so that other work on the machine hits all alike.
+`disk_mb` is what the kernel read from the disk (/proc/self/io). If it is less
+than the size of the images, a cold round was not cold. Sources and orders take
+turns, so that other work on the machine affects all of them alike.
 
     python tools/benchmarks/loader.py --pictures 4000 --folder /some/disk
 """
@@ -40,7 +41,8 @@ ORDERS = dict(
 
 
 def write_sources(folder: Path, pictures: int, shard_bytes: int) -> dict:
-    """Data sets by their kind."""
+    """Write the JPEGs to all kinds of sources; return the data sets by kind.
+    """
     (folder / 'drawn').mkdir()
     draw_photos(folder / 'drawn', 32)
     photos = [p.read_bytes() for p in sorted((folder / 'drawn').iterdir())]
@@ -72,12 +74,12 @@ def sampler_of(dataset: Images, order: str, window: int) -> SeededSampler:
 
 
 def read(dataset: Images, order: list[int]) -> int:
-    """Bytes of all files, as LoadImage reads them."""
+    """Read all files as LoadImage does; return the number of bytes."""
     return sum(len(get(dataset.get_data_info(i)['img_path'])) for i in order)
 
 
 def forget(folder: Path) -> None:
-    """Take all files out of the system's memory; written ones only."""
+    """Drop all files from the system's memory; they are written first."""
     os.sync()
     for path in folder.rglob('*'):
         if path.is_file():
@@ -87,13 +89,13 @@ def forget(folder: Path) -> None:
 
 
 def fetched() -> int:
-    """Bytes that this process has had from disks."""
+    """Return the number of bytes that this process has read from disks."""
     lines = Path('/proc/self/io').read_text().splitlines()
     return int(dict(line.split(': ') for line in lines)['read_bytes'])
 
 
 def time_reading(dataset: Images, order: list[int]) -> dict:
-    """One pass over all files."""
+    """Time one pass over all files."""
     before, start = fetched(), time.perf_counter()
     size = read(dataset, order)
     seconds = time.perf_counter() - start
@@ -105,7 +107,7 @@ def time_reading(dataset: Images, order: list[int]) -> dict:
 
 def time_loading(dataset: Images, order: str,
                  args: argparse.Namespace) -> dict:
-    """The first ``args.crops`` pictures of an epoch, from files to batches."""
+    """Time the first ``args.crops`` images of an epoch, files to batches."""
     loader = Runner.build_dataloader(
         dict(
             batch_size=16,
@@ -123,7 +125,7 @@ def time_loading(dataset: Images, order: str,
 
 
 def one_round(sources: dict, folder: Path, args: argparse.Namespace) -> dict:
-    """All figures once, of all sources and orders in turn."""
+    """Measure each source and order once, in turn."""
     found = {}
     for name, dataset in sources.items():
         for order in ORDERS[name]:
@@ -139,7 +141,7 @@ def one_round(sources: dict, folder: Path, args: argparse.Namespace) -> dict:
 
 
 class Wrapped(SeededDataset):
-    """A data set that is there already."""
+    """A seeded data set of one that is built already."""
 
     def __init__(self, dataset: Images) -> None:
         self.dataset = dataset
@@ -179,15 +181,18 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__, rounds=3, clocks=['wall'])
     options.add_argument(
-        '--pictures', type=int, default=4000, help='JPEGs that are drawn')
+        '--pictures', type=int, default=4000, help='number of drawn JPEGs')
     options.add_argument(
-        '--shard-mb', type=float, default=20., help='size of a shard')
+        '--shard-mb', type=float, default=20., help='size of a shard in MB')
     options.add_argument(
-        '--window', type=int, default=4, help='shards that are mixed')
+        '--window',
+        type=int,
+        default=4,
+        help='number of shards that are mixed')
     options.add_argument(
-        '--workers', type=int, default=2, help='processes of the loader')
+        '--workers', type=int, default=2, help='workers of the loader')
     options.add_argument(
-        '--crops', type=int, default=500, help='pictures that are loaded')
+        '--crops', type=int, default=500, help='number of images to load')
     options.add_argument(
-        '--folder', help='on the disk to measure; default: that of /tmp')
+        '--folder', help='folder on the disk to measure (default: /tmp)')
     run_tool(lambda: main(parse(options)))

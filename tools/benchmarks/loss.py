@@ -1,8 +1,8 @@
-"""Loss and centre, forward and backward, on given logits.
+"""Time loss and centre, forward and backward, on given logits.
 
-The straightforward side compares one pair of views after the other and lets
-autograd differentiate; ours is DINOLoss with MeanCentering; the authors' is
-theirs.
+The straightforward side computes one pair of views after the other and uses
+autograd; ours is DINOLoss with MeanCentering; 'authors' is the loss of DINO's
+authors.
 
     python tools/benchmarks/loss.py --reference CHECKOUT --images 2 8 32
 """
@@ -25,7 +25,10 @@ Result = Tuple[Tensor, Tensor, Tensor]
 
 
 def make_logits(images: int, prototypes: int) -> Tuple[Tensor, Tensor]:
-    """Student (V, B, K) that asks for a gradient, and teacher (T, B, K)."""
+    """Return student logits (V, B, K) and teacher logits (T, B, K).
+
+    Those of the student require a gradient.
+    """
     generator = torch.Generator().manual_seed(0)
     student, teacher = (
         torch.randn(views, images, prototypes, generator=generator) * .3
@@ -35,11 +38,11 @@ def make_logits(images: int, prototypes: int) -> Tuple[Tensor, Tensor]:
 
 def straightforward(student: Tensor, teacher: Tensor,
                     center: Tensor) -> Result:
-    """Loss, gradient (V, B, K) and new centre (1, K), pair by pair."""
+    """Compute loss, gradient (V, B, K) and new centre (1, K), pair by pair."""
     student.grad = None
     loss, pairs = 0., 0
-    # Taken apart once: a view taken out by its index would have autograd
-    # build a gradient of all views for each pair.
+    # Views are separated once: indexing them in each pair would make autograd
+    # build a gradient of all views each time.
     views = (student / STUDENT_TEMP).unbind()
     for t, logits in enumerate(teacher):
         targets = F.softmax((logits - center) / TEACHER_TEMP, dim=-1)
@@ -56,7 +59,7 @@ def straightforward(student: Tensor, teacher: Tensor,
 
 
 def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
-    """The same with mmdino's modules."""
+    """Compute the same with mmdino's modules."""
     student.grad = None
     centering = MeanCentering(center.shape[-1], MOMENTUM).to(center.dtype)
     centering.center.copy_(center)
@@ -69,7 +72,7 @@ def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
 
 def measure(images: int, prototypes: int,
             args: argparse.Namespace) -> Dict[str, Any]:
-    """All sides for a batch, with the memory that each takes."""
+    """Measure time and memory of all sides for a batch."""
     student, teacher = make_logits(images, prototypes)
     center = torch.zeros(1, prototypes)
     sides = dict(
@@ -108,7 +111,7 @@ if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
     options.add_argument(
-        '--images', type=int, nargs='+', default=[16], help='of a batch')
+        '--images', type=int, nargs='+', default=[16], help='batch sizes B')
     options.add_argument(
-        '--prototypes', type=int, default=65536, help='of the head, K')
+        '--prototypes', type=int, default=65536, help='number of prototypes K')
     run_tool(lambda: main(parse(options)))

@@ -1,11 +1,11 @@
-"""Memory of a whole training step, without computing it.
+"""Count the memory of a whole training step, without computing it.
 
-The step of a config runs on the meta device, which knows shapes alone: what
-its tensors would take, in float32, at the peak of the second iteration (the
-first makes the moments). What operators need inside, and an allocator wastes,
-is not counted; attention is that of the fused kernels. ``--device cpu``
-computes the step, counts the same tensors and shows beside them how much the
-process grew: for sizes that a CPU has.
+The step of a config runs on torch's meta device, which has only the shapes of
+tensors. The result is the memory of all tensors in float32 at the peak of the
+second iteration (the first one creates the moments). Temporary memory inside
+operators and overhead of the allocator are not counted; attention is computed
+by fused kernels. ``--device cpu`` really computes the step, counts the same
+tensors and also shows how much the process grows.
 
     python tools/benchmarks/memory.py dinov2_vit-b16 --images 16
     python tools/benchmarks/memory.py quickstart/dinov2_vit-tiny_cifar10 \
@@ -35,14 +35,14 @@ from mmdino.utils.tool import Parser, run_tool
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that live on a device.
+    """Counts the bytes of all tensors that exist on a device.
 
     Args:
-        device (str): Its type.
+        device: Type of the device.
 
     Attributes:
-        live (int): Bytes now.
-        peak (int): The most since the last :meth:`restart`.
+        live (int): Current number of bytes.
+        peak (int): Largest number since the last :meth:`restart`.
     """
 
     def __init__(self, device: str) -> None:
@@ -62,7 +62,7 @@ class LiveBytes(TorchDispatchMode):
         self.peak = max(self.peak, self.live)
 
     def restart(self) -> None:
-        """Forget the peak."""
+        """Set the peak to the current number."""
         self.peak = self.live
 
     def _free(self, key: int, size: int) -> None:
@@ -85,24 +85,27 @@ def fused_attention(q: Tensor,
                     k: Tensor,
                     v: Tensor,
                     dropout_p: float = 0.) -> Tensor:
-    """The kernel that keeps no attention matrix; meta would choose another."""
+    """Call the kernel that stores no attention matrix.
+
+    On the meta device torch would choose another one.
+    """
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         q, k, v, dropout_p, False)[0]
 
 
 def no_autocast() -> contextlib.AbstractContextManager:
-    """Let torch.autocast do nothing: it knows no meta tensors."""
+    """Let torch.autocast do nothing, as it does not support meta tensors."""
     return mock.patch('torch.autocast',
                       lambda *args, **kwargs: contextlib.nullcontext())
 
 
 class Step:
-    """An iteration of a config's training, with its hooks' updates.
+    """An iteration of a config's training, with the updates of its hooks.
 
     Args:
-        cfg (Config): Of a DINO.
-        images (int): B.
-        device (str): 'meta' or 'cpu'.
+        cfg: Config of the training of a DINO.
+        images: Number of images B.
+        device: 'meta' or 'cpu'.
     """
 
     def __init__(self, cfg: Config, images: int, device: str) -> None:
@@ -113,8 +116,8 @@ class Step:
         for module in self.model.modules():
             if hasattr(module, 'scaled_dot_product_attention'):
                 module.scaled_dot_product_attention = fused_attention
-        # One parameter after the other, since the fused kernel, which needs
-        # as little, knows no meta tensors.
+        # The fused optimizer does not support meta tensors. Without foreach,
+        # the memory is the same.
         cfg.optim_wrapper.optimizer.update(fused=False, foreach=False)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         views = cfg.train_dataloader.dataset.pipeline.views.values()
@@ -132,10 +135,10 @@ class Step:
 
 
 def measure(cfg: Config, images: int, device: str) -> Dict[str, float]:
-    """MiB of both networks, of the moments, and of all at the peak.
+    """Return the MiB of both networks, of the moments, and of the peak.
 
-    On a CPU also ``process_mib``: the first two and how much the process
-    grows in a step.
+    On a CPU also ``process_mib``: the sum of the first two and of the growth
+    of the process in a step.
     """
     step = Step(cfg, images, device)
     counter = LiveBytes(device)
@@ -159,7 +162,7 @@ def measure(cfg: Config, images: int, device: str) -> Dict[str, float]:
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    logging.disable(logging.WARNING)  # the groups, parameter by parameter
+    logging.disable(logging.WARNING)  # the list of all parameter groups
     cfg = read_config(args.config, args.cfg_options)
     images = args.images or cfg.train_dataloader.batch_size
     figures = measure(cfg, images, args.device)
@@ -177,13 +180,15 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('config', help=CONFIG)
     parser.add_argument(
-        '--images', type=int, help="of a step; by default the config's")
+        '--images',
+        type=int,
+        help='batch size B; by default that of the config')
     parser.add_argument(
         '--device',
         choices=['meta', 'cpu'],
         default='meta',
-        help='meta counts without computing, cpu measures (default: meta)')
-    parser.add_argument('--out', help='file to which the JSON line is added')
+        help='meta counts without computing, cpu computes (default: meta)')
+    parser.add_argument('--out', help='file to append the JSON line to')
     add_settings(parser)
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""DINO as the configs have it."""
+"""Models of the packaged configs, for the benchmarks."""
 import copy
 
 from mmengine.config import Config
@@ -10,12 +10,11 @@ from mmdino.utils.resources import find_config
 
 
 def build_model(config: str, *changes: dict) -> DINO:
-    """Initialised model of a packaged config.
+    """Build and initialise the model of a packaged config.
 
     Args:
-        config (str): Its name, such as 'dino_vit-s16'.
-        *changes (dict): Settings below ``model`` that override the config's,
-            one after the other.
+        config: Name of the config, such as 'dino_vit-s16'.
+        *changes: Settings that override those of ``model``, in this order.
     """
     init_default_scope('mmdino')
     cfg = Config.fromfile(find_config(config))

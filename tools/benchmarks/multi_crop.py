@@ -1,10 +1,11 @@
-"""Ten crops of each JPEG, from the file to a batch, on one core.
+"""Time ten crops of each JPEG, from the file to a batch, on one core.
 
 The straightforward side decodes once and then makes one crop after the other
-with Pillow and torchvision, as the authors' code does, to normalised floats.
-Ours is the pipeline of configs/_base_/datasets/imagenet_multi_crop.py: uint8
-crops, which are normalised on the device. Both draw the same numbers; the
-authors' own augmentation draws its own.
+with Pillow and torchvision, as normalised floats, like the code of DINO's
+authors. Ours is the pipeline of
+configs/_base_/datasets/imagenet_multi_crop.py, whose uint8 crops are
+normalised on the device. Both use the same random numbers; the authors' own
+augmentation uses others.
 
     python tools/benchmarks/multi_crop.py --images photos.zip \\
         --reference CHECKOUT
@@ -45,7 +46,7 @@ VIEWS = [(224, (.4, 1.), 1., 0.),
 
 
 def straightforward(path: str) -> List[Tensor]:
-    """Views (3, H, W) of one image, float32, normalised."""
+    """Return views (3, H, W) of one image, float32, normalised."""
     image = Image.open(io.BytesIO(get(path))).convert('RGB')
     return [one_crop(image, *view) for view in VIEWS]
 
@@ -80,7 +81,7 @@ def jitter(crop: Image.Image) -> Image.Image:
 
 
 def draw_box(height: int, width: int, scale: tuple) -> tuple:
-    """Top, left, height and width of a random crop, in pixels."""
+    """Draw top, left, height and width of a random crop, in pixels."""
     for _ in range(10):
         area = height * width * np.random.uniform(*scale)
         ratio = math.exp(np.random.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -115,27 +116,27 @@ def paths_of(dataset: Images) -> List[str]:
 
 
 def batch_straightforward(dataset: Images, seed: int = 0) -> List[Tensor]:
-    """Views (B, 3, H, W), float32, normalised."""
+    """Return views (B, 3, H, W), float32, normalised."""
     np.random.seed(seed)
     views = [straightforward(path) for path in paths_of(dataset)]
     return [torch.stack(same) for same in zip(*views)]
 
 
 def batch_ours(dataset: Images, seed: int = 0) -> dict:
-    """``inputs``, views (B, 3, H, W), uint8 BGR."""
+    """Return a batch with ``inputs``, views (B, 3, H, W), uint8 BGR."""
     np.random.seed(seed)
     return default_collate([dataset[i] for i in range(len(dataset))])
 
 
 def normalise(batch: dict) -> List[Tensor]:
-    """What the data preprocessor makes of our batch on the device."""
+    """Normalise our batch, as the data preprocessor does on the device."""
     cfg = Config.fromfile(MODEL).model.data_preprocessor
     return MODELS.build(dict(cfg, type=f'mmdino.{cfg.type}'))(batch)['inputs']
 
 
 def load_sides(dataset: Images, repeats: int,
                args: argparse.Namespace) -> Dict[str, Callable]:
-    """Epochs of loaders; their workers stay from one to the next."""
+    """Return functions for an epoch of each side's persistent loader."""
     shared = dict(
         batch_size=8, num_workers=args.workers, persistent_workers=True)
     cfg = Config.fromfile(CONFIG).train_dataloader
@@ -154,7 +155,7 @@ def load_sides(dataset: Images, repeats: int,
 
 def crop_sides(dataset: Images,
                args: argparse.Namespace) -> Dict[str, Callable]:
-    """Batches that this process makes itself."""
+    """Return functions that make a batch of each side in this process."""
     sides = dict(
         straightforward=lambda: batch_straightforward(dataset),
         ours=lambda: batch_ours(dataset))
@@ -191,7 +192,11 @@ if __name__ == '__main__':
     options = parser(__doc__)
     add_reference(options)
     options.add_argument(
-        '--workers', type=int, default=0, help='of a whole loader')
+        '--workers',
+        type=int,
+        default=0,
+        help='time whole loaders with so many workers instead')
     options.add_argument(
-        '--images', help='folder or zip archive of JPEGs; default: drawn ones')
+        '--images',
+        help='folder or zip archive of JPEGs (default: drawn images)')
     run_tool(lambda: main(parse(options)))

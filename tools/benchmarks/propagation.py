@@ -1,8 +1,9 @@
-"""Labels carried to one frame of a video, on given features, as for DAVIS.
+"""Time label propagation to one frame of a video, as for DAVIS.
 
-The authors compare all pairs of patches and drop those that are far from each
-other; ours, propagate_labels, goes by tiles. There is no straightforward side
-but the authors'. A frame of 480 x 832 px has 60 x 104 patches of a ViT-S/8.
+The features are given. The code of DINO's authors compares all pairs of
+patches and drops those that are far from each other; ours, propagate_labels,
+works in tiles. There is no straightforward side. A frame of 480 x 832 px has
+60 x 104 patches of a ViT-S/8.
 
     python tools/benchmarks/propagation.py --reference CHECKOUT
 """
@@ -23,7 +24,7 @@ SOURCES, RADIUS, TOPK, CLASSES, WIDTH = 8, 12, 5, 4, 384
 
 
 def make_frames(grid: Tuple[int, int]) -> Tuple[Tensor, Tensor, Tensor]:
-    """Features (h, w, D) and (S, h, w, D) of unit length, soft labels."""
+    """Return unit features (h, w, D) and (S, h, w, D), and soft labels."""
     generator = torch.Generator().manual_seed(0)
     shape = (SOURCES + 1, *grid, WIDTH)
     frames = F.normalize(torch.randn(shape, generator=generator), dim=-1)
@@ -56,5 +57,5 @@ if __name__ == '__main__':
         nargs=2,
         metavar=('ROWS', 'COLUMNS'),
         default=[60, 104],
-        help='patches of a frame')
+        help='rows and columns of patches of a frame')
     run_tool(lambda: main(parse(options)))

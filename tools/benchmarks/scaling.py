@@ -1,9 +1,10 @@
-"""Loader against workers, step against processes, and what N GPUs need.
+"""Measure how loaders and steps scale, and compute what N GPUs need.
 
-The rates of this machine are measured; what 8, 64 and 512 GPUs need of data,
-network and memory is worked out from them and from the images/s that one GPU
-trains on, measured by gpu.py and given by --gpu-images, or else assumed. Each
-row says what it rests on.
+It measures the rate of the loader by the number of workers, and the time of a
+step by the number of processes. From these rates, and from the images/s that
+one GPU trains on, it computes the data rates, network bandwidth and memory
+that 8, 64 and 512 GPUs need. gpu.py measures the rate of a GPU, which is given
+by --gpu-images or else assumed. Each row of the table names its sources.
 
     python tools/benchmarks/scaling.py --images photos.zip --gpu-images 400
 """
@@ -33,9 +34,9 @@ from mmdino.datasets import Images
 from mmdino.utils.tool import run_tool
 
 GPUS = (8, 64, 512)
-ASSUMED_RATE = 400.  # images/s of a GPU, where none was measured
-# What each need rests on: the rate of a GPU, what this machine measured, and
-# what is counted from the model and the sizes of the views.
+ASSUMED_RATE = 400.  # images/s of a GPU, if it is not measured
+# Sources of each row: the rate of a GPU, measurements on this machine, and
+# numbers counted from the model and the sizes of the views.
 BASIS = dict(
     images_per_s='{rate} rate',
     batch='chosen',
@@ -46,16 +47,16 @@ BASIS = dict(
     state_gb_per_gpu='counted',
     sharded_state_gb_per_gpu='counted',
     gallery_mb_per_gpu='counted')
-GPU_BATCH, LARGEST_BATCH = 64, 4096  # images; published ones go up to 4,080
+GPU_BATCH, LARGEST_BATCH = 64, 4096  # images; published batches reach 4,080
 IMAGENET = 1281167  # images, the gallery of k-NN
 TINY_SIZES = 2 * [32] + 8 * [16]
 
 
 def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
                  repeats: int, rounds: int) -> Dict[int, float]:
-    """Images/s of the config's loader for each number of workers.
+    """Measure the images/s of the config's loader by the number of workers.
 
-    The loaders take turns, an epoch each, after one for nothing.
+    The loaders take turns, one epoch each, after an epoch to warm up.
     """
     loaders = {}
     for number in workers:
@@ -84,18 +85,18 @@ def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
 
 
 def images_of_a_core(rates: Dict[int, float], cores: int) -> float:
-    """Images/s of one of the cores that the workers fill.
+    """Return the images/s of one core that is fully used by workers.
 
     Args:
-        rates (dict): Images/s by the number of workers.
-        cores (int): Of this machine.
+        rates: Images/s by the number of workers.
+        cores: Number of cores of this machine.
     """
     workers = max((n for n in rates if n <= cores), default=min(rates))
     return rates[workers] / max(min(workers, cores), 1)
 
 
 def step_seconds(processes: int, size: str, images: int, rounds: int) -> float:
-    """Seconds of a step of so many processes, ``images`` for each."""
+    """Measure the seconds of a DDP step, with ``images`` on each process."""
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(
             _run_rank, (processes, folder, size, images, rounds),
@@ -126,12 +127,12 @@ def _run_rank(rank: int, processes: int, folder: str, size: str, images: int,
 
 
 def sizes_of(size: str) -> List[int]:
-    """Sides of the crops of an image, in pixels."""
+    """Return the sides of the crops of an image, in pixels."""
     return TINY_SIZES if size == 'tiny' else SIZES
 
 
 def flops_per_image(size: str) -> int:
-    """Floating-point operations of a step's products, for each image."""
+    """Count the floating-point operations of a step's products per image."""
     step = Straightforward(make_model(size), make_crops(1, sizes_of(size)))
     with FlopCounterMode(display=False) as counter:
         step()
@@ -139,10 +140,10 @@ def flops_per_image(size: str) -> int:
 
 
 def state_bytes(model: nn.Module) -> Dict[str, int]:
-    """Bytes that a GPU holds before any image, in float32.
+    """Count the bytes of the model and optimizer on a GPU, in float32.
 
-    The student has parameter, gradient and AdamW's two moments, the teacher
-    parameters alone.
+    The student has parameters, gradients and the two moments of AdamW; the
+    teacher has parameters only.
     """
     student = sum(p.numel() for p in model.parameters() if p.requires_grad)
     everything = sum(p.numel() for p in model.parameters())
@@ -152,18 +153,18 @@ def state_bytes(model: nn.Module) -> Dict[str, int]:
 def needs(gpus: int, gpu_images: float, batch: int, core_images: float,
           file_bytes: float, gradient: int, state: int, feature_bytes: int,
           crop_bytes: int) -> Dict[str, float]:
-    """What so many GPUs need so that none waits.
+    """Compute what data-parallel training needs so that no GPU waits.
 
     Args:
-        gpus (int): Of data-parallel training.
-        gpu_images (float): Images/s that one GPU trains on.
-        batch (int): Images of a step, on each GPU.
-        core_images (float): Images/s that one core makes crops of.
-        file_bytes (float): Bytes of an image's file.
-        gradient (int): Bytes of the student's gradient.
-        state (int): Bytes of parameters, gradient and moments.
-        feature_bytes (int): Bytes of an image's feature.
-        crop_bytes (int): Bytes of an image's crops, uint8.
+        gpus: Number of GPUs.
+        gpu_images: Images/s that one GPU trains on.
+        batch: Number of images in a step on each GPU.
+        core_images: Images/s that one core makes crops of.
+        file_bytes: Bytes of an image file.
+        gradient: Bytes of the student's gradient.
+        state: Bytes of parameters, gradient and moments.
+        feature_bytes: Bytes of the feature of an image.
+        crop_bytes: Bytes of the uint8 crops of an image.
     """
     steps = gpu_images / batch
     ring = 2 * (gpus - 1) / gpus * gradient  # all-reduce, sent by each GPU
@@ -236,21 +237,25 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__, rounds=5, clocks=['wall'])
     options.add_argument(
-        '--images', help='folder or zip archive of JPEGs; default: drawn ones')
+        '--images',
+        help='folder or zip archive of JPEGs (default: drawn images)')
     options.add_argument(
         '--workers',
         type=int,
         nargs='+',
         default=[0, 1, 2, 4],
-        help='processes of the loader')
+        help='numbers of workers of the loader')
     options.add_argument(
         '--processes',
         type=int,
         nargs='+',
         default=[1, 2],
-        help='of the training, each with a batch')
+        help='numbers of training processes')
     options.add_argument(
-        '--batch', type=int, default=4, help='images of a process')
+        '--batch',
+        type=int,
+        default=4,
+        help='number of images on each process')
     options.add_argument(
         '--gpu-images',
         type=float,

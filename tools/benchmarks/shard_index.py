@@ -33,7 +33,7 @@ FRESH = multiprocessing.get_context('fork')
 
 
 class Rows:
-    """Looks up rows as Shards does; its tar files are not there."""
+    """A data set that looks up rows as Shards does, without tar files."""
 
     def __init__(self, path: str) -> None:
         self.index = ShardIndex(path)
@@ -49,7 +49,7 @@ class Rows:
 
 
 def write_index(path: str, count: int) -> None:
-    """Rows at random, a shard at a time."""
+    """Write an index of random rows, one shard at a time."""
     rng = np.random.default_rng(0)
     starts, crc, stamps = [0], 0, []
     with open(path, 'wb') as file:
@@ -74,13 +74,13 @@ def write_index(path: str, count: int) -> None:
 
 
 def check(path: str) -> None:
-    """As rank 0 does at the start, less the stat of each shard."""
+    """Check the index as rank 0 does at the start, except for file times."""
     stamps = shard_index._read_meta(path)['shards']
     shard_index._check(path, stamps)
 
 
 def first_key(path: str, kind: str, part: float) -> Any:
-    """The first sample of an epoch that begins in its midst."""
+    """Get the first sample of an epoch that is resumed at a fraction of it."""
     sampler = _sampler(Rows(path), kind)
     sampler.start = int(part * len(sampler))
     keys = iter(sampler)
@@ -89,7 +89,7 @@ def first_key(path: str, kind: str, part: float) -> Any:
 
 
 def first_of_list(path: str) -> Any:
-    """As MMEngine's own sampler does, which makes a list."""
+    """Do the same with MMEngine's own sampler, which makes a list."""
     sampler = DefaultSampler(Rows(path), True, 0)
     indices = islice(sampler, len(sampler) // 2, None)
     next(indices)
@@ -97,7 +97,7 @@ def first_of_list(path: str) -> Any:
 
 
 def dicts(count: int) -> Any:
-    """What Images makes of names and labels before it serialises them."""
+    """Return the list of dicts that Images makes of names and labels."""
     return [
         dict(img_path=f'/data/train/n01440764/{i:09}.jpg', gt_label=i % 1000)
         for i in range(count)
@@ -105,7 +105,7 @@ def dicts(count: int) -> Any:
 
 
 def look_up(path: str, reads: int) -> Any:
-    """What a worker does with the index."""
+    """Look up random rows, as a data worker does."""
     rows = Rows(path)
     for index in np.random.default_rng(0).integers(0, len(rows), reads):
         rows[SampleKey(int(index), 0, 0)]
@@ -117,8 +117,8 @@ def _sampler(rows: Rows, kind: str) -> SeededSampler:
 
 
 def measure(call: Callable[..., Any], *args: Any) -> dict:
-    """Seconds and growth in MB, in a process of its own."""
-    # It ends by itself: a signal to end may be one that this process handles.
+    """Measure seconds and memory growth in MB in a process of its own."""
+    # The pool lets the process end by itself, without a signal.
     with ProcessPoolExecutor(1, mp_context=FRESH) as pool:
         return pool.submit(_measured, call, *args).result()
 
@@ -139,7 +139,7 @@ def _measured(call: Callable[..., Any], *args: Any) -> dict:
 
 
 def _memory() -> dict[str, float]:
-    """MB of this process alone, and of files that it maps."""
+    """Return the MB of this process alone, and of files that it maps."""
     found = {}
     for line in Path('/proc/self/smaps_rollup').read_text().splitlines()[1:]:
         key, size = line.split(':')
@@ -149,7 +149,7 @@ def _memory() -> dict[str, float]:
 
 
 def _peak() -> float:
-    """MB of the largest resident size so far."""
+    """Return the largest resident size so far in MB."""
     lines = Path('/proc/self/status').read_text().splitlines()
     size = next(v.split()[1] for v in lines if v.startswith('VmHWM'))
     return int(size) / 1024 * 1.048576
@@ -186,11 +186,12 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == '__main__':
     options = parser(__doc__, clocks=['wall'])
     options.add_argument(
-        '--rows', type=int, default=10**8, help='pictures of the index')
+        '--rows', type=int, default=10**8, help='number of images')
     options.add_argument(
-        '--folder', help='where the index is written; default: that of /tmp')
+        '--folder', help='folder of the index (default: /tmp)')
     options.add_argument(
         '--lists',
         action='store_true',
-        help="MMEngine's own sampler and a list of dicts too: 6 GB at 10^8")
+        help="also measure MMEngine's own sampler and a list of dicts; needs "
+        '6 GB for 10^8 rows')
     run_tool(lambda: main(parse(options)))

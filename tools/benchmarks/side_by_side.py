@@ -1,9 +1,9 @@
 """Time several ways to compute the same, in turn, in one process.
 
-What else the machine does hits all sides alike when they alternate, and the
-median of the rounds leaves out the disturbed ones. The sides are 'authors',
-their own code from a checkout (``--reference``), 'straightforward', the
-formulas as one would write them down, and 'ours'.
+Since the sides take turns, other work on the machine affects all of them
+alike, and the median over the rounds leaves out disturbed ones. The sides are
+'authors', the code of DINO's authors in a checkout (``--reference``),
+'straightforward', a simple implementation of the formulas, and 'ours'.
 """
 import argparse
 import ctypes
@@ -29,48 +29,55 @@ STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 def parser(description: str,
            rounds: int = 9,
            clocks: Sequence[str] = tuple(CLOCKS)) -> Parser:
-    """The options that all benchmarks share."""
+    """Return a parser with the options that all benchmarks share."""
     parser = Parser(description)
     parser.add_argument(
         '--quick',
         action='store_true',
-        help='smaller and fewer rounds, under a minute: shows that it runs')
+        help='fewer and smaller rounds, under a minute, only to see it run')
     parser.add_argument(
-        '--rounds', type=int, default=rounds, help='how often each side runs')
-    parser.add_argument('--out', help='file to which the JSON line is added')
+        '--rounds', type=int, default=rounds, help='number of rounds')
+    parser.add_argument('--out', help='file to append the JSON line to')
     parser.add_argument(
         '--threads',
         type=int,
         default=1,
-        help='threads of torch; 1 is steadier on a busy machine')
+        help='number of torch threads; 1 is steadier on a busy machine')
     parser.add_argument(
         '--clock',
         choices=clocks,
         default='wall',
-        help='cpu counts the time of this process alone: for one thread on '
-        'a busy machine')
+        help='wall time, or CPU time of this process, for one thread on a '
+        'busy machine')
     return parser
 
 
 def add_reference(parser: Parser) -> None:
-    """The option that brings the authors' side in."""
+    """Add the options for the side of DINO's authors."""
     parser.add_argument(
         '--reference',
-        help="checkout of the authors' code, whose own functions run beside "
-        'ours: https://github.com/facebookresearch/dino; for dinov2_parts.py '
-        'that of .../dinov2')
+        help="checkout of the authors' code, which is then compared as well: "
+        'https://github.com/facebookresearch/dino, or .../dinov2 for '
+        'dinov2_parts.py')
     parser.add_argument(
         '--sides',
         nargs='+',
         choices=['authors', 'straightforward', 'faiss', 'ours'],
-        help='those to run; by default all')
+        help='sides to run; by default all')
 
 
 def import_authors(checkout: str, file: str = 'main_dino.py') -> None:
-    """Let the modules of a checkout, which has a file, be imported by name.
+    """Make the modules of the authors' checkout importable by name.
 
-    Their loss adds the centre up over the processes: a group of one is made.
-    What they send to a GPU stays on the CPU where there is none.
+    Their loss sums the centre over processes: a group of one is made for it.
+    If there is no GPU, tensors that they send to it stay on the CPU.
+
+    Args:
+        checkout: Folder of the checkout.
+        file: A file that must be in it.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
     """
     if not Path(checkout, file).is_file():
         raise FileNotFoundError(f'{checkout} has no {file}: give a checkout '
@@ -88,9 +95,9 @@ def import_authors(checkout: str, file: str = 'main_dino.py') -> None:
 
 
 def parse(parser: Parser) -> argparse.Namespace:
-    """Parse, set the threads, cut the rounds of a quick run.
+    """Parse options, set the threads and reduce the rounds of a quick run.
 
-    Exits with a message if a count is below 1.
+    Exits with a message if a number is below 1.
     """
     args = parser.parse_args()
     if args.rounds < 1 or args.threads < 1:
@@ -106,24 +113,24 @@ def compare(sides: Dict[str, Callable[[], Any]],
             per_round: int = 1,
             unit: str = 's',
             warm_up: bool = True) -> Dict[str, Any]:
-    """Run the sides in turn and print a row a round.
+    """Run the sides in turn and print a line for each round.
 
-    Every other round runs them in the opposite order: whoever comes after a
-    side that leaves the caches full of its own is not always the same.
+    Every other round runs them in reverse order, so that it is not always the
+    same side that starts with the caches of another one.
 
     Args:
-        sides (dict[str, Callable]): By their names, 'ours' among them; the
+        sides: Functions by the names of the sides, among them 'ours'. Their
             results are dropped.
-        args (argparse.Namespace): ``rounds``, how often each runs, ``clock``,
-            and ``sides``, those that run.
-        per_round (int): What a run counts for, such as images.
-        unit (str): 's' for seconds a run, else a rate such as 'images/s'.
-        warm_up (bool): Run each once before, for nothing.
+        args: Options with ``rounds``, ``clock`` and ``sides``, the sides to
+            run.
+        per_round: Number of units in a run, such as images.
+        unit: 's' for seconds, else a rate such as 'images/s'.
+        warm_up: Whether to run each side once before.
 
     Returns:
-        dict: The medians by the sides' names; ``ratio``, how many times
-        faster ours is than each other, of the medians; ``spread``, the
-        quartiles of that ratio over the rounds; ``seconds`` of every round.
+        A dict of the median of each side; ``ratio``, how many times faster
+        ours is than each other side, by the medians; ``spread``, the quartiles
+        of this ratio over the rounds; and ``seconds`` of all rounds.
     """
     chosen = getattr(args, 'sides', None) or [*sides]
     sides = {name: call for name, call in sides.items() if name in chosen}
@@ -160,7 +167,7 @@ def compare(sides: Dict[str, Callable[[], Any]],
 
 
 def quartiles(values: Sequence[float]) -> List[float]:
-    """The first and the third; of one value that value."""
+    """Return the first and third quartile; of one value, this value twice."""
     if len(values) < 2:
         return [*values, *values]
     first, _, third = statistics.quantiles(values, method='inclusive')
@@ -169,7 +176,7 @@ def quartiles(values: Sequence[float]) -> List[float]:
 
 def timed(call: Callable[[], Any],
           clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one call, garbage of the one before aside."""
+    """Return the seconds of a call, after collecting garbage."""
     gc.collect()
     start = clock()
     call()
@@ -177,28 +184,28 @@ def timed(call: Callable[[], Any],
 
 
 def peak_extra_mib(call: Callable[[], Any]) -> Optional[float]:
-    """How much the process grows during a call, in MiB.
+    """Return how much the process grows during a call, in MiB.
 
-    From the kernel's high-water mark, so that what operators allocate inside
-    counts; None where there is none (outside Linux).
+    It is measured by the kernel's high-water mark and so includes temporary
+    memory inside of operators. None on systems other than Linux.
     """
     if not CLEAR.exists():
         return None
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    CLEAR.write_text('5')  # sets the mark to what is in use now
+    CLEAR.write_text('5')  # resets the mark to the current memory
     before = _status('VmRSS')
     call()
     return (_status('VmHWM') - before) / 1024
 
 
 def report(name: str, args: argparse.Namespace, **figures: Any) -> None:
-    """Print the one JSON line that a benchmark ends with; keep it.
+    """Print the result of a benchmark as a JSON line.
 
     Args:
-        name (str): The benchmark's.
-        args (argparse.Namespace): ``out``, a file to which it is added.
-        **figures: What was measured.
+        name: Name of the benchmark.
+        args: Options with ``out``, a file to append the line to, or None.
+        **figures: The results.
     """
     line = json.dumps(
         dict(
@@ -216,7 +223,7 @@ def report(name: str, args: argparse.Namespace, **figures: Any) -> None:
 
 
 def cpu_name() -> str:
-    """Name and instruction set of the processor."""
+    """Return name and instruction set of the processor."""
     cpuinfo = Path('/proc/cpuinfo')
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [v.split(':')[1].strip() for v in lines if 'model name' in v]
@@ -225,7 +232,7 @@ def cpu_name() -> str:
 
 
 def _status(key: str) -> int:
-    """A figure of /proc/self/status in KiB."""
+    """Return a number of /proc/self/status in KiB."""
     lines = STATUS.read_text().splitlines()
     return next(int(v.split()[1]) for v in lines if v.startswith(key))
 
@@ -235,7 +242,7 @@ def _shown(seconds: float, per_round: int, unit: str) -> float:
 
 
 def _rounded(value: Any) -> Any:
-    """Four significant digits of all numbers, however deep."""
+    """Round all numbers in nested values to four significant digits."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,12 +1,12 @@
-"""What a training from trained weights takes: numbers, bytes and seconds.
+"""Count the memory of the ways to start from trained weights.
 
     python tools/benchmarks/starting.py
-    python tools/benchmarks/starting.py --tiny  # steps of tiny ones, too
+    python tools/benchmarks/starting.py --tiny  # also time tiny networks
 
-Everything is counted on torch's meta device, which computes nothing: the
-parameters that are trained, the bytes of weights (what both networks share
-counts once), of gradients and of AdamW's moments, and what the forward pass
-keeps for the backward pass of an image and its crops in float32.
+It counts on torch's meta device, which computes nothing: the trained
+parameters; the bytes of weights (shared ones once), of gradients and of
+AdamW's moments; and what the forward pass of an image and its crops stores for
+the backward pass, in float32.
 """
 import argparse
 import time
@@ -36,7 +36,9 @@ IMAGES = 4
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
-        '--tiny', action='store_true', help='measure steps on this CPU')
+        '--tiny',
+        action='store_true',
+        help='also time steps of tiny networks on this CPU')
     return parser.parse_args()
 
 
@@ -61,14 +63,14 @@ def main() -> None:
 
 
 def cfg_title(cfg: Config) -> str:
-    """The network by its size."""
+    """Return the name of the network, such as 'ViT-S/16'."""
     backbone = cfg.model.backbone
     letter = backbone.arch.removeprefix('deit-')[0].upper()
     return f'ViT-{letter}/{backbone.patch_size}'
 
 
 def shrink(cfg: Config) -> Config:
-    """The same with tiny networks and crops of 56 and 28 px."""
+    """Return the config with tiny networks and crops of 56 and 28 px."""
     patch = 8 if cfg.model.type == 'Distillation' else 14
     cfg.model.backbone.update(arch=TINY, img_size=56, patch_size=patch)
     if 'head' in cfg.model:
@@ -82,7 +84,7 @@ def shrink(cfg: Config) -> Config:
 
 
 def build(cfg: Config) -> nn.Module:
-    """The model, a frozen network by its config rather than by its file."""
+    """Build the model; a frozen network by its config, without its file."""
     if 'frozen' in cfg.model:
         arch = TINY if cfg.model.backbone.arch == TINY else 'deit-small'
         cfg.model.frozen = dict(
@@ -98,7 +100,7 @@ def build(cfg: Config) -> nn.Module:
 
 
 def crops_of(cfg: Config, device: str) -> list[torch.Tensor]:
-    """Views of some images, of the sizes of the config."""
+    """Return views of some images, with the sizes of the config."""
     views = cfg.train_dataloader.dataset.pipeline.views
     return [
         torch.zeros(IMAGES, 3, view.crop.size, view.crop.size, device=device)
@@ -107,7 +109,7 @@ def crops_of(cfg: Config, device: str) -> list[torch.Tensor]:
 
 
 def count(cfg: Config) -> list[str]:
-    """The columns of the table that need no step."""
+    """Return the columns of the table that are counted."""
     with torch.device('meta'):
         model = build(cfg)
     model.train()
@@ -136,7 +138,7 @@ def count(cfg: Config) -> list[str]:
 
 
 def seconds_of_step(cfg: Config, steps: int = 5) -> float:
-    """CPU seconds of forward, backward and AdamW, of some images."""
+    """Measure the CPU seconds of forward, backward and AdamW."""
     torch.set_num_threads(1)
     model = build(cfg)
     model.init_weights()

@@ -1,7 +1,7 @@
-"""Seconds from the command to its help and to the first iteration.
+"""Time tools/train.py up to its help and up to the first iteration.
 
-Beside them `import torch`, the floor of the latter. The packages that the
-help imports are listed with their own share.
+For comparison it times `import torch`, the lower bound of the latter. It also
+lists the packages that the help imports, with their import times.
 
     python tools/benchmarks/startup.py
 """
@@ -35,7 +35,7 @@ def run(command: list) -> None:
 
 
 def first_iteration() -> None:
-    """Train with the quickstart's config until the first line of figures."""
+    """Train with the quickstart's config until the first logged iteration."""
     with tempfile.TemporaryDirectory() as folder:
         command = TRAIN + [
             str(QUICKSTART), '--no-validate', '--work-dir', folder,
@@ -58,7 +58,7 @@ def first_iteration() -> None:
 
 
 def import_shares(command: list) -> Dict[str, float]:
-    """Milliseconds that each top-level package's own modules take."""
+    """Return the import time of each top-level package in milliseconds."""
     lines = subprocess.run([command[0], '-X', 'importtime', *command[1:]],
                            check=True,
                            capture_output=True,

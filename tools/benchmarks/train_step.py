@@ -1,14 +1,14 @@
-"""A whole training step on the CPU: two networks, loss, AdamW, teacher.
+"""Time a whole training step: two networks, loss, AdamW and teacher.
 
-The straightforward side is the authors' algorithm with one operation, one
-pair of views and one parameter at a time: attention written out, the loss by
-pairs, clipping, AdamW and the teacher in loops. Ours is DINO.train_step with
-the optim wrapper of the config, then the teacher and the centre; the authors'
-is made of the networks, loss and clipping of their code. On a GPU theirs runs
-in float16 with a loss scale, ours in bfloat16.
+The straightforward side computes DINO's algorithm one operation, one pair of
+views and one parameter at a time: attention is written out, and loss,
+clipping, AdamW and the teacher are loops. Ours is DINO.train_step with the
+optim wrapper of the config, then the teacher and the centre. The side
+'authors' uses the networks, loss and clipping of DINO's authors. On a GPU the
+other sides run in float16 with a loss scale, ours in bfloat16.
 
     python tools/benchmarks/train_step.py --reference CHECKOUT
-    python tools/benchmarks/train_step.py --switches     # the table of these
+    python tools/benchmarks/train_step.py --switches   # ours with each option
 """
 import argparse
 import copy
@@ -49,18 +49,18 @@ TINY = dict(
             feedforward_channels=96),
         img_size=32),
     head=dict(out_dim=64, hidden_channels=32, bottleneck_channels=16))
-# Operators whose time is that of matrix products, forward and backward.
+# Operators that are matrix products, forward and backward.
 PRODUCTS = re.compile(r'aten::((add|b|badd)?mm_?|.*convolution(_backward)?|'
                       r'_scaled_dot_product.*)')
 
 
 def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
-    """DINO, unless asked for without stochastic depth: sides do the same.
+    """Build a DINO, by default without stochastic depth, as the other sides.
 
     Args:
-        size (str): 'tiny', or 'full' for the config's.
-        config (str): Name of a packaged config.
-        **changed: Settings below ``model`` that override the config's.
+        size: 'tiny', or 'full' for the network of the config.
+        config: Name of a packaged config.
+        **changed: Settings that override those of ``model``.
     """
     torch.manual_seed(0)
     changes = [TINY] if size == 'tiny' else []
@@ -69,7 +69,7 @@ def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
 
 
 def make_crops(images: int, sizes: List[int]) -> List[Tensor]:
-    """Uint8 views (B, 3, H, W), as the data loader gives them."""
+    """Return uint8 views (B, 3, H, W), like those of a data loader."""
     generator = torch.Generator().manual_seed(0)
     return [
         torch.randint(
@@ -80,14 +80,14 @@ def make_crops(images: int, sizes: List[int]) -> List[Tensor]:
 
 
 class Straightforward:
-    """The algorithm on the modules of a copy of a model.
+    """The straightforward step, with the modules of a copy of a model.
 
     Args:
-        model (DINO): Copied.
-        crops (list[Tensor]): Uint8 views, normalised here once for all, as
-            the loader's workers would.
-        half (bool): On a GPU: autocast to float16 with loss scaling, AdamW
-            as torch chooses it there, crops copied from pinned memory.
+        model: The model, which is copied.
+        crops: Uint8 views, which are normalised once, since the authors'
+            loader does it in its workers.
+        half: On a GPU: use autocast to float16 with a loss scale, torch's
+            default AdamW, and crops in pinned memory.
     """
 
     def __init__(self,
@@ -142,7 +142,7 @@ class Straightforward:
 
     @torch.no_grad()
     def follow(self, teacher_logits: List[Tensor]) -> None:
-        """Move the centre and the teacher."""
+        """Update the centre and the teacher."""
         logits = torch.cat(teacher_logits).to(self.center.dtype)
         mean = logits.mean(0, keepdim=True)
         self.center = CENTER_MOMENTUM * self.center + (1 -
@@ -168,7 +168,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> Tensor:
 
 
 def logits(network: nn.ModuleList, crops: List[Tensor]) -> List[Tensor]:
-    """One pass of the backbone a size, one of the head (the authors')."""
+    """Run the backbone once for each size, and the head once, as in DINO."""
     backbone, head = network
     sizes = sorted({crop.shape[-1] for crop in crops}, reverse=True)
     vectors = [
@@ -180,12 +180,12 @@ def logits(network: nn.ModuleList, crops: List[Tensor]) -> List[Tensor]:
 
 
 class Ours:
-    """What a Runner with our hooks does in an iteration.
+    """An iteration as a Runner with mmdino's hooks computes it.
 
     Args:
-        model (DINO): Trained in place.
-        crops (list[Tensor]): Uint8 views.
-        wrapper (str): The optim wrapper.
+        model: The model, which is trained in place.
+        crops: Uint8 views.
+        wrapper: Type of the optim wrapper.
     """
 
     def __init__(self,
@@ -208,7 +208,7 @@ class Ours:
 
 
 def product_share(step: Callable) -> float:
-    """Share of the time of a step that matrix products take, a fraction."""
+    """Return the fraction of the time of a step that is matrix products."""
     with profile() as trace:
         step()
     times = {e.key: e.self_cpu_time_total for e in trace.key_averages()}
@@ -217,14 +217,14 @@ def product_share(step: Callable) -> float:
 
 
 def compiled(model: DINO) -> DINO:
-    """What ``custom_hooks=[dict(type='CompileHook')]`` in a config does."""
+    """Compile the backbones, as CompileHook does."""
     compile_backbones(model)
     return model
 
 
 def switches(size: str, crops: List[Tensor],
              args: argparse.Namespace) -> Dict[str, list]:
-    """Seconds and MiB of a step with each switch."""
+    """Measure seconds and MiB of a step with each option alone."""
 
     def backbone(**changed) -> Callable[[], DINO]:
         return lambda: make_model(size, backbone=changed)
@@ -274,7 +274,7 @@ def main(args: argparse.Namespace) -> None:
 
 def make_sides(size: str, crops: List[Tensor],
                args: argparse.Namespace) -> Dict[str, Callable]:
-    """The steps by the names of the sides."""
+    """Return the steps by the names of the sides."""
     device, half = args.device, args.device == 'cuda'
     sides = dict(
         straightforward=Straightforward(
@@ -292,17 +292,17 @@ def make_sides(size: str, crops: List[Tensor],
 if __name__ == '__main__':
     options = parser(__doc__, rounds=5)
     add_reference(options)
-    options.add_argument('--images', type=int, default=4, help='of a batch')
+    options.add_argument('--images', type=int, default=4, help='batch size B')
     options.add_argument(
         '--device',
         default='cpu',
         choices=['cpu', 'cuda'],
-        help='where the networks are (default: cpu)')
+        help='device of the networks (default: cpu)')
     options.add_argument(
         '--switches',
         action='store_true',
-        help='time and memory of compiled backbones, activation '
-        'checkpointing, stochastic depth and the chunked last layer instead')
+        help='instead measure ours with each option: compiled backbones, '
+        'activation checkpointing, stochastic depth, chunked last layer')
     options.add_argument(
-        '--only', nargs='+', help='of the switches, by their names')
+        '--only', nargs='+', help='names of the options to measure')
     run_tool(lambda: main(parse(options)))

@@ -1,12 +1,13 @@
-"""Is it worth starting from trained weights? A stand-in that a CPU can run:
+"""Compare starts from trained and random weights, in a small experiment:
 
     python tools/experiments/start_from.py --work-dir work_dirs/start_from
 
-A tiny ViT is pretrained on half of the patterns of ShapeScenes. It stands for
-a published backbone, which is continued, adapted and distilled on few pictures
-of the other patterns; networks of the same sizes learn from nothing for the
-same CPU time. The figure is k-NN top-1 on the other patterns. Runs that were
-finished are kept. The work dir gets table.md and the figures of each run.
+A tiny ViT is pretrained on half of the classes of ShapeScenes. It takes the
+role of a published backbone: it is trained further, adapted and distilled on a
+few images of the other classes. Networks of the same sizes are trained from
+random weights for the same CPU time. All are measured by k-NN top-1 on the
+other classes. Finished runs are not repeated. The work dir gets table.md and
+the figures of each run.
 """
 import argparse
 import copy
@@ -43,17 +44,20 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs='+',
         default=[0, 1, 2],
-        help='one run of each training a seed (default: 0 1 2)')
+        help='seeds; each training is run with each of them (default: 0 1 2)')
     parser.add_argument(
         '--images',
         type=int,
         nargs=2,
         default=[640, 320],
-        help='of the pretraining, and of the other patterns')
+        help='numbers of images of the pretraining and of the trainings')
     parser.add_argument(
-        '--seconds', type=float, default=15., help='CPU time of a training')
+        '--seconds',
+        type=float,
+        default=15.,
+        help='CPU time of each training in seconds')
     parser.add_argument(
-        '--epochs', type=int, default=25, help='of the pretraining')
+        '--epochs', type=int, default=25, help='epochs of the pretraining')
     return parser.parse_args()
 
 
@@ -85,7 +89,7 @@ def main() -> None:
 
 
 def trainings(start: str) -> dict[str, tuple[str, dict]]:
-    """Titles and settings of the trainings, by name."""
+    """Return titles and settings of the trainings, by name."""
     waits = dict(
         teacher=dict(momentum=.99),
         freeze_backbone=dict(
@@ -121,7 +125,8 @@ def trainings(start: str) -> dict[str, tuple[str, dict]]:
 
 
 def base_cfg(classes: tuple[str, ...], images: int) -> Config:
-    """The small ViT on these patterns, validated at the start and the end."""
+    """Return the config of a small ViT, validated at the start and the end.
+    """
     cfg = read_config(BASE)
     gallery = cfg.val_cfg.gallery_dataloader
     for loader in (cfg.train_dataloader, cfg.val_dataloader, gallery):
@@ -136,14 +141,14 @@ def base_cfg(classes: tuple[str, ...], images: int) -> Config:
 
 
 def pretraining(images: int, epochs: int) -> Config:
-    """What stands for the publishing of a backbone."""
+    """Return the config of the pretraining."""
     cfg = base_cfg(CLASSES[::2], images)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     return cfg
 
 
 def other_patterns(settings: dict, images: int) -> Config:
-    """A training on few pictures of the patterns that were not seen."""
+    """Return the config of a training on few images of the other classes."""
     cfg = base_cfg(CLASSES[1::2], images)
     cfg.train_dataloader.batch_size = 32
     cfg.merge_from_dict(settings)
@@ -156,7 +161,7 @@ def other_patterns(settings: dict, images: int) -> Config:
 
 
 def fitting_epochs(cfg: Config, folder: Path, seconds: float) -> int:
-    """Epochs of so much CPU time, by a short training without validation."""
+    """Return how many epochs fit into a CPU time, by a short training."""
     kept = folder / 'epochs.json'
     if not kept.exists():
         cfg = copy.deepcopy(cfg)
@@ -178,7 +183,7 @@ def fitting_epochs(cfg: Config, folder: Path, seconds: float) -> int:
 
 
 def run(cfg: Config, folder: Path, seed: int) -> dict[str, float]:
-    """k-NN before and after a training, and its CPU time."""
+    """Train; return k-NN before and after, and the CPU time."""
     kept = folder / 'figures.json'
     if not kept.exists():
         runner = make_runner(copy.deepcopy(cfg), folder, seed)

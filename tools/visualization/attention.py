@@ -3,9 +3,9 @@
     python tools/visualization/attention.py INPUT --checkpoint CHECKPOINT
 
 INPUT is an image, a folder of images, a zip archive or a video, of any size
-and aspect. Each image gets a folder with a map a head, their mean, the mask
-and the overlay, as large as the image, and overview.png shows the first
-twelve. A video gets a video. MMEngine's checkpoints hold their config.
+and aspect ratio. For each image a folder is written with one map for each
+head, their mean, the mask and the overlay, in the size of the image;
+overview.png shows the first twelve images. For a video a video is written.
 """
 import argparse
 from pathlib import Path
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         '--mass',
         type=float,
         default=0.6,
-        help='share of the attention that the mask keeps')
+        help='fraction of the attention that the mask keeps (default: 0.6)')
     return parser.parse_args()
 
 

@@ -13,11 +13,13 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument(
         'runs', nargs='+', type=Path, help='work dirs, or scalars.json files')
-    parser.add_argument('--names', nargs='+', help='one a run')
+    parser.add_argument(
+        '--names', nargs='+', help='names of the runs, one for each')
     add_out(parser, 'collapse.png')
     args = parser.parse_args()
     if args.names and len(args.names) != len(args.runs):
-        parser.error(f'{len(args.names)} names for {len(args.runs)} runs')
+        parser.error(f'--names gives {len(args.names)} names for '
+                     f'{len(args.runs)} runs: give one for each run')
     if args.names and len({*args.names}) < len(args.names):
         parser.error(f'--names must differ, got {args.names}')
     runs = dict(

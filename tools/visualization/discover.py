@@ -2,9 +2,9 @@
 
     python tools/visualization/discover.py INPUT --checkpoint CHECKPOINT
 
-INPUT is an image, a folder or a zip archive. Writes boxes.json, in pixels,
-and overview.png of the first sixteen. configs/benchmarks/discovery-voc07.py
-scores the boxes.
+INPUT is an image, a folder or a zip archive. It writes boxes.json, with boxes
+in pixels, and overview.png of the first sixteen images. The config
+configs/benchmarks/discovery-voc07.py measures the accuracy of such boxes.
 """
 import argparse
 import json

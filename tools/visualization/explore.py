@@ -1,11 +1,12 @@
-"""Write a page to look at pictures through a network, in one file:
+"""Write a web page that shows images as a network sees them, in one file:
 
     python tools/visualization/explore.py FOLDER --checkpoint CHECKPOINT
 
-Open the page in a browser, also without network. A click on a patch of any
-picture lights up the similar patches in all of them; a slider sets from which
-similarity on. Layers show principal components and each head's attention; the
-pictures most alike are below. 50 pictures take a few megabytes.
+Open the page in a browser; it needs no internet. A click on a patch of an
+image highlights similar patches in all images, and a slider sets the smallest
+similarity. Layers show the principal components of the patches and the
+attention of each head, and the most similar images are below. A page of 50
+images has a few megabytes.
 """
 import argparse
 from pathlib import Path
@@ -29,10 +30,13 @@ def parse_args() -> argparse.Namespace:
         'input', type=Path, help='folder of images, zip archive or image')
     add_picture_arguments(parser, 'explore.html')
     parser.add_argument(
-        '--pictures', type=int, default=50, help='at most, evenly spread')
+        '--pictures',
+        type=int,
+        default=50,
+        help='largest number of images, taken evenly from all (default: 50)')
     args = parser.parse_args()
     if args.pictures < 1:
-        parser.error('--pictures must be positive')
+        parser.error(f'--pictures must be positive, got {args.pictures}')
     return args
 
 
@@ -42,8 +46,8 @@ def main() -> None:
     count = min(args.pictures, len(paths))
     chosen = [paths[i * len(paths) // count] for i in range(count)]
     if count < len(paths):
-        print(f'{count} of {len(paths)} pictures, evenly spread: --pictures '
-              'takes more.')
+        print(f'The page has {count} of {len(paths)} images, evenly spread: '
+              'for more give --pictures.')
     model = get_model(args.config, args.checkpoint, args.device)
     model.require_patches()
     size = args.size or model.preprocessing['size']
@@ -57,12 +61,12 @@ def main() -> None:
     if out.suffix != '.html':
         out = out / 'explore.html'
     size = write_page(pictures, out, args.input.name)
-    print(f'{out}: {len(pictures)} pictures, {size / 2**20:.1f} MiB')
+    print(f'{out}: {len(pictures)} images, {size / 2**20:.1f} MiB')
 
 
 @torch.no_grad()
 def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
-    """What the network makes of an image (H, W, 3), uint8 BGR."""
+    """Compute patches, attention and feature of an image (H, W, 3; BGR)."""
     inputs = to_planes(view(dict(img=image))['img'])[None]
     inputs = model.data_preprocessor(dict(inputs=inputs,
                                           data_samples=[]))['inputs']

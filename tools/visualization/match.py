@@ -1,9 +1,10 @@
-"""Draw what corresponds in two images.
+"""Draw corresponding patches of two images.
 
     python tools/visualization/match.py FIRST SECOND --checkpoint CHECKPOINT
 
-Patches that are each other's nearest by cosine, the most similar ones; --bins
-compares a patch together with those around it (arXiv 2112.05814).
+A pair of patches corresponds if each is the nearest one of the other by cosine
+similarity. The most similar pairs are drawn. --bins compares patches together
+with their neighbourhoods (arXiv 2112.05814).
 """
 import argparse
 from pathlib import Path
@@ -23,15 +24,20 @@ from mmdino.utils.tool import Parser, run_tool
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('first', type=Path, help='an image')
-    parser.add_argument('second', type=Path, help='another one')
+    parser.add_argument('second', type=Path, help='another image')
     add_picture_arguments(parser, 'match')
     parser.add_argument(
-        '--pairs', type=int, default=30, help='most similar ones to draw')
+        '--pairs',
+        type=int,
+        default=30,
+        help='largest number of pairs to draw (default: 30)')
     parser.add_argument(
-        '--bins', action='store_true', help='look around each patch, too')
+        '--bins',
+        action='store_true',
+        help='compare patches together with their neighbourhoods')
     args = parser.parse_args()
     if args.pairs < 1:
-        parser.error('--pairs must be positive')
+        parser.error(f'--pairs must be positive, got {args.pairs}')
     return args
 
 
@@ -58,7 +64,7 @@ def main() -> None:
 
 
 def describe(patches: Tensor, bins: bool) -> Tensor:
-    """Descriptors (h w, D) of patches (h, w, D)."""
+    """Return descriptors (h w, D') of patches (h, w, D); D' is D or more."""
     if bins:
         patches = torch.nn.functional.normalize(patches, dim=-1)
         patches = binned_descriptors(patches.permute(2, 0, 1)).permute(1, 2, 0)
@@ -66,7 +72,13 @@ def describe(patches: Tensor, bins: bool) -> Tensor:
 
 
 def centres(places: Tensor, patches: Tensor, image: np.ndarray) -> np.ndarray:
-    """(x, y) in pixels of an image of the patches (P, ) in its grid."""
+    """Return the centres (P, 2) of patches, x and y in pixels of the image.
+
+    Args:
+        places: Numbers (P,) of patches in the grid, row by row.
+        patches: All patches (h, w, D).
+        image: (H, W, 3).
+    """
     height, width = patches.shape[:2]
     rows, columns = places // width, places % width
     return np.stack([(columns + .5) / width * image.shape[1],

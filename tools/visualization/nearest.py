@@ -1,10 +1,11 @@
-"""Draw test pictures with the gallery's pictures that are most alike:
+"""Draw test images with the most similar images of the gallery:
 
     python tools/visualization/nearest.py --checkpoint FILE --out FILE.png
 
-Queries are the test set of the run's config, which the checkpoint keeps, the
-gallery is its test loop's; their features are kept in the folder features/
-beside FILE. Features of other settings, weights or data are refused.
+The queries are the test set, and the gallery that of the test loop, in the
+config of the run, which the checkpoint stores. Their features are saved in the
+folder features/ beside FILE.png and used again. If the folder holds features
+of other settings, weights or data, it is an error.
 """
 from pathlib import Path
 from typing import Optional
@@ -32,13 +33,25 @@ def main() -> None:
     add_network_arguments(parser)
     add_device(parser)
     add_out(parser, 'nearest/nearest.png')
-    parser.add_argument('--features', type=Path, help='folder to keep them in')
-    parser.add_argument('--queries', type=int, default=8, help='rows')
     parser.add_argument(
-        '-k', '--k', type=int, default=8, help='neighbours a row')
+        '--features',
+        type=Path,
+        help='folder of the features (default: features/ beside FILE.png)')
+    parser.add_argument(
+        '--queries',
+        type=int,
+        default=8,
+        help='number of queries, one a row (default: 8)')
+    parser.add_argument(
+        '-k',
+        '--k',
+        type=int,
+        default=8,
+        help='number of neighbours of each query (default: 8)')
     args = parse_network(parser)
     if min(args.queries, args.k) < 1:
-        parser.error('--queries and -k must be positive')
+        parser.error('--queries and -k must be positive, got '
+                     f'{args.queries} and {args.k}')
     init_default_scope('mmdino')
     use_device(args.device)
     cfg = read_run(args.config, args.checkpoint)
@@ -68,7 +81,14 @@ def picture(dataset: Dataset,
             data: Features,
             place: int,
             similarity: Optional[float] = None) -> Picture:
-    """A picture as the network sees it, uint8 BGR (3, H, W) before."""
+    """Return an image, as resized for the network, with its class name.
+
+    Args:
+        dataset: Data set with ``inputs`` (3, H, W), uint8, BGR.
+        data: Its features, with labels and class names.
+        place: Index of the image.
+        similarity: Similarity to the query, if it is a neighbour.
+    """
     image = torch.as_tensor(dataset[place]['inputs']).flip(0)
     name = None
     if data.labels is not None:

@@ -1,12 +1,12 @@
-"""Draw patches by colour: their first three principal components.
+"""Draw the first three principal components of patches as colours.
 
     python tools/visualization/pca.py INPUT --checkpoint CHECKPOINT
 
-INPUT is an image, a folder, a zip archive or a video. The components are
-those of all pictures together (at most 200 of them, of a video 16 frames):
-what is alike has one colour in all of them. --foreground leaves the ground
-black. Each image gets NAME.png, overview.png shows the first sixteen; a video
-gets a video.
+INPUT is an image, a folder, a zip archive or a video. The components are those
+of all images together (of at most 200 images, or 16 frames of a video), so
+that similar patches have the same colour in all images. --foreground leaves
+the background black. NAME.png is written for each image, and overview.png
+shows the first sixteen. For a video a video is written.
 """
 import argparse
 from pathlib import Path
@@ -23,8 +23,8 @@ from mmdino.pictures.files import (draw_video, find_images, is_video,
 from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 16  # images in the overview
-LEARNT_FROM = 200  # images, for the components
-FRAMES = 16  # of a video
+LEARNT_FROM = 200  # largest number of images that give the components
+FRAMES = 16  # number of frames of a video that give the components
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         help='image, folder of images, zip archive or video')
     add_picture_arguments(parser, 'pca')
     parser.add_argument(
-        '--foreground', action='store_true', help='leave the ground black')
+        '--foreground', action='store_true', help='leave the background black')
     return parser.parse_args()
 
 
@@ -67,7 +67,7 @@ def draw_images(extract: FeatureExtractor, colours: PatchColours,
         if len(shown) < SHOWN:
             shown.append((image, drawn))
     draw_pairs(*zip(*shown), out=out / 'overview.png')
-    print(f'In {out}: overview.png and {count} pictures')
+    print(f'In {out}: overview.png and {count} images')
 
 
 def draw_frames(extract: FeatureExtractor, args: argparse.Namespace) -> None:

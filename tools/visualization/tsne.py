@@ -1,10 +1,11 @@
-"""Draw a map of the classes by their features, as in the paper's t-SNE:
+"""Draw a t-SNE map of the classes by their features, as in the paper:
 
     python tools/visualization/tsne.py --checkpoint FILE_OR_NAME --out DIR
     python tools/visualization/tsne.py --features FILE.npz --out DIR
 
-DIR gets tsne.png, tsne.csv and, in features/, the features. Features of other
-settings, weights or data are refused.
+DIR gets tsne.png, tsne.csv and, in features/, the features, which are used
+again. If the folder holds features of other settings, weights or data, it is
+an error.
 """
 
 from mmengine.registry import init_default_scope
@@ -26,7 +27,7 @@ def main() -> None:
     add_device(parser)
     add_out(parser, 'tsne')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the map (default: 0)')
+        '--seed', type=int, default=0, help='seed of the map (default: 0)')
     args = parse_network(parser, needed=False)
     if bool(args.features) == bool(args.checkpoint):
         parser.error('give --checkpoint FILE_OR_NAME, or --features FILE')

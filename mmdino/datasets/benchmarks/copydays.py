@@ -9,7 +9,7 @@ from mmdino.datasets.benchmarks.layouts import BenchmarkDataset
 from mmdino.datasets.listing import list_folder
 from mmdino.registry import DATASETS
 
-# labels of images that are no original
+# Labels of the images of the database that belong to no block.
 DISTRACTOR, WHITENING = -1, -2
 SUBSETS = ('database', 'strong')
 
@@ -18,7 +18,8 @@ SUBSETS = ('database', 'strong')
 class Copydays(BenchmarkDataset):
     """The database of Copydays, or its strong copies, the queries.
 
-    The layout is that of the archives' folders, with any images beside::
+    The folders are those of the distributed archives, with optional folders
+    of other images beside them::
 
         copydays/
             original/200000.jpg ...
@@ -26,20 +27,23 @@ class Copydays(BenchmarkDataset):
         copydays_distractors/   any images, optional
         copydays_whitening/     any other images, optional
 
-    ``gt_label`` is the block, the number that the first four digits of an
-    original's and its copies' names share. In the database, distractors have
-    the label :data:`DISTRACTOR` and the images that only the whitening is
-    learnt on :data:`WHITENING`. The authors took 10000 and 20000 of YFCC100M.
+    An original and its copies form a block, and their file names begin with
+    the same four digits: this number is ``gt_label``. In the database,
+    distractors have the label :data:`DISTRACTOR`, and images that serve only
+    to learn the whitening have :data:`WHITENING`. The authors of DINO took
+    10000 distractors and 20000 images for the whitening from YFCC100M.
 
     Args:
-        data_root: The folder ``copydays``, the optional ones beside it.
+        data_root: The folder ``copydays``. The optional folders are beside it
+            and named after it, as above.
         subset: 'database' or 'strong'.
-        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
+        pipeline: As in :class:`.BenchmarkDataset`.
+        **kwargs: As in :class:`.BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: If a folder that is not optional is missing.
-        ValueError: If the subset is none of the two, one of these folders
-            has no image or a file is not named after its block.
+        FileNotFoundError: If the folder original or strong is missing.
+        ValueError: If ``subset`` is neither of the two, a folder has no image,
+            or a file name does not begin with four digits.
     """
 
     def __init__(self,
@@ -54,7 +58,7 @@ class Copydays(BenchmarkDataset):
         super().__init__(data_root, pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images and the block that each belongs to."""
+        """List the images with their labels."""
         if self.subset == 'strong':
             return self._blocks('strong')
         return [
@@ -71,8 +75,8 @@ class Copydays(BenchmarkDataset):
                 f'original and strong in {self.data_root}.')
         names = list_folder(folder)
         if not names:
-            raise ValueError(f'no image in {folder}; Copydays has there '
-                             'files such as 200000.jpg')
+            raise ValueError(f'There is no image in {folder}, where Copydays '
+                             'has files such as 200000.jpg: unpack it again.')
         return [
             dict(img_path=osp.join(folder, n), gt_label=_block(folder, n))
             for n in names
@@ -83,8 +87,9 @@ class Copydays(BenchmarkDataset):
         names = list_folder(folder) if osp.isdir(folder) else []
         if not names:
             print_log(
-                f'Copydays without {name}: no image in {folder}. The result '
-                'cannot be compared with published ones.',
+                f'Copydays is used without {name}, because there is no image '
+                f'in {folder}. The result cannot be compared with published '
+                'ones.',
                 logger='current',
                 level=logging.WARNING)
         return [
@@ -97,5 +102,6 @@ def _block(folder: str, name: str) -> int:
     if not (digits.isdecimal() and len(digits) == 4):
         raise ValueError(
             f'{osp.join(folder, name)} is not named as in Copydays, where the '
-            'first four digits are the block, such as 200001.jpg.')
+            'first four digits are the block, such as 2000 in 200001.jpg: '
+            'remove or rename it.')
     return int(digits)

@@ -16,16 +16,18 @@ class INaturalist(BenchmarkDataset):
         train2018.json  val2018.json
         train_val2018/Plantae/7477/3b60c9486db1d2ee875f11a669fbde4a.jpg
 
-    An item has ``img_path`` and ``gt_label``, the rank of its category's id.
+    An item has ``img_path`` and ``gt_label``, the rank of its category among
+    the sorted ids of all categories.
 
     Args:
-        data_root: The folder.
-        ann_file: The annotation file in it.
-        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
+        data_root: The folder of the annotations and images.
+        ann_file: Name of the annotation file, relative to ``data_root``.
+        pipeline: As in :class:`.BenchmarkDataset`.
+        **kwargs: As in :class:`.BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: Names the file or the first image that is missing.
-        ValueError: If the file holds no annotated image.
+        FileNotFoundError: If the file or an image is missing; names it.
+        ValueError: If the file has no annotation.
     """
 
     layout = ('the annotations and the images of the challenge, unpacked '
@@ -54,7 +56,8 @@ class INaturalist(BenchmarkDataset):
             for a in content['annotations']
         ]
         if not items:
-            raise ValueError(f'{self.ann_file} annotates no image')
+            raise ValueError(f'{self.ann_file} has no annotation of an image: '
+                             'use the file of the train or val split')
         self.require((item['img_path'] for item in items),
                      f'one of the {len(items)} images that the annotations '
                      'name')

@@ -1,7 +1,7 @@
 """The expected folders of the data sets, and the class that checks them.
 
-The folders are in ``data/`` by default, in the layout in which each benchmark
-is distributed: to unpack the archives side by side is all there is to do.
+By default the data sets are folders in ``data/``. Each has the layout in which
+it is distributed, so that unpacking its archives side by side is enough.
 """
 import os
 import os.path as osp
@@ -18,11 +18,12 @@ class Layout(NamedTuple):
     """The folders and files of a data set, and its source.
 
     Attributes:
-        title: The data set's name.
-        source: Where its owners offer it.
+        title: Name of the data set.
+        source: Web page of its owners.
         config: A config in ``configs`` that reads all of it.
-        tree: Its folders, one a line, relative to the data folder.
-        files: What must be there where the loader names no missing file.
+        tree: Examples of its files, one a line, relative to the data folder.
+        files: Files and folders to check for, relative to the data folder,
+            for data sets whose loader does not name a missing file.
     """
     title: str
     source: str
@@ -32,7 +33,12 @@ class Layout(NamedTuple):
 
 
 def first_missing(layout: Layout, folder: Path) -> str | None:
-    """Return the first file of a layout that a folder lacks, or None."""
+    """Return a message about the first file that is missing, or None.
+
+    Args:
+        layout: The layout, whose ``files`` are checked.
+        folder: The data folder.
+    """
     for name in layout.files:
         if not (folder / name).exists():
             return f'{folder / name} does not exist'
@@ -148,12 +154,15 @@ class BenchmarkDataset(BaseDataset):
     """Base class of data sets in the layout in which they are distributed.
 
     Args:
-        data_root: The folder.
+        data_root: Folder of the data set.
         pipeline: Transforms, or a single one.
-        **kwargs: The rest of mmpretrain's BaseDataset: ``indices``, ...
+        ann_file: Annotation file, relative to ``data_root``, or ''.
+        **kwargs: Other arguments of mmpretrain's BaseDataset, such as
+            ``indices``.
 
     Attributes:
-        layout (str): What is to be where, for the error messages.
+        layout (str): Description of the expected files, which ends the error
+            messages.
     """
 
     layout = ''
@@ -172,8 +181,12 @@ class BenchmarkDataset(BaseDataset):
     def require(self, paths: Iterable[str], what: str) -> None:
         """Raise an error if files are missing; each folder is listed once.
 
+        Args:
+            paths: Files, or folders, that must exist.
+            what: What they are, for the error message.
+
         Raises:
-            FileNotFoundError: Names the first one and says what it is.
+            FileNotFoundError: If one is missing; names it and ``what``.
         """
         listed = {}
         for path in paths:
@@ -187,7 +200,10 @@ class BenchmarkDataset(BaseDataset):
 
 
 def list_files(folder: str) -> set[str]:
-    """List the names of the files in a folder, without broken links."""
+    """Return the names of the files and folders in a folder.
+
+    Broken links are left out. The set is empty if there is no such folder.
+    """
     if not osp.isdir(folder):
         return set()
     with os.scandir(folder) as entries:

@@ -14,7 +14,11 @@ from mmdino.registry import DATASETS
 class Split(BenchmarkDataset):
     """Base class of data sets that a list in ``ImageSets`` defines.
 
-    Other arguments are those of :class:`BenchmarkDataset`.
+    Args:
+        data_root: Folder of the data set.
+        split: Name of the list, without '.txt'.
+        pipeline: As in :class:`.BenchmarkDataset`.
+        **kwargs: As in :class:`.BenchmarkDataset`.
     """
 
     def __init__(self,
@@ -26,17 +30,35 @@ class Split(BenchmarkDataset):
         super().__init__(data_root, pipeline, test_mode=True, **kwargs)
 
     def read_split(self, kind: str, what: str) -> list[str]:
-        """Read the names in the list; a missing or empty list is an error."""
+        """Read the names in the list of the split.
+
+        Args:
+            kind: Folder of the list in ``ImageSets``.
+            what: What a name stands for, for the error messages.
+
+        Raises:
+            FileNotFoundError: If there is no list.
+            ValueError: If the list is empty.
+        """
         path = osp.join(self.data_root, 'ImageSets', kind, f'{self.split}.txt')
         self.require([path], f'the list of {what}s')
         with open(path) as file:
             names = file.read().split()
         if not names:
-            raise ValueError(f'{path} names no {what}')
+            raise ValueError(f'{path} names no {what}: unpack the data set '
+                             'again, or choose another split')
         return names
 
     def list_masks(self, folder: str) -> list[dict]:
-        """List the images of a segmentation split of VOC with their masks."""
+        """List the images of a segmentation split of VOC with their masks.
+
+        Args:
+            folder: Folder of the masks in ``data_root``.
+
+        Raises:
+            FileNotFoundError: If the list, an image or a mask is missing.
+            ValueError: If the list is empty.
+        """
         names = self.read_split('Segmentation', 'image')
         images = osp.join(self.data_root, 'JPEGImages')
         masks = osp.join(self.data_root, folder)
@@ -56,15 +78,16 @@ class VOCObjects(Split):
 
     ``data_root`` is VOCdevkit/VOC2012 as it is distributed::
 
-        ImageSets/Segmentation/val.txt        an image's name a line
+        ImageSets/Segmentation/val.txt        one image name a line
         JPEGImages/NAME.jpg
-        SegmentationObject/NAME.png           the objects' numbers, 255 void
+        SegmentationObject/NAME.png           numbers of the objects, 255 void
 
-    An item has ``img_path`` and ``mask_path``, which :class:`LoadImage` and
-    :class:`LoadMask` read. ``split`` is 'train', 'val' or 'trainval'.
+    An item has ``img_path`` and ``mask_path``, which :class:`.LoadImage` and
+    :class:`.LoadMask` read. ``split`` is 'train', 'val' or 'trainval'.
 
     Raises:
-        FileNotFoundError: Names the list, image or mask that is missing.
+        FileNotFoundError: If the list, an image or a mask is missing; names
+            it.
         ValueError: If the list is empty.
     """
 
@@ -82,17 +105,17 @@ class DAVIS(Split):
 
     ``data_root`` is the folder of the archive DAVIS-2017-trainval-480p::
 
-        ImageSets/2017/val.txt               a sequence's name a line
-        JPEGImages/480p/SEQUENCE/00000.jpg   and so on
-        Annotations/480p/SEQUENCE/00000.png  the objects' numbers, a frame each
+        ImageSets/2017/val.txt               one sequence name a line
+        JPEGImages/480p/SEQUENCE/00000.jpg   one image for each frame
+        Annotations/480p/SEQUENCE/00000.png  numbers of the frame's objects
 
-    An item is a sequence: a dict with ``sequence`` (its name) and
+    An item is a sequence of F frames: a dict with ``sequence`` (its name),
     ``frame_paths`` and ``mask_paths`` (F each), which
-    :class:`LoadSequence` reads. ``split`` is 'val' or 'train'.
+    :class:`.LoadSequence` reads. ``split`` is 'val' or 'train'.
 
     Raises:
-        FileNotFoundError: Names the list, the sequence's folder, or the image
-            or the mask of a frame that is missing.
+        FileNotFoundError: If the list, the folder of a sequence, or the image
+            or mask of a frame is missing; names it.
         ValueError: If the list or a sequence is empty.
     """
 
@@ -101,7 +124,7 @@ class DAVIS(Split):
 
     def load_data_list(self) -> list[dict]:
         """List the files of each sequence."""
-        # MMEngine takes a string in the argument `metainfo` for a file.
+        # MMEngine reads strings in the argument `metainfo` as file names.
         self._metainfo['split'] = self.split
         names = self.read_split('2017', 'sequence')
         return [self._list_sequence(name) for name in names]
@@ -113,7 +136,8 @@ class DAVIS(Split):
         self.require([masks], f'the masks of the sequence {name!r}')
         numbers, mask_numbers = _stems(frames, '.jpg'), _stems(masks, '.png')
         if not numbers:
-            raise ValueError(f'{frames} holds no frame (*.jpg)')
+            raise ValueError(f'{frames} holds no frame (*.jpg): unpack '
+                             'JPEGImages again')
         both = sorted({*numbers, *mask_numbers})
         frame_paths = [osp.join(frames, f'{n}.jpg') for n in both]
         mask_paths = [osp.join(masks, f'{n}.png') for n in both]
@@ -125,7 +149,7 @@ class DAVIS(Split):
 
 
 def _stems(folder: str, extension: str) -> list[str]:
-    """Names of the folder's files of a kind, without extension."""
+    """Return the names of the files with an extension, without it."""
     return [
         name.removesuffix(extension) for name in os.listdir(folder)
         if name.endswith(extension) and name[0] != '.'
@@ -136,17 +160,18 @@ def _stems(folder: str, extension: str) -> list[str]:
 class SegmentedImages(BenchmarkDataset):
     """Images of a folder with masks (.png) of the same names in another one.
 
-    An item has ``img_path`` and ``mask_path``, which :class:`LoadImage` and
-    :class:`LoadMask` read.
+    An item has ``img_path`` and ``mask_path``, which :class:`.LoadImage` and
+    :class:`.LoadMask` read.
 
     Args:
-        data_root: Above both folders.
-        images: Folder of the images.
-        masks: Folder of the masks.
-        **kwargs: Others of :class:`BenchmarkDataset`.
+        data_root: Folder that contains both folders.
+        images: Folder of the images, relative to ``data_root``.
+        masks: Folder of the masks, relative to ``data_root``.
+        pipeline: As in :class:`.BenchmarkDataset`.
+        **kwargs: As in :class:`.BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: Names the mask that is missing.
+        FileNotFoundError: If a mask is missing; names it.
         ValueError: If there is no image.
     """
 
@@ -167,7 +192,8 @@ class SegmentedImages(BenchmarkDataset):
         images, masks = (osp.join(self.data_root, f) for f in self.folders)
         names = sorted(n for n in list_files(images) if is_image(n))
         if not names:
-            raise ValueError(f'{images} holds no image.')
+            raise ValueError(f'{images} does not exist or holds no image: '
+                             'check data_root and images.')
         items = [
             dict(
                 img_path=osp.join(images, name),
@@ -183,8 +209,8 @@ class SegmentedImages(BenchmarkDataset):
 class VOCClasses(Split):
     """The images of a segmentation split of PASCAL VOC 2012 with class masks.
 
-    As :class:`VOCObjects`, with ``SegmentationClass/NAME.png``: 0 for the
-    background, 1 to 20 for the classes, 255 void.
+    Like :class:`VOCObjects`, but the masks are ``SegmentationClass/NAME.png``:
+    0 for the background, 1 to 20 for the classes, 255 for void.
     """
 
     layout = ('the layout of VOCtrainval_11-May-2012.tar below data_root: '
@@ -201,18 +227,18 @@ class VOCBoxes(Split):
 
     ``data_root`` is VOCdevkit/VOC2007 or VOC2012 as it is distributed::
 
-        ImageSets/Main/trainval.txt    an image's name a line
+        ImageSets/Main/trainval.txt    one image name a line
         JPEGImages/NAME.jpg
-        Annotations/NAME.xml           the objects' boxes
+        Annotations/NAME.xml           boxes of the objects
 
-    An item has ``img_path``, ``ori_shape`` (height, width) and ``gt_boxes``
-    (M, 4; float32): top, left, bottom, right in pixels, the last two
-    exclusive, of all objects, the difficult ones too.
+    An item has ``img_path``, ``ori_shape`` (height, width) and ``gt_boxes``,
+    (O, 4; float32) for its O objects, difficult ones included: top, left,
+    bottom and right in pixels from 0, bottom and right exclusive.
 
     Raises:
-        FileNotFoundError: Names the list, image or annotation that is
-            missing.
-        ValueError: If the list is empty, or an annotation is none.
+        FileNotFoundError: If the list, an image or an annotation is missing;
+            names it.
+        ValueError: If the list is empty, or an annotation cannot be read.
     """
 
     layout = ('the layout of VOCtrainval.tar below data_root: '
@@ -239,7 +265,13 @@ class VOCBoxes(Split):
 
 
 def read_boxes(path: str) -> dict:
-    """Read ``ori_shape`` and ``gt_boxes`` from an annotation file of VOC."""
+    """Read ``ori_shape`` and ``gt_boxes`` from an annotation file of VOC.
+
+    They are those of :class:`VOCBoxes`.
+
+    Raises:
+        ValueError: If the file is not an annotation of PASCAL VOC.
+    """
     try:
         root = ElementTree.parse(path).getroot()
         size = root.find('size')
@@ -249,7 +281,7 @@ def read_boxes(path: str) -> dict:
             for name in ('ymin', 'xmin', 'ymax', 'xmax')
         ] for box in root.iterfind('object/bndbox')]
     except (ElementTree.ParseError, AttributeError, ValueError) as error:
-        raise ValueError(f'{path} is no annotation of PASCAL VOC: '
-                         f'{error}') from error
+        raise ValueError(f'{path} is not an annotation of PASCAL VOC: '
+                         f'{error}. Unpack it again.') from error
     return dict(
         ori_shape=shape, gt_boxes=np.array(boxes, np.float32).reshape(-1, 4))

@@ -13,28 +13,30 @@ class UnsafePickleError(pickle.UnpicklingError):
 def load_plain_pickle(path: str) -> Any:
     """Load lists, dicts, strings, numbers and numpy arrays from a pickle.
 
-    An ordinary ``pickle.load`` calls whatever the file names, hence a file of
-    another's can run any program. Here it may name what numpy's arrays and
-    numbers are made of and nothing else, and gets stand-ins of ours for them:
-    numpy itself would trust a file that calls numbers pointers.
+    An ordinary ``pickle.load`` calls all functions that the file names, which
+    lets a file from others run any program. Here a file may name only the
+    functions that build numpy's arrays and numbers, and each is replaced by a
+    function of this module. numpy's own functions are not safe: they would
+    accept an array of Python objects, whose bytes are used as pointers.
 
     Pickles of all protocols, of Python 2 and 3 and of numpy 1 and 2 work.
 
     Raises:
-        UnsafePickleError: Names the file and what it asked for.
-        ValueError: If the file is no pickle, or a damaged one.
+        UnsafePickleError: If the file names another function; names both.
+        ValueError: If the file is not a pickle, or it is damaged.
     """
     with open(path, 'rb') as file:
         try:
             return _PlainUnpickler(file, encoding='latin1').load()
         except UnsafePickleError as error:
             raise UnsafePickleError(
-                f'{path} asks for {error}, which is not plain data; it was '
-                'not run. Take the file from its official source.') from None
-        # whatever numpy and the unpickler raise at damaged bytes
+                f'{path} asks for {error}, which is not plain data; nothing '
+                'was run. Take the file from its official source.') from None
+        # numpy and the unpickler raise many errors for damaged bytes.
         except Exception as error:
-            raise ValueError(f'{path} is no pickle of plain data, or damaged: '
-                             f'{type(error).__name__}: {error}') from error
+            raise ValueError(f'{path} is not a pickle of plain data, or it is '
+                             f'damaged: {type(error).__name__}: {error}. Copy '
+                             'it again.') from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -44,12 +46,12 @@ class _PlainUnpickler(pickle.Unpickler):
         if wanted not in _STAND_INS:
             raise UnsafePickleError(f'{module}.{name}')
         stand_in = _STAND_INS[wanted]
-        # Wrapped anew each time: what a pickle does to it is lost.
+        # A new wrapper each time: a pickle cannot change the function itself.
         return functools.partial(stand_in) if callable(stand_in) else stand_in
 
 
 class _Number:
-    """Stand-in for numpy.dtype: a kind of number."""
+    """Stand-in for numpy.dtype: a type of numbers and a byte order."""
 
     def __init__(self, code: str, *align_and_copy: bool) -> None:
         self.code = code
@@ -75,13 +77,13 @@ class _Array(np.ndarray):
 
 
 def _empty_array(*subtype_shape_and_code: Any) -> _Array:
-    """Stand-in for numpy's _reconstruct; the state comes afterwards."""
+    """Stand-in for numpy's _reconstruct; __setstate__ then fills the array."""
     return _Array((0, ), np.int8)
 
 
 def _from_buffer(raw: bytes, number: _Number, shape: tuple,
                  order: str) -> np.ndarray:
-    """Stand-in for numpy's _frombuffer, of pickles of protocol 5."""
+    """Stand-in for numpy's _frombuffer, which protocol 5 uses."""
     return np.frombuffer(raw, number.dtype()).reshape(shape, order=order)
 
 
@@ -106,6 +108,6 @@ _STAND_INS: dict[str, Any] = {
     'numpy.core.multiarray.scalar': _scalar,
     'numpy.core.numeric._frombuffer': _from_buffer,
     '_codecs.encode': _bytes,
-    # How Python 3 writes empty bytes into pickles of protocol 2.
+    # Python 3 writes empty bytes so into pickles of protocol 2.
     '__builtin__.bytes': lambda: b'',
 }

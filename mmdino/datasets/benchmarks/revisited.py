@@ -16,30 +16,31 @@ KINDS = ('easy', 'hard', 'junk')
 class RevisitedImages(BenchmarkDataset):
     """The database or the queries of ``roxford5k`` or ``rparis6k``.
 
-    The layout is that of the benchmark's own package::
+    The folders are those that the benchmark's own code expects::
 
         roxford5k/
             gnd_roxford5k.pkl
             jpg/all_souls_000000.jpg ...
 
-    The annotation file is named after the folder and read without running
-    anything in it (:func:`.plain_pickle.load_plain_pickle`). Items of the
-    queries have, besides ``img_path``,
+    The annotation file is named after the folder. It is a pickle, which is
+    read without running any code in it (:func:`.load_plain_pickle`). Items
+    have ``img_path``. Those of the queries also have
 
-    - ``bbox`` (4,): x1, y1, x2, y2 of the queried object in pixels of the
-      stored image, for :class:`.transforms.CropToBox`;
-    - ``annotation``: a dict of ``easy``, ``hard`` and ``junk``, places in the
-      database, int64.
+    - ``bbox``, (4,): x1, y1, x2, y2 of the queried object in pixels of the
+      stored image, for :class:`.CropToBox`;
+    - ``annotation``: a dict of ``easy``, ``hard`` and ``junk``, int64 arrays
+      of indices in the database.
 
     Args:
-        data_root: The folder.
+        data_root: The folder ``roxford5k`` or ``rparis6k``.
         subset: 'database' or 'queries'.
-        pipeline, **kwargs: As for every :class:`BenchmarkDataset`.
+        pipeline: As in :class:`.BenchmarkDataset`.
+        **kwargs: As in :class:`.BenchmarkDataset`.
 
     Raises:
-        FileNotFoundError: Names the annotation or image that is missing.
-        ValueError: If the subset is none of the two, or the annotation is not
-            of the benchmark's form.
+        FileNotFoundError: If the annotation or an image is missing; names it.
+        ValueError: If ``subset`` is neither of the two, or the annotation file
+            has another form than the benchmark's.
     """
 
     def __init__(self,
@@ -81,9 +82,14 @@ def read_ground_truth(folder: str) -> dict:
     """Read and check ``gnd_NAME.pkl`` of the folder ``NAME``.
 
     Returns:
-        ``imlist`` and ``qimlist``, names of the database's and the queries'
-        images without extension, and ``gnd``, for each query a dict of
-        ``bbx``, ``easy``, ``hard`` and ``junk``.
+        A dict of ``imlist`` and ``qimlist``, the names of the images of the
+        database and of the queries without extension, and ``gnd``, a list
+        with a dict of ``bbx``, ``easy``, ``hard`` and ``junk`` for each query.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        UnsafePickleError: If the file holds more than plain data.
+        ValueError: If the file has another form.
     """
     path = osp.join(folder, f'gnd_{osp.basename(folder)}.pkl')
     if not osp.isfile(path):
@@ -94,8 +100,8 @@ def read_ground_truth(folder: str) -> dict:
     ground_truth = load_plain_pickle(path)
     error = _find_error(ground_truth)
     if error:
-        raise ValueError(f'{path} is not of the form of revisited Oxford and '
-                         f'Paris: {error}.')
+        raise ValueError(f'{path} is not an annotation of revisited Oxford or '
+                         f'Paris: {error}. Take it from its official source.')
     return ground_truth
 
 
@@ -125,7 +131,7 @@ def _entry_error(entry: dict, size: int) -> str:
     places = np.concatenate([_places(entry[kind]) for kind in KINDS])
     outside = places[(places < 0) | (places >= size)]
     if len(outside):
-        return f'names image {outside[0]} of a database of {size}'
+        return f'names image {outside[0]} of a database of {size} images'
     return ''
 
 

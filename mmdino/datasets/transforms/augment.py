@@ -1,9 +1,9 @@
 """Random augmentations of images (H, W, C).
 
-What is about colours takes (H, W, 3) uint8 BGR, the rest any C, uint8, uint16
-and float32. The arithmetic is Pillow's (``ImageOps``, ``ImageFilter``,
-``ImageEnhance``) and torchvision's (``adjust_hue`` on Pillow images), worked
-out with OpenCV.
+Functions and transforms of colours take (H, W, 3) uint8 BGR; the others take
+any C and uint8, uint16 or float32. Results are those of Pillow (``ImageOps``,
+``ImageFilter``, ``ImageEnhance``) and, for the hue, of torchvision's
+``adjust_hue`` on Pillow images; they are computed with OpenCV.
 """
 import math
 from abc import abstractmethod
@@ -17,16 +17,20 @@ from mmdino.datasets.transforms.resizing import check_image, check_rgb
 from mmdino.registry import TRANSFORMS
 
 GRAY_WEIGHTS = np.array([0.114, 0.587, 0.299])  # of B, G, R: ITU-R 601-2
-# Pillow truncates to whole levels where OpenCV rounds.
+# Offset that makes OpenCV, which rounds, truncate to whole levels like Pillow.
 TRUNCATE = -0.4999
 
 
 class RandomAugment(BaseTransform):
     """Base class of transforms that change ``img`` with probability ``prob``.
 
+    Args:
+        prob: Probability of the change.
+
     Raises:
-        ValueError: If ``prob`` is not within [0, 1]; on a call, if the image
-            is not of a kind that it takes, also where chance spares it.
+        ValueError: If ``prob`` is not within [0, 1]. On a call with ``prob``
+            above 0, if the transform cannot handle the image, whether or not
+            the image would be changed.
     """
 
     def __init__(self, prob: float) -> None:
@@ -43,7 +47,7 @@ class RandomAugment(BaseTransform):
         return results
 
     def check(self, img: np.ndarray) -> None:
-        """Raise an error for an image that the transform cannot change."""
+        """Raise an error for an image that the transform cannot handle."""
         check_image(self, img)
 
     @abstractmethod
@@ -55,8 +59,11 @@ class RandomAugment(BaseTransform):
 class HorizontalFlip(RandomAugment):
     """Mirror ``img`` left to right at random.
 
-    mmcv's RandomFlip returns a view with negative strides, which the next
-    operation has to copy: 0.2 ms a 224 px crop instead of 0.01.
+    It takes 0.01 ms for a crop of 224 px. mmcv's RandomFlip returns a view
+    with negative strides, which takes 0.2 ms to copy in the next operation.
+
+    Args:
+        prob: Probability of the change.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -81,7 +88,11 @@ def to_gray(img: np.ndarray) -> np.ndarray:
 class RandomGrayscale(RandomAugment):
     """Turn ``img`` grey at random; it keeps three channels.
 
-    mmcv's transform of this name weighs the channels equally by default.
+    Unlike mmcv's transform of this name, which by default weighs the channels
+    equally, it uses the weights of ITU-R 601-2.
+
+    Args:
+        prob: Probability of the change.
     """
 
     def __init__(self, prob: float = 0.2) -> None:
@@ -98,8 +109,8 @@ def solarize(img: np.ndarray, threshold: int) -> np.ndarray:
     """Invert all levels from ``threshold`` of 255 on.
 
     Args:
-        img: (H, W, C); uint8, or uint16, whose levels are 257 times as fine.
-        threshold: From 0 to 255.
+        img: (H, W, C); uint8 or uint16.
+        threshold: A level of 8 bits; times 257 for uint16.
     """
     if img.dtype == np.uint16:
         return np.where(img < threshold * 257, img, ~img)
@@ -112,8 +123,13 @@ def solarize(img: np.ndarray, threshold: int) -> np.ndarray:
 class Solarize(RandomAugment):
     """Invert the levels of ``img`` from ``threshold`` on, at random.
 
-    The threshold is one of 8 bits, also for uint16. Floats have no greatest
-    level and are refused.
+    Args:
+        prob: Probability of the change.
+        threshold: A level of 8 bits; times 257 for uint16.
+
+    Raises:
+        ValueError: On a call with a float32 image, which has no greatest
+            level.
     """
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
@@ -134,17 +150,17 @@ class Solarize(RandomAugment):
 def blur_kernel(radius: float) -> np.ndarray:
     """Return the kernel of Pillow's GaussianBlur: three extended box filters.
 
-    An extended box has weight 1 on 2l + 1 pixels and a on the two beyond,
-    l and a such that three of them have the variance radius ** 2.
-    Convolved, they are one short kernel. From Gwosdek et al. 2011,
-    "Theoretical Foundations of Gaussian Convolution by Extended Box
-    Filtering", equations 7, 11 and 14.
+    An extended box has weight 1 on 2l + 1 pixels and weight a on one more
+    pixel at either end. l and a are such that the three filters together have
+    the variance ``radius**2``. Their convolution is a single short kernel.
+    From Gwosdek et al. 2011, "Theoretical Foundations of Gaussian Convolution
+    by Extended Box Filtering", equations 7, 11 and 14.
 
     Args:
         radius: Standard deviation in pixels.
 
     Returns:
-        Weights that sum to 1, of odd length.
+        Weights that sum to 1; their number is odd.
     """
     variance = radius**2 / 3
     inner = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
@@ -158,7 +174,8 @@ def blur_kernel(radius: float) -> np.ndarray:
 def gaussian_blur(img: np.ndarray, radius: float) -> np.ndarray:
     """Blur an image (H, W, C) with standard deviation ``radius`` in pixels.
 
-    Floats are summed in float64: a constant stays what it is.
+    float32 images are summed in float64, so that a constant image does not
+    change.
     """
     kernel = blur_kernel(radius)
     if img.dtype == np.float32:
@@ -169,7 +186,7 @@ def gaussian_blur(img: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _filter(img: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolve rows and columns, four channels at once, OpenCV's limit."""
+    """Convolve rows and columns, four channels (OpenCV's limit) at a time."""
     if img.shape[2] > 4:
         parts = np.split(img, range(4, img.shape[2], 4), axis=2)
         return np.concatenate(
@@ -185,9 +202,9 @@ class GaussianBlur(RandomAugment):
     """Blur ``img`` with a random radius.
 
     Args:
-        prob: Probability.
-        radius: Bounds of the radius, the standard deviation in pixels, drawn
-            uniformly.
+        prob: Probability of the change.
+        radius: Bounds of the standard deviation in pixels, which is drawn
+            uniformly at each call.
     """
 
     def __init__(self, prob: float,
@@ -207,7 +224,8 @@ def adjust_brightness(img: np.ndarray, factor: float) -> np.ndarray:
 def adjust_contrast(img: np.ndarray, factor: float) -> np.ndarray:
     """Blend an image with its mean grey level m: ``m + factor * (img - m)``.
 
-    m is that of the luma, of other than three channels that of all.
+    m is the mean luminance of a BGR image; with another number of channels,
+    the mean of all values.
     """
     if img.shape[2] == 3:
         mean = np.dot(cv2.mean(img)[:3], GRAY_WEIGHTS)
@@ -236,11 +254,11 @@ def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
 def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
     """Rotate the hue by ``shift``, a fraction of the colour circle.
 
-    mmcv's overflows with numpy 2.
+    mmcv's ``adjust_hue`` overflows with numpy 2.
     """
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV_FULL)
-    # Pillow's levels of hue are rounded down where OpenCV's are rounded: one
-    # less brings the two to 0.3 levels of each other. It wraps around.
+    # Pillow truncates the level of the hue, and OpenCV rounds it. With one
+    # level less the two agree to 0.3 levels. The uint8 hue wraps around.
     turn = np.zeros(hsv.shape[1:], np.uint8)  # a row: faster than hsv[..., 0]
     turn[:, 0] = (int(shift * 255) - 1) % 256
     hsv += turn
@@ -251,21 +269,22 @@ def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
 class ColorJitter(RandomAugment):
     """Change brightness, contrast, saturation and hue in random order.
 
-    Each of the four is drawn anew at every call: a factor uniform in
-    [max(0, 1 - x), 1 + x], for hue a shift uniform in [-x, x].
+    At every call each of the four is drawn anew from a uniform distribution:
+    for a strength x a factor in [max(0, 1 - x), 1 + x], for the hue a shift in
+    [-x, x].
 
-    Without saturation and hue it takes any number of channels, uint8, uint16
-    and float32; all channels get the same factors.
+    With saturation and hue 0 it also takes images of any number of channels,
+    uint8, uint16 or float32. All channels get the same factors.
 
     Args:
-        brightness: x of the brightness.
-        contrast: x of the contrast.
-        saturation: x of the saturation.
-        hue: x of the hue, a fraction of the colour circle.
-        prob: Probability that anything happens.
+        brightness: Strength x of the brightness.
+        contrast: Strength x of the contrast.
+        saturation: Strength x of the saturation.
+        hue: Strength x of the hue, a fraction of the colour circle.
+        prob: Probability of the change.
 
     Raises:
-        ValueError: If one of the four is negative, or hue above 0.5.
+        ValueError: If a strength is negative, or ``hue`` is above 0.5.
     """
 
     def __init__(self,
@@ -304,9 +323,12 @@ class ColorJitter(RandomAugment):
 def check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
     """Check a range and return it as (low, high).
 
+    Args:
+        name: Name of the argument, for the error message.
+        values: The argument.
+
     Raises:
-        ValueError: If these are not two numbers with 0 < low <= high; says
-            that they are of ``name``.
+        ValueError: If it is not two finite numbers with 0 < low <= high.
     """
     low, high = values if len(values) == 2 else (0, 0)
     if not 0 < low <= high < math.inf:

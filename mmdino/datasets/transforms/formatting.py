@@ -1,4 +1,4 @@
-"""Crops and sizes of images for evaluation, and views as tensors."""
+"""Cropping and resizing for evaluation, and conversion to tensors."""
 import cv2
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from mmdino.registry import TRANSFORMS
 class CropToBox(BaseTransform):
     """Crop ``img`` to ``bbox``, (x1, y1, x2, y2) in pixels.
 
-    Pillow's ``Image.crop``, as revisitop crops its queries: corners are
-    rounded, and what lies outside the image is black.
+    Like Pillow's ``Image.crop``, with which the code of revisited Oxford and
+    Paris crops its queries: corners are rounded to whole pixels, and pixels
+    outside of the image are black.
 
     Raises:
         ValueError: If the box is empty.
@@ -26,7 +27,8 @@ class CropToBox(BaseTransform):
         box = [round(float(corner)) for corner in results['bbox']]
         if box[0] >= box[2] or box[1] >= box[3]:
             raise ValueError(f'{results.get("img_path", "The image")} has an '
-                             f'empty box (x1, y1, x2, y2): {box}')
+                             f'empty box (x1, y1, x2, y2) {box}: correct its '
+                             'annotation')
         check_image(self, results['img'])
         return _with_image(results, _crop(results['img'], *box))
 
@@ -45,13 +47,13 @@ def _crop(img: np.ndarray, left: int, top: int, right: int,
 
 @TRANSFORMS.register_module()
 class ResizeShortSide(BaseTransform):
-    """Resize ``img`` to a short side by Pillow's antialiased bicubic filter.
+    """Resize the short side of ``img`` by Pillow's antialiased bicubic filter.
 
-    mmpretrain's ResizeEdge with the backend Pillow, for images (H, W, C) of
-    any C, uint8, uint16 and float32.
+    Like mmpretrain's ResizeEdge with the backend 'pillow', but for images
+    (H, W, C) of any C, uint8, uint16 or float32. The aspect ratio is kept.
 
     Args:
-        size: Of the short side in pixels; the long one is rounded down.
+        size: Short side in pixels; the long side is rounded down.
 
     Raises:
         ValueError: If ``size`` is below 1.
@@ -77,21 +79,22 @@ class CenterView(BaseTransform):
     """Resize and centre-crop ``img``, as networks are usually evaluated.
 
     The short side is resized to 8/7 of ``size`` by Pillow's antialiased
-    bicubic, 256 for 224 px; then the square in the middle is cut out.
+    bicubic filter, such as 256 for 224 px. Then the square in the middle is
+    cut out.
 
     Args:
-        size: Side of the square in pixels. The tools fill in that of the
-            images that the checkpoint was trained on.
+        size: Side of the square in pixels. If a config leaves it out, the
+            tools use the image size that the checkpoint stores.
 
     Raises:
-        ValueError: If nothing has filled it in, or it is below 1.
+        ValueError: If ``size`` is missing or below 1.
     """
 
     def __init__(self, size: int | None = None) -> None:
         if size is None or size < 1:
             raise ValueError(
-                f'CenterView has size={size}: give pixels, or a checkpoint '
-                'that tells them.')
+                f'CenterView has size={size}: give a number of pixels, or a '
+                'checkpoint that stores the image size of its training.')
         self.steps = Compose(
             [ResizeShortSide(round(size * 8 / 7)),
              CenterCrop(size)])
@@ -102,9 +105,14 @@ class CenterView(BaseTransform):
 
 def fit_patches(height: int, width: int, size: int | None,
                 patch: int) -> tuple[int, int]:
-    """Return the (height, width) nearest to an image's, in whole patches.
+    """Return the (height, width) of whole patches nearest to an image's size.
 
-    The short side is first scaled to ``size`` pixels; None keeps it.
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        size: Length in pixels to which the short side is scaled first; None
+            keeps its length.
+        patch: Side of a patch in pixels.
     """
     scale = 1 if size is None else size / min(height, width)
     height, width = (
@@ -117,25 +125,26 @@ def fit_patches(height: int, width: int, size: int | None,
 class WholeView(BaseTransform):
     """Resize all of ``img`` to a whole number of patches.
 
-    By Pillow's antialiased bicubic. The aspect changes by less than a patch.
+    It uses Pillow's antialiased bicubic filter. The aspect ratio changes
+    slightly, because each side is rounded to the nearest whole patch.
 
     Args:
-        size: Of the short side in pixels, before both sides are rounded to
-            multiples of the patch; by default the image's.
-        patch: Side of a patch in pixels. In a config that says ``patch=None``
-            the tools fill in that of the checkpoint.
+        size: Short side in pixels, before both sides are rounded; by default
+            that of the image.
+        patch: Side of a patch in pixels. In a config with ``patch=None`` the
+            tools use the patch size of the checkpoint's network.
 
     Raises:
-        ValueError: If nothing has filled in the patch, or a number is below
-            1.
+        ValueError: If ``patch`` is missing, or a number is below 1.
     """
 
     def __init__(self,
                  size: int | None = None,
                  patch: int | None = None) -> None:
         if patch is None:
-            raise ValueError('WholeView has patch=None: give pixels, or a '
-                             'checkpoint that tells them.')
+            raise ValueError('WholeView has patch=None: give a number of '
+                             'pixels, or a checkpoint of a network with '
+                             'patches.')
         if patch < 1 or size is not None and size < 1:
             raise ValueError('size and patch must be at least 1 pixel, got '
                              f'{size} and {patch}')
@@ -153,11 +162,15 @@ class WholeView(BaseTransform):
 class Thumbnail(BaseTransform):
     """Shrink ``img`` so that its long side is at most ``size``.
 
-    Pillow's ``Image.thumbnail`` with Lanczos, as the authors prepare images
-    for retrieval: the aspect is kept and small images are not enlarged.
+    Pillow's ``Image.thumbnail`` with the Lanczos filter, as the authors of
+    DINO prepare images for retrieval: the aspect ratio is kept, and small
+    images are not enlarged.
 
     Args:
-        size: Longest side in pixels.
+        size: Largest length of the long side in pixels.
+
+    Raises:
+        ValueError: If ``size`` is below 1.
     """
 
     def __init__(self, size: int) -> None:
@@ -183,14 +196,14 @@ def _with_image(results: dict, img: np.ndarray) -> dict:
 def to_planes(img: np.ndarray) -> torch.Tensor:
     """Turn an image (H, W, C) into a tensor (C, H, W).
 
-    OpenCV takes the channels apart ten times faster than torch's
-    ``permute(2, 0, 1).contiguous()``, and puts them where it is asked to.
+    OpenCV separates the channels ten times faster than torch's
+    ``permute(2, 0, 1).contiguous()``.
     """
     height, width, channels = img.shape
     planes = np.empty((channels, height, width), img.dtype)
     wanted = list(planes)
     for plane, split in zip(wanted, cv2.split(img, wanted)):
-        if split is not plane:  # OpenCV may put them elsewhere
+        if split is not plane:  # OpenCV has not written into the given array
             plane[...] = split
     return torch.from_numpy(planes)
 

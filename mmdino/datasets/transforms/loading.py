@@ -16,50 +16,56 @@ from mmdino.datasets.decoding import (COLOR_TYPES, decode, from_array,
 from mmdino.datasets.listing import ZIP_PREFIX
 from mmdino.registry import TRANSFORMS
 
-SMALL_PART = 1 / 4  # of the range: 14 bits in a file of 16
-UNTURNED = '_ignore_orientation'  # mmcv's way to say it
+# Fraction of the full range below which images count as dark. It is that of
+# 14-bit values in 16-bit files.
+SMALL_PART = 1 / 4
+# Suffix of mmcv's color_type that ignores the EXIF tag.
+UNTURNED = '_ignore_orientation'
 
 
 class UnreadableImageError(RuntimeError):
-    """An error about a file that is missing, damaged or not an image."""
+    """An error about an image that is missing, damaged or of no known format.
+    """
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Load an image of any format; all failures raise one kind of error.
 
-    Unlike with mmcv's LoadImageFromFile, a data set can tell a bad file,
-    which it replaces, from a mistake in the pipeline, which must stop the
-    run. Gray, palette, alpha, CMYK, 16-bit and float images come out as
-    (H, W, 3) uint8 BGR; of animated ones the first picture.
+    With this error, unlike with those of mmcv's LoadImageFromFile, a data set
+    can tell a bad file, which it replaces, from a mistake in the pipeline,
+    which must stop the run. Grey, palette, alpha, CMYK, 16-bit and float
+    images become (H, W, 3) uint8 BGR. Of animations the first image is taken.
 
-    It reads ``image`` (a Pillow image or an array in RGB), else ``img_bytes``
-    (what is in a file), else the file ``img_path``, all in one way: see
+    The image is ``results['image']`` (a Pillow image or an array in RGB), else
+    ``results['img_bytes']`` (the content of a file), else the file
+    ``results['img_path']``. All three give the same pixels, see
     :mod:`mmdino.datasets.decoding`.
 
     Args:
-        color_type: 'color'; 'grayscale', (H, W, 1); or 'unchanged', which
-            keeps channels and depth: uint8, uint16 or float32, the pages of a
-            TIFF as channels.
-        exif_orientation: Whether to turn photos as their EXIF tag says. The
-            authors' loader does not: recipes and benchmarks on ImageNet set it
-            to False.
-        value_range: What becomes 0 to 255 of values of more than 8 bits:
-            'full', all that the type holds (0 to 255 of floats); 'file', from
-            the least to the greatest value of each file, which makes files
-            incomparable; or (low, high). By default 'full', and nothing is
-            scaled where ``color_type`` is 'unchanged'. With 'full' a warning
-            counts the images that use less than a quarter of it.
-        to_float32: Whether to convert to float32 in the end.
-        max_pixels: Refuse larger images before they fill the memory; by
-            default twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
-        max_bytes: The same for what a zip archive unpacks to; by default 1
-            GiB.
-        backend_args: Of MMEngine's file backend.
+        color_type: 'color', (H, W, 3); 'grayscale', (H, W, 1); or 'unchanged',
+            which keeps the channels and the type (uint8, uint16 or float32)
+            and takes the pages of a TIFF as channels.
+        exif_orientation: Whether to rotate photos as their EXIF tag says. The
+            loader of DINO's authors does not: recipes and benchmarks on
+            ImageNet set it to False.
+        value_range: The values of uint16 and float32 images that become 0 and
+            255: 'full' (0 and 65535 for uint16, 0 and 255 for float32); 'file'
+            (the least and the greatest value of each file, which makes files
+            incomparable); or (low, high). The default is 'full' or, for
+            ``color_type='unchanged'``, no scaling. With 'full' a warning
+            counts the images whose values stay below a quarter of the range.
+        to_float32: Whether to convert the result to float32.
+        max_pixels: Refuse images of more pixels before they fill the memory;
+            by default twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million.
+        max_bytes: Refuse files in zip archives that unpack to more bytes; by
+            default 1 GiB.
+        backend_args: Arguments of MMEngine's file backend.
 
     Raises:
-        UnreadableImageError: Names the file and the cause.
-        ValueError: If an argument is none of the above.
+        UnreadableImageError: If the image cannot be read; names the file and
+            the cause.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(self,
@@ -87,8 +93,8 @@ class LoadImage(BaseTransform):
         self.max_pixels = max_pixels
         self.max_bytes = max_bytes
         self.backend_args = backend_args
-        # Images of more than 8 bits, and those that use a small part of their
-        # range, in memory that the workers share.
+        # Numbers of images of more than 8 bits and of dark ones among them, in
+        # memory that the workers share.
         self.deep, self.dark = torch.zeros(
             2, dtype=torch.int64).share_memory_().unbind()
 
@@ -100,7 +106,7 @@ class LoadImage(BaseTransform):
                 self._count_dark(name, img)
             if self.value_range is not None:
                 img = to_levels(img, self.value_range)
-        # Whatever a damaged file makes a decoder or zipfile raise.
+        # Decoders and zipfile raise errors of any type for damaged files.
         except Exception as error:
             raise UnreadableImageError(
                 f'{name}: {type(error).__name__}: {str(error).strip()}'
@@ -140,9 +146,10 @@ class LoadImage(BaseTransform):
         if set(str(dark)[1:]) <= {'0'}:  # 1, 2, ... 9, 10, 20, ... 100, ...
             print_log(
                 f'{dark} of {int(self.deep)} images of more than 8 bits use '
-                f'less than a quarter of their range and come out dark; {name}'
-                f' goes up to {img.max():g}. If their true range is smaller, '
-                f'say so: LoadImage value_range=(0, {_next_power(img)}).',
+                'less than a quarter of their range and become dark; the '
+                f'largest value of {name} is {img.max():g}. If their true '
+                'range is smaller, set it: LoadImage '
+                f'value_range=(0, {_next_power(img)}).',
                 logger='current',
                 level=logging.WARNING)
 
@@ -162,7 +169,7 @@ def _check_value_range(
 
 
 def _next_power(img: np.ndarray) -> int:
-    """Return the full range of as many bits as the image uses."""
+    """Return the largest value of as many bits as the image uses."""
     return 2**max(1, int(img.max())).bit_length() - 1
 
 
@@ -170,11 +177,12 @@ def _next_power(img: np.ndarray) -> int:
 class LoadMask(BaseTransform):
     """Load ``mask_path``, a palette or grey PNG, as numbers.
 
-    It becomes ``gt_mask`` (H, W; uint8), not resized with the image: 0 for
-    the background, then one number an object, and whatever stands for void.
+    The result is ``gt_mask`` (H, W; uint8), with the numbers of the file: in
+    the benchmarks 0 for the background, 1, 2, ... for objects or classes, and
+    255 for void. Later transforms do not resize it with the image.
 
     Raises:
-        ValueError: If the file is no image of numbers.
+        ValueError: If the image is neither a palette nor a grey image.
     """
 
     def transform(self, results: dict) -> dict:
@@ -187,8 +195,8 @@ def _read_numbers(path: str) -> np.ndarray:
     with Image.open(path) as image:
         if image.mode not in ('P', 'L'):
             raise ValueError(
-                f'{path} has the mode {image.mode}, but a mask holds '
-                'numbers: a PNG with a palette (P) or grey (L).')
+                f'{path} has the mode {image.mode}, but a mask must hold '
+                'numbers: write it as a palette (P) or grey (L) PNG.')
         return np.array(image)
 
 
@@ -196,22 +204,26 @@ def _read_numbers(path: str) -> np.ndarray:
 class LoadSequence(BaseTransform):
     """Load the frames of a video, resized, and its masks, unchanged.
 
-    Frames become ``img`` (F, 3, h, w; uint8, BGR): their short side is
-    ``short_side``, their long side is rounded down to a multiple of
-    ``divisor``, as in the authors' code. Bilinear without antialiasing.
+    The F frames become ``img`` (F, 3, h, w; uint8, BGR): the short side is
+    ``short_side``, and the long side is rounded down to a multiple of
+    ``divisor``, as in the code of DINO's authors. The resizing is bilinear
+    without antialiasing.
 
-    Masks become ``gt_masks`` (F, H, W; uint8), 0 for the background, then one
-    number an object; void (255) is background, as in the benchmark's
-    semi-supervised task. ``first_mask`` (H, W) may be looked at.
-    ``frame_names`` (F) are the files' names without extension.
+    The masks become ``gt_masks`` (F, H, W; uint8): 0 for the background, 1, 2,
+    ... for the objects. Void (255) becomes background, as in the
+    semi-supervised task of DAVIS. ``first_mask`` (H, W) is the only mask that
+    a model may use. ``frame_names`` (F) are the names of the mask files
+    without extension.
 
     Args:
-        short_side: In pixels.
-        divisor: In pixels, at most ``short_side``.
+        short_side: Short side of the frames in pixels.
+        divisor: The long side is a multiple of so many pixels; at most
+            ``short_side``.
 
     Raises:
-        ValueError: If ``divisor`` is out of its range; if a mask is no image
-            of numbers, of another size, or the first and has no object.
+        ValueError: If ``divisor`` is out of its range, a mask does not hold
+            numbers or has another size than the frames, or the first mask has
+            no object.
         UnreadableImageError: If a frame cannot be read.
     """
 
@@ -235,7 +247,7 @@ class LoadSequence(BaseTransform):
             [load_mask(path, shape) for path in results['mask_paths']])
         if not masks[0].any():
             raise ValueError(f'{results["mask_paths"][0]}, the first mask, '
-                             'has no object: there is nothing to follow')
+                             'has no object to track: leave the sequence out')
         return dict(
             results,
             img=np.ascontiguousarray(frames.transpose(0, 3, 1, 2)),
@@ -251,10 +263,11 @@ class LoadSequence(BaseTransform):
 
 def scaled_size(height: int, width: int, short_side: int,
                 divisor: int) -> tuple[int, int]:
-    """Return the size with a given short side, the long side rounded down.
+    """Return the (height, width) with a given short side.
 
-    The height of a square counts as short: 480 x 480 pixels become 480 x 448,
-    as in the authors' code.
+    The long side is rounded down to a multiple of ``divisor``. In a square the
+    height counts as the short side: 480 x 480 pixels become 480 x 448, as in
+    the code of DINO's authors.
     """
     long_side = max(height, width) * short_side / min(height, width)
     size = short_side, int(long_side // divisor) * divisor
@@ -262,10 +275,14 @@ def scaled_size(height: int, width: int, short_side: int,
 
 
 def load_mask(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Load a mask (H, W; uint8) of a given shape, void (255) as background."""
+    """Load a mask (H, W; uint8) of a given shape, void (255) as background.
+
+    Raises:
+        ValueError: If the mask has another shape or does not hold numbers.
+    """
     mask = _read_numbers(path)
     if mask.shape != shape:
-        raise ValueError(f'{path} has the size {mask.shape}, the frames of '
-                         f'its sequence have {shape} (height, width)')
+        raise ValueError(f'{path} has the size {mask.shape}, but the frames '
+                         f'of its sequence have {shape} (height, width)')
     mask[mask == 255] = 0
     return mask

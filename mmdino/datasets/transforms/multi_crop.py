@@ -12,11 +12,11 @@ Step = dict | Callable
 class MultiCrop(BaseTransform):
     """Turn ``img`` into a list of views, each by a pipeline of its own.
 
-    Views have names, and their crops stand apart from what follows, because
-    MMEngine's config inheritance merges dicts but replaces lists: a config
-    that inherits changes the number or the scale of the crops by naming these
-    alone. With ``before`` and ``after`` it is the whole pipeline, so that no
-    list stands above ``views`` either::
+    MMEngine's config inheritance merges dicts but replaces lists. Therefore
+    the kinds of views are a dict with names, and ``crop`` is a key of its own:
+    an inheriting config can change the number or the scale of some crops
+    alone. With ``before`` and ``after`` this transform is the whole pipeline,
+    so that ``views`` is not inside a list either::
 
         pipeline=dict(
             type='MultiCrop',
@@ -26,18 +26,20 @@ class MultiCrop(BaseTransform):
                 local=dict(num_views=8, crop=dict(...), pipeline=[...])),
             after=[dict(type='PackViews')])
 
-    The views come in the order of their names, since MMEngine sorts the keys
-    of the configs it writes; the teacher's come first as ``global``.
+    The views are sorted by name, because MMEngine sorts the keys of the
+    configs that it writes. Name those of the teacher ``global...``, so that
+    they come first.
 
     Args:
-        views: For each kind of view ``num_views`` (int, 0 leaves it out),
-            ``crop`` (a step, that is a transform or its config) and
-            ``pipeline`` (the steps after it).
-        before: Steps on the image before it is cropped.
-        after: Steps on the results with the list of views.
+        views: A dict for each kind of view, with ``num_views`` (int; 0 leaves
+            the kind out), ``crop`` (a transform or its config) and
+            ``pipeline`` (the transforms after it).
+        before: Transforms of the image before the crops.
+        after: Transforms of the results, whose ``img`` is the list of views.
 
     Raises:
-        ValueError: If there is no view, a number below 0 or an unknown key.
+        ValueError: If there is no view, ``num_views`` is negative, or a dict
+            has an unknown key.
     """
 
     def __init__(
@@ -53,22 +55,22 @@ class MultiCrop(BaseTransform):
         ]
         self.after = build_steps(after)
         if not self.pipelines:
-            raise ValueError('MultiCrop needs at least one view, got '
-                             f'{dict(views)}')
+            raise ValueError('MultiCrop needs at least one view with '
+                             f'num_views above 0, got {dict(views)}')
 
     def transform(self, results: dict) -> dict | None:
         results = self.before(results)
         if results is None:
             return None
-        # A copy for each view: what one writes beside img (whether it was
-        # flipped, say) is not the next one's, nor the image's.
+        # Each view gets a copy: other keys that its pipeline sets, such as
+        # 'flip', concern neither the next view nor the whole image.
         views = [pipeline(dict(results)) for pipeline in self.pipelines]
         results['img'] = [view['img'] for view in views]
         return self.after(results)
 
 
 def build_steps(steps: Sequence[Step] | dict) -> Compose:
-    """Build a pipeline from its config, a list of steps or a single one."""
+    """Build a pipeline from transforms or their configs, or a single one."""
     if isinstance(steps, Mapping):
         steps = [steps]
     return Compose([
@@ -83,6 +85,6 @@ def _build_view(name: str, num_views: int, crop: Step,
         raise ValueError(f'view {name!r} takes num_views, crop and pipeline, '
                          f'not {sorted(unknown)}')
     if num_views < 0:
-        raise ValueError(f'the number of views of {name!r} must not be '
+        raise ValueError(f'num_views of the view {name!r} must not be '
                          f'negative, got {num_views}')
     return [build_steps([crop, *pipeline])] * num_views

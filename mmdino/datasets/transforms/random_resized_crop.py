@@ -18,17 +18,19 @@ def draw_box(height: int, width: int, scale: Sequence[float],
              ratio: Sequence[float]) -> tuple[int, int, int, int]:
     """Draw a box of random area and aspect ratio.
 
-    Area uniform in ``scale``, width over height log-uniform in ``ratio``,
-    place uniform. When ten draws do not fit into the image, the largest
-    centred box whose shape is within ``ratio``: torchvision's rule.
+    The area is uniform in ``scale``, width / height log-uniform in ``ratio``,
+    and the position uniform. If none of ten draws fits into the image, the box
+    is the largest centred one with a ratio within the bounds. This is the rule
+    of torchvision's RandomResizedCrop.
 
     Args:
-        height, width: Size of the image in pixels.
-        scale: Bounds of the area, fractions of the image's.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        scale: Bounds of the area, as fractions of the area of the image.
         ratio: Bounds of width / height.
 
     Returns:
-        Top, left, height, width in pixels.
+        Top, left, height and width of the box in pixels.
     """
     for _ in range(10):
         area = height * width * np.random.uniform(*scale)
@@ -46,9 +48,9 @@ def draw_box(height: int, width: int, scale: Sequence[float],
 def resize(img: np.ndarray, size: int) -> np.ndarray:
     """Resize (H, W, C) to (size, size, C), antialiased bicubic.
 
-    For colours of 8 bits PyTorch's kernel computes what Pillow's does (0.01
-    levels apart) in a sixth of the time; OpenCV has no antialiased bicubic.
-    Everything else is Pillow's.
+    Images (H, W, 3) of uint8 are resized by PyTorch's kernel, which takes a
+    sixth of Pillow's time and differs from it by 0.01 levels. All others are
+    resized by Pillow. OpenCV has no antialiased bicubic filter.
     """
     if img.dtype != np.uint8 or img.shape[2] != 3:
         return pillow_resize(img, (size, size))
@@ -58,13 +60,13 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
         for array in (np.ascontiguousarray(img)[None], resized))
     try:
         kernel = torch.ops.aten._upsample_bicubic2d_aa.out
-    except AttributeError:  # private, so a PyTorch may lack it
+    except AttributeError:  # private: not every version of PyTorch has it
         out.copy_(
             F.interpolate(
                 images, (size, size), mode='bicubic', antialias=True))
     else:
-        # F.interpolate would turn the interleaved channels into planes, and
-        # the crop had to turn them back: half as long again.
+        # F.interpolate would return planes of channels, and turning them into
+        # (H, W, C) would take half as much time again.
         kernel(images, (size, size), False, out=out)
     return resized[0]
 
@@ -73,17 +75,19 @@ def resize(img: np.ndarray, size: int) -> np.ndarray:
 class RandomResizedCrop(BaseTransform):
     """Cut a random box out of ``img`` and resize it to a square.
 
-    As in the authors' code, which resizes with Pillow's bicubic. Images are
-    (H, W, C), of any C, uint8, uint16 or float32.
+    It resizes with an antialiased bicubic filter, as the code of DINO's
+    authors does by Pillow. Images are (H, W, C) of any C, uint8, uint16 or
+    float32.
 
     Args:
-        size: Side of the crop in pixels.
-        scale: Bounds of the box's share of the image.
-        ratio: Bounds of its width / height.
+        size: Side of the square in pixels.
+        scale: Bounds of the area of the box, as fractions of the area of the
+            image.
+        ratio: Bounds of width / height of the box.
 
     Raises:
-        ValueError: If size is not positive, scale or ratio not ascending
-            and positive, or scale above 1.
+        ValueError: If ``size`` is not positive, ``scale`` or ``ratio`` is not
+            positive and ascending, or ``scale`` is above 1.
     """
 
     def __init__(self,

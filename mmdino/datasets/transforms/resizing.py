@@ -8,10 +8,14 @@ DTYPES = ('uint8', 'uint16', 'float32')
 
 
 def check_image(transform: object, img: np.ndarray) -> None:
-    """Raise an error if an array is no image (H, W, C) of the three types.
+    """Raise an error if an array is not an image that transforms can handle.
+
+    Args:
+        transform: The transform, for the error message.
+        img: The array.
 
     Raises:
-        ValueError: Names the transform and what it got.
+        ValueError: If the array is not (H, W, C) of one of ``DTYPES``.
     """
     if img.ndim != 3 or img.dtype.name not in DTYPES:
         raise ValueError(
@@ -21,15 +25,16 @@ def check_image(transform: object, img: np.ndarray) -> None:
 
 
 def check_rgb(transform: object, img: np.ndarray, instead: str = '') -> None:
-    """Raise an error if an array is no image (H, W, 3), uint8.
+    """Raise an error if an array is not an image (H, W, 3) of uint8.
 
     Args:
-        transform: Who asks.
-        img: The image.
-        instead: Another remedy than to leave the transform out.
+        transform: The transform, for the error message.
+        img: The array.
+        instead: End of the message: a remedy other than leaving the transform
+            out.
 
     Raises:
-        ValueError: Names the transform, what it got and the remedy.
+        ValueError: If the array is not (H, W, 3) of uint8.
     """
     if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
         raise ValueError(
@@ -42,9 +47,10 @@ def by_channel(img: np.ndarray, operate: Callable[[Image.Image],
                                                   Image.Image]) -> np.ndarray:
     """Apply an operation of Pillow to each channel of an image (H, W, C).
 
-    Colours of 8 bits go through it at once. Other channels do one by one,
-    uint8 with 8 bits and the rest as floats, so that four channels are not
-    taken for colours and their transparency. uint16 is rounded and clipped.
+    An image (H, W, 3) of uint8 is processed at once. Otherwise each channel is
+    an image of its own, because Pillow would treat four channels as colours
+    and transparency: uint8 as 8-bit images, other types as float images.
+    Results for uint16 are rounded and clipped.
     """
     if img.dtype == np.uint8 and img.shape[2] == 3:
         return np.array(operate(Image.fromarray(img)))
@@ -64,5 +70,5 @@ def pillow_resize(
         img: np.ndarray,
         size: tuple[int, int],
         method: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
-    """Resize (H, W, C) to ``size``, width and height, antialiased."""
+    """Resize (H, W, C) to ``size``, (width, height) in pixels, antialiased."""
     return by_channel(img, lambda image: image.resize(size, method))

@@ -16,28 +16,34 @@ def dino_model(runner: Runner, kind: type = DINO) -> MeanTeacher:
 
     Args:
         runner: The runner.
-        kind: :class:`DINO`, or :class:`MeanTeacher` where a student and its
-            average are all that is needed.
+        kind: The expected class: :class:`.DINO`, or :class:`.MeanTeacher` for
+            hooks that need only a student and a teacher.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If the model is not of this class.
     """
     model = runner.model
     if not isinstance(model, kind) and is_model_wrapper(model):
         model = model.module
     if not isinstance(model, kind):
-        raise TypeError("mmdino's hooks train a mmdino.DINO, but the model is "
-                        f'a {type(model).__name__}: remove them from '
-                        'default_hooks or change model.type.')
+        raise TypeError(f"mmdino's hooks need a mmdino.{kind.__name__}, but "
+                        f'the model is a {type(model).__name__}: remove the '
+                        'hooks from default_hooks, or change model.type.')
     return model
 
 
 def require_epochs(runner: Runner, hook: Hook) -> None:
     """Raise an error if a train loop does not count epochs.
 
+    In other loops ``runner.epoch`` stays 0, and a phase that lasts for some
+    epochs would never end.
+
+    Args:
+        runner: The runner.
+        hook: The hook, for the error message.
+
     Raises:
-        TypeError: If the loop is not an ``EpochBasedTrainLoop``: its epoch
-            would stay 0, and what lasts for epochs would never end.
+        TypeError: If the loop is not an ``EpochBasedTrainLoop``.
     """
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise TypeError(
@@ -48,7 +54,7 @@ def require_epochs(runner: Runner, hook: Hook) -> None:
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the whole state dict on every rank, also with FSDP.
 
-    All ranks call it together.
+    All ranks must call this function together.
     """
     if not FSDP.fsdp_modules(model):
         return model.state_dict()

@@ -13,8 +13,10 @@ def linear_warmup(step: int, warmup: int, start: float, end: float) -> float:
 
     Args:
         step: Epoch or iteration, counted from 0.
-        warmup: Epochs or iterations that the warm-up takes; ``end`` is reached
-            in the last of them. 0 gives ``end`` at once.
+        warmup: Number of epochs or iterations of the warm-up; ``end`` is
+            reached in the last of them. With 0 the value is always ``end``.
+        start: Value at step 0.
+        end: Value after the warm-up.
     """
     if step >= warmup:
         return end
@@ -31,13 +33,14 @@ class CenteringHook(Hook):
         teacher_temp: Temperature after the warm-up.
         warmup_teacher_temp: Temperature at the start.
         warmup_epochs: Epochs of linear warm-up, both ends included.
-        by_epoch: Keep the temperature for an epoch, as DINO does; False
-            changes it in every iteration, as DINOv2 does, and the warm-up may
-            end within an epoch.
+        by_epoch: Whether the temperature changes between epochs, as in DINO.
+            Otherwise it changes in every iteration, as in DINOv2, and the
+            warm-up may end within an epoch.
 
     Raises:
-        ValueError: If a temperature is not positive, the warm-up negative, or
-            a fraction where the temperature changes by epoch.
+        ValueError: If a temperature is not positive, ``warmup_epochs`` is
+            negative, or it is a fraction and ``by_epoch`` is True.
+        TypeError: At the start, if the train loop does not count epochs.
     """
 
     def __init__(self,

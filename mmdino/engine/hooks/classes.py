@@ -9,10 +9,13 @@ from mmdino.registry import HOOKS
 def check_classes(what: str, first: Dataset, second: Dataset) -> None:
     """Raise an error if labels of two data sets mean different classes.
 
+    Data sets without ``classes`` in their ``metainfo`` are not checked.
+
     Args:
-        what: The two, such as 'queries and gallery'.
-        first: A data set; one that tells has ``classes`` in ``metainfo``.
-        second: The other.
+        what: What the two are, such as 'queries and gallery', for the error
+            message.
+        first: A data set.
+        second: Another data set.
 
     Raises:
         ValueError: If their classes differ.
@@ -22,17 +25,17 @@ def check_classes(what: str, first: Dataset, second: Dataset) -> None:
         for dataset in (first, second))
     if ours and theirs and tuple(ours) != tuple(theirs):
         raise ValueError(
-            f'The labels of {what} do not mean the same: {len(ours)} classes, '
-            f'{list(ours)[:5]} ..., and {len(theirs)}, {list(theirs)[:5]} '
-            '... Give both data sets the same `classes`.')
+            f'The labels of {what} mean different classes: {len(ours)} '
+            f'classes, {list(ours)[:5]} ..., and {len(theirs)} classes, '
+            f'{list(theirs)[:5]} ... Give both data sets the same `classes`.')
 
 
 @HOOKS.register_module()
 class ClassesHook(Hook):
     """Check that the training and the validation set have the same classes.
 
-    For the training of classifiers: a class folder that one of them lacks
-    moves the labels of all that follow.
+    This is for the training of classifiers: if one of the sets lacks the
+    folder of a class, the labels of all following classes differ.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -13,24 +13,25 @@ def compile_backbones(model: MeanTeacher,
                       **options) -> None:
     """Compile both backbones in place, one graph for each size of crops.
 
-    Names in checkpoints stay as they are.
+    Parameter names in checkpoints do not change.
 
     Args:
         model: Changed in place.
-        dynamic: One graph for all sizes instead.
-        **options: Others of ``torch.compile``.
+        dynamic: Whether to compile one graph for all sizes instead.
+        **options: Other arguments of ``torch.compile``.
 
     Raises:
-        ValueError: If blocks are to be computed again for the backward pass
-            (``with_cp``) by a backend that draws anew then.
+        ValueError: If activation checkpointing (``with_cp``) is combined with
+            the backend 'eager', which draws new random numbers when blocks
+            are recomputed.
     """
     if options.get('backend') == 'eager' and any(
             getattr(module, 'with_cp', False)
             for module in model.backbone.modules()):
         raise ValueError(
-            "backend='eager' of torch.compile draws other random numbers when "
-            'blocks are computed again, which makes gradients wrong: set '
-            "backend='aot_eager' or leave with_cp of the backbone out.")
+            "backend='eager' of torch.compile draws new random numbers when "
+            'with_cp recomputes blocks, which makes gradients wrong: set '
+            "backend='aot_eager', or leave with_cp of the backbone out.")
     for backbone in (model.backbone, model.teacher.backbone):
         backbone.compile(dynamic=dynamic, **options)
 
@@ -39,11 +40,12 @@ def compile_backbones(model: MeanTeacher,
 class CompileHook(Hook):
     """Train with compiled backbones; validate and test without compilation.
 
-    The first iterations compile, which takes minutes. MMEngine's setting
-    ``compile`` traces the whole training step instead, which torch cannot.
+    The compilation takes minutes in the first iterations. MMEngine's own
+    setting ``compile`` cannot be used: it compiles the whole training step,
+    which torch does not support.
 
     Args:
-        **options: Those of ``torch.compile``, such as ``mode`` or
+        **options: Arguments of ``torch.compile``, such as ``mode`` or
             ``fullgraph``.
     """
 
@@ -51,7 +53,7 @@ class CompileHook(Hook):
         self.options = options
 
     def before_train(self, runner: Runner) -> None:
-        """Let the backbones compile at the first pass of each size."""
+        """Let the backbones compile at the first crops of each size."""
         compile_backbones(dino_model(runner, MeanTeacher), **self.options)
         runner.logger.info('Both backbones will be compiled: the first '
                            'iterations take minutes.')
@@ -59,7 +61,8 @@ class CompileHook(Hook):
     def before_val(self, runner: Runner) -> None:
         """Run the backbones without compilation.
 
-        For other sizes and attention maps.
+        The validation takes other image sizes and attention maps, which would
+        be compiled anew.
         """
         torch.compiler.set_stance('force_eager')
 

@@ -11,23 +11,26 @@ from mmdino.registry import HOOKS
 
 @HOOKS.register_module()
 class FreezeBackboneHook(Hook):
-    """Freeze the student's backbone for the first epochs.
+    """Freeze the student's backbone for the first iterations.
 
-    For weights that come without heads: the gradients of random ones would
-    spoil them. Those of the backbone are dropped just before the optimizer
-    steps, which leaves no trace in weights, decay and moments. Then its rates
-    rise linearly to what the schedule says of them. Toggling
-    ``requires_grad`` would break DDP.
+    It is for training that starts from weights without heads: the gradients of
+    randomly initialised heads would spoil the backbone. The gradients of the
+    backbone are set to None just before each step of the optimizer, which then
+    skips these parameters: no update, no weight decay, no moments. Afterwards
+    the learning rates of the backbone rise linearly to those of the schedule.
+    Toggling ``requires_grad`` would break DDP.
 
     Args:
-        num_iters: Iterations without training of the backbone; below 1 it is
-            this share of the whole training.
-        warmup_iters: Iterations in which its rates rise, likewise.
+        num_iters: Number of iterations in which the backbone is frozen; a
+            number below 1 is a fraction of the whole training.
+        warmup_iters: Number of iterations in which its learning rates rise;
+            a number below 1 is a fraction of the whole training.
 
     Raises:
-        ValueError: If a number is negative; at the start, if nothing of the
-            training is left for the backbone, or the rates cannot rise alone
-            since a group of parameters holds others as well.
+        ValueError: If a number is negative. At the start, if the backbone
+            would be frozen in all iterations, or if the optimizer has
+            parameters of the backbone and others in one group, whose learning
+            rate cannot rise separately.
     """
 
     def __init__(self,
@@ -42,15 +45,15 @@ class FreezeBackboneHook(Hook):
         self.warmup_iters = warmup_iters
 
     def before_train(self, runner: Runner) -> None:
-        """Register a hook on the optimizer's step."""
+        """Register hooks on the optimizer's step."""
         frozen, rising = (
             round(n * runner.max_iters) if n < 1 else round(n)
             for n in (self.num_iters, self.warmup_iters))
         if frozen >= runner.max_iters:
             raise ValueError(
-                f'FreezeBackboneHook: num_iters={self.num_iters} keeps the '
-                f'backbone frozen for all {runner.max_iters} iterations: '
-                'lower it, or train for longer (train_cfg.max_epochs).')
+                f'FreezeBackboneHook: num_iters={self.num_iters} freezes the '
+                f'backbone in all {runner.max_iters} iterations: lower '
+                'num_iters, or train for longer (train_cfg.max_epochs).')
         optimizer = runner.optim_wrapper.optimizer
         params = [
             p for p in dino_model(runner, MeanTeacher).backbone.parameters()
@@ -81,17 +84,22 @@ class FreezeBackboneHook(Hook):
             optimizer.register_step_post_hook(after_step)
         ]
         runner.logger.info(
-            f'The backbone stays as it is for {frozen} of {runner.max_iters} '
-            f'iterations, and its rates rise in the {rising} after them.')
+            f'The backbone is frozen in the first {frozen} of '
+            f'{runner.max_iters} iterations; its learning rates rise in the '
+            f'next {rising} iterations.')
 
     def after_train(self, runner: Runner) -> None:
-        """Remove the hook from the optimizer."""
+        """Remove the hooks from the optimizer."""
         for handle in self._handles:
             handle.remove()
 
 
 def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
-    """Return the parameter groups that hold exactly these parameters."""
+    """Return the optimizer's groups of these parameters.
+
+    Raises:
+        ValueError: If a group also holds other parameters.
+    """
     own = {id(param) for param in params}
     groups = []
     for group in optimizer.param_groups:
@@ -99,9 +107,10 @@ def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
         if inside & own and inside - own:
             raise ValueError(
                 'FreezeBackboneHook: the optimizer has the backbone and other '
-                'parts in one group, so that its rates cannot rise alone: give'
-                " it rates of its own, by constructor='LayerDecayConstructor' "
-                'and paramwise_cfg.backbone_lr_mult, or set warmup_iters=0.')
+                'parts in one parameter group, so that the learning rate of '
+                'the backbone cannot rise separately: give it groups of its '
+                "own, by constructor='LayerDecayConstructor' and "
+                'paramwise_cfg.backbone_lr_mult, or set warmup_iters=0.')
         if inside & own:
             groups.append(group)
     return groups
@@ -111,23 +120,24 @@ def _groups_of(params: list, optimizer: Optimizer) -> list[dict]:
 class FreezeLastLayerHook(Hook):
     """Freeze the last layers of the student's heads for the first epochs.
 
-    By gradient, as DINO does: gradients are dropped just before the optimizer
-    steps, after unscaling and clipping, so that it skips the layers wholly:
-    no update, no weight decay, no moments. Toggling ``requires_grad`` would
-    break DDP.
+    By gradient, as in DINO: the gradients are set to None just before each
+    step of the optimizer, after unscaling and clipping. The optimizer then
+    skips these layers: no update, no weight decay, no moments. Toggling
+    ``requires_grad`` would break DDP.
 
-    By rate, as DINOv2 does, whose learning rate of these layers is 0: their
-    gradients count in the norm that is clipped and fill the moments, while
-    weights stay. They are put back after the step, which takes a copy of
-    them during it, whatever the optimizer and its groups are.
+    By rate, as in DINOv2, which sets the learning rate of these layers to 0:
+    their gradients count in the norm for clipping and update the moments, but
+    the weights do not change. For any optimizer and any parameter groups, the
+    weights are copied before each step and restored after it.
 
     Args:
-        num_epochs: Epochs without training of the last layers, a fraction for
-            so many iterations.
-        by_rate: By rate rather than by gradient.
+        num_epochs: Number of epochs in which the layers are frozen; it may be
+            a fraction.
+        by_rate: Whether to freeze by rate rather than by gradient.
 
     Raises:
         ValueError: If ``num_epochs`` is negative.
+        TypeError: At the start, if the train loop does not count epochs.
     """
 
     def __init__(self, num_epochs: float = 1, by_rate: bool = False) -> None:
@@ -138,7 +148,7 @@ class FreezeLastLayerHook(Hook):
         self.by_rate = by_rate
 
     def before_train(self, runner: Runner) -> None:
-        """Register a hook on the optimizer's step."""
+        """Register hooks on the optimizer's step."""
         require_epochs(runner, self)
         num_iters = round(self.num_epochs * len(runner.train_dataloader))
         heads = dino_model(runner).heads
@@ -168,6 +178,6 @@ class FreezeLastLayerHook(Hook):
         ]
 
     def after_train(self, runner: Runner) -> None:
-        """Remove the hook from the optimizer."""
+        """Remove the hooks from the optimizer."""
         for handle in self._handles:
             handle.remove()

@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from mmdino.engine.hooks.access import dino_model, require_epochs
 from mmdino.registry import HOOKS
 
-# What the hook and the ablations' verdict read, means over some iterations.
-VALIDATIONS = 'validations'  # in the message hub, for resumed runs
+# Key of all validations in the message hub, which checkpoints store.
+VALIDATIONS = 'validations'
+# Logged figures that tell whether a training has collapsed, see diagnose().
 MONITORS = ('teacher_entropy', 'largest_prototype', 'target_information')
 
 
@@ -24,9 +25,10 @@ def diagnose(num_prototypes: int, teacher_entropy: float,
     See Caron et al. 2021, Sec. 5.3.
 
     Args:
-        num_prototypes: K.
+        num_prototypes: Number of prototypes K.
         teacher_entropy: Mean entropy of the targets in nats.
-        largest_prototype: Mean share of the most used prototype.
+        largest_prototype: Fraction of all targets that falls on the most used
+            prototype.
         target_information: Mutual information of image and prototype in nats.
 
     Returns:
@@ -35,18 +37,19 @@ def diagnose(num_prototypes: int, teacher_entropy: float,
     uniform = math.log(num_prototypes)
     if teacher_entropy > 0.99 * uniform:
         return (f'the output is uniform: teacher entropy {teacher_entropy:.3f}'
-                f' is at ln K = {uniform:.3f}. Lower teacher_temp, or raise '
-                'the learning rate or the batch size.')
+                f' is close to ln K = {uniform:.3f}. Lower teacher_temp, or '
+                'raise the learning rate or the batch size.')
     if largest_prototype > 0.9:
         return (f'one prototype takes {largest_prototype:.0%} of the '
                 f'targets (teacher entropy {teacher_entropy:.3f}). Raise '
                 'teacher_temp or lower the learning rate; check that '
                 'CenteringHook is among the hooks.')
     if target_information < 0.02:
-        return ('all images have the same target: it tells '
-                f'{target_information:.4f} nats about them (teacher entropy '
-                f'{teacher_entropy:.3f}). Lower teacher_temp, and check that '
-                'CenteringHook is among the hooks.')
+        return ('all images have the same target: the mutual information of '
+                f'images and targets is {target_information:.4f} nats '
+                f'(teacher entropy {teacher_entropy:.3f}). Lower '
+                'teacher_temp, and check that CenteringHook is among the '
+                'hooks.')
     return None
 
 
@@ -59,12 +62,13 @@ def summarize(verdict: str | None) -> str:
 class CollapseMonitorHook(Hook):
     """Warn once when the training collapses.
 
-    Seen by the means of the last ``interval`` iterations.
+    The hook looks at the means of logged figures over the last ``interval``
+    iterations, see :func:`diagnose`.
 
     Args:
-        interval: Iterations between two looks.
-        begin: Epochs before the first look: all outputs are uniform at the
-            start.
+        interval: Number of iterations between two checks.
+        begin: Number of epochs without checks, since all outputs are uniform
+            at the start.
     """
 
     def __init__(self, interval: int = 50, begin: int = 1) -> None:
@@ -89,7 +93,7 @@ class CollapseMonitorHook(Hook):
         self._look_for_duplicates(runner)
 
     def _look(self, runner: Runner, prefix: str, num_prototypes: int) -> None:
-        """Check the targets whose figures have this prefix."""
+        """Check the targets whose figures have this prefix in the log."""
         hub = runner.message_hub
         means = {
             key: hub.get_scalar(f'train/{prefix}{key}').mean(self.interval)
@@ -110,9 +114,9 @@ class CollapseMonitorHook(Hook):
         if share and not hub.runtime_info.get('duplicates'):
             runner.logger.warning(
                 f'Iteration {runner.iter + 1}: {share:.2%} of the class tokens'
-                ' have the same place as another one, where the gradient of '
-                'KoLeo is large without bound. Look for images that are there '
-                'twice; if there are none, the network has collapsed.')
+                ' are identical to another one, where the gradient of the '
+                'KoLeo loss is unbounded. Remove duplicate images; if there '
+                'are none, the network has collapsed.')
             hub.update_info('duplicates', True)
 
 
@@ -134,12 +138,13 @@ class WeightDecayLogHook(Hook):
 class LogHistoryHook(Hook):
     """Keep only the last values of each logged figure in memory.
 
-    MMEngine keeps a million, copies all of them at every iteration and writes
-    them into every checkpoint. The log files have them anyway.
+    MMEngine keeps a million values, copies all of them at every iteration and
+    writes them into every checkpoint. The log files are not affected.
 
     Args:
-        length: Values kept; up to twice as many between two cuts. A log
-            processor's window must not be longer.
+        length: Number of values to keep. The histories are shortened every
+            ``length`` iterations and reach twice this number in between. The
+            window of the log processor must not be longer.
 
     Raises:
         ValueError: If ``length`` is below 1.
@@ -172,7 +177,7 @@ class LogHistoryHook(Hook):
 class UnreadableImagesHook(Hook):
     """Warn after each epoch in which further images could not be read.
 
-    The number logged is that of all workers and ranks.
+    The warning counts the images of all workers and ranks.
     """
 
     def __init__(self) -> None:
@@ -204,21 +209,23 @@ def _flags(dataset: Dataset | None) -> torch.Tensor | None:
 class ValidateFirstHook(Hook):
     """Validate before the first iteration and compare later results with it.
 
-    For trainings that start from loaded weights. One that is resumed was
-    validated when it started. At the end stands a table of all validations. A
-    warning says when the network has fallen below its start.
+    This is for training that starts from loaded weights. A resumed training is
+    not validated again. A warning is logged when the network becomes worse
+    than at the start, and a table of all validations at the end.
 
     Args:
-        needs_start: Refuse a training that loads no weights, rather than warn
-            of it.
-        metric: What is compared with the start, higher is better; by default
-            k-NN with k = 20, else the first but a rank.
-        stop_below: Stop the training when this metric has fallen by more than
-            so much, in its own units; by default never.
+        needs_start: Whether a training that loads no weights is an error
+            rather than a warning.
+        metric: Name of the metric to compare, of which higher values are
+            better. By default it is the accuracy of k-NN with k = 20 or, if
+            there is none, the first metric that is not a rank.
+        stop_below: Stop the training when the metric is lower than at the
+            start by more than this, in units of the metric; by default never.
 
     Raises:
-        ValueError: If ``stop_below`` is negative; at the start, if weights are
-            needed and none are given; at a validation without the ``metric``.
+        ValueError: If ``stop_below`` is negative. At the start, if
+            ``needs_start`` is set and no weights are loaded. After a
+            validation, if it has no such ``metric``.
     """
 
     def __init__(self,
@@ -235,14 +242,15 @@ class ValidateFirstHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Validate the loaded weights; without any, raise an error or warn."""
         if not runner._load_from:
-            problem = ('no weights are given to go on from: --checkpoint '
-                       'FILE_OR_NAME, such as dinov2_vit-s14 with --download.')
+            problem = ('no weights are given to start from. Name some by '
+                       '--checkpoint FILE_OR_NAME, such as dinov2_vit-s14 '
+                       'with --download.')
             if self.needs_start:
                 raise ValueError(f'ValidateFirstHook: {problem}')
-            runner.logger.warning(f'This training starts from nothing: '
+            runner.logger.warning('This training starts from random weights: '
                                   f'{problem}')
         if runner.iter == 0 and runner.val_loop is not None:
-            runner.logger.info('Validating the weights as they were loaded')
+            runner.logger.info('Validating the loaded weights before training')
             runner.val_loop.run()
 
     def after_val_epoch(self,
@@ -250,7 +258,7 @@ class ValidateFirstHook(Hook):
                         metrics: dict | None = None) -> None:
         """Record the metrics and compare them with the first ones."""
         hub = runner.message_hub
-        # Between two validations of a training lie iterations.
+        # An entry of the same iteration is one that is now repeated.
         rows = [
             row for row in hub.runtime_info.get(VALIDATIONS, ())
             if row['iter'] < runner.iter
@@ -286,21 +294,20 @@ class ValidateFirstHook(Hook):
             runner.logger.warning(
                 f'Iteration {runner.iter}: {metric} is {last[metric]:.2f}, '
                 f'below the {first[metric]:.2f} of the weights that training '
-                'started from: it takes away what they knew. Lower the '
-                'learning rate of the backbone, train for fewer iterations, '
-                'or train adapters (model.lora).')
+                'started from. Lower the learning rate of the backbone, train '
+                'for fewer iterations, or train adapters (model.lora).')
         if self.stop_below is not None and fall > self.stop_below:
             runner.logger.warning(
-                f'It has fallen by more than stop_below={self.stop_below}: '
-                'the training stops here.')
+                f'{metric} has fallen by more than '
+                f'stop_below={self.stop_below}: the training stops here.')
             runner.train_loop.stop_training = True
 
 
 def _main_metric(row: dict[str, float]) -> str | None:
-    """Return the name of the metric to compare: k-NN with k = 20, or the
-    first.
+    """Return the name of the metric to compare, None if there is none.
 
-    A rank is left out, as it may well fall.
+    It is k-NN with k = 20 or the first metric. A rank is left out, because it
+    may fall in a good training.
     """
     names = [k for k in row if k != 'iter' and not k.startswith('rank/')]
     return next((k for k in names if k.endswith('k20_top1')),

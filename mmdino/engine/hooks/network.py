@@ -17,7 +17,7 @@ from mmdino.weights.adapters import digest, is_adapter, told_adapters
 from mmdino.weights.keys import StateDict, add_prefix, name_keys
 from mmdino.weights.network import with_base
 
-# What a training that starts from other weights may begin anew.
+# Parts that the file of the first weights may lack: they are then initialised.
 NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
        'centering.', 'patch_centering.', 'predictor.', 'class_projector.',
        'patch_projector.')
@@ -25,17 +25,16 @@ NEW = ('head.', 'patch_head.', 'teacher.head.', 'teacher.patch_head.',
 
 @HOOKS.register_module()
 class NetworkHook(Hook):
-    """Store the network config in each checkpoint, and load only complete
-    ones.
+    """Store the network's config in checkpoints, and load only complete ones.
 
-    MMEngine only warns of weights that are missing, left over or misshapen.
-    Pretraining starts (``load_from``) from files of any known format, of
-    which heads and centre may be missing, and resumes what a run of this
-    config has saved; a test needs every weight.
+    MMEngine only warns about weights that are missing, left over or of another
+    shape. Here they are an error when a model is tested and when a run is
+    resumed. A pretraining may start (``load_from``) from a file of any known
+    format, and only its heads and centres may be missing. The start of another
+    training, such as that of a classifier, is left to MMEngine.
 
     Args:
-        testing: Whether the model is only to be tested. The training of
-            another model than DINO starts from what MMEngine lets it.
+        testing: Whether the model is only to be tested.
 
     Raises:
         CheckpointError: If the weights do not fit the model.
@@ -55,8 +54,11 @@ class NetworkHook(Hook):
             _note_adapters(model, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rename loaded tensors to the model's names; raise an error if any
-        misfits."""
+        """Rename loaded tensors to the model's names and check them.
+
+        Raises:
+            CheckpointError: If the weights do not fit the model.
+        """
         model, path = _unwrapped(runner), str(runner._load_from)
         is_start = isinstance(model, MeanTeacher) and not runner._resume
         if is_start and not self.testing:
@@ -73,7 +75,8 @@ class NetworkHook(Hook):
                 weights, expected, one_base=bool(model.lora))
             if new:
                 print_log(
-                    f'{path} has no {name_keys(new, 4)}: these begin anew.',
+                    f'{path} has no {name_keys(new, 4)}: these are '
+                    'initialised at random.',
                     logger='current',
                     level=logging.WARNING)
             check_fit(model, {
@@ -95,8 +98,9 @@ def _to_start_from(weights: Weights,
                    one_base: bool = False) -> tuple[StateDict, list[str]]:
     """Return the state to train from, and the names of tensors it lacks.
 
-    A file without a student, such as a snapshot of the teacher, gives its
-    teacher's weights to both; with ``one_base`` any file does.
+    If the file has no student, as a snapshot of the teacher, both student and
+    teacher get the teacher's weights. With ``one_base`` both backbones always
+    do, as adapters need it.
     """
     state = dict(weights.state)
     for part in ('backbone', 'neck'):
@@ -121,7 +125,9 @@ def _describe_base(weights: Weights, path: str) -> dict:
 
 
 def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
-    """Store what describes the adapters; leave out a base that is in a file.
+    """Store the description of the adapters and their base.
+
+    The weights of the base are left out if they come from a file.
     """
     told = dict(scale=model.lora.scale, base=model.base)
     checkpoint['meta'][ADAPTERS_KEY] = told
@@ -139,16 +145,21 @@ def _note_adapters(model: MeanTeacher, checkpoint: dict) -> None:
 
 
 def _restore_base(model: MeanTeacher, checkpoint: dict, path: str) -> None:
-    """Complete a checkpoint of adapters with its base."""
+    """Add the weights of the base to a checkpoint of adapters.
+
+    Raises:
+        CheckpointError: If the adapters were scaled differently, or the base
+            cannot be found.
+    """
     state = checkpoint['state_dict']
     told = told_adapters(checkpoint.get('meta', {}), state, path)
     if told is None:
         return
     if told['scale'] != model.lora.scale:
         raise CheckpointError(
-            f'{path} was trained with adapters scaled by {told["scale"]}, and '
+            f'{path} was trained with adapters scaled by {told["scale"]}, but '
             f'model.lora has alpha / rank = {model.lora.scale}: resume with '
-            'the numbers of that run.')
+            'the alpha and rank of that run.')
     model.base = told['base']
     checkpoint['state_dict'] = with_base(state, told, path)
 

@@ -1,4 +1,4 @@
-"""Logging of a step's figures without waiting for the device."""
+"""Logging of the losses of a step without waiting for the GPU."""
 from collections import deque
 from typing import Any
 
@@ -12,12 +12,14 @@ from mmdino.registry import HOOKS
 
 
 class HostCopy:
-    """Scalars that are copied to the host while the device computes on.
+    """Scalars that are copied to the CPU while the device continues.
 
-    All go in one copy, for which the host does not wait until it reads them.
+    All scalars are copied at once, and the CPU waits for the copy only in
+    :meth:`read`.
 
     Args:
-        scalars: On one device, of any dtype; copied as they are now.
+        scalars: Tensors of shape (), on one device, of any dtype. Later
+            changes of them have no effect on the copy.
     """
 
     def __init__(self, scalars: list[Tensor]) -> None:
@@ -37,16 +39,17 @@ class HostCopy:
 
 @HOOKS.register_module()
 class LateRuntimeInfoHook(RuntimeInfoHook):
-    """MMEngine's ``RuntimeInfoHook`` that logs figures one step later.
+    """MMEngine's ``RuntimeInfoHook`` that logs losses one step later.
 
-    MMEngine waits for the device once for each figure of each step. Here all
-    of a step go to the host in one copy that nobody waits for, and are logged
-    a step later; in an iteration that the logger prints, at once. The norm of
-    all gradients that a wrapper of ours has clipped is logged with them.
+    MMEngine waits for the device for each loss of each step. Here the scalars
+    of a step are copied to the CPU at once, without waiting, and are logged
+    one step later, or immediately in an iteration that the logger prints. If
+    mmdino's optim wrappers clip the gradients, their total norm is logged as
+    ``grad_norm``.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Start without figures to read."""
+        """Start with an empty queue of copies."""
         super().before_train(runner)
         self._copies: deque[tuple[list[str], HostCopy]] = deque()
 
@@ -55,7 +58,7 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
                          batch_idx: int,
                          data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Copy the figures of this step to the host and log earlier ones."""
+        """Copy the scalars of this step to the CPU and log earlier ones."""
         figures = _scalar_tensors(runner, outputs or {})
         others = {k: v for k, v in (outputs or {}).items() if k not in figures}
         super().after_train_iter(runner, batch_idx, data_batch, others)
@@ -65,11 +68,11 @@ class LateRuntimeInfoHook(RuntimeInfoHook):
         self._log(runner, keep=0 if _prints(runner, batch_idx) else 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the remaining figures before the epoch's checkpoint."""
+        """Log the remaining scalars before the epoch's checkpoint."""
         self._log(runner, keep=0)
 
     def after_train(self, runner: Runner) -> None:
-        """Log the remaining figures."""
+        """Log the remaining scalars."""
         self._log(runner, keep=0)
         super().after_train(runner)
 

@@ -15,19 +15,20 @@ RULES = dict(linear=float, sqrt=math.sqrt)
 class ScaleLRHook(Hook):
     """Scale the learning rates by the number of images in an optimizer step.
 
-    The batch is that of all processes and of all accumulated iterations
-    (MMEngine's ``auto_scale_lr``, which is linear, leaves out the latter).
-    DINOv2 scales by the square root (Oquab et al. 2023, arXiv 2304.07193,
-    App. B). What the rate falls to is not scaled.
+    The images of all processes and of all accumulated iterations count.
+    (MMEngine's ``auto_scale_lr``, which is linear, does not count accumulated
+    iterations.) DINOv2 scales by the square root (Oquab et al. 2023, arXiv
+    2304.07193, App. B). The final learning rate is not scaled.
 
     Args:
-        base_batch_size: Images that the optimizer's ``lr`` is for.
+        base_batch_size: Number of images in a step for which the optimizer's
+            ``lr`` is meant.
         rule: 'sqrt' or 'linear'.
 
     Raises:
-        ValueError: If there is no such rule or the size is not positive; at
-            the start, if ``auto_scale_lr`` scales as well, or a scheduler of
-            MMEngine's has noted the rates already.
+        ValueError: If there is no such rule, or the size is not positive. At
+            the start, if ``auto_scale_lr`` scales as well, or if a scheduler
+            cannot be scaled, as those of MMEngine.
     """
 
     def __init__(self,
@@ -46,20 +47,22 @@ class ScaleLRHook(Hook):
         """Scale the rates before the first step, also of a resumed run."""
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
-            return  # a test
+            return  # the model is only tested
         schedulers = runner.param_schedulers or []
         _check(runner.cfg, schedulers)
         batch = (
             runner.train_dataloader.batch_size * get_world_size() *
             wrapper._accumulative_counts)
         factor = RULES[self.rule](batch / self.base_batch_size)
-        for group in wrapper.param_groups:  # and what is logged as base_lr
+        # These groups include the one that MMEngine logs as base_lr.
+        for group in wrapper.param_groups:
             group['lr'] *= factor
         for scheduler in schedulers:
             scheduler.scale(factor)
         runner.logger.info(
-            f'The learning rate is for {self.base_batch_size} images and a '
-            f'step has {batch}: scaled by {factor:.4g} ({self.rule}).')
+            f'The learning rate is scaled by {factor:.4g} ({self.rule}): it '
+            f'is meant for {self.base_batch_size} images in a step, and a '
+            f'step has {batch}.')
 
 
 def _check(cfg: dict, schedulers: list) -> None:
@@ -70,8 +73,7 @@ def _check(cfg: dict, schedulers: list) -> None:
     for scheduler in schedulers:
         if not hasattr(scheduler, 'scale'):
             raise ValueError(
-                f'ScaleLRHook cannot scale what {type(scheduler).__name__} '
-                'has noted, as it has no method scale: use '
-                "param_scheduler.type='WarmupCosine', or "
-                'multiply optim_wrapper.optimizer.lr yourself and leave the '
-                'hook out.')
+                'ScaleLRHook cannot scale the learning rates of '
+                f'{type(scheduler).__name__}, which has no method scale: use '
+                "param_scheduler.type='WarmupCosine', or change "
+                'optim_wrapper.optimizer.lr yourself and leave the hook out.')

@@ -15,8 +15,10 @@ def cosine(step: int, total: int, start: float, end: float) -> float:
 
     Args:
         step: Iteration, from 0 to ``total - 1``.
-        total: Number of iterations; ``end`` would be reached at it, so the
-            last value stops just short (Caron et al. 2021, App. C).
+        total: Number of iterations. ``end`` belongs to this step, and the last
+            iteration stops just short of it (Caron et al. 2021, App. C).
+        start: Value at step 0.
+        end: Value at step ``total``.
     """
     return end + (start - end) * (1 + math.cos(math.pi * step / total)) / 2
 
@@ -25,12 +27,13 @@ def cosine(step: int, total: int, start: float, end: float) -> float:
 class TeacherEMAHook(Hook):
     """Update the teacher as a moving average, with a cosine momentum schedule.
 
-    The momentum belongs to the iteration (Caron et al. 2021, Sec. 3.1) and is
-    logged as ``momentum``.
+    The momentum changes with each iteration (Caron et al. 2021, Sec. 3.1) and
+    is logged as ``momentum``.
 
     Args:
-        momentum: At the first iteration, in [0, 1].
-        end_momentum: Towards the last iteration, in [0, 1].
+        momentum: Momentum at the first iteration, in [0, 1].
+        end_momentum: Momentum that the schedule approaches at the end, in
+            [0, 1].
 
     Raises:
         ValueError: If a momentum is outside [0, 1].
@@ -65,20 +68,23 @@ class TeacherEMAHook(Hook):
 class TeacherCopyHook(Hook):
     """Copy the student, running statistics included, to the teacher.
 
-    The alternatives to an average in Fig. 6 of Caron et al. 2021:
+    These are the alternatives to a moving average in Fig. 6 of Caron et al.
+    2021:
 
-    - ``'after_epoch'``, "previous epoch": each epoch's teacher is the student
-      of the epoch's start, in the first one the network as initialised;
-    - ``'before_step'``, "previous iter": the teacher is the student one
-      optimizer step ago;
-    - ``'after_step'``, "student copy": both are one network, of which the
+    - ``'after_epoch'``, "previous epoch": in each epoch the teacher is the
+      student of the beginning of the epoch;
+    - ``'before_step'``, "previous iter": the teacher is the student before the
+      last step of the optimizer;
+    - ``'after_step'``, "student copy": both are the same network, but the
       teacher's branch has no gradient.
 
     Args:
         when: One of the three.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If ``when`` is none of the three.
+        TypeError: At the start, if it is 'after_epoch' and the train loop does
+            not count epochs.
     """
 
     def __init__(self, when: str) -> None:
@@ -90,8 +96,7 @@ class TeacherCopyHook(Hook):
         self._handle: RemovableHandle | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the loop counts epochs, or register a hook on the
-        optimizer."""
+        """Check the train loop, or register a hook on the optimizer's step."""
         if self.when == 'after_epoch':
             require_epochs(runner, self)
         elif self.when == 'before_step':

@@ -21,10 +21,10 @@ from mmdino.registry import HOOKS
 from mmdino.weights import describe_network
 from mmdino.weights.adapters import merge
 
-POINTER = 'last_checkpoint'  # MMEngine's file with the last one's path
+POINTER = 'last_checkpoint'  # MMEngine's file with the path of the last one
 INTERRUPTED = 'interrupted.pth'
 NAMES = ('epoch_*.pth', 'iter_*.pth', INTERRUPTED)
-GRACE = 30  # seconds from a SIGTERM of torchrun or slurm to their SIGKILL
+GRACE = 30  # seconds between SIGTERM and SIGKILL of torchrun and slurm
 
 
 @register_backend('atomic', force=True)
@@ -38,7 +38,7 @@ class AtomicBackend(LocalBackend):
         """Write a temporary file, sync it to disk and rename it.
 
         Raises:
-            OSError: If it cannot be written, with the space that is left.
+            OSError: If the file cannot be written; tells the free space.
         """
         os.makedirs(osp.dirname(osp.abspath(filepath)), exist_ok=True)
         data = obj.getvalue() if isinstance(obj, io.BytesIO) else obj
@@ -63,18 +63,18 @@ class AtomicBackend(LocalBackend):
 
 
 def point_to(work_dir: str, checkpoint: str) -> None:
-    """Write the path of the last checkpoint where MMEngine looks for it."""
+    """Write the path of the last checkpoint to MMEngine's file for it."""
     AtomicBackend().put_text(checkpoint, osp.join(work_dir, POINTER))
 
 
 def find_last_good(work_dir: str) -> str | None:
     """Return the last intact checkpoint of a work dir, None if it has none.
 
-    The one that the pointer names or, if that is damaged, the newest of the
-    others in the work dir.
+    This is the checkpoint that ``last_checkpoint`` names or, if it is damaged,
+    the newest intact one in the work dir.
 
     Raises:
-        ValueError: If all that there are are damaged.
+        ValueError: If there are checkpoints, but all are damaged.
     """
     paths = sorted((p for name in NAMES for p in Path(work_dir).glob(name)),
                    key=lambda path: path.stat().st_mtime_ns,
@@ -90,7 +90,7 @@ def find_last_good(work_dir: str) -> str | None:
         if is_intact(path):
             return str(path)
         print_log(
-            f'{path} is damaged: looking for an older checkpoint.',
+            f'{path} is damaged: another checkpoint is searched for.',
             logger='current',
             level=logging.WARNING)
     if paths:
@@ -100,8 +100,7 @@ def find_last_good(work_dir: str) -> str | None:
 
 
 def is_intact(path: str | Path) -> bool:
-    """Return whether a file of ``torch.save`` is complete, by its checksums.
-    """
+    """Return whether the checksums in a file of ``torch.save`` are right."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -110,17 +109,17 @@ def is_intact(path: str | Path) -> bool:
 
 
 def warn_if_slow(seconds: float) -> None:
-    """Warn if saving takes longer than launchers wait after a signal.
+    """Warn if saving may take longer than launchers wait after a signal.
 
     Args:
-        seconds: That a save took.
+        seconds: Duration of a save.
     """
     if seconds > GRACE / 2:
         print_log(
-            f'Saving took {seconds:.0f} s, and torchrun and slurm kill {GRACE}'
-            ' s after their SIGTERM: let slurm signal earlier '
-            '(--signal=USR1@300), and give torchrun longer '
-            '(TORCH_ELASTIC_SHUTDOWN_TIMEOUT=300, in newer torch).',
+            f'Saving took {seconds:.0f} s, and torchrun and slurm kill a '
+            f'process {GRACE} s after their SIGTERM: let slurm send a signal '
+            'earlier (--signal=USR1@300), and let torchrun wait longer '
+            '(TORCH_ELASTIC_SHUTDOWN_TIMEOUT=300, in newer versions).',
             logger='current',
             level=logging.WARNING)
 
@@ -152,15 +151,16 @@ def _sync_folder(folder: str) -> None:
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, safe against a crash at any moment.
 
-    A checkpoint is written to a temporary file, synced and renamed, then
-    ``last_checkpoint`` follows, and only then the outdated one goes. One that
-    falls due between two steps of accumulated gradients waits for the next
-    step, since no checkpoint holds the gradients.
+    A checkpoint is written to a temporary file, synced and renamed. Then
+    ``last_checkpoint`` is updated, and only then outdated checkpoints are
+    deleted. With accumulated gradients, a checkpoint that is due between two
+    steps of the optimizer is written after the next step, because checkpoints
+    do not hold gradients.
 
     Args:
-        backend_args: Another way to write files, see MMEngine's
+        backend_args: Arguments of another file backend, as in MMEngine's
             ``CheckpointHook``.
-        **kwargs: The rest of its arguments.
+        **kwargs: Other arguments of ``CheckpointHook``.
     """
 
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
@@ -172,11 +172,11 @@ class SafeCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise an error if the schedulers do not match the checkpoint.
 
-        MMEngine pairs them in order and drops what is left of either side.
+        MMEngine pairs them in order and ignores surplus ones on either side.
 
         Raises:
-            ValueError: If their numbers differ, or the checkpoint holds the
-                iteration of a WarmupCosine alone and the config has none.
+            ValueError: If their numbers differ, or the checkpoint has the
+                state of a WarmupCosine for another scheduler.
         """
         if not runner._resume:
             return
@@ -186,18 +186,19 @@ class SafeCheckpointHook(CheckpointHook):
         if isinstance(ours, list) and (len(ours) != len(states)
                                        if not is_one else not states):
             raise ValueError(
-                f'{runner._load_from} was saved by {len(states)} schedulers, '
-                f'param_scheduler of the config has {len(ours)}: resume with '
-                'the config that it was trained with, or start from its '
-                'weights (load_from) without --resume.')
+                f'{runner._load_from} was saved with {len(states)} '
+                f'schedulers, and param_scheduler of the config has '
+                f'{len(ours)}: resume with the config that it was trained '
+                'with, or start from its weights (load_from) without '
+                '--resume.')
         for scheduler, state in zip(ours, states):
             if 'begin' not in state and not isinstance(scheduler,
                                                        WarmupCosine):
                 raise ValueError(
-                    f'{runner._load_from} holds the iteration of a '
-                    f'WarmupCosine, from which {type(scheduler).__name__} '
-                    'cannot go on: keep WarmupCosine in param_scheduler, or '
-                    'start from the weights (load_from) without --resume.')
+                    f'{runner._load_from} holds the state of a WarmupCosine, '
+                    f'which {type(scheduler).__name__} cannot continue: keep '
+                    'WarmupCosine in param_scheduler, or start from the '
+                    'weights (load_from) without --resume.')
 
     def after_train_iter(self,
                          runner: Runner,
@@ -230,7 +231,7 @@ class SafeCheckpointHook(CheckpointHook):
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
-            # FlexibleRunner writes over epoch and iter by it.
+            # FlexibleRunner overwrites epoch and iter if it is True.
             by_epoch=self.by_epoch and not self._is_due,
             backend_args=self.backend_args,
             **self.args)
@@ -244,7 +245,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self._remove(path)
 
     def _outdated(self, runner: Runner, step: int) -> list[str]:
-        """List the checkpoints to delete when that of ``step`` is written."""
+        """List the checkpoints to delete after that of ``step`` is written."""
         if self.max_keep_ckpts <= 0:
             return []
         steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
@@ -270,18 +271,19 @@ PARTS = ('teacher.backbone.', 'teacher.neck.')
 class TeacherSnapshotHook(Hook):
     """Write ``teacher_epoch_N.pth`` for evaluation; it is never deleted.
 
-    It holds the teacher's backbone and neck under their names in a whole
-    checkpoint, so that tools, converters and transfer configs take either.
-    To resume from it is not possible; that is what the few whole ones are
-    for (``default_hooks.checkpoint.max_keep_ckpts``).
+    It holds the teacher's backbone and neck, with the same names as in a full
+    checkpoint, so that tools, converters and transfer configs accept both. A
+    training cannot be resumed from it; the full checkpoints are for this, of
+    which only a few are kept (``default_hooks.checkpoint.max_keep_ckpts``).
 
     Args:
-        interval: Epochs between two.
+        interval: Number of epochs between two snapshots.
 
     Raises:
         ValueError: If ``interval`` is below 1.
+        TypeError: At the start, if the train loop does not count epochs.
     """
-    priority = 'VERY_LOW'  # with the checkpoints, after the teacher moved
+    priority = 'VERY_LOW'  # as for checkpoints: after the teacher is updated
 
     def __init__(self, interval: int = 10) -> None:
         if interval < 1:

@@ -14,22 +14,23 @@ from mmdino.utils.randomness import seed_all
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop that resumes bit by bit from any iteration.
 
-    Those of an iteration (dropout, stochastic depth) follow from the seed,
-    the rank and the iteration, those of a sample from the seed, the epoch and
-    the index. A checkpoint of any iteration therefore continues bit by bit as
-    if nothing had happened, and the images that an interrupted epoch has had
-    are not loaded again.
+    The random numbers of an iteration (dropout, stochastic depth) depend only
+    on the seed, the rank and the iteration, and those of a sample on the seed,
+    the epoch and the index. A run that is resumed from any iteration therefore
+    computes the same bits as one without an interruption. Images that the
+    interrupted epoch has already used are not loaded again.
 
     Args:
         runner: The runner.
         dataloader: Config of the DataLoader, with a ``sampler``.
-        **kwargs: The rest of ``EpochBasedTrainLoop``: ``max_epochs``,
+        **kwargs: Other arguments of ``EpochBasedTrainLoop``: ``max_epochs``,
             ``val_begin``, ``val_interval``, ``dynamic_intervals``.
 
     Raises:
-        TypeError: If ``dataloader`` is no config or has a batch sampler.
-        ValueError: If there is nothing to train: no epoch or no batch; or if
-            one process has fewer batches than another, which would wait.
+        TypeError: If ``dataloader`` is not a config, or has a batch sampler.
+        ValueError: If ``max_epochs`` or ``val_interval`` is below 1, if there
+            is no batch, or if the processes have different numbers of batches,
+            so that some would wait for ever.
     """
 
     def __init__(self, runner, dataloader: dict, **kwargs) -> None:
@@ -40,22 +41,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, _seeded(dataloader), **kwargs)
         if not len(self.dataloader):
             raise ValueError(
-                'train_dataloader gives no batch: '
-                f'{len(self.dataloader.sampler)} images on each process are '
-                'fewer than its batch_size and drop_last=True. Lower '
-                'batch_size.')
+                'train_dataloader gives no batch: each process has '
+                f'{len(self.dataloader.sampler)} images, which is less than '
+                'batch_size, and drop_last=True. Lower batch_size.')
         lengths = all_gather_object(len(self.dataloader))
         if min(lengths) != max(lengths):
             raise ValueError(
-                f'The processes have {lengths} batches an epoch: give '
-                'train_dataloader.sampler round_up=True or its batches '
-                'drop_last=True.')
+                f'The processes have {lengths} batches in an epoch, and the '
+                'numbers must be equal: set train_dataloader.sampler.'
+                'round_up=True or train_dataloader.drop_last=True.')
 
     def run(self) -> torch.nn.Module:
         """Train from where the checkpoint left off.
 
-        If that fails, hooks with a method ``after_failed_train(runner)`` are
-        told.
+        If the training ends by an exception, ``after_failed_train(runner)`` of
+        all hooks that have this method is called.
         """
         shared_seed: list[int] = [self.runner.seed]
         broadcast_object_list(shared_seed)
@@ -85,15 +85,16 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         super().run_iter(idx, data_batch)
 
     def _batches_done(self) -> int:
-        """Return the number of batches that this epoch has had."""
+        """Return the number of batches of this epoch that are done."""
         length = len(self.dataloader)
         done = self._iter - self._epoch * length
         if 0 <= done <= length:
             return done
         print_log(
             f'The checkpoint is of iteration {self._iter} in epoch '
-            f'{self._epoch}, which now has {length} iterations: another batch '
-            'size, number of processes or data set. The epoch starts anew.',
+            f'{self._epoch}, which now has {length} iterations: the batch '
+            'size, the number of processes or the data set has changed. The '
+            'epoch starts anew.',
             logger='current',
             level=logging.WARNING)
         return 0
@@ -105,8 +106,9 @@ def _seeded(dataloader: dict) -> dict:
         raise TypeError(
             'ResumableTrainLoop needs train_dataloader as a config with a '
             'sampler and without a batch_sampler, got '
-            f'{dataloader}. Use train_cfg.type="EpochBasedTrainLoop" for '
-            'others; it resumes at the start of an epoch.')
+            f'{dataloader}. For other loaders use '
+            'train_cfg.type="EpochBasedTrainLoop", which resumes only at the '
+            'start of an epoch.')
     return dict(
         dataloader,
         dataset=dict(

@@ -19,48 +19,51 @@ from mmdino.models import MeanTeacher, total_loss
 from mmdino.registry import HOOKS
 
 ACTIONS = ('stop', 'skip')
-# So often the largest scale of float32 can be halved before it is below 1.
+# The largest loss scale in float32 is below 1 after so many halvings.
 MAX_OVERFLOWS = 128
 
 
 class Outcome(NamedTuple):
-    """The figures of an optimizer step."""
+    """The results of an optimizer step."""
     iteration: int  # counted from 1
-    step: Step
-    teacher_temp: float | None
-    figures: HostCopy  # loss, norm of gradients, is lost, has overflowed
+    step: Step  # record to repeat it
+    teacher_temp: float | None  # None without centerings
+    figures: HostCopy  # loss, gradient norm, whether lost, whether overflowed
 
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
     """Stop at a loss or gradient that is not finite, or skip the step.
 
-    The device passes such a step by itself: the student, the optimizer's
-    moments, the teacher, the centre and the statistics of BatchNorm stay as
-    they were when the step began, with accumulated gradients at the first of
-    its batches. The host hears of it one step later and never waits. Only
-    fused Adam and AdamW can do so; before any other optimizer steps, the host
-    waits for the verdict.
+    Such a step changes nothing: the student, the optimizer's moments, the
+    teacher, the centre and the statistics of BatchNorm keep the values from
+    before the step (with accumulated gradients, from before the first of its
+    batches). With fused Adam or AdamW the GPU skips the step itself, and the
+    CPU reads the result one step later without waiting. With other optimizers
+    the CPU waits for the result before each step.
 
     Every rank then writes ``nonfinite_iter<N>_rank<R>.pth`` to the work dir,
-    from which ``tools/replay_dump.py`` repeats the step; of skipped ones the
-    first of the run alone. With accumulated gradients the file holds the last
-    of the step's batches.
+    from which ``tools/replay_dump.py`` repeats the step. If steps are skipped,
+    this is done for the first one of the run only. With accumulated gradients
+    the file holds the last batch of the step.
 
-    In mixed precision gradients may overflow by the loss scale. That is the
-    GradScaler's business: it leaves out the optimizer's step and lowers the
-    scale; teacher, centre and schedules move on, as in the authors' code. An
-    overflow that no scale ends is not.
+    In mixed precision, gradients may overflow because of the loss scale. The
+    GradScaler then skips the optimizer's step and lowers the scale. This is
+    not an error, and the teacher, the centre and the schedules move on, as in
+    the code of DINO's authors. It becomes an error when gradients overflow in
+    more than 128 steps in a row, that is at any loss scale.
 
     Args:
-        action: 'stop' or 'skip'.
-        max_skips: Steps skipped in a row before it stops all the same.
+        action: 'stop' raises an error at such a step, 'skip' continues.
+        max_skips: Largest number of steps that are skipped in a row before an
+            error is raised.
 
     Raises:
-        ValueError: If the action is another or ``max_skips`` below 1.
-        FloatingPointError: In training.
+        ValueError: If ``action`` is neither of the two, or ``max_skips`` is
+            below 1.
+        FloatingPointError: In training, at such a step.
     """
-    priority = 'BELOW_NORMAL'  # after the centre has moved
+    priority = 'BELOW_NORMAL'  # after the centre is updated
 
     def __init__(self, action: str = 'stop', max_skips: int = 10) -> None:
         if action not in ACTIONS:
@@ -77,11 +80,11 @@ class NonFiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Register hooks on the model's forward and the optimizer's step."""
         model, wrapper = dino_model(runner, MeanTeacher), runner.optim_wrapper
-        self._outcome: Outcome | None = None  # not heard of yet
-        # As the step under way found them; None before it.
+        self._outcome: Outcome | None = None  # of a step, until it is read
+        # Copies from before the current step; None between two steps.
         self._buffers: list[Tensor] | None = None
         self._has_stepped = False
-        # Listed once: to walk through all modules takes longer than to copy.
+        # Listed once, since visiting all modules takes longer than copying.
         self._holders = [m._buffers for m in model.modules() if m._buffers]
 
         def before_forward(module: MeanTeacher, args: tuple,
@@ -124,7 +127,7 @@ class NonFiniteHook(Hook):
 
         def after_step(optimizer: Optimizer, args: tuple,
                        kwargs: dict) -> None:
-            # A GradScaler removes it by itself.
+            # A GradScaler removes its own found_inf.
             if self._passes_by and not self._had_scaler:
                 del optimizer.found_inf
 
@@ -144,7 +147,7 @@ class NonFiniteHook(Hook):
         """Restore the buffers that a lost step has changed, on the device."""
         if not runner.optim_wrapper.should_update():
             return
-        if not self._has_stepped:  # its scaler kept the optimizer from it
+        if not self._has_stepped:  # the GradScaler has skipped the step
             self._hear(runner)
             self._note(runner, *2 * [self._step.loss.new_full((), math.inf)])
         lost = dino_model(runner, MeanTeacher).step_is_lost
@@ -164,7 +167,7 @@ class NonFiniteHook(Hook):
         dino_model(runner, MeanTeacher).step_is_lost = None
 
     def _all_buffers(self) -> list[Tensor]:
-        """Return the buffers of all modules, as they are now."""
+        """Return the current buffers of all modules."""
         return [
             buffer for holder in self._holders for buffer in holder.values()
             if buffer is not None
@@ -172,7 +175,7 @@ class NonFiniteHook(Hook):
 
     def _note(self, runner: Runner, norm: Tensor,
               overflow: Tensor | None) -> None:
-        """Copy the figures of this step to the host, without waiting."""
+        """Copy the results of this step to the CPU, without waiting."""
         model, loss = dino_model(runner, MeanTeacher), self._step.loss
         temperature = next((c.temperature for c in model.centerings), None)
         overflow = loss.new_zeros(()) if overflow is None else overflow
@@ -181,7 +184,7 @@ class NonFiniteHook(Hook):
                                 HostCopy([f.reshape(()) for f in figures]))
 
     def _hear(self, runner: Runner) -> None:
-        """Read the figures of the last step and act on them."""
+        """Read the results of the last step and act on them."""
         outcome, self._outcome = self._outcome, None
         if outcome is None:
             return
@@ -192,12 +195,12 @@ class NonFiniteHook(Hook):
         elif self._overflows > MAX_OVERFLOWS:
             self._lost(
                 runner, outcome, f'{self._overflows} steps in a row have '
-                'gradients that are not finite, at any loss scale,')
+                'gradients that are not finite at any loss scale,')
         else:
             self._skipped = 0
 
     def _lost(self, runner: Runner, outcome: Outcome, what: str) -> None:
-        """Write a dump, then raise an error or continue without the step."""
+        """Write a dump of a lost step, then raise an error or continue."""
         self._skipped += 1
         stops = self._skipped > self.allowed
         iteration = outcome.iteration
@@ -209,15 +212,15 @@ class NonFiniteHook(Hook):
                               whole_state(dino_model(runner, MeanTeacher)),
                               outcome.teacher_temp, iteration)
             self._has_dumped = True
-            message += (f'; `python tools/replay_dump.py {path}` repeats the '
-                        'step')
+            message += (f' (`python tools/replay_dump.py {path}` repeats the '
+                        'step)')
         if stops:
             raise FloatingPointError(
                 f'{message}. Lower the learning rate, clip the gradients, or '
-                'train without --amp; the last checkpoint is intact. To pass '
-                'such steps by, set '
-                'default_hooks.nonfinite.action=skip.')
-        runner.logger.warning(f'{message}. Skipped, {self._skipped} in a row.')
+                'train without --amp; the last checkpoint is intact. To skip '
+                'such steps, set default_hooks.nonfinite.action=skip.')
+        runner.logger.warning(f'{message}. The step is skipped, '
+                              f'{self._skipped} in a row.')
 
 
 def _cause(loss: float, norm: float) -> str:
@@ -225,12 +228,11 @@ def _cause(loss: float, norm: float) -> str:
         return f'the loss is {loss:g}'
     if not math.isfinite(norm):
         return 'a gradient is not finite'
-    return 'the loss of another process is not finite, seen'
+    return 'the loss of another process is not finite, noticed'
 
 
 def _norm(wrapper: OptimWrapper) -> Tensor:
-    """Return the norm of all gradients, the wrapper's if it has clipped them.
-    """
+    """Return the norm of all gradients, before clipping; shape ()."""
     if getattr(wrapper, 'grad_norm', None) is not None:
         return wrapper.grad_norm
     params = [p for group in wrapper.param_groups for p in group['params']]
@@ -238,11 +240,10 @@ def _norm(wrapper: OptimWrapper) -> Tensor:
 
 
 def _is_fused_adam(optimizer: Optimizer) -> bool:
-    """Return whether the optimizer skips a step on the device.
+    """Return whether the optimizer can skip a step on the device.
 
-    That is, where ``found_inf`` is not 0.
-
-    Fused SGD does, too, but then keeps momenta that nobody has set.
+    Fused Adam and AdamW do so if their ``found_inf`` is not 0. Fused SGD does
+    as well, but it then stores momenta that are not initialised.
     """
     return isinstance(optimizer, Adam) and optimizer.defaults['fused']
 

@@ -16,7 +16,7 @@ class Step:
     """A record of all that is needed to repeat a step.
 
     Attributes:
-        loss (Tensor): The scalar that came out.
+        loss (Tensor): The loss of the step, of shape ().
     """
 
     def begin(self, model: MeanTeacher) -> None:
@@ -35,7 +35,15 @@ class Step:
 
     def save(self, path: str, cfg: Config, state: dict[str, Tensor],
              teacher_temp: float, iteration: int) -> None:
-        """Write the step with the model's state."""
+        """Write the step with the model's state.
+
+        Args:
+            path: File to write, for :func:`replay`.
+            cfg: Config of the run, whose ``model`` is stored.
+            state: The model's state dict from before the step.
+            teacher_temp: Temperature of the teacher in the step.
+            iteration: Number of the step, counted from 1.
+        """
         torch.save(
             dict(
                 model=cfg.to_dict()['model'],
@@ -49,24 +57,24 @@ class Step:
 
 
 class Replay(NamedTuple):
-    """The results of a repeated step."""
-    iteration: int
-    recorded_loss: float
-    loss: float
-    bad_inputs: list[int]  # views that are not finite
+    """The results of a repeated step; values that are not finite are bad."""
+    iteration: int  # counted from 1
+    recorded_loss: float  # loss of the step in the training
+    loss: float  # loss of the repeated step
+    bad_inputs: list[int]  # indices of views
     bad_parameters: list[str]
     first_bad_module: str | None  # in the order of the forward pass
-    bad_gradients: list[str]
+    bad_gradients: list[str]  # names of parameters
 
 
 def replay(path: str, device: str = 'cpu') -> Replay:
     """Repeat the forward and backward pass of a dump.
 
     Args:
-        path: A file that :class:`NonFiniteHook` wrote. Nothing of it is run:
-            what it names of one's own has to be imported before.
-        device: Where; only on the one it came from do random numbers and
-            rounding agree.
+        path: A file that :class:`.NonFiniteHook` wrote. No code in it is run,
+            and components of one's own must be imported before.
+        device: Where to run the step. Random numbers and rounding agree only
+            on the kind of device that wrote the file.
     """
     dump = load_checkpoint(path, device)
     require_registered(dump['model'], path)

@@ -18,14 +18,14 @@ from mmdino.registry import HOOKS
 from mmdino.weights.config import read_plain_config
 from mmdino.weights.keys import CheckpointError
 
-# Parts of a config that change what is trained.
+# Top-level keys of a config that affect the training.
 TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper',
             'param_scheduler', 'auto_scale_lr', 'default_hooks',
             'custom_hooks')
-# What of them does not.
+# Keys inside of these that do not affect it.
 ASIDE = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory',
          'val_interval', 'val_begin', 'logger', 'checkpoint', 'data_root')
-# What a scheduler of MMEngine's keeps of its progress, not of its settings.
+# State of MMEngine's schedulers that is their progress, not their settings.
 PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
 
 
@@ -41,18 +41,21 @@ class Pace(NamedTuple):
 class ResumeHook(Hook):
     """Let a resumed run follow its current config, and log what changed.
 
-    MMEngine goes on at the old iteration and with the optimizer's old
-    settings. Here the iteration is counted anew where an epoch has another
-    length: schedules and momentum then are those that a run of the new
-    settings would have had at this point. In the midst of an epoch it goes on
-    at the first image that the epoch has not had, or begins the epoch anew
-    where batches do not meet there, or the order of the images is another.
-    The optimizer's settings are those of the config.
+    MMEngine continues at the saved iteration, with the saved settings of the
+    optimizer. With this hook
+
+    - the iteration is computed anew if the length of an epoch has changed:
+      schedules and momentum are then those that a run with the new settings
+      would have at this epoch;
+    - in the middle of an epoch, training continues at the first image that
+      the epoch has not used. The epoch starts anew if no new batch begins at
+      this image, or if the order of the images has changed;
+    - the optimizer's settings are those of the config.
 
     Raises:
-        ValueError: If the checkpoint has had more epochs than the run has, or
-            a scheduler of MMEngine's, which keeps the settings it was saved
-            with, has others now.
+        ValueError: If the checkpoint has more epochs than ``max_epochs``, or
+            if settings of a scheduler of MMEngine have changed, which would
+            restore the saved ones.
     """
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -99,9 +102,9 @@ def _check_epochs(runner: Runner, checkpoint: dict) -> None:
     epoch, end = checkpoint['meta']['epoch'], runner.max_epochs
     if epoch > end:
         raise ValueError(
-            f'{runner._load_from} has had {epoch} epochs, and this run has '
-            f'{end} (train_cfg.max_epochs): give at least {epoch}, or resume '
-            'from an earlier checkpoint.')
+            f'{runner._load_from} was trained for {epoch} epochs, and this '
+            f'run has only {end}: raise train_cfg.max_epochs to at least '
+            f'{epoch}, or resume from an earlier checkpoint.')
 
 
 def _rebase(runner: Runner, checkpoint: dict) -> None:
@@ -119,8 +122,8 @@ def _rebase(runner: Runner, checkpoint: dict) -> None:
         print_log(
             f'The checkpoint is of iteration {iteration} in epoch {epoch}, '
             f'which now has {new.epoch_length} iterations: ' +
-            (f'it goes on after {left} of them, at the first image that the '
-             'epoch has not had.'
+            (f'training continues after {left} of them, at the first image '
+             'that the epoch has not used.'
              if left else 'the epoch starts anew, from its first image.'),
             logger='current',
             level=logging.WARNING)
@@ -133,8 +136,10 @@ def _rebase(runner: Runner, checkpoint: dict) -> None:
 
 def _batches_done(runner: Runner, done: int, old: dict[str, int],
                   new: Pace) -> int:
-    """Return how many batches of this run hold the images of ``done`` old
-    ones."""
+    """Return how many batches of this run are the ``done`` batches of the old.
+
+    It is 0 if no number of batches is, or the order of the images differs.
+    """
     loop = runner.train_loop
     if (done < 0 or not isinstance(loop, ResumableTrainLoop)
             or 'batch_size' not in old or old['num_images'] != new.num_images
@@ -157,7 +162,9 @@ def _schedulers(runner: Runner) -> list[_ParamScheduler]:
 
 
 def _check_schedulers(runner: Runner, checkpoint: dict) -> None:
-    """Raise an error if schedulers would restore settings that have changed.
+    """Raise an error if a scheduler of MMEngine has other settings now.
+
+    It would restore those of the checkpoint.
     """
     for scheduler, state in zip(_schedulers(runner), _states(checkpoint)):
         if isinstance(scheduler, WarmupCosine) or 'begin' not in state:
@@ -167,10 +174,10 @@ def _check_schedulers(runner: Runner, checkpoint: dict) -> None:
             if name not in PROGRESS and before != now:
                 raise ValueError(
                     f'{runner._load_from} was saved with a '
-                    f'{type(scheduler).__name__} of {name}={before}, this run '
-                    f'has {name}={now}, and such a scheduler keeps what it was'
-                    ' saved with. Resume with the number of epochs, the rate '
-                    'and the batch of that run, train with '
+                    f'{type(scheduler).__name__} of {name}={before}, and this '
+                    f'run has {name}={now}, but such a scheduler restores the '
+                    'saved value. Resume with the number of epochs, the '
+                    'learning rate and the batch size of that run, train with '
                     "param_scheduler.type='WarmupCosine', or start from the "
                     'weights (load_from) without --resume.')
 
@@ -178,7 +185,8 @@ def _check_schedulers(runner: Runner, checkpoint: dict) -> None:
 def _use_own_settings(runner: Runner, checkpoint: dict) -> None:
     """Put the settings of this run into the saved parameter groups.
 
-    What a scheduler of MMEngine's moves goes on from the saved value.
+    Values that a scheduler of MMEngine changes keep the saved value, from
+    which the scheduler continues.
     """
     wrapper, saved = runner.optim_wrapper, checkpoint.get('optimizer')
     if not isinstance(wrapper, OptimWrapper) or not saved:
@@ -208,7 +216,7 @@ def _changed_settings(runner: Runner, checkpoint: dict) -> Iterator[str]:
     try:
         before = read_plain_config(checkpoint['meta'].get('cfg') or '')
     except CheckpointError:
-        return  # made of more than plain values: cannot be compared
+        return  # the config has more than plain values: no comparison
     if not before:
         return
     before, now = dict(_settings(before)), dict(_settings(runner.cfg))
@@ -219,7 +227,7 @@ def _changed_settings(runner: Runner, checkpoint: dict) -> Iterator[str]:
 
 
 def _settings(cfg: Config) -> Iterator[tuple[str, Any]]:
-    """Return all single settings of the training, by 'key.key'."""
+    """Yield all settings of the training, as ('key.key', value)."""
     for part in TRAINING:
         yield from _leaves(cfg.get(part), part)
 

@@ -22,31 +22,32 @@ from mmdino.engine.longrun.workers import (SIGNALS, fork_again_if_stuck,
                                            known_signals, protect_workers)
 from mmdino.registry import HOOKS
 
-PATIENCE = 2.  # seconds after which another Ctrl-C is meant to be one
-DUE = 'unfinished_validation'  # in the message hub, so in checkpoints
+PATIENCE = 2.  # seconds after which a second Ctrl-C stops at once
+# Key in the message hub, which checkpoints store.
+DUE = 'unfinished_validation'
 
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
     """On a signal, save ``interrupted.pth`` and exit with 128 + signal.
 
-    It stops after the step of the training, the batch of the validation or
-    that of the gallery under way, but not while metrics are computed from
-    them. A validation that it breaks off is done anew by the run that
-    ``--resume`` starts. The signal may reach any process, or all and their
-    data workers, which ignore it: all processes stop at the same place.
+    The run stops after the current step of the training, or after the current
+    batch of the queries or the gallery in a validation, but not while metrics
+    are computed. A run that is resumed repeats an interrupted validation. The
+    signal may reach one process or all of them: all processes stop at the same
+    step. Data workers ignore it.
 
-    Launchers repeat signals, so that more of them change nothing; only
-    another Ctrl-C, after 2 s, stops at once. One that the process ignores
-    stays ignored.
+    Launchers send signals repeatedly: later ones have no effect, except that
+    another Ctrl-C after 2 s stops at once. Signals that the process ignores
+    when the training starts stay ignored.
 
     Args:
-        signals: Names of the signals. SIGTERM is what slurm and torchrun send,
-            SIGINT is Ctrl-C. The default ones may be missing, as SIGUSR1 is on
-            Windows.
+        signals: Names of the signals. slurm and torchrun send SIGTERM, and
+            Ctrl-C is SIGINT. Default signals that the system does not have,
+            such as SIGUSR1 on Windows, are left out.
 
     Raises:
-        ValueError: If there is no signal of a name.
+        ValueError: If there is no signal of a given name.
     """
     priority = 'LOWEST'
 
@@ -66,11 +67,11 @@ class PreemptionHook(Hook):
             return
         self._group = None
         if get_world_size() > 1 and get_backend() != 'gloo':
-            # A step must not wait for the GPU.
+            # With gloo, asking the other ranks does not wait for the GPU.
             self._group = torch.distributed.new_group(backend='gloo')
         for loader in _loaders(runner._train_loop):
             protect_workers(loader)
-        # A rank with more batches than another would ask in vain.
+        # If ranks had different numbers of batches, one would wait for ever.
         self._is_even = True
         for loader in _loaders(runner._val_loop):
             protect_workers(loader)
@@ -81,14 +82,14 @@ class PreemptionHook(Hook):
         self._listen()
         if runner.message_hub.runtime_info.get(DUE):
             runner.message_hub.update_info(DUE, False)
-            # At the start ValidateFirstHook does it.
+            # At iteration 0 ValidateFirstHook does it.
             if runner.iter and runner.val_loop is not None:
                 runner.logger.info('Validating again: the validation of epoch '
-                                   f'{runner.epoch} was broken off.')
+                                   f'{runner.epoch} was interrupted.')
                 runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Stop before an epoch if asked to."""
+        """Stop before an epoch if a signal was received."""
         self._stop_if_asked(runner, runner.iter)
 
     def after_train_iter(self,
@@ -96,25 +97,25 @@ class PreemptionHook(Hook):
                          batch_idx: int,
                          data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Stop after an iteration if asked to."""
+        """Stop after an iteration if a signal was received."""
         self._stop_if_asked(runner, runner.iter + 1)
 
     def before_val(self, runner: Runner) -> None:
-        """Stop before a validation if asked to.
+        """Stop before a validation if a signal was received.
 
-        A validation before training installs the handlers.
+        This installs the handlers if a validation precedes the training.
         """
         self._listen()
         self._stop_if_asked(runner, runner.iter, validation_due=True)
 
     def after_val_iter(self, runner: Runner, *args: Any,
                        **kwargs: Any) -> None:
-        """Stop after a batch of queries if asked to."""
+        """Stop after a batch of queries if a signal was received."""
         if self._is_training and self._is_even:
             self._stop_if_asked(runner, runner.iter, validation_due=True)
 
     def after_gallery_iter(self, runner: Runner) -> None:
-        """Stop after a batch of the gallery if asked to."""
+        """Stop after a batch of the gallery if a signal was received."""
         self.after_val_iter(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -123,12 +124,11 @@ class PreemptionHook(Hook):
         self._restore()
 
     def after_failed_train(self, runner: Runner) -> None:
-        """Remove the handlers: in a notebook the process goes on."""
+        """Remove the signal handlers: in a notebook the process continues."""
         self.after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Store the true epoch and iteration, which MMEngine would misstate.
-        """
+        """Correct the epoch and iteration that MMEngine stores."""
         checkpoint['meta'].update(self._place)
 
     def _stop_if_asked(self,
@@ -137,7 +137,7 @@ class PreemptionHook(Hook):
                        validation_due: bool = False) -> None:
         """Save and exit if any rank has received a signal.
 
-        Between two steps of accumulated gradients it waits for the next step.
+        With accumulated gradients this happens only after an optimizer step.
         """
         if not (self._is_training and runner.optim_wrapper.should_update()):
             return
@@ -154,7 +154,8 @@ class PreemptionHook(Hook):
         sys.exit(128 + self._received)
 
     def _listen(self) -> None:
-        """Install the handlers in the main thread, where Python allows it."""
+        """Install the handlers, which Python allows in the main thread only.
+        """
         if (not self._is_training or self._previous
                 or threading.current_thread() is not threading.main_thread()):
             return
@@ -194,7 +195,7 @@ def _loaders(loop: BaseLoop | None) -> Sequence[DataLoader]:
 
 
 def _say(text: str) -> None:
-    """Write a line unbuffered, as a handler may interrupt any other write."""
+    """Write a line without buffer: a handler may interrupt another write."""
     os.write(2, f'[pid {os.getpid()}] {text}\n'.encode())
 
 
@@ -214,4 +215,4 @@ def _save(runner: Runner, iteration: int, number: signal.Signals) -> None:
         f'in {seconds:.1f} s. Continue with --resume. Exit status '
         f'{128 + number}.')
     warn_if_slow(seconds)
-    barrier()  # a launcher kills the others when the first has left
+    barrier()  # a launcher kills all processes when the first one exits

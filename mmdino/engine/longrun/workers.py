@@ -16,16 +16,17 @@ from typing import Any
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
-# What launchers, schedulers and terminals send. Not every system has all.
+# Signals of launchers, schedulers and terminals. Not every system has all.
 SIGNALS = ('SIGTERM', 'SIGINT', 'SIGUSR1')
-_iterators = weakref.WeakSet()  # those that have workers
+_iterators = weakref.WeakSet()  # of protected loaders
 
 
 def known_signals(names: Sequence[str] = SIGNALS) -> list[signal.Signals]:
     """Return the signals of these names that the system has.
 
     Raises:
-        ValueError: If a name is neither known here nor one of ``SIGNALS``.
+        ValueError: If a name is neither a signal of this system nor one of
+            ``SIGNALS``.
     """
     members = signal.Signals.__members__
     for name in names:
@@ -38,11 +39,12 @@ def known_signals(names: Sequence[str] = SIGNALS) -> list[signal.Signals]:
 def protect_workers(loader: DataLoader) -> None:
     """Let a loader's workers ignore ``SIGNALS`` and end with this process.
 
-    torchrun, slurm and terminals signal every process of a group or a job.
-    The trainer then finishes a step for which it needs its workers.
+    torchrun, slurm and terminals send signals to every process of a group or a
+    job. The training process then finishes a step, for which it needs its
+    workers.
 
     Args:
-        loader: Changed in place, before it is iterated.
+        loader: Changed in place; it must not have been iterated yet.
     """
     begin = loader.worker_init_fn
     if not loader.num_workers or getattr(begin, 'func', None) is _begin:
@@ -50,12 +52,13 @@ def protect_workers(loader: DataLoader) -> None:
     start = loader._get_iterator
 
     def start_protected() -> Iterator:
-        # Until a worker has come to _begin, it inherits that they are blocked.
+        # A new worker inherits blocked signals until _begin ignores them.
         with _blocked_signals():
             iterator = start()
         _close_at_exit(iterator)
         for worker in iterator._workers:
-            # Torch and Python terminate those that do not end when asked.
+            # torch and Python call terminate for workers that do not end;
+            # they ignore SIGTERM, so kill them.
             worker._popen.terminate = worker._popen.kill
         return iterator
 
@@ -67,13 +70,14 @@ def protect_workers(loader: DataLoader) -> None:
 def fork_again_if_stuck(loader: DataLoader) -> None:
     """Fork a worker again if it hangs in the fork.
 
-    Up to Python 3.11 a fork may copy the interpreter's lock on its list of
-    threads while a thread of gloo holds it, for an instant at the end of a
-    collective. The new process then waits for that lock for ever.
+    Up to Python 3.11 a new process may wait for ever for the interpreter's
+    lock on its list of threads: a thread of gloo holds this lock for an
+    instant at the end of a collective, and a fork at this instant copies the
+    locked state.
 
     Args:
-        loader: Changed in place, before it is iterated, where its workers are
-            forked.
+        loader: Changed in place if its workers are forked; it must not have
+            been iterated yet.
     """
     context = loader.multiprocessing_context or multiprocessing
     if loader.num_workers and context.get_start_method() == 'fork':
@@ -81,15 +85,15 @@ def fork_again_if_stuck(loader: DataLoader) -> None:
 
 
 class SureProcess(ForkProcess):
-    """A process that is forked again if it does not start.
-
-    Raises:
-        RuntimeError: From :meth:`start`, if it never does.
-    """
-    patience = (10., 20., 40., 80.)  # seconds, of each try
+    """A process that is forked again if it does not start."""
+    patience = (10., 20., 40., 80.)  # seconds to wait in each try
 
     def start(self) -> None:
-        """Start the process, again if it hangs."""
+        """Start the process, again if it hangs.
+
+        Raises:
+            RuntimeError: If it hangs in all tries.
+        """
         task = self._target, self._args, self._kwargs
         for seconds in self.patience:
             has_begun, self._begins = os.pipe()
@@ -100,18 +104,18 @@ class SureProcess(ForkProcess):
             if heard:
                 return
             print_log(
-                f'A new data worker stood still for {seconds:g} s in the fork '
-                'that makes it. It is ended, another one is forked.',
-                'current', 30)
+                f'A new data worker has not started after {seconds:g} s. It '
+                'is killed, and another one is forked.', 'current', 30)
             self.kill()
             self.join()
-            self._popen = None  # this and the task as before its start
+            # Reset what start() has changed.
+            self._popen = None
             self._target, self._args, self._kwargs = task
         raise RuntimeError(
-            f'{len(self.patience)} data workers in a row stood still in the '
-            'fork that makes them, the last one for '
-            f'{self.patience[-1]:g} s. Train with num_workers=0 or with '
-            "multiprocessing_context='forkserver' in the data loaders.")
+            f'{len(self.patience)} data workers in a row have not started, '
+            f'the last one after {self.patience[-1]:g} s. Train with '
+            "num_workers=0 or with multiprocessing_context='forkserver' in "
+            'the data loaders.')
 
     def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
         os.close(self._begins)
@@ -132,8 +136,8 @@ def _close_at_exit(iterator: Iterator) -> None:
     """End the workers at exit: torch would wait 5 s for each."""
     _iterators.add(iterator)
     atexit.unregister(close_workers)
-    atexit.register(close_workers)  # before what torch has registered
-    # A process that multiprocessing has started runs this alone.
+    atexit.register(close_workers)  # runs before torch's own functions
+    # Processes that multiprocessing has started only run finalizers.
     Finalize(iterator, _close, [weakref.ref(iterator)], exitpriority=1)
 
 
@@ -153,9 +157,9 @@ def _begin(worker_id: int, then: Callable | None) -> None:
 
 
 def _end_with_trainer() -> None:
-    """End a worker when its trainer ends.
+    """End a worker when its training process ends.
 
-    Torch checks that only every 5 s, between two batches.
+    torch checks this only every 5 s, between two batches.
     """
     multiprocessing.parent_process().join()
     os._exit(1)

@@ -19,15 +19,16 @@ def clip_each_grad_norm_(grads: list[Tensor],
                          norms: list[Tensor] | None = None) -> list[Tensor]:
     """Clip each gradient on its own to an L2 norm of at most ``max_norm``.
 
-    The factor is max_norm / (norm + 1e-6), applied where it is below 1.
+    The factor is max_norm / (norm + 1e-6), but at most 1.
 
     Args:
         grads: Changed in place.
         max_norm: Largest norm.
-        norms: The norms, where each gradient is but a piece of a whole one.
+        norms: Norms of the whole gradients, of shape (), if ``grads`` are
+            shards; by default they are computed.
 
     Returns:
-        The norms before clipping, scalars.
+        The norms before clipping, of shape ().
     """
     norms = torch._foreach_norm(grads) if norms is None else norms
     factors = torch._foreach_add(norms, 1e-6)
@@ -40,7 +41,15 @@ def clip_each_grad_norm_(grads: list[Tensor],
 
 @torch.no_grad()
 def scale_to_norm_(grads: list[Tensor], norm: Tensor, max_norm: float) -> None:
-    """Scale gradients of total norm ``norm`` to at most ``max_norm``."""
+    """Scale gradients of total norm ``norm`` to at most ``max_norm``.
+
+    The factor is max_norm / (norm + 1e-6), but at most 1.
+
+    Args:
+        grads: Changed in place.
+        norm: Their total L2 norm, of shape ().
+        max_norm: Largest total norm.
+    """
     if grads:
         factor = (max_norm / (norm + 1e-6)).clamp(max=1.)
         torch._foreach_mul_(grads, factor)
@@ -48,11 +57,11 @@ def scale_to_norm_(grads: list[Tensor], norm: Tensor, max_norm: float) -> None:
 
 @torch.no_grad()
 def total_norm(params: list[Tensor], is_sharded: bool = False) -> Tensor:
-    """Compute the L2 norm of all gradients, a scalar on their device.
+    """Compute the L2 norm of all gradients, of shape (), on their device.
 
     Args:
-        params: Those without a gradient count as 0.
-        is_sharded: Whether a rank holds but pieces of them.
+        params: Parameters; those without a gradient count as 0.
+        is_sharded: Whether a rank holds only shards of them.
     """
     grads = [p.grad for p in params if p.grad is not None]
     norm = torch.stack(
@@ -82,8 +91,12 @@ def norms_of_networks(networks: list[list[Tensor]],
     """Compute the L2 norm of all gradients of each network.
 
     Args:
-        networks: Parameters; those without a gradient count as 0.
-        is_sharded: Whether a rank holds but pieces of them.
+        networks: Parameters of each network; those without a gradient count
+            as 0.
+        is_sharded: Whether a rank holds only shards of them.
+
+    Returns:
+        The norms, of shape ().
     """
     norms = torch.stack([total_norm(params) for params in networks])
     if is_sharded:
@@ -96,14 +109,14 @@ def norms_of_networks(networks: list[list[Tensor]],
 class ClipMixin:
     """Base class of optimizer wrappers with ``clip_grad=dict(max_norm=c)``.
 
-    :class:`LateRuntimeInfoHook` logs the norm of all gradients. Subclasses
-    give ``_clip_grad``, which notes it.
+    Subclasses define ``_clip_grad``, which sets ``grad_norm``.
+    :class:`.LateRuntimeInfoHook` logs it.
 
     Attributes:
-        grad_norm (Tensor, optional): L2 norm of all gradients of the last
-            step, before clipping; None if it was not clipped.
-        is_sharded (bool): Whether a rank holds pieces of the parameters, as
-            with FSDP, whose strategy sets it.
+        grad_norm (Tensor, optional): L2 norm, of shape (), of all gradients of
+            the last step before clipping; None if nothing was clipped.
+        is_sharded (bool): Whether a rank holds only shards of the parameters;
+            :class:`.FSDPStrategy` sets it.
 
     Raises:
         ValueError: If ``max_norm`` is not positive.
@@ -117,7 +130,8 @@ class ClipMixin:
         max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
         if not max_norm > 0:
             raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
-                             f'got {max_norm}; clip_grad=None clips nothing')
+                             f'got {max_norm}; for no clipping set '
+                             'clip_grad=None')
 
     def step(self, **kwargs) -> None:
         """Clip the gradients and make a step."""
@@ -128,7 +142,7 @@ class ClipMixin:
 class PerParameterClipMixin(ClipMixin):
     """``clip_grad=dict(max_norm=c)`` clips each parameter by itself.
 
-    As DINO does, see :class:`ClipMixin`.
+    This is the clipping of DINO, see :func:`clip_each_grad_norm_`.
     """
 
     def _clip_grad(self) -> None:
@@ -149,23 +163,23 @@ class PerParameterClipMixin(ClipMixin):
 class PerNetworkClipMixin(ClipMixin):
     """``clip_grad=dict(max_norm=c)`` clips by the norm of each network.
 
-    As DINOv2 does, whose networks are the backbone, the class head and, if it
-    has one, the patch head: all gradients of one are scaled by c / (norm +
-    1e-6), where that is below 1. See :class:`ClipMixin`.
+    This is the clipping of DINOv2, whose networks are the backbone, the class
+    head and, if there is one, the patch head. See :func:`scale_to_norm_`.
 
     Attributes:
         networks (dict[str, list[Tensor]]): The trained parameters of each
-            part of the model, which the constructors of mmdino note.
+            part of the model. The constructors of mmdino set it.
 
     Raises:
-        ValueError: In a step, if another constructor has built the wrapper.
+        ValueError: At a step, if ``networks`` is not set.
     """
     networks: dict[str, list[Tensor]] | None = None
 
     def _clip_grad(self) -> None:
         if self.networks is None:
             raise ValueError(
-                f'{type(self).__name__} has to know the networks: set '
+                f'{type(self).__name__} does not know the parts of the model, '
+                'which only constructors of mmdino tell it: set '
                 "optim_wrapper.constructor='MergedGroupsConstructor' or "
                 "'LayerDecayConstructor'.")
         networks = [*self.networks.values()]
@@ -185,7 +199,7 @@ class PerParameterClipOptimWrapper(PerParameterClipMixin, OptimWrapper):
 class PerParameterClipAmpOptimWrapper(PerParameterClipMixin, AmpOptimWrapper):
     """MMEngine's ``AmpOptimWrapper`` with per-parameter clipping.
 
-    Gradients are unscaled first.
+    Gradients are unscaled before they are clipped.
     """
 
 
@@ -198,7 +212,7 @@ class PerNetworkClipOptimWrapper(PerNetworkClipMixin, OptimWrapper):
 class PerNetworkClipAmpOptimWrapper(PerNetworkClipMixin, AmpOptimWrapper):
     """MMEngine's ``AmpOptimWrapper`` with clipping by network.
 
-    Gradients are unscaled first.
+    Gradients are unscaled before they are clipped.
     """
 
 
@@ -212,9 +226,9 @@ def has_bf16_units(device: torch.device) -> bool:
 class _BFloat16OptimWrapper(OptimWrapper):
     """Optimizer wrapper with the forward pass under bfloat16 autocast.
 
-    On GPUs and, unlike MMEngine's ``AmpOptimWrapper``, on CPUs. Warns where
-    the device has no units for it: there a step takes many times as long as
-    in float32.
+    It works on GPUs and, unlike MMEngine's ``AmpOptimWrapper``, on CPUs. It
+    warns if the device has no hardware for bfloat16: a step then takes many
+    times as long as in float32.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -254,8 +268,8 @@ class PerNetworkClipBFloat16OptimWrapper(PerNetworkClipMixin,
 def _warn_without_units(device: torch.device) -> None:
     if not has_bf16_units(device):
         print_log(
-            f'This {device.type} has no units for bfloat16 and imitates it, '
-            'many times slower than float32: train with an optim_wrapper.type '
+            f'This {device.type} has no hardware for bfloat16 and emulates '
+            'it, many times slower than float32: use an optim_wrapper.type '
             "without BFloat16, such as 'PerParameterClipOptimWrapper'.",
             logger='current',
             level=logging.WARNING)

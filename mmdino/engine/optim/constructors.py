@@ -19,9 +19,9 @@ FSDP_PREFIX = '_fsdp_wrapped_module.'
 class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     """MMEngine's constructor that merges groups with equal settings.
 
-    MMEngine makes a group of each parameter, which keeps the optimizers from
-    updating many tensors in one call. Modules without trainable parameters,
-    such as the teacher, are passed over silently.
+    MMEngine puts each parameter into a group of its own, which prevents
+    optimizers from updating many tensors in one call. Modules without trained
+    parameters, such as the teacher, are skipped without log messages.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -33,7 +33,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module and merge them at the top."""
+        """Append the groups of a module; merge them at the outermost call."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         super().add_params(params, module, prefix, **kwargs)
@@ -42,7 +42,7 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 
 
 def _tell_networks(wrapper: OptimWrapper, model: nn.Module) -> OptimWrapper:
-    """Give a wrapper the trained parameters of each part of the model."""
+    """Set ``networks`` of a wrapper that clips by network."""
     if isinstance(wrapper, PerNetworkClipMixin):
         parts = (model.module
                  if is_model_wrapper(model) else model).named_children()
@@ -61,7 +61,7 @@ def _depth(backbone: nn.Module, name: str) -> tuple[int, int]:
 
 
 def merge_groups(groups: list[dict]) -> list[dict]:
-    """Merge parameter groups whose other entries are equal."""
+    """Merge parameter groups with equal settings."""
     merged = {}
     for group in groups:
         settings = {k: v for k, v in group.items() if k != 'params'}
@@ -75,13 +75,14 @@ def merge_groups(groups: list[dict]) -> list[dict]:
 class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
     """mmpretrain's layer decay, also for segmentors and detectors.
 
-    With ``layer_decay_rate`` r, the learning rate of what follows the
-    backbone's last block is the optimizer's; each block before has r times
-    that of the next one, the embedding the least. mmpretrain's asks the model
-    for depths, of which only its classifiers know; this asks the backbone.
+    ``paramwise_cfg.layer_decay_rate`` is r. Layers after the last block of the
+    backbone have the learning rate of the optimizer. Each block has r times
+    the learning rate of the next one, and the embeddings have the smallest.
+    mmpretrain's constructor calls ``get_layer_depth`` of the model, which only
+    classifiers have; this one calls that of the backbone.
 
     Raises:
-        ValueError: If the backbone knows no depths.
+        ValueError: If the backbone has no method ``get_layer_depth``.
     """
 
     def add_params(self,
@@ -105,18 +106,24 @@ class BackboneLayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(BackboneLayerDecayConstructor):
-    """Layer-wise learning rate decay for a :class:`DINO`, in merged groups.
+    """Layer-wise learning rate decay for a :class:`.DINO`, in merged groups.
 
-    With L blocks, ``layer_decay_rate`` r and ``patch_embed_lr_mult`` m, the
-    learning rate is that of the optimizer for the heads and the final norm,
-    r^(L - i) of it for block i, r^(L + 1) for position embeddings and tokens,
-    and m r^(L + 1) for the patch embedding. ``backbone_lr_mult`` multiplies
-    all of the backbone's besides. Groups know it as ``lr_scale``, so that
-    :class:`WarmupCosine` scales all of its values by it.
+    The settings of ``paramwise_cfg`` are ``layer_decay_rate`` r,
+    ``patch_embed_lr_mult`` m and ``backbone_lr_mult`` b, 1 by default. In a
+    backbone of L blocks the learning rate of the optimizer is multiplied by
+
+    - 1 for the heads,
+    - b for the final norm,
+    - b r^(L - i) for block i, from 0,
+    - b r^(L + 1) for position embeddings and tokens,
+    - b m r^(L + 1) for the patch embedding.
+
+    Groups store their factor as ``lr_scale``, by which :class:`.WarmupCosine`
+    multiplies the rates of its schedule.
 
     Raises:
-        ValueError: If the backbone knows no depths, or a factor is not
-            positive.
+        ValueError: If the backbone has no method ``get_layer_depth``, or a
+            factor is not positive.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -128,7 +135,7 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    **kwargs) -> None:
-        """Collect the groups of a module and merge them at the top."""
+        """Append the groups of a module; merge them at the outermost call."""
         if not any(p.requires_grad for p in module.parameters()):
             return
         if prefix:
@@ -160,10 +167,10 @@ class LayerDecayConstructor(BackboneLayerDecayConstructor):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LinearProbeConstructor(DefaultOptimWrapperConstructor):
-    """One parameter group for each head of a :class:`LinearProbe`.
+    """One parameter group for each head of a :class:`.LinearProbe`.
 
-    The optimizer's config has no ``lr``: the model's ``learning_rates`` are
-    the only ones.
+    The learning rates are the model's ``learning_rates``; the optimizer's
+    config must not have ``lr``.
 
     Raises:
         ValueError: If the optimizer's config has an ``lr``.

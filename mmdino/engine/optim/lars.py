@@ -16,15 +16,15 @@ class LARS(Optimizer):
         d &= g + \lambda p, \quad q = \eta \|p\| / \|d\| \\
         \mu &\leftarrow m \mu + q d, \quad p \leftarrow p - \mathrm{lr}\, \mu
 
-    q is 1 where either norm is 0. Parameters of one dimension take d = g and
-    q = 1. mmpretrain's LARS computes another ratio.
+    q is 1 if either norm is 0. Parameters of one dimension have d = g and
+    q = 1. mmpretrain's LARS computes another trust ratio q.
 
     Args:
-        params: Parameters or groups.
+        params: Parameters or parameter groups.
         lr: Learning rate.
-        momentum: m.
-        weight_decay: lambda.
-        eta: Trust coefficient.
+        momentum: Momentum m.
+        weight_decay: Weight decay lambda.
+        eta: Trust coefficient eta.
 
     Raises:
         ValueError: If a value is negative.
@@ -45,7 +45,14 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: A function that computes the loss again, or None.
+
+        Returns:
+            The loss of the closure, or None.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -69,7 +76,7 @@ class LARS(Optimizer):
 
 
 def trust_ratio(param: Tensor, delta: Tensor, eta: float) -> Tensor:
-    """Compute eta |param| / |delta|, or 1 where either norm is 0."""
+    """Compute eta |param| / |delta|, or 1 if either norm is 0; shape ()."""
     param_norm, delta_norm = param.norm(), delta.norm()
     ratio = eta * param_norm / delta_norm
     return torch.where((param_norm > 0) & (delta_norm > 0), ratio, 1.)

@@ -11,26 +11,28 @@ from mmdino.registry import PARAM_SCHEDULERS
 class WarmupCosine(_ParamScheduler):
     """Linear warm-up, then a half cosine of the rate and of the weight decay.
 
-    Each value is computed from the iteration and the settings of this run
-    alone (Caron et al. 2021, App. C), and the iteration is all that a
-    checkpoint keeps: a resumed run follows its own config.
+    The values depend only on the iteration and on the settings of this run
+    (Caron et al. 2021, App. C). A checkpoint stores the iteration alone, so
+    that a resumed run follows its own config.
 
     Args:
-        optimizer: With the values to start from. Parameter groups keep their
-            ratios, to ``end_lr`` as well: one without weight decay stays
-            without. The rate of the schedule is that of a group whose
-            ``lr_scale`` is 1 or not given; of several, the largest.
-        epoch_length: Iterations of an epoch.
-        end: Epochs of the training.
-        warmup_epochs: Epochs in which the rate rises from 0; it arrives in
-            the last iteration of them.
-        end_lr: Rate that the cosine falls towards.
-        end_weight_decay: What the weight decay rises towards, from the first
-            iteration on; None leaves it constant.
+        optimizer: The optimizer, with the initial learning rate and weight
+            decay of each parameter group. The groups keep their ratios during
+            the whole schedule: a group without weight decay stays without, and
+            ``end_lr`` is scaled as the initial rate. Rates of the schedule are
+            those of a group with ``lr_scale`` 1, which is the default; of
+            several, the largest.
+        epoch_length: Number of iterations in an epoch.
+        end: Number of epochs of the training.
+        warmup_epochs: Number of epochs in which the rate rises from 0 to its
+            initial value, which the last of their iterations has.
+        end_lr: Learning rate that the cosine approaches.
+        end_weight_decay: Weight decay that a cosine approaches from the first
+            iteration on; None keeps it constant.
 
     Raises:
-        ValueError: If the warm-up leaves nothing of the training, or the
-            weight decay is to rise from 0.
+        ValueError: If the warm-up is not shorter than the training, or the
+            weight decay should rise from 0.
     """
 
     @classmethod
@@ -47,23 +49,24 @@ class WarmupCosine(_ParamScheduler):
                  end_weight_decay: float | None = None) -> None:
         if not 0 <= warmup_epochs < end:
             raise ValueError(
-                f'WarmupCosine: a training of {end} epochs has nothing left '
-                f'after a warm-up of {warmup_epochs}: give fewer epochs of '
-                'warm-up (param_scheduler.warmup_epochs), or train for more '
-                '(train_cfg.max_epochs).')
+                f'WarmupCosine: the warm-up of {warmup_epochs} epochs must '
+                f'be shorter than the training of {end} and not negative: '
+                'lower param_scheduler.warmup_epochs, or raise '
+                'train_cfg.max_epochs.')
         self.total = end * epoch_length
         self.warmup = round(warmup_epochs * epoch_length)
         self.end_lr = end_lr
         self.end_weight_decay = end_weight_decay
-        # Without what MMEngine appends for the log, which nothing scales.
+        # Without the group that MMEngine appends for the log only.
         groups = getattr(optimizer, 'optimizer', optimizer).param_groups
         self.scales = [group.get('lr_scale', 1.) for group in groups]
         self.base_decays = [g['weight_decay'] for g in optimizer.param_groups]
         if end_weight_decay is not None and not any(self.base_decays):
             raise ValueError(
-                f'WarmupCosine: end_weight_decay={end_weight_decay} is to '
-                'rise from a weight decay of 0: give optim_wrapper.optimizer.'
-                'weight_decay, or leave out end_weight_decay.')
+                f'WarmupCosine: end_weight_decay={end_weight_decay} cannot be '
+                'reached from a weight decay of 0: set '
+                'optim_wrapper.optimizer.weight_decay, or leave '
+                'end_weight_decay out.')
         super().__init__(optimizer, 'lr', end=self.total, by_epoch=False)
 
     def step(self) -> None:
@@ -72,31 +75,31 @@ class WarmupCosine(_ParamScheduler):
         self._set_values()
 
     def state_dict(self) -> dict:
-        """Return the iteration."""
+        """Return a dict with the iteration."""
         return dict(last_step=self.last_step)
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Continue from an iteration with the settings of this run.
 
         Args:
-            state_dict: Of this class, or of one of MMEngine's schedulers that
-                counted iterations, as in checkpoints of mmdino 0.1.
+            state_dict: State of this class, or of a scheduler of MMEngine that
+                counted iterations.
 
         Raises:
-            ValueError: If it counted epochs.
+            ValueError: If the saved scheduler counted epochs.
         """
         if state_dict.get('by_epoch'):
             raise ValueError(
                 'The checkpoint was saved by a scheduler that counted epochs, '
-                'from which WarmupCosine cannot go on: start from it '
-                '(load_from) instead of --resume, or keep the scheduler that '
+                'which WarmupCosine cannot continue: start from its weights '
+                '(load_from) instead of --resume, or use the scheduler that '
                 'it was trained with.')
         self.last_step = state_dict.get('_global_step',
                                         state_dict['last_step'])
         self._set_values()
 
     def scale(self, factor: float) -> None:
-        """Multiply the initial rates; the final ones stay."""
+        """Multiply the initial learning rates; ``end_lr`` does not change."""
         self.base_values = [lr * factor for lr in self.base_values]
         self._set_values()
 

@@ -103,5 +103,5 @@ def test_dotted_names_do_not_reach_further(tmp_path):
 ])
 def test_damaged_files(tmp_path, text):
     (tmp_path / 'file.pkl').write_bytes(text)
-    with pytest.raises(ValueError, match='file.pkl is no pickle.*damaged'):
+    with pytest.raises(ValueError, match='file.pkl is not a pickle.*damaged'):
         load_plain_pickle(tmp_path / 'file.pkl')

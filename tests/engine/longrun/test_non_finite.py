@@ -83,8 +83,8 @@ def test_stop_before_the_step(what, words, tmp_path):
 def test_skip_leaves_everything_as_it_was(what, tmp_path):
     poison = Poison(what, 3, 4, 6)
     log = train(tmp_path, poison, 'skip')
-    assert log.count('Skipped, 1 in a row') == 2
-    assert log.count('Skipped, 2 in a row') == 1
+    assert log.count('skipped, 1 in a row') == 2
+    assert log.count('skipped, 2 in a row') == 1
     assert len(list(tmp_path.glob('nonfinite*'))) == 1
     states = poison.states
     for before, after in ((3, 4), (4, 5), (6, 'end')):
@@ -150,7 +150,7 @@ def test_the_dump_repeats_the_step(tmp_path, capsys, monkeypatch):
     runpy.run_path('tools/replay_dump.py', run_name='__main__')
     out = capsys.readouterr().out
     assert 'Iteration 3: loss nan, was nan.' in out
-    assert 'First module with such an output: head.mlp.0\n' in out
+    assert 'First module whose output is not finite: head.mlp.0\n' in out
 
 
 def test_a_finite_loss_is_repeated_exactly(tmp_path):

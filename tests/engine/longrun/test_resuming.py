@@ -118,8 +118,8 @@ def stopped(tmp_path, iteration):
 
 
 @pytest.mark.parametrize('batch_size,images,first,words', [
-    (2, 6 + 10, 7, 'which now has 5 iterations: it goes on after 2 of them'),
-    (1, 6 + 10, 14, 'which now has 10 iterations: it goes on after 4'),
+    (2, 6 + 10, 7, 'has 5 iterations: training continues after 2 of them'),
+    (1, 6 + 10, 14, 'has 10 iterations: training continues after 4'),
     (3, 20, 4, 'which now has 4 iterations: the epoch starts anew'),
 ])
 def test_another_batch_in_the_midst_of_an_epoch(batch_size, images, first,
@@ -159,12 +159,13 @@ def test_other_pictures_begin_the_epoch_anew(tmp_path):
 
 def test_fewer_epochs_than_it_has_had(tmp_path):
     train(cfg_of(tmp_path))
-    with pytest.raises(ValueError, match='has had 4 epochs.*this run has 2'):
+    with pytest.raises(
+            ValueError, match='trained for 4 epochs.*run has only 2'):
         train(cfg_of(tmp_path, epochs=2), checkpoint=tmp_path / 'epoch_4.pth')
 
 
 @pytest.mark.parametrize('changes,words', [
-    (dict(epochs=6), 'CosineAnnealingLR of .*=16, this run has .*=24'),
+    (dict(epochs=6), 'CosineAnnealingLR of .*=16, and this run has .*=24'),
     ({
         'optim_wrapper.optimizer.lr': .5
     }, 'CosineAnnealingLR of base_values=.*this run has'),

@@ -107,7 +107,7 @@ def test_stop_and_resume(moment, at, due, undisturbed, tmp_path):
     assert state['message_hub']['runtime_info'][signals.DUE] == due
     train(cfg)
     log = max(tmp_path.glob('*/*.log'), key=os.path.getmtime).read_text()
-    assert ('validation of epoch 2 was broken off' in log) == due
+    assert ('validation of epoch 2 was interrupted' in log) == due
     assert_same(end_of(tmp_path), undisturbed[0])
     assert figures(tmp_path) == undisturbed[1]
 
@@ -206,8 +206,8 @@ def test_resume_without_a_checkpoint_says_so(tmp_path):
     cfg.resume = 'auto'
     runner = build_runner(cfg)
     assert not runner._resume
-    assert f'no checkpoint in {tmp_path}: starts from the beg' in told(
-        tmp_path)
+    assert (f'no checkpoint in {tmp_path}. The training starts from the beg'
+            in told(tmp_path))
 
 
 def test_a_fresh_start_says_nothing_of_it(tmp_path):

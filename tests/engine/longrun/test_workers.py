@@ -129,9 +129,9 @@ def test_a_worker_that_hangs_in_its_fork_is_made_anew(stuck, monkeypatch):
     assert {worker for _, worker in loader} == {0, 1}
     assert len(pids) == 4  # two that hung, then the two that work
     assert_gone(pids)
-    assert ['stood still for 1 s' in text
+    assert ['not started after 1 s' in text
             for text, *_ in said] == [True, False]
-    assert 'stood still for 1.5 s' in said[1][0]
+    assert 'not started after 1.5 s' in said[1][0]
 
 
 def test_workers_that_all_hang_are_an_error(stuck):

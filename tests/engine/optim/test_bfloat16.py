@@ -29,7 +29,7 @@ def test_runs_in_bfloat16_and_warns_once_without_units(monkeypatch, units):
     # clipped by itself: two steps of length 1e-3 at most
     assert 0 < (model.weight - before).norm() <= 2.001e-3
     assert len(warnings) == (0 if units else 1)
-    assert all('no units for bfloat16' in text for text in warnings)
+    assert all('no hardware for bfloat16' in text for text in warnings)
 
 
 def test_knows_the_units_of_this_machine():
