@@ -23,14 +23,25 @@ DETAILS = (
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'Failed to search registry with scope "mmdino"',
+    'Line NMS is not compiled',  # mmdet, of lane detectors
+    'The prefix is not set in metric class',
 )
 # How a parameter of a new network was initialised, a record each.
 INITIALISED = re.compile(r'\n\S+ - torch\.Size\(')
 FROZEN = ' is skipped since its requires_grad=False'  # a parameter
-# Of mmcv without compiled operators, which only detectors need.
-NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
-# Of torch, whose loaders have nothing to pin for on a CPU.
-NO_GPU = "'pin_memory' argument is set as true but no accelerator"
+# How warnings begin that ask a user for nothing.
+WARNINGS = (
+    # mmcv without compiled operators, which only detectors need
+    'Fail to import ``MultiScaleDeformableAttention``',
+    # torch, whose loaders have nothing to pin for on a CPU
+    "'pin_memory' argument is set as true but no accelerator",
+    # MMEngine, of threads in the processes of a job and its wrapper of DDP
+    r'Setting \w+_NUM_THREADS environment variable for each process to be',
+    '`broadcast_buffers` is deprecated',
+    # mmseg and mmdet, of defaults
+    'Default ``avg_non_ignore`` is False',
+    'The draw is False',
+)
 # Of Python 3.12, when it compiles a module of the toolboxes.
 ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
@@ -65,8 +76,7 @@ def import_quietly() -> None:
 
     They print debug messages whatever the level, since no logger is there.
     """
-    warnings.filterwarnings('ignore', NO_OPERATORS)
-    warnings.filterwarnings('ignore', NO_GPU)
+    warnings.filterwarnings('ignore', '|'.join(WARNINGS))
     warnings.filterwarnings('ignore', ESCAPE, SyntaxWarning, TOOLBOXES)
     say = mmengine.logging.print_log
 

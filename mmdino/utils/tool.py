@@ -5,6 +5,7 @@ A tool's file ends with ``run_tool(main)``, and its options are a
 """
 import argparse
 import dis
+import inspect
 import logging
 import os
 import re
@@ -27,6 +28,8 @@ OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
 CALL = re.compile(r'python (tools/\S+\.py|-m mmdino\.\w+)')
 NOT_INSTALLED = re.compile(r'(mm(seg|det)) is not installed')
+NO_ARGUMENT = re.compile(
+    r"\w+\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
 
 # Of the command ``mmdino`` the tool that it runs, such as 'mmdino train'.
@@ -127,6 +130,11 @@ def explain(error: BaseException) -> str | None:
     """Return the message of an error that a user can fix; None for a bug."""
     error = _unwrapped(error)
     while error is not None:
+        told = (
+            _misspelt_argument(error) or _empty_data(error)
+            or _missing_operators(error))
+        if told:
+            return told
         if _can_be_mended(error):
             return _message(error)
         error = error.__cause__ and _unwrapped(error.__cause__)
@@ -139,6 +147,41 @@ def _unwrapped(error: BaseException) -> BaseException:
     if inner and type(inner) is type(error) and str(inner) in str(error):
         return _unwrapped(inner)
     return error
+
+
+def _misspelt_argument(error: BaseException) -> str | None:
+    """Return what to say of an argument in a config that nothing takes."""
+    found = NO_ARGUMENT.match(str(error))
+    for frame, _ in traceback.walk_tb(error.__traceback__ if found else None):
+        given = frame.f_locals
+        if (frame.f_code.co_name == 'build_from_cfg'
+                and found[1] in given['cfg']):
+            kind = given['obj_cls']
+            close = suggest(found[1], inspect.signature(kind).parameters)
+            return f'{kind.__name__} takes no {found[1]!r}.{close}'
+    return None
+
+
+def _empty_data(error: BaseException) -> str | None:
+    """Return what to say of a data set of the toolboxes without an image."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        data = frame.f_locals.get('self')
+        if frame.f_code.co_name == '_serialize_data' and not data.data_list:
+            places = [data.ann_file, *data.data_prefix.values()]
+            where = ', '.join(str(place) for place in places if place)
+            suffix = getattr(data, 'img_suffix', None)
+            return (f'The {type(data).__name__} has no image. It looks in '
+                    f'{where}' + (f' for *{suffix}' if suffix else '') +
+                    ': are the folder, the suffixes (img_suffix) and the '
+                    'names of the classes right?')
+    return None
+
+
+def _missing_operators(error: BaseException) -> str | None:
+    if getattr(error, 'name', None) != 'mmcv._ext':
+        return None
+    return ("mmdet needs mmcv's compiled operators, which no package brings "
+            'for every torch: bash tools/build_mmcv_ops.sh builds them.')
 
 
 def _can_be_mended(error: BaseException) -> bool:

@@ -279,8 +279,9 @@ def load_pretrained(module: nn.Module,
     """
     if not checkpoint:
         raise CheckpointError(
-            'The model has no checkpoint to start from. Give the file of the '
-            f'pretraining: --cfg-options {setting}=FILE')
+            'The model has no checkpoint to start from. Give that of the '
+            f'pretraining: --checkpoint FILE_OR_NAME, or {setting}=... in a '
+            'config.')
     weights = open_weights(checkpoint)
     part = strip_prefix(weights.state, prefix or 'teacher.backbone.')
     if not part and prefix == 'teacher.backbone.':
