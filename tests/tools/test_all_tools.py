@@ -181,11 +181,11 @@ def test_a_toolbox_that_is_not_installed(name, extra):
 def test_an_argument_that_a_component_does_not_take():
     """Of a toolbox, whose components no check of ours knows."""
     error = raised('from mmengine.registry import HOOKS',
-                   'HOOKS.build(dict(type="CheckpointHook", intervall=1))')
+                   'HOOKS.build(dict(type="LoggerHook", intervall=1))')
     assert explain(error) == (
-        "CheckpointHook takes no 'intervall'. Did you mean 'interval'?")
-    error = raised('from mmengine.hooks import CheckpointHook',
-                   'CheckpointHook(intervall=1)')
+        "LoggerHook takes no 'intervall'. Did you mean 'interval'?")
+    error = raised('from mmengine.hooks import LoggerHook',
+                   'LoggerHook(intervall=1)')
     assert explain(error) is None  # no config's
 
 
