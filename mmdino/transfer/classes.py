@@ -242,7 +242,8 @@ def check_files(dataset: Dataset) -> None:
     Raises:
         FileNotFoundError: Counts the missing files and names the first one.
         ValueError: Names an image that has another size than its mask or
-            than its annotations say.
+            than its annotations say, or counts objects without the outline
+            that the pipeline loads.
     """
     if not _has_own_classes(dataset) or not hasattr(dataset, 'get_data_info'):
         return
@@ -260,8 +261,23 @@ def check_files(dataset: Dataset) -> None:
             'right?')
     for info in infos:
         _check_size(info)
+    _check_outlines(dataset, infos)
     if hasattr(dataset, 'img_suffix') and not dataset.ann_file:
         _tell_other_suffixes(dataset)
+
+
+def _check_outlines(dataset: Dataset, infos: list[dict]) -> None:
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    if not any(getattr(step, 'with_mask', False) for step in steps):
+        return
+    objects = [(info, thing) for info in infos for thing in info['instances']]
+    lacking = [info for info, thing in objects if 'mask' not in thing]
+    if lacking:
+        raise ValueError(
+            f'{len(lacking)} of {len(objects)} objects in {dataset.ann_file} '
+            'have boxes alone, without a segmentation, first in '
+            f'{lacking[0]["img_path"]}: outline them, or take a detector of '
+            'boxes, such as RetinaNet.')
 
 
 def _tell_other_suffixes(dataset: Dataset) -> None:

@@ -6,6 +6,7 @@ A tool's file ends with ``run_tool(main)``, and its options are a
 import argparse
 import dis
 import inspect
+import json
 import logging
 import os
 import re
@@ -22,7 +23,7 @@ from mmdino.utils.screen import details_in_the_file_alone
 
 TRACEBACK = 'MMDINO_TRACEBACK'  # in the environment: show where an error rose
 OURS = Path(__file__).parents[1]
-TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
+TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet', 'pycocotools')
 NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
 OUT_OF_MEMORY = (' Take --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
@@ -132,7 +133,7 @@ def explain(error: BaseException) -> str | None:
     while error is not None:
         told = (
             _misspelt_argument(error) or _empty_data(error)
-            or _missing_operators(error))
+            or _missing_operators(error) or _broken_json(error))
         if told:
             return told
         if _can_be_mended(error):
@@ -170,11 +171,24 @@ def _empty_data(error: BaseException) -> str | None:
             places = [data.ann_file, *data.data_prefix.values()]
             where = ', '.join(str(place) for place in places if place)
             suffix = getattr(data, 'img_suffix', None)
+            if suffix:
+                where += f' for *{suffix} (img_suffix)'
             return (f'The {type(data).__name__} has no image. It looks in '
-                    f'{where}' + (f' for *{suffix}' if suffix else '') +
-                    ': are the folder, the suffixes (img_suffix) and the '
-                    'names of the classes right?')
+                    f'{where}: are the folder, the suffix of the files and '
+                    'the classes right?')
     return None
+
+
+def _broken_json(error: BaseException) -> str | None:
+    if not isinstance(error, json.JSONDecodeError):
+        return None
+    files = [
+        frame.f_locals.get('fp')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code is json.load.__code__
+    ]
+    name = files[-1].name if files else 'A file'
+    return f'{name} is no whole JSON: {error}.'
 
 
 def _missing_operators(error: BaseException) -> str | None:

@@ -196,7 +196,14 @@ def test_a_data_set_of_a_toolbox_without_an_image():
         '    def load_data_list(self):', '        return []',
         'Photos(data_root="here", data_prefix=dict(img_path="train"))')
     assert explain(error).startswith(
-        'The Photos has no image. It looks in here/train for *.jpg: are')
+        'The Photos has no image. It looks in here/train for *.jpg (img')
+
+
+def test_a_json_that_is_cut_short_is_named(tmp_path):
+    path = tmp_path / 'train.json'
+    path.write_text('{"images": [')
+    error = raised('import json', f'json.load(open({str(path)!r}))')
+    assert explain(error).startswith(f'{path} is no whole JSON: Expecting')
 
 
 def test_missing_operators():

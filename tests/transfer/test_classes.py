@@ -180,6 +180,21 @@ def test_files(files, tmp_path):
     check_files(boxes)
 
 
+def test_objects_without_an_outline(files):
+    """Of COCO's format, where a Mask R-CNN would need one."""
+    loads = SimpleNamespace(with_mask=True)
+    for thing in (dict(mask=[[0, 0, 1, 1, 1, 0]]), dict()):
+        boxes = files(width=6, height=4, instances=[thing])
+        boxes.ann_file = 'train.json'
+        boxes.pipeline = SimpleNamespace(transforms=[])
+        check_files(boxes)
+        boxes.pipeline.transforms.append(loads)
+        if thing:
+            check_files(boxes)
+    with pytest.raises(ValueError, match='2 of 2 objects in train.json have'):
+        check_files(boxes)
+
+
 def test_a_photo_on_its_side(files, tmp_path):
     """As the toolboxes load it, turned by its EXIF."""
     turned = Image.Exif()
