@@ -304,7 +304,8 @@ def load_pretrained(module: nn.Module,
     if not checkpoint:
         raise CheckpointError(
             'The model has no checkpoint to start from. Give the file of the '
-            f'pretraining: --cfg-options {setting}=FILE.')
+            f'pretraining: --checkpoint FILE_OR_NAME, or {setting}=FILE in a '
+            'config.')
     weights = open_weights(checkpoint)
     part = strip_prefix(weights.state, prefix or 'teacher.backbone.')
     if not part and prefix == 'teacher.backbone.':

@@ -8,7 +8,7 @@ _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
 _epochs = 25  # each sees every image four times
 
-_base_ = 'mask-rcnn_vit-s16_coco.py'
+_base_ = 'mmdino::transfer/mmdet/mask-rcnn_vit-s16_coco.py'
 
 model = dict(
     roi_head=dict(

@@ -6,7 +6,7 @@ _data_root = 'data/my_folders'
 _num_classes = 3
 _epochs = 1000  # 2 or more; 1000 is the authors' number for CIFAR-10
 
-_base_ = '_base_/finetune.py'
+_base_ = 'mmdino::transfer/mmpretrain/_base_/finetune.py'
 
 model = dict(head=dict(num_classes=_num_classes))
 

@@ -14,7 +14,7 @@ _classes = {
 }
 _iterations = 20000  # 10 or more, with 16 images each
 
-_base_ = '_base_/upernet_vit-s16.py'
+_base_ = 'mmdino::transfer/mmseg/_base_/upernet_vit-s16.py'
 
 model = dict(
     decode_head=dict(num_classes=len(_classes)),
@@ -29,6 +29,8 @@ train_dataloader = dict(
         type='BaseSegDataset',
         data_root=_data_root,
         data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
         metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -52,6 +54,8 @@ val_dataloader = dict(
         type='BaseSegDataset',
         data_root=_data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
         metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -64,7 +68,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-_warm_up = min(1500, _iterations // 10)
+_warm_up = min(1500, max(2, _iterations // 10))  # one never ends
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=_warm_up),
     dict(
@@ -72,4 +76,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=_iterations, val_interval=_iterations // 10)
 default_hooks = dict(
-    checkpoint=dict(interval=_iterations // 10, save_best='mIoU'))
+    checkpoint=dict(
+        interval=_iterations // 10, max_keep_ckpts=2, save_best='mIoU'))

@@ -129,8 +129,17 @@ class CopyDetectionMAP(GalleryMetric):
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
         """Average over the queries, in percent; NaN if none has an original.
+
+        Those that have none are left out, which a warning counts.
         """
         areas = torch.tensor(results, dtype=torch.float64)
+        lost = int(areas.isnan().sum())
+        if lost:
+            print_log(
+                f'{lost} of {len(areas)} copies are left out: no original has '
+                'their number (the first four digits of the names).',
+                logger='current',
+                level=logging.WARNING)
         return {'map': 100. * areas.nanmean().item()}
 
 

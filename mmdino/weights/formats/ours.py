@@ -45,8 +45,11 @@ def from_mmdino(checkpoint: dict[str, Any]) -> StateDict:
         return from_backbone(state)
     leftover = [key for key in state if not key.startswith(PARTS + OTHERS)]
     if leftover:
+        has_head = any('_head.' in key for key in leftover)
+        remedy = ('A segmentor or detector is loaded whole, by load_from=FILE '
+                  'in its config.' if has_head else 'Is --from right?')
         raise CheckpointError('mmdino has no place for '
-                              f'{name_keys(leftover)}. Is --from right?')
+                              f'{name_keys(leftover)}. {remedy}')
     if not is_linear(state) and not any('backbone.' in key for key in state):
         raise CheckpointError('The checkpoint has no backbone: its tensors '
                               f'are {name_keys(state) or "none"}.')

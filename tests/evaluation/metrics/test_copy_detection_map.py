@@ -100,3 +100,13 @@ def test_errors():
         metric.process(None, [dict(feature=torch.ones(2))])
     with pytest.raises(ValueError, match='got no query'):
         metric.evaluate(0)
+
+
+def test_copies_without_an_original_are_counted(monkeypatch):
+    told = []
+    monkeypatch.setattr('mmdino.evaluation.metrics.retrieval.print_log',
+                        lambda text, **_: told.append(text))
+    metric = CopyDetectionMAP()
+    assert metric.compute_metrics([.5, 1.]) == dict(map=75.) and not told
+    assert metric.compute_metrics([.5, float('nan')]) == dict(map=50.)
+    assert told[0].startswith('1 of 2 copies are left out')
