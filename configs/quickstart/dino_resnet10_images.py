@@ -35,7 +35,7 @@ _images = dict(dataset=dict(type='Images', pipeline=_test_pipeline))
 val_dataloader = _images
 val_cfg = dict(gallery_dataloader=_images)
 
-# 60 epochs, whatever the number of images; --epochs changes it.
-train_cfg = dict(max_epochs=60, val_interval=20)
+# 150 epochs, whatever the number of images; --epochs changes it.
+train_cfg = dict(max_epochs=150, val_interval=50)
 optim_wrapper = dict(optimizer=dict(lr=1.2e-2))  # 3e-3 at a batch of 64
-default_hooks = dict(logger=dict(interval=15), checkpoint=dict(interval=20))
+default_hooks = dict(logger=dict(interval=15), checkpoint=dict(interval=50))
