@@ -227,7 +227,7 @@ def data_key(dataset: Dataset, config: Any) -> str | None:
         config: Config of its data loader.
 
     Returns:
-        The hash, or None if it cannot identify the data: if the config
+        The hash, or None if it cannot identify the data because the config
         contains objects, or the data set belongs to another library and does
         not list its items.
     """

@@ -120,9 +120,9 @@ class DINOv2(DINO):
             data_samples: Ignored, there are no labels to learn from.
 
         Returns:
-            The weighted losses whose sum is minimised: ``loss_cls``,
-            ``loss_patch``, with KoLeo ``loss_koleo`` and with an anchor
-            ``loss_anchor``. For the log, without gradient: the figures that
+            ``loss_cls``, ``loss_patch``, with KoLeo ``loss_koleo`` and with an
+            anchor ``loss_anchor``, all with their weights; their sum is
+            minimised. For the log, without gradient: the figures that
             :class:`DINO` logs of the class tokens; those of
             :func:`target_monitors`, prefixed with ``patch_``, of the masked
             patches of all ranks; ``masked_share``, the share of the global

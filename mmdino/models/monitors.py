@@ -22,7 +22,7 @@ def target_monitors(targets: Tensor,
             computed here, which communicates.
 
     Returns:
-        Scalars without gradient:
+        Scalars without gradient.
 
         - ``teacher_entropy``: the mean entropy of this rank's targets, in
           nats. It is ln K if the targets are uniform and 0 if each consists

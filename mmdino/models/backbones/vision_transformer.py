@@ -194,10 +194,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                 used.
 
         Returns:
-            A tuple of one tensor for each block, by ``out_type``: 'cls_token'
-            (B, D), 'featmap' (B, D, h, w), 'avg_featmap' (B, D) or 'raw', all
-            tokens, (B, 1 + R + N, D). The output of the last block passes the
-            final norm.
+            A tuple of one tensor for each block. By ``out_type`` it is
+            'cls_token' (B, D), 'featmap' (B, D, h, w), 'avg_featmap' (B, D) or
+            'raw', all tokens, (B, 1 + R + N, D). The output of the last block
+            passes the final norm.
         """
         last = len(self.layers) - 1
         indices = self.out_indices if out_type is None else (last, )

@@ -199,8 +199,8 @@ def last_blocks(backbone: nn.Module,
         n: Number of blocks.
 
     Returns:
-        For each block, the last one at the end, (B, 1 + R + N, D): the class
-        token, registers and patches.
+        For each block, the last one at the end, the class token, registers and
+        patches, (B, 1 + R + N, D).
 
     Raises:
         ValueError: If the backbone has fewer than n blocks or is no ViT.

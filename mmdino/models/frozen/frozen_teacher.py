@@ -149,8 +149,8 @@ class FrozenTeacher(BaseModel):
             n: Number of blocks.
 
         Returns:
-            For each block, (B, 1 + R + N, D) after the final norm: the class
-            token, registers and patches.
+            For each block, the class token, registers and patches after the
+            final norm, (B, 1 + R + N, D).
 
         Raises:
             ValueError: If the backbone has fewer than n blocks or is no ViT.

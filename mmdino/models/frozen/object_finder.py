@@ -41,8 +41,8 @@ class ObjectFinder(FrozenTeacher):
         """Write the box of each image (B, C, H, W) into its sample.
 
         Returns:
-            The samples with ``pred_box`` (4, ): top, left, bottom, right, as
-            fractions of the image's height and width.
+            The samples with ``pred_box`` (4, ), which holds top, left, bottom
+            and right as fractions of the image's height and width.
         """
         for image, sample in zip(inputs, data_samples):
             sample.set_field(self.find(image), 'pred_box', dtype=Tensor)
@@ -52,8 +52,8 @@ class ObjectFinder(FrozenTeacher):
         """Find the box of one object in a normalised image (C, H, W).
 
         Returns:
-            (4,) on the CPU: top, left, bottom, right, as fractions of the
-            image's height and width.
+            Top, left, bottom, right, (4,), as fractions of the image's height
+            and width, on the CPU.
         """
         patches = self.patches(image[None], self.facet)[0].float()
         grid = tuple(patches.shape[:2])
