@@ -1,7 +1,7 @@
-# ViT-B/8 as released, 300 epochs. Published: k-NN 77.4, linear 80.1.
-# 176 GPUs x 6 images = 1056, fp32. The authors published the settings of the
-# other models in full; here epochs, learning rates, clipping and freezing are
-# as they are cited, the rest is ViT-B/16's.
+# ViT-B/8 as released, 300 epochs. Published: k-NN 77.4, linear 80.1. 176 GPUs
+# x 6 images = 1056, fp32. Unlike for the other models, the authors did not
+# publish all settings: epochs, learning rates, clipping and freezing are cited
+# ones, the rest is from ViT-B/16.
 _base_ = [
     '_base_/models/dino_vit.py',
     '_base_/datasets/imagenet_10-local.py',

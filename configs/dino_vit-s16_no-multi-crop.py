@@ -1,4 +1,4 @@
-# ViT-S/16 on the two global crops alone, 100 epochs.
+# ViT-S/16 without local crops, 100 epochs.
 # 8 GPUs x 64 images.
 _base_ = [
     '_base_/models/dino_vit.py',

@@ -1,5 +1,5 @@
 # ViT-S/8 as released, 800 epochs. Published: k-NN 78.3, linear 79.7.
-# 64 GPUs x 16 images = 1024, fp32. On 8 GPUs keep 1024 with
+# 64 GPUs x 16 images = 1024, fp32. To keep 1024 on 8 GPUs:
 #   --cfg-options optim_wrapper.accumulative_counts=8 \
 #                 optim_wrapper.optimizer.lr=4e-3
 _base_ = [

@@ -1,14 +1,14 @@
 # ViT-L/14 on ImageNet-22k, the long recipe. Published: k-NN 82.0, linear 84.5.
 # 96 GPUs x 32 images = 3072. 625,000 iterations are 135 epochs of 14.2 million
-# images, of 4,621 iterations; where your copy has another number, change the
-# epochs below.
+# images, 4,621 iterations each. If your copy has another number of images,
+# change the epochs below.
 _base_ = [
     '_base_/models/dinov2_vit-l14.py',
     '_base_/datasets/imagenet_dinov2.py',
     '_base_/schedules/dinov2.py',
 ]
 
-# Class folders without splits; validation stays on ImageNet-1k.
+# Class folders without splits. The validation uses ImageNet-1k.
 train_dataloader = dict(
     batch_size=32,
     dataset=dict(

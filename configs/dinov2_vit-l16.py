@@ -1,6 +1,6 @@
 # ViT-L/16 on ImageNet-1k, the short recipe. Published: k-NN 81.6, linear 82.9.
 # 32 GPUs x 64 images = 2048. The authors' 100 "epochs" of 1,250 iterations are
-# 200 of the data set, of 625 iterations.
+# 200 epochs of the data set, 625 iterations each.
 _base_ = [
     '_base_/models/dinov2_vit.py',
     '_base_/datasets/imagenet_dinov2.py',

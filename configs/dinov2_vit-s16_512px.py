@@ -1,8 +1,9 @@
-# The second stage of dinov2_vit-s16: 512 px, 518 being no multiple of the
-# patch, so that patches tell more. Weights, head and moving averages come from
-# the first stage's checkpoint; position embeddings are resized from 14 x 14
-# patches to 32 x 32. 8 GPUs x 32 images = 256: 10,008 iterations; on fewer the
-# rate follows. Nothing is published for this file.
+# The second stage of dinov2_vit-s16, with crops of 512 px, which gives better
+# features of patches (518 px is no multiple of the patch). Weights, head and
+# moving averages come from the checkpoint of the first stage; position
+# embeddings are resized from 14 x 14 patches to 32 x 32. 8 GPUs x 32 images =
+# 256: 10,008 iterations; with fewer GPUs the learning rate is scaled. There
+# are no published results for exactly these settings.
 _base_ = ['_base_/models/dinov2_vit.py', '_base_/dinov2_high_res.py']
 
 load_from = 'work_dirs/dinov2_vit-s16/epoch_100.pth'
@@ -10,7 +11,7 @@ _size = 512
 model = dict(
     backbone=dict(
         arch='deit-small', img_size=_size, drop_path_rate=0.1, with_cp=True),
-    # 10,000 masked patches have logits of 2.6 GB.
+    # The logits of 10,000 masked patches would take 2.6 GB.
     tokens_per_chunk=1024)
 
 _global = dict(crop=dict(size=_size))

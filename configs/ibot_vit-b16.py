@@ -1,5 +1,6 @@
 # iBOT ViT-B/16, 400 epochs. 32 GPUs x 32 images = 1024. The optimisation is
-# that of dino_vit-b16; no figure is published for exactly these numbers.
+# that of dino_vit-b16. There are no published results for exactly these
+# settings.
 _base_ = [
     '_base_/models/ibot_vit.py',
     '_base_/datasets/imagenet_10-local.py',

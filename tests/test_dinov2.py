@@ -200,7 +200,7 @@ def test_the_teacher_has_both_heads_and_follows():
     (dict(
         tokens_per_chunk=4,
         patch_head=dict(type='mmdino.MLPHead', out_dim=8,
-                        hidden_channels=8)), 'MLPHead has not both'),
+                        hidden_channels=8)), 'MLPHead does not have both'),
     (dict(tokens_per_chunk=4,
           patch_loss=dict(type='mmdino.MSELoss')), 'MSELoss has none'),
     (dict(backbone=dict(type='mmdino.TimmBackbone', model_name='resnet18')),

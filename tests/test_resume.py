@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from mmdino.engine.longrun import checkpoints
 from mmdino.engine.longrun.checkpoints import (find_last_good, is_intact,
@@ -20,6 +19,7 @@ from mmdino.engine.longrun.checkpoints import (find_last_good, is_intact,
 from mmdino.weights.keys import CheckpointError
 from tests.resuming import (StopAfter, assert_same, end_of, random_cfg, train,
                             train_interruptibly)
+from tests.tiny import let_cpus_scale
 
 
 @pytest.fixture(scope='module')
@@ -203,8 +203,7 @@ def test_a_save_that_fails_loses_nothing(uninterrupted, tmp_path):
 
 def test_the_loss_scale_comes_back(tmp_path, monkeypatch):
     """Also between two of its changes; a CPU has to be let in."""
-    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
-                        lambda: True)
+    let_cpus_scale(monkeypatch)
     scaler = dict(device='cpu', init_scale=1024., growth_interval=3)
     ends = []
     for name, stops in (('whole', []), ('stopped', [StopAfter(5)])):

@@ -3,6 +3,7 @@ import copy
 
 import torch
 from mmengine.config import Config
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
@@ -112,3 +113,16 @@ def constant(cfg):
 
 def build_runner(work_dir, **kwargs):
     return Runner.from_cfg(runner_cfg(work_dir, **kwargs))
+
+
+def let_cpus_scale(monkeypatch):
+    """Let MMEngine's AmpOptimWrapper scale the loss on a CPU.
+
+    With ``loss_scale=dict(device='cpu', ...)``. Both of MMEngine's
+    distributions refuse to without a GPU. mmengine 0.10.7 has
+    ``torch.cuda.amp.GradScaler``, torch's own for GPUs alone.
+    """
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
+                        lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler',
+                        torch.amp.GradScaler)

@@ -46,7 +46,8 @@ def report(error: ChildFailedError) -> int:
         say(f'Rank {rank} was stopped by {name}, and so was the job. '
             f'Exit status {status}.')
     else:
-        say(str(error))
+        if status != 2:  # of a user's error the tool has said all
+            say(str(error))
         say(f'Rank {rank} failed first. Exit status {status}.')
     return status
 

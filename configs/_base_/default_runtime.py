@@ -1,5 +1,5 @@
-# What every training and test runs with. A config of yours adds to its _base_
-# tensorboard.py, teacher_snapshots.py or fsdp.py beside this file.
+# Settings that every training and test shares. To use tensorboard.py,
+# teacher_snapshots.py or fsdp.py of this folder, add it to _base_ of a config.
 default_scope = 'mmdino'
 
 default_hooks = dict(
@@ -22,11 +22,12 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
 
-# GPUs multiply float32 matrices in TF32, with 10 bits of the mantissa, as the
-# authors' torch did. False: in full float32, several times slower.
+# GPUs multiply float32 matrices in TF32, with a mantissa of 10 bits, as the
+# authors' version of torch did. False uses full float32, which is several
+# times slower.
 tf32 = True
 
-# Student and teacher normalise over all GPUs where they have BatchNorm.
+# BatchNorm of student and teacher uses the statistics of all GPUs.
 sync_bn = 'torch'
 
 log_level = 'INFO'

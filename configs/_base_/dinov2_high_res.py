@@ -1,10 +1,12 @@
-# The end of DINOv2 at high resolution (arXiv 2304.07193, appendix B): some
-# 10,000 iterations with the schedules of the first stage, compressed, and a
-# lower rate, of which the paper gives no number: a tenth here. A config gives
-# warm-ups their share of the 2 epochs.
+# The high-resolution stage at the end of DINOv2 (arXiv 2304.07193, appendix
+# B): about 10,000 iterations with the schedules of the first stage,
+# compressed. The learning rate is lower; the paper gives no number, here it is
+# a tenth. Configs that inherit this file set warm-ups to the same share of the
+# 2 epochs as in the first stage.
 _base_ = ['datasets/imagenet_dinov2.py', 'schedules/dinov2.py']
 
-# 518 px; local crops keep their share of the side, which is not published.
+# Global crops of 518 px. The size of local crops is not published; they keep
+# their ratio to the global ones.
 _global = dict(crop=dict(size=518))
 train_dataloader = dict(
     batch_size=32,

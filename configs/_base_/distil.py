@@ -1,7 +1,7 @@
-# A student that starts from nothing and follows a frozen network, DINOv2's
-# ViT-S/14; another one by
+# A student with random weights learns from a frozen network, here DINOv2's
+# ViT-S/14. Another frozen network:
 #   --cfg-options model.frozen.checkpoint=FILE_OR_NAME
-# and the student's backbone in the config.
+# The student's backbone is set in the config that inherits this file.
 _base_ = ['schedules/adamw_100e.py', 'default_runtime.py']
 
 model = dict(
@@ -17,5 +17,5 @@ model = dict(
     patch_weight=1.)
 
 param_scheduler = dict(warmup_epochs=5, end_weight_decay=None)
-# The student's average moves beside it.
+# The moving average of the student is what is tested and exported.
 default_hooks = dict(teacher=dict(type='TeacherEMAHook', momentum=0.996))

@@ -1,5 +1,5 @@
-# Weights, gradients and moments spread over the GPUs, for networks that do not
-# fit on one: add '_base_/fsdp.py' to a config's _base_ list. Checkpoints are
-# those of DDP, one file each.
+# FSDP: weights, gradients and the optimizer's state are sharded over the GPUs,
+# for networks that do not fit on one. Add '_base_/fsdp.py' to the _base_ list
+# of a config. Checkpoints are the same as with DDP, a single file each.
 runner_type = 'FlexibleRunner'
 strategy = dict(type='mmdino.FSDPStrategy', sync_bn='torch')

@@ -1,3 +1,4 @@
-# The teacher of every 10th epoch, kept beside the last whole checkpoints: add
-# '_base_/teacher_snapshots.py' to a config's _base_ list.
+# Keeps the teacher of every 10th epoch, in addition to the last full
+# checkpoints: add '_base_/teacher_snapshots.py' to the _base_ list of a
+# config.
 teacher_snapshots = dict(interval=10)

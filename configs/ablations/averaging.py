@@ -1,4 +1,4 @@
-# What the average of the student does, with Sinkhorn-Knopp as the guard.
+# The moving average of the student, with Sinkhorn-Knopp against collapse.
 _guard = dict(centering=dict(_delete_=True, type='SinkhornKnopp', num_iters=3))
 _copy = dict(
     teacher=dict(_delete_=True, type='TeacherCopyHook', when='after_step'))
@@ -9,8 +9,8 @@ rows = {
         title='No average: the teacher is a copy of the student',
         model=_guard,
         default_hooks=_copy),
-    # The run is that of `none`; the average is saved as the teacher, and
-    # evaluated.
+    # Trained as in the row `none`; the average of the student is saved and
+    # evaluated as the teacher.
     'polyak':
     dict(
         title='Polyak average of the student, which guides nothing',

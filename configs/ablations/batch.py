@@ -1,5 +1,5 @@
-# Images a step, on 8 GPUs, without local crops. The learning rate follows by
-# itself.
+# The batch size, on 8 GPUs, without local crops. The learning rate is scaled
+# automatically.
 
 
 def _batch(images):

@@ -1,6 +1,6 @@
-# Centring and sharpening, one of them, neither (figure 7).
+# Centring and sharpening, only one of them, or neither (figure 7).
 _uncentered = dict(centering=dict(_delete_=True, type='NoCentering'))
-# The teacher's temperature is the student's.
+# Without sharpening, the teacher's temperature equals the student's.
 _unsharpened = dict(
     centering=dict(teacher_temp=0.1, warmup_teacher_temp=0.1, warmup_epochs=0))
 

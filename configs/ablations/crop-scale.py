@@ -1,4 +1,4 @@
-# Where the areas of global and local crops meet.
+# The area that separates global from local crops, as a share of the image.
 
 
 def _scale(percent):

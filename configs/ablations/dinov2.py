@@ -1,8 +1,8 @@
-# From DINO to DINOv2, one part after the other: each row has what those above
-# it have. The last has the row koleo's parts and one head without batch
-# normalisation, which a head of masked patches cannot have: where the base's
-# head has it, compare with koleo.model.head.use_bn=False.
-dense = 'dense-shapescenes'  # ShapeScenes' masks, upon every base
+# From DINO to DINOv2, one part after another: each row adds to the one above.
+# The last row has the parts of the row koleo and a single head. That head has
+# no batch normalisation, which a head of masked patches cannot have. If the
+# head of the base has it, compare with koleo.model.head.use_bn=False.
+dense = 'dense-shapescenes'  # masks of ShapeScenes, whatever the base is
 
 _patch_head = dict(
     type='DINOHead',
@@ -14,7 +14,7 @@ _sinkhorn = dict(_delete_=True, type='SinkhornKnopp', num_iters=3)
 
 
 def _dinov2(title, **model):
-    """Masked patches, with what else the model has."""
+    """Return a row with masked patches and these settings of the model."""
     return dict(
         title=title,
         model={

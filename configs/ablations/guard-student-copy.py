@@ -1,4 +1,4 @@
-# What guards against the collapse where the teacher is a copy of the student.
+# Methods against collapse if the teacher is a copy of the student.
 
 
 def _guard(title, **centering):

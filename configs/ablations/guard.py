@@ -1,4 +1,4 @@
-# What guards against the collapse.
+# Methods against collapse.
 
 
 def _guard(title, **centering):

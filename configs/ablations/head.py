@@ -1,5 +1,6 @@
-# The projection head: depth, with and without the L2-normalised bottleneck;
-# BN; activation; norms of the prototypes. The prototypes count as a layer.
+# The projection head: its depth, with and without the L2-normalised
+# bottleneck, batch normalisation, activation, and norms of the prototypes. The
+# layer of prototypes is counted in the depth.
 
 
 def _head(title, **head):

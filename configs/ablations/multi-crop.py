@@ -1,5 +1,5 @@
-# The number of local crops beside the two global ones. For none,
-# configs/dino_vit-s16_no-multi-crop.py is the recipe tuned for them.
+# The number of local crops in addition to the two global ones. The recipe that
+# is tuned for no local crops is configs/dino_vit-s16_no-multi-crop.py.
 
 
 def _local(title, crops):

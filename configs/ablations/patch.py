@@ -2,7 +2,7 @@
 
 
 def _cropped(loader):
-    """A loader's pipeline with crops of whole patches of 5 px."""
+    """Return a loader whose crops are multiples of patches of 5 px."""
 
     def pipeline(base):
         steps = loader(base).dataset.pipeline
@@ -19,8 +19,8 @@ def _cropped(loader):
 _global = dict(crop=dict(size=220))
 
 rows = {
-    # They do not divide 224 and 96: crops of 220 and 95 px have the whole
-    # patches of those.
+    # 224 and 96 px are no multiples of 5: crops of 220 and 95 px have as many
+    # whole patches.
     'patch-5':
     dict(
         title='Patches of 5 px',

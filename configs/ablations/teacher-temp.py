@@ -1,4 +1,4 @@
-# The teacher's temperature, and that from which it rises.
+# The teacher's temperature, and the temperature at which its warm-up starts.
 
 
 def _temperature(title, last, first=None, epochs=0):

@@ -1,4 +1,4 @@
-# What the teacher is made of.
+# How the teacher is made from the student.
 
 
 def _copy(title, when):

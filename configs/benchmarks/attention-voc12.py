@@ -1,6 +1,6 @@
-# Objects of PASCAL VOC 2012 in the attention of the class token: the best
-# head's Jaccard index. Images are squares of 480 px, as where the authors
-# draw attention; the kept patches are compared at the mask's own size.
+# Objects of PASCAL VOC 2012 in the attention of the class token: the Jaccard
+# index of the best head. Images are squares of 480 px, as in the authors'
+# figures of attention; the kept patches are compared at the size of the mask.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', predict_attention=True)
@@ -25,5 +25,6 @@ test_dataloader = dict(
             dict(type='LoadMask'),
             dict(type='mmpretrain.PackInputs', algorithm_keys=('gt_mask', )),
         ]))
-test_cfg = dict(type='GalleryTestLoop')  # also of the untrained network
+# This loop measures the untrained network as well.
+test_cfg = dict(type='GalleryTestLoop')
 test_evaluator = dict(type='AttentionJaccard', mass=0.6)

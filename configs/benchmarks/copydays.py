@@ -1,7 +1,7 @@
 # Copy detection on Copydays, "strong": 320 px squares, whitened features.
-# Optional folders beside copydays/ hold distractors and the images that the
-# whitening is learnt on, see mmdino.datasets.Copydays. The best figure of the
-# authors is that of ViT-B/8.
+# Optional folders beside copydays/ hold distractors and the images from which
+# the whitening is learnt, see mmdino.datasets.Copydays. The authors' best
+# result is that of ViT-B/8.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', features=dict(type='ClassAndGeMFeatures'))

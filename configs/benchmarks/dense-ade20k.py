@@ -1,4 +1,4 @@
-# As dense-voc12, on ADE20K: 150 classes, 0 in a mask is none of them.
+# As dense-voc12, on ADE20K: 150 classes; 0 in a mask means no class.
 _base_ = 'dense-voc12.py'
 
 data_root = 'data/ade/ADEChallengeData2016'

@@ -1,5 +1,5 @@
-# As dense-voc12, on drawn pictures: background and ten shapes. 48 px,
-# enlarged to 64 px as for k-NN.
+# As dense-voc12, on drawn images: background and ten shapes. Images of 48 px
+# are enlarged to 64 px, as for k-NN.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher')

@@ -1,6 +1,7 @@
-# Classes of the pixels of PASCAL VOC 2012 from frozen patches: the votes of
-# the nearest patches of the train split, and a linear layer fitted to them by
-# ridge regression. Images are squares of 448 px; scored on the whole mask.
+# Segmentation of PASCAL VOC 2012 with frozen patch features, by the votes of
+# the nearest patches of the train split and by a linear layer that ridge
+# regression fits to these patches. Images are squares of 448 px; the scores
+# are measured at the size of the mask.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher')

@@ -1,6 +1,6 @@
-# One object an image, found without labels (LOST, arXiv 2109.14279): the share
-# of the images of PASCAL VOC 2007 trainval whose box is right. Images keep
-# their size, up to the multiple of the patch.
+# One object in each image, found without labels (LOST, arXiv 2109.14279): the
+# share of the images of PASCAL VOC 2007 trainval whose box is right. Images
+# keep their size, except that it is made a multiple of the patch.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='ObjectFinder', facet='key', seeds=100)
@@ -21,5 +21,5 @@ test_dataloader = dict(
             dict(type='mmpretrain.PackInputs', algorithm_keys=('gt_boxes', )),
         ]))
 test_cfg = dict(type='TestLoop')
-# The second one's box looks at no image.
+# The second metric is a baseline that ignores the content of the images.
 test_evaluator = [dict(type='CorLoc'), dict(type='CenterBoxCorLoc')]

@@ -1,5 +1,5 @@
-# k-NN on ImageNet: the gallery is the training set. The checkpoint tells the
-# network, the normalisation and the size of the images.
+# k-NN on ImageNet; the gallery is the training set. The network, the
+# normalisation and the size of the images are stored in the checkpoint.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher')

@@ -1,4 +1,4 @@
-# k-NN of features that tools/extract_features.py saved, in one process:
+# k-NN of features saved by tools/extract_features.py, in one process:
 #   python tools/test.py configs/benchmarks/knn_features.py --cfg-options \
 #       test_dataloader.dataset.path=DIR/queries.npz \
 #       test_cfg.gallery_dataloader.dataset.path=DIR/gallery.npz

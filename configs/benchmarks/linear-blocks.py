@@ -1,12 +1,12 @@
-# Linear classification as DINOv2's authors do it: of the class tokens of the
-# last 1 or 4 blocks, with or without the mean patch token, at 13 learning
-# rates. The 52 classifiers learn in one pass: 8 GPUs x 128 images, 10 epochs
-# of SGD, cosine from one iteration to the next. Run by
+# Linear classification as in DINOv2: on the class tokens of the last 1 or 4
+# blocks, with or without the mean patch token, with 13 learning rates. The 52
+# classifiers are trained at once: 8 GPUs x 128 images, 10 epochs of SGD with a
+# cosine schedule by iterations. To run it:
 #   python tools/train.py configs/benchmarks/linear-blocks.py \
 #       --checkpoint CHECKPOINT
-# The best one is chosen on a tenth of the training images, which none learns
-# from, and measured on the validation images. (The authors choose on the
-# validation images themselves.)
+# The best classifier is chosen on a tenth of the training images, which is
+# held out, and reported on the validation images. (The authors choose on the
+# validation images.)
 _base_ = 'linear.py'
 
 model = dict(

@@ -1,15 +1,16 @@
 # Linear classification on frozen features, with the authors' settings: 8 GPUs
-# x 128 images, 100 epochs of SGD, cosine from one epoch to the next. Run by
+# x 128 images, 100 epochs of SGD with a cosine schedule by epochs. To run it:
 #   python tools/train.py configs/benchmarks/linear.py \
 #       --checkpoint CHECKPOINT
-# On other data: model.num_classes, the data sets, train_cfg.max_epochs.
+# For other data, change model.num_classes, the data sets and
+# train_cfg.max_epochs.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(
     type='LinearProbe',
     num_classes=1000,
-    # 1e-3 is the official one of ViTs, 0.3 that of ResNet-50; each costs a
-    # linear layer.
+    # The authors use 1e-3 for ViTs and 0.3 for ResNet-50. Each learning rate
+    # adds a linear layer.
     learning_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.],
     checkpoint=None)
 
@@ -29,7 +30,7 @@ train_dataloader = dict(
             dict(type='LoadImage', exif_orientation=False),
             dict(
                 type='mmpretrain.RandomResizedCrop',
-                scale=None,  # the checkpoint's
+                scale=None,  # the size stored in the checkpoint
                 backend='pillow',
                 interpolation='bilinear'),
             dict(type='HorizontalFlip', prob=0.5),
@@ -55,7 +56,7 @@ val_dataloader = dict(
 val_cfg = dict()
 val_evaluator = dict(type='LinearProbeAccuracy')
 
-# The learning rates are the heads': model.learning_rates.
+# The learning rates are set by model.learning_rates.
 auto_scale_lr = dict(enable=True, base_batch_size=256)
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,6 +1,6 @@
 # Logistic regression on 1% of ImageNet's labels, on frozen features:
 #   python tools/make_split.py data/imagenet --fraction 0.01
-# writes the list of the images whose labels may be seen.
+# writes the list of the labelled images.
 _base_ = 'knn.py'
 
 test_cfg = dict(

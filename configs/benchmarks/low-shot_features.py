@@ -1,5 +1,5 @@
 # Logistic regression on saved features; see knn_features.py. The gallery is
-# all of the file: give its dataset `indices` to choose.
+# the whole file; set `indices` of its dataset to use a part.
 _base_ = 'knn_features.py'
 
 test_evaluator = dict(

@@ -1,12 +1,12 @@
-# Retrieval on revisited Oxford: mAP and mP@k, Medium and Hard. The
-# images have any size, so one is embedded at a time. Images of 224 px and one
-# scale: how the authors evaluate on Oxford.
+# Retrieval on revisited Oxford: mAP and mP@k, Medium and Hard. Images have any
+# size and are embedded one at a time. As in the authors' evaluation on Oxford,
+# they are resized to 224 px at one scale.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(type='FrozenTeacher', features=dict(type='MultiScaleFeatures'))
 
 data_root = 'data/revisitop/roxford5k'
-# Boxes and the published figures are of images as they are stored.
+# Without EXIF orientation, which the boxes and the published results ignore.
 _load = dict(type='LoadImage', exif_orientation=False)
 _shrink = dict(type='Thumbnail', size=224)
 
@@ -19,8 +19,8 @@ test_dataloader = dict(
     dataset=dict(
         type='RevisitedImages',
         subset='queries',
-        # The authors embed whole query images, where the benchmark crops
-        # them: see retrieval-roxford_cropped.py.
+        # The authors use whole query images; the benchmark crops them, see
+        # retrieval-roxford_cropped.py.
         pipeline=[
             _load, _shrink,
             dict(

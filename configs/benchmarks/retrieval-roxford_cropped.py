@@ -1,5 +1,5 @@
-# Revisited Oxford by the benchmark's own protocol, which crops the queries to
-# the object asked about. The authors of DINO embed the whole images.
+# Revisited Oxford by the benchmark's own protocol, which crops queries to the
+# object that is searched for. The authors of DINO use whole images.
 _base_ = 'retrieval-roxford.py'
 
 test_dataloader = dict(

@@ -1,5 +1,5 @@
-# Revisited Paris, images of 512 px at three scales: how
-# the authors evaluate on Paris.
+# Revisited Paris, images of 512 px at three scales, as in the authors'
+# evaluation on Paris.
 _base_ = 'retrieval-rparis.py'
 
 model = dict(features=dict(scales=(1., 1 / 2**0.5, 1 / 2)))

@@ -1,7 +1,7 @@
-# DINOv2's ViT-S/14 learns from pictures of your own:
+# DINOv2's ViT-S/14, trained further on your own images:
 #   python tools/train.py configs/continue/dinov2_vit-s14.py \
 #       --checkpoint dinov2_vit-s14 --download --cfg-options data=DIR
-# --checkpoint takes any file of this network, whoever wrote it, and the names
-# that docs/checkpoints.md lists. One of a training of ours gives its heads as
-# well.
+# --checkpoint accepts a file of this network in any known format, or a name as
+# in docs/checkpoints.md. Heads are loaded as well if it is a checkpoint of a
+# training with mmdino.
 _base_ = '../_base_/continue_dinov2.py'

@@ -1,4 +1,4 @@
-# The packaged ResNet of CIFAR-10 into a tiny ViT, in minutes of a CPU:
+# Distils the packaged ResNet of CIFAR-10 into a tiny ViT, in minutes on a CPU:
 #   python tools/train.py configs/distil/dino_cifar10_to_vit-tiny.py
 _base_ = ['../_base_/distil.py', '../_base_/datasets/cifar10_two_views.py']
 

@@ -1,6 +1,6 @@
-# DINOv2's ViT-S/14 into a ResNet-18; see dinov2_vit-s14_to_vit-t16.py. The
-# patches are those of its last map, 7 x 7, of which each is compared with the
-# mean of the frozen network's that it covers.
+# Distils DINOv2's ViT-S/14 into a ResNet-18; see dinov2_vit-s14_to_vit-t16.py.
+# The student's patches are the 7 x 7 positions of its last map. Each is
+# compared with the mean of the frozen network's patches that it covers.
 _base_ = ['../_base_/distil.py', '../_base_/datasets/own_images_p14.py']
 
 model = dict(

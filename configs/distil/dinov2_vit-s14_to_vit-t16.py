@@ -1,8 +1,9 @@
-# DINOv2's ViT-S/14 into a ViT-T/16, on pictures of your own:
+# Distils DINOv2's ViT-S/14 into a ViT-T/16, on your own images:
 #   python tools/train.py configs/distil/dinov2_vit-s14_to_vit-t16.py \
 #       --download --cfg-options data=DIR
-# The frozen network sees the global crops, of a size that both patches fit:
-# 224 px are 16 x 16 and 14 x 14 patches. Local crops are the student's alone.
+# The frozen network sees the global crops. Their size is a multiple of both
+# patch sizes: 224 px are 16 x 16 and 14 x 14 patches. Only the student sees
+# the local crops.
 _base_ = ['../_base_/distil.py', '../_base_/datasets/own_images_p14.py']
 
 model = dict(

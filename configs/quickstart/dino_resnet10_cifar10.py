@@ -1,10 +1,10 @@
 # CIFAR-10 on two CPU cores: a ResNet of four blocks on views of 24 px.
 #   python tools/train.py configs/quickstart/dino_resnet10_cifar10.py
-# README.md in this folder tells how the numbers were found.
+# README.md in this folder explains how the settings were chosen.
 _base_ = ['_base_/resnet10.py', '../_base_/datasets/cifar10_multi_crop.py']
 
-# A crop shows its object enlarged: at 24 px it is as large as in the picture
-# of 32 px, and a step takes half the time.
+# Crops enlarge objects: in a crop of 24 px they are about as large as in the
+# image of 32 px. A step also takes half the time.
 _view = dict(
     crop=dict(size=24, scale=(0.15, 1.0)), pipeline=_base_._view_pipeline)
 train_dataloader = dict(
@@ -15,7 +15,7 @@ train_dataloader = dict(
             views=dict(
                 global_1=_view,
                 global_2=_view,
-                # Two views alone learn more in the same time.
+                # Without local views, more is learnt in the same time.
                 local=dict(num_views=0)))))
 val_dataloader = dict(num_workers=1)
 val_cfg = dict(gallery_dataloader=dict(num_workers=1))

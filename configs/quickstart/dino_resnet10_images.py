@@ -1,7 +1,8 @@
 # The quickstart on a folder of images: tools/quickstart.py sets data_root.
-# The network and the setting of dino_resnet10_cifar10.py on pictures of 64 px,
-# of which a crop of 48 px shows the objects as large as they are. README.md in
-# this folder tells how the numbers were found, and what they have not shown.
+# It has the network and settings of dino_resnet10_cifar10.py, for images of
+# 64 px. In crops of 48 px objects are about as large as in these images.
+# README.md in this folder explains how the settings were chosen and what was
+# not tested.
 _base_ = ['_base_/resnet10.py', '../_base_/datasets/loaders.py']
 
 data_root = ''
@@ -34,7 +35,7 @@ _images = dict(dataset=dict(type='Images', pipeline=_test_pipeline))
 val_dataloader = _images
 val_cfg = dict(gallery_dataloader=_images)
 
-# 60 passes, however many images there are: --epochs chooses.
+# 60 epochs, whatever the number of images; --epochs changes it.
 train_cfg = dict(max_epochs=60, val_interval=20)
 optim_wrapper = dict(optimizer=dict(lr=1.2e-2))  # 3e-3 at a batch of 64
 default_hooks = dict(logger=dict(interval=15), checkpoint=dict(interval=20))

@@ -1,10 +1,10 @@
-# Pictures of any number of channels and any depth: an example for arrays
+# Images with any number of channels and any bit depth: an example for arrays
 # (.npy, H x W x C), multi-page TIFF and, with tifffile, TIFF of many channels.
-# Copy it; what to change for your pictures stands first.
-#   1 channel:   _channels = 1, and load gray pictures of 8 or 16 bits by
+# Copy this file; the settings to change for your images come first.
+#   1 channel:   _channels = 1, and load grey images of 8 or 16 bits by
 #                _load = dict(type='LoadImage', color_type='grayscale')
 #   4 channels:  _channels = 4
-# tools/data_stats.py gives mean and std as they are to stand here.
+# tools/data_stats.py computes mean and std in the form needed here.
 _base_ = [
     '../_base_/models/dino_vit.py',
     '../_base_/datasets/loaders.py',
@@ -16,8 +16,8 @@ data_root = 'data/channels'  # train/CLASS/*, val/CLASS/*; or your folders
 _channels = 10
 _mean = [1000.] * _channels
 _std = [500.] * _channels
-# Channels and depth as in the file. value_range=(0, 10000) would make 8 bits
-# of that range, and quarter the memory of what workers pass on.
+# Channels and bit depth as in the file. value_range=(0, 10000) would convert
+# that range to 8 bits, so that images need a quarter of the memory.
 _load = dict(type='LoadImage', color_type='unchanged')
 _size = 64
 
@@ -31,8 +31,9 @@ model = dict(
         drop_path_rate=0.),
     head=dict(out_dim=4096))
 
-# ColorJitter without saturation and hue is about light alone, and takes any
-# channels; with them, RandomGrayscale and float32 for Solarize are refused.
+# ColorJitter without saturation and hue changes brightness and contrast only,
+# and accepts any number of channels. Saturation, hue and RandomGrayscale need
+# three channels, and Solarize does not accept float32: they are errors.
 _light_pipeline = [
     dict(type='HorizontalFlip', prob=0.5),
     dict(
@@ -68,8 +69,8 @@ train_dataloader = dict(
                     pipeline=_light_pipeline)),
             after=[dict(type='PackViews')])))
 
-# CenterView resizes any channels and depth; mmpretrain's ResizeEdge with
-# Pillow takes 8 bits of 1, 3 or 4.
+# CenterView accepts any number of channels and any bit depth; mmpretrain's
+# ResizeEdge with Pillow accepts 8-bit images with 1, 3 or 4 channels only.
 _images = dict(
     batch_size=128,
     num_workers=4,

@@ -3,6 +3,6 @@ _base_ = ['../_base_/models/dino_vit-tiny.py', '_base_/shapescenes.py']
 
 model = dict(
     data_preprocessor=dict(channels_last=True),
-    # It gives every prototype its share: a centre lets a handful take all
-    # pictures at so low a temperature.
+    # It uses all prototypes equally. With a centre and so low a temperature, a
+    # few prototypes would get all images.
     centering=dict(_delete_=True, type='SinkhornKnopp'))

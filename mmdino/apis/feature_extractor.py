@@ -1,7 +1,7 @@
 """Features and attention of images in a few lines of Python."""
 import logging
 import os.path as osp
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -388,7 +388,8 @@ def list_images(images: Images) -> list[ImageLike]:
         TypeError: If an item is none of these.
         ValueError: If there is no image, or an array has another shape.
     """
-    if isinstance(images, (str, Path, Image.Image, np.ndarray)):
+    one = isinstance(images, (str, bytes, np.ndarray, Tensor))
+    if one or not isinstance(images, Iterable):
         images = [images]
     listed = [image for item in images for image in _expand(item)]
     if not listed:
@@ -407,8 +408,10 @@ def _expand(image: ImageLike) -> list[ImageLike]:
                 'several images as a list.')
         return [image]
     if not isinstance(image, (str, Path)):
+        remedy = (' Of a tensor (3, H, W) give image.permute(1, 2, 0).numpy().'
+                  if isinstance(image, Tensor) else '')
         raise TypeError('An image is a path, a URL, a PIL image or an array, '
-                        f'got {type(image).__name__}.')
+                        f'got {type(image).__name__}.{remedy}')
     path = str(image)
     if osp.isdir(path):
         return [osp.join(path, name) for name in list_folder(path)]

@@ -158,8 +158,9 @@ def _as_channels(img: np.ndarray, color_type: str) -> np.ndarray:
     channels = img.shape[2]
     if color_type != 'unchanged' and channels not in (1, 3):
         raise ValueError(
-            f'it has {channels} channels: give LoadImage '
-            f"color_type='unchanged' and the model {channels} input channels")
+            f'it is (H, W, C) = {img.shape}, of {channels} channels: give '
+            f"LoadImage color_type='unchanged' and the model {channels} input "
+            'channels')
     if color_type == 'color' and channels == 1:
         img = np.repeat(img, 3, axis=2)
     if color_type == 'grayscale' and channels == 3:

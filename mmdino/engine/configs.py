@@ -117,7 +117,10 @@ def override(cfg: Config, overrides: dict, change: Change = None) -> Config:
         if change:
             change(known)
         check_overrides(known, overrides)
-        cfg.merge_from_dict(overrides)
+        cfg.merge_from_dict({
+            key: _as_in(cfg, key, value)
+            for key, value in overrides.items()
+        })
     return prepare(cfg, change)
 
 
@@ -260,6 +263,22 @@ def check_overrides(cfg: Config, overrides: dict) -> None:
                                  f'has no {part!r}.{suggest(part, known)}')
             in_list = isinstance(node, (list, tuple))
             node = node[int(part)] if in_list else node.get(part)
+
+
+def _as_in(cfg: Config, key: str, value: Any) -> Any:
+    """Return a list as a tuple where the config has a tuple.
+
+    ``crop_size=[64,64]`` is what a shell takes unquoted, and transforms ask
+    for a tuple.
+    """
+    node = cfg
+    for part in key.split('.'):
+        if part not in _keys(node):
+            return value
+        node = node[int(part)] if isinstance(node,
+                                             (list, tuple)) else node[part]
+    is_listed = isinstance(value, list) and isinstance(node, tuple)
+    return tuple(value) if is_listed else value
 
 
 def _keys(node: Any) -> set[str]:

@@ -1,11 +1,16 @@
-"""A check for settings that no component reads, such as misspelt ones."""
+"""A check for settings that no component reads, such as misspelt ones.
+
+And for words where a component takes numbers alone.
+"""
 import ast
 import difflib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -18,6 +23,7 @@ from mmengine.runner.utils import set_random_seed
 from mmengine.utils.dl_utils import set_multi_processing
 from mmpretrain.engine.optimizers import \
     LearningRateDecayOptimWrapperConstructor
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
@@ -83,7 +89,8 @@ def check_settings(cfg: Config) -> None:
     constructors. Keys of ``auto_scale_lr``, ``paramwise_cfg``, ``env_cfg``,
     ``randomness``, ``clip_grad`` and of data loaders are compared with those
     that MMEngine reads. Components of other toolboxes (``_scope_``) and those
-    that accept any key are not checked.
+    that accept any key are not checked. A text is an error
+    where the annotations of a component's argument are numbers or ``bool``.
 
     Args:
         cfg: A completed config; it is not changed.
@@ -109,6 +116,7 @@ def check_settings(cfg: Config) -> None:
             node = (node or {}).get(part)
         if isinstance(node, dict):
             _refuse_others(node, known, path, path)
+    _refuse_text(cfg.get('randomness') or {}, set_random_seed, 'randomness')
 
 
 def _plain_sections(cfg: Config, scope: str) -> dict[str, set[str]]:
@@ -172,12 +180,15 @@ def _check(node: Any, kind: Registry | None, scope: str, path: str) -> None:
         _refuse_others(node,
                        _parameters(DataLoader) | {'num_batch_per_epoch'}, path,
                        'a loader')
+        _refuse_text(node, DataLoader, path)
     elif isinstance(node.get('type'), str) and kind is not None:
         component = _find(node['type'], kind, scope)
         known = component and accepted(component)
         if known:
             _refuse_others(node, known | ADDED.get(kind.name, set()), path,
                            component.__name__)
+        if component:
+            _refuse_text(node, component, path)
     for key, child in node.items():
         if not key.endswith('_cfg'):
             _check(child, BRANCHES.get(key, kind), scope, f'{path}.{key}')
@@ -264,6 +275,38 @@ def _refuse_others(node: dict, known: set[str], path: str, owner: str) -> None:
         raise ValueError(
             f'{path}.{key}={node[key]!r}: {owner} has no setting {key!r}.'
             f'{suggest(key, known)}')
+
+
+def _refuse_text(node: dict, component: Callable, path: str) -> None:
+    """Raise an error for a text where an argument is a number or a switch."""
+    for key, text in node.items():
+        if isinstance(text, str) and key not in ('type', '_scope_'):
+            kinds = set(_leaves(_annotation(component, key)))
+            if kinds <= {int, float, bool, Tensor, NoneType}:
+                meant = 'True or False' if bool in kinds else 'a number'
+                raise ValueError(f'{path}.{key} must be {meant}, got {text!r}')
+
+
+def _annotation(component: Callable, name: str) -> Any:
+    """Return the annotated type of an argument; ``Any`` if there is none."""
+    kinds = component.__mro__ if inspect.isclass(component) else ()
+    inits = [vars(k)['__init__'] for k in kinds if '__init__' in vars(k)]
+    for function in inits or [component]:
+        found = getattr(function, '__annotations__', {})
+        if name in found:
+            one = SimpleNamespace(__annotations__={name: found[name]})
+            with suppress(NameError):  # what is imported for annotations alone
+                return get_type_hints(one, function.__globals__)[name]
+    return Any
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    """Return the types that an annotation is made of."""
+    if get_origin(hint) in (Union, UnionType, tuple, list, Sequence):
+        for part in get_args(hint):
+            yield from _leaves(part)
+    elif hint is not Ellipsis:
+        yield hint
 
 
 def check_top_level(cfg: Config) -> None:

@@ -1,6 +1,7 @@
 """A gallery of images to compare with, and the base classes of the metrics.
 
-G images in all, G' on this rank, D features, W ranks.
+Letters: G images of the gallery, G' of these on this rank, D features, W
+ranks.
 """
 import logging
 from collections.abc import Sequence
@@ -20,30 +21,27 @@ class Gallery(NamedTuple):
     """This rank's share of a gallery, without unreadable images."""
     features: Tensor  # (G', D) float32, on the CPU
     labels: Tensor | None  # (G',) from 0, or None without ground truth
-    places: Tensor  # (G',) where the images stand in the whole gallery
+    places: Tensor  # (G',) positions of the images in the whole gallery
     size: int  # G
-    files: Tensor | None = None  # (G',) by file_key, to know one again
-    left_out: Sequence[str] = ()  # names of the unreadable ones, of all ranks
-
-    @classmethod
-    def of_rank(cls, features: Tensor, labels: Tensor | None,
-                size: int) -> 'Gallery':
-        """Take the images rank, rank + W, rank + 2 W, ... of the gallery.
-
-        That is how MMEngine's DefaultSampler deals them without shuffling;
-        the duplicates with which it fills up the ranks are dropped.
-        """
-        count = len(features)
-        placing = place_samples([None] * count, [True] * count, size)
-        return cls.placed(features, labels, None, placing, ())
+    files: Tensor | None = None  # (G',) file_key() of each image
+    left_out: Sequence[str] = ()  # names of the unreadable images of all ranks
 
     @classmethod
     def placed(cls, features: Tensor, labels: Tensor | None,
                files: Tensor | None, placing: Placing,
                left_out: Sequence[str]) -> 'Gallery':
-        """Select rows of this rank's images that count."""
+        """Select the rows of the images that have a place in the gallery.
+
+        Args:
+            features: (N, D) of all images of this rank.
+            labels: (N,), or None without ground truth.
+            files: (N,) file_key() of each image, or None.
+            placing: Places of the N images; unreadable images and duplicates
+                have none.
+            left_out: Names of the unreadable images of all ranks.
+        """
         counts = placing.own >= 0
-        if counts.all():  # spares a copy of millions of rows
+        if counts.all():  # a slice makes no copy of what may be millions
             counts = slice(None)
         labels, files = (None if rows is None else rows[counts]
                          for rows in (labels, files))
@@ -56,21 +54,27 @@ class Gallery(NamedTuple):
             self.labels, self.places, self.size)
 
     def all_files(self) -> Tensor | None:
-        """Gather the files (G,) of the whole gallery."""
+        """Gather the hashes (G,) of the files of the whole gallery."""
         return None if self.files is None else gather_rows(
             self.files, self.places, self.size)
 
     def whole(self) -> tuple[Tensor, Tensor | None]:
         """Gather the features (G, D) and labels (G,) of the whole gallery.
 
-        Every rank holds all of them then: for galleries of some thousands.
+        Every rank then holds all of them, which is meant for galleries of some
+        thousand images.
         """
         features = gather_rows(self.features, self.places, self.size)
         return features, self.all_labels()
 
 
 def say_left_out(what: str, names: Sequence[str]) -> None:
-    """Warn of images that could not be read, by name."""
+    """Log a warning that lists the images that could not be read.
+
+    Args:
+        what: What they are, such as 'gallery images'.
+        names: Names of the images; without any, nothing is logged.
+    """
     if names:
         shown = ', '.join(names[:100]) + (', ...' if len(names) > 100 else '')
         print_log(
@@ -82,15 +86,19 @@ def say_left_out(what: str, names: Sequence[str]) -> None:
 class SampleMetric(BaseMetric):
     """Base class of metrics that report incomplete and missing samples.
 
-    Images that could not be read (``unreadable`` in their sample, by
-    :class:`.Images`) are left out and named; ``<prefix>/left_out`` says how
-    many there were, if there were any.
+    Images that could not be read, which :class:`.Images` marks with
+    ``unreadable`` in their sample, are left out. A warning lists them, and
+    ``<prefix>/left_out`` is their number, if there are any.
+
+    Subclasses implement :meth:`keep` and ``compute_metrics``.
 
     Attributes:
-        unit: What a sample is.
-        needs: The fields of a sample, each with the remedy if it is missing.
-        baselines: Which of :mod:`mmdino.evaluation.baselines` it is worth
-            measuring by: where that costs little more than the features.
+        unit: What a sample is, for messages.
+        needs: Names of the fields that a sample must have, each with what to
+            do if it is missing.
+        baselines: Names of the baselines (:mod:`mmdino.evaluation.baselines`)
+            to measure with this metric. Only metrics list any that take little
+            time beside computing the features.
     """
     unit = 'image'
     needs: dict[str, str] = {}
@@ -98,8 +106,10 @@ class SampleMetric(BaseMetric):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._told: list[int | None] = []  # numbers in the data set
-        self._unreadable: list[str | None] = []  # names, of each sample
+        # For each sample its index in the data set, if it has one, and its
+        # name, if it could not be read.
+        self._told: list[int | None] = []
+        self._unreadable: list[str | None] = []
 
     def keep(self, sample: dict) -> Any:
         """Reduce a sample to what ``compute_metrics`` needs."""
@@ -109,7 +119,7 @@ class SampleMetric(BaseMetric):
         """Store what is needed of each sample of a batch.
 
         Raises:
-            KeyError: If one lacks it.
+            KeyError: If a sample lacks a field in ``needs``.
         """
         for sample in data_samples:
             unreadable = sample.get('unreadable')
@@ -131,7 +141,7 @@ class SampleMetric(BaseMetric):
         """Compute the metrics of all ranks' samples, on every rank.
 
         Args:
-            size: Number of samples; those beyond it are duplicates.
+            size: Number of samples of the data set.
 
         Raises:
             ValueError: If no rank has a sample, or none can be read.
@@ -168,10 +178,11 @@ class SampleMetric(BaseMetric):
         """Compute the metrics once unreadable samples are excluded.
 
         Args:
-            placing: Where ``self.results`` stand among those of all ranks.
-            left_out: Names of the unreadable ones, of all ranks.
+            placing: Positions of ``self.results`` among the results of all
+                ranks.
+            left_out: Names of the unreadable images of all ranks.
         """
-        results = gather_objects(self.results, placing.own, placing.size,
+        results = gather_objects(self.results, placing.own,
                                  self.collect_device, self.collect_dir)
         computed = [
             self.with_prefix(self.compute_metrics(results))
@@ -191,12 +202,14 @@ class SampleMetric(BaseMetric):
 class GalleryMetric(SampleMetric):
     """Base class of metrics that compare queries with a gallery.
 
-    :class:`GalleryValLoop` or :class:`GalleryTestLoop` gives the gallery
-    before the first query. It is kept until the metric is computed: by the
-    next time, training has changed the network whose features it holds.
+    :class:`GalleryValLoop` or :class:`GalleryTestLoop` sets the gallery before
+    the first query. It is freed once the metric is computed, because its
+    features belong to the network of this evaluation.
+
+    Subclasses implement :meth:`set_gallery` and ``compute_metrics``.
 
     Attributes:
-        gallery: What the metric keeps of a gallery, or None.
+        gallery: What the metric keeps of the gallery; None if not set.
     """
     unit = 'query'
     needs = dict(
@@ -210,7 +223,7 @@ class GalleryMetric(SampleMetric):
 
     def keep(self, sample: dict) -> tuple[Tensor, int]:
         """Return the feature (D,), on the CPU, and the label."""
-        # A clone, since pickling a row of a batch pickles the batch.
+        # A clone, because pickling a row would pickle the whole batch.
         feature = sample['feature'].float().cpu().clone()
         return feature, int(sample['gt_label'])
 
@@ -218,7 +231,8 @@ class GalleryMetric(SampleMetric):
         """Store what is needed of each query of a batch.
 
         Raises:
-            RuntimeError: If no loop has given a gallery.
+            KeyError: If a query lacks a field in ``needs``.
+            RuntimeError: If no loop has set a gallery.
         """
         if self.gallery is None:
             raise RuntimeError(
@@ -235,7 +249,11 @@ class GalleryMetric(SampleMetric):
             self.gallery = None
 
     def check_labels(self, gallery: Gallery) -> None:
-        """Raise an error if an image of the gallery has no label."""
+        """Raise an error if an image of the gallery has no label.
+
+        Raises:
+            ValueError: If one has none.
+        """
         labels = gallery.labels
         if labels is None or (labels < 0).any():
             raise ValueError(

@@ -1,8 +1,9 @@
 """Baselines: what raw pixels and the untrained network reach.
 
 A k-NN accuracy of 29 % says little until one knows that raw pixels reach 44 %
-on the same images. Both are measured once and kept, by the data and the
-network, in ``~/.cache/mmdino/baselines``.
+on the same images. The two baselines are measured once for each combination of
+data, network and metrics, and cached in ``~/.cache/mmdino/baselines``, or
+below ``XDG_CACHE_HOME``.
 """
 import copy
 import glob
@@ -34,25 +35,25 @@ from mmdino.weights.io import replaced
 
 PIXELS, UNTRAINED = 'pixels', 'untrained'
 TITLES = {PIXELS: 'raw pixels', UNTRAINED: 'the untrained network'}
-SIZE = 32  # px a side to which larger images are pooled for raw pixels
-SEED = 0  # of the untrained network
-VERSION = 1  # of what is kept
-Figures = dict[str, dict[str, float]]  # by baseline, then by metric
+SIZE = 32  # height and width in pixels to which raw pixels are pooled
+SEED = 0  # of the untrained network's weights
+VERSION = 1  # of the cache files; raise it if the measures change
+Figures = dict[str, dict[str, float]]  # results by baseline, then by metric
 
 
 def measure_baselines(loop: Any) -> Figures:
     """Measure both baselines on the gallery and queries of a loop, and log
     them.
 
-    Read from where an earlier run has kept it, if the data, the network and
-    the metrics are the same.
+    They are read from the cache if an earlier run has measured them with the
+    same data, network and metrics.
 
     Args:
         loop: A :class:`.GalleryValLoop` or :class:`.GalleryTestLoop`.
 
     Returns:
-        Empty where there is nothing to compare with: no metric that says what
-        baselines it can be measured by, or a model that is no network.
+        The results. Empty if no metric lists ``baselines``, the model has no
+        network config, or the loop has ``baseline_images=0``.
     """
     names = [name for name in TITLES if measurable(loop, name)]
     network = network_of(loop.runner)
@@ -62,7 +63,7 @@ def measure_baselines(loop: Any) -> Figures:
     path = [kept_at(loop, network, loader) if is_main_process() else None]
     broadcast_object_list(path)
     said = loop.runner.message_hub.runtime_info.get('baselines')
-    if said and said['kept_at'] == path[0]:  # a run that is resumed
+    if said and said['kept_at'] == path[0]:  # logged before, if resumed
         return said['figures']
     found = [read_kept(path[0]) if path[0] and is_main_process() else None]
     broadcast_object_list(found)
@@ -79,7 +80,7 @@ def measure_baselines(loop: Any) -> Figures:
 
 
 def _share(loop: Any, loader: DataLoader | None) -> str:
-    """Describe how much of the gallery was compared with, if not all."""
+    """Describe how many gallery images were used, '' if all."""
     if loader is loop.gallery_dataloader:
         return ''
     return (f' and {len(loader.dataset)} of the '
@@ -94,7 +95,10 @@ def network_of(runner: Runner) -> dict | None:
 
 
 def baseline_gallery(loop: Any) -> DataLoader | None:
-    """Return the gallery's loader, or one of as many images as are used."""
+    """Return the gallery's loader, or one of ``loop.baseline_images`` images.
+
+    None if the loop has no gallery.
+    """
     config, most = loop.configs[0], loop.baseline_images
     if loop.gallery_dataloader is None:
         return None
@@ -151,7 +155,7 @@ def measurable(loop: Any, name: str) -> list[Any]:
 
 
 def _features(loop: Any) -> dict | None:
-    """Return the config of how the network makes one vector an image."""
+    """Return ``model.features``: how an image becomes one vector."""
     return (loop.runner.cfg.get('model') or {}).get('features')
 
 
@@ -159,11 +163,11 @@ class Baselines:
     """Raw pixels and the untrained network, on the same batches.
 
     Args:
-        network: Config of the network, see :mod:`mmdino.weights.config`.
-        features: Config of what vector an image gets of it, as for
+        network: Network config, see :mod:`mmdino.weights.config`.
+        features: Config of how an image becomes one vector, as of
             :class:`FrozenTeacher`.
         attention: Whether the untrained network also gives its attention.
-        device: Where to compute.
+        device: Device of the models.
     """
 
     def __init__(self, network: dict, features: dict | None, attention: bool,
@@ -185,7 +189,8 @@ class Baselines:
         self.widths: dict[str, int] = {}
 
     def embed(self, batch: dict) -> list[DataSample]:
-        """Return a batch's samples with the features of all models, joined."""
+        """Return a batch's samples with the concatenated features of all
+        models."""
         parts = {}
         for name, model in self.models.items():
             samples = model.test_step(batch)
@@ -196,14 +201,14 @@ class Baselines:
         return samples
 
     def columns(self, name: str) -> slice:
-        """Return where the features of a model lie among those of all."""
+        """Return the slice of a model's features in the concatenated ones."""
         names = [*self.models]
         start = sum(self.widths[other] for other in names[:names.index(name)])
         return slice(start, start + self.widths[name])
 
 
 def without_start(node: Any) -> Any:
-    """Return a network config without the weights that it would start from."""
+    """Return a config without the settings that load pretrained weights."""
     if isinstance(node, dict):
         return {
             key: without_start(value)
@@ -219,15 +224,16 @@ def data_key(dataset: Dataset, config: Any) -> str | None:
 
     Args:
         dataset: The data set.
-        config: Its loader's config.
+        config: Config of its data loader.
 
     Returns:
-        None where no digest can tell that the data are the same: without a
-        plain config, or of another library's class that lists no items.
+        The hash, or None if it cannot identify the data: if the config
+        contains objects, or the data set belongs to another library and does
+        not list its items.
     """
     try:
         text = json.dumps(config['dataset'], sort_keys=True)
-    except TypeError:  # objects
+    except TypeError:  # the config contains objects
         return None
     found = hashlib.sha256(text.encode())
     places = range(len(dataset))
@@ -248,7 +254,10 @@ def data_key(dataset: Dataset, config: Any) -> str | None:
 
 
 def _roots(node: Any) -> Iterator[str]:
-    """List the files that data sets read whose items name none."""
+    """Iterate over the files below every ``data_root`` of a config.
+
+    They identify data sets whose items name no files.
+    """
     if isinstance(node, (list, tuple)):
         node = dict(enumerate(node))
     if isinstance(node, dict):
@@ -262,7 +271,7 @@ def _roots(node: Any) -> Iterator[str]:
 
 
 def _stamp(path: Any) -> bytes:
-    """Return size and time of a file, or of the archive that holds it."""
+    """Return size and modification time of a file, or of its archive."""
     if not isinstance(path, (str, os.PathLike)):
         return b''
     path = os.fspath(path).removeprefix(ZIP_PREFIX)
@@ -278,7 +287,8 @@ def kept_at(loop: Any, network: dict, loader: DataLoader | None) -> str | None:
     metrics.
 
     Returns:
-        None if nothing can tell that the data are the same.
+        The path, or None if the data cannot be identified, see
+        :func:`data_key`.
     """
     data = [
         data_key(one.dataset, config)
@@ -297,7 +307,7 @@ def kept_at(loop: Any, network: dict, loader: DataLoader | None) -> str | None:
 
 
 def read_kept(path: str) -> Figures | None:
-    """Read a cache file; None if there is none that can be read."""
+    """Read a cache file; return None if it is missing or damaged."""
     try:
         with open(path) as file:
             return json.load(file)
@@ -306,16 +316,16 @@ def read_kept(path: str) -> Figures | None:
 
 
 def keep(figures: Figures, path: str) -> None:
-    """Write a cache file completely; a read-only folder is no error."""
+    """Write a cache file; if that fails, log the reason and go on."""
     try:
         os.makedirs(osp.dirname(path), exist_ok=True)
         with replaced(path) as part, open(part, 'w') as file:
             json.dump(figures, file)
     except OSError as error:
         print_log(
-            f'The baselines cannot be kept, and are measured again by the '
-            f'next run: {error}. Set XDG_CACHE_HOME to a folder that can be '
-            'written.',
+            f'The baselines cannot be cached and will be measured again in '
+            f'the next run: {error}. Set XDG_CACHE_HOME to a folder that can '
+            'be written.',
             logger='current')
 
 
@@ -365,7 +375,7 @@ def number(key: str, value: float) -> str:
 def below(figures: Figures, metrics: dict[str, float]) -> str | None:
     """Describe that the network is below a baseline; None if it is not.
 
-    By the first of :func:`main_keys`.
+    They are compared by the first of :func:`main_keys`.
     """
     key = next((k for k in main_keys(figures) if k in metrics), None)
     if key is None:
@@ -381,4 +391,4 @@ def below(figures: Figures, metrics: dict[str, float]) -> str | None:
             f'{" and ".join(better)} on the same queries: so far the network '
             'has not learnt what tells these images apart. Usual causes are '
             'too few images or epochs, a learning rate that does not fit the '
-            'batch, and crops in which the object is not seen.')
+            'batch size, and crops that do not show the object.')

@@ -1,9 +1,13 @@
-"""Segmentation by frozen patch features: k-NN and a linear layer."""
+"""Segmentation by frozen patch features: k-NN and a linear layer.
+
+Letters: P patches of the gallery, D features, C classes, (h, w) the patch
+grid, (H, W) pixels.
+"""
 from typing import NamedTuple
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce
-from mmengine.runner import TestLoop
+from mmengine.runner import TestLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,28 +29,34 @@ class Patches(NamedTuple):
 class DenseTestLoop(TestLoop):
     """Segment queries by the patches of a gallery, without training a model.
 
-    Two ways: the votes of the nearest patches, and a linear layer that ridge
-    regression finds. Scores are enlarged bilinearly to the mask; the figures
-    are ``dense/knn_miou``, ``dense/knn_accuracy`` (of pixels),
-    ``dense/linear_miou`` and ``dense/linear_accuracy``, in percent. The model
-    must be a :class:`FrozenTeacher` with patches.
+    The classes of a query's patches are found in two ways: by the votes of the
+    nearest patches of the gallery, and by a linear layer that is fitted to the
+    gallery by ridge regression. The scores are upsampled bilinearly to the
+    size of the mask. The results are ``dense/knn_miou``,
+    ``dense/knn_accuracy`` (of pixels), ``dense/linear_miou`` and
+    ``dense/linear_accuracy``, in percent. The model must be a
+    :class:`FrozenTeacher` whose backbone gives patches.
 
     Args:
-        dataloader: The queries. Its sampler must deal each image once
-            (``round_up=False``).
-        evaluator: None needed.
-        gallery_dataloader: As the queries.
-        num_classes: C; other numbers in a mask count nowhere.
-        first_class: The number in a mask of the first class.
+        runner: The runner.
+        dataloader: The queries. Their sampler must give each image to one rank
+            only (``round_up=False``).
+        evaluator: Passed to MMEngine's ``TestLoop``; its metrics are not used.
+        gallery_dataloader: The gallery, with a sampler like that of the
+            queries.
+        num_classes: Number of classes C; pixels of other classes are left out.
+        first_class: Number of the first class in the masks.
         mask_key: Field of the samples that holds the mask (H, W).
-        patches_per_image: Of the gallery, evenly spread; None takes all.
-        k: Neighbours of a patch.
-        temperature: Of the votes.
-        fp16: Whether to embed with autocast.
+        patches_per_image: How many patches of each gallery image to use,
+            evenly spread; None uses all.
+        k: Number of neighbours of a patch.
+        temperature: Temperature of the votes exp(similarity / temperature).
+        fp16: Whether to compute features with autocast.
 
     Raises:
-        ValueError: If an image is dealt twice, or the gallery has no patch of
-            a class.
+        KeyError: In ``run``, if the samples have no masks.
+        ValueError: In ``run``, if the backbone gives no patches, an image
+            would be used twice, or the gallery has no patch of any class.
     """
 
     def __init__(self,
@@ -122,16 +132,22 @@ class DenseTestLoop(TestLoop):
         _, features, labels = zip(*images)
         gallery = Patches(torch.cat(features), torch.cat(labels))
         if not len(gallery.labels):
-            raise ValueError('The gallery has no patch of a class from 0 to '
-                             f'{self.num_classes - 1}: its masks hold others.')
+            first = self.first_class
+            raise ValueError(
+                f'The gallery has no patch of a class from {first} to '
+                f'{first + self.num_classes - 1}: its masks hold other '
+                'numbers. Set first_class and num_classes of the test loop.')
         return gallery
 
     def _images(self, loader: DataLoader, name: str):
-        """Iterate the patches (h, w, D), mask (H, W) and index of each image.
+        """Iterate over patches (h, w, D), mask (H, W) and index of the images.
+
+        The masks hold classes from 0 to C - 1 and other numbers.
         """
         for batch in track(loader, name):
             data = self.model.data_preprocessor(batch)
-            patches = self.model.patches(data['inputs']).float().cpu()
+            with autocast(enabled=self.fp16):
+                patches = self.model.patches(data['inputs']).float().cpu()
             for rows, sample in zip(patches, data['data_samples']):
                 if self.mask_key not in sample:
                     raise KeyError(
@@ -145,5 +161,7 @@ class DenseTestLoop(TestLoop):
         dealt = sum(all_gather_object(len(loader.sampler)))
         if dealt != len(loader.dataset) or loader.drop_last:
             raise ValueError(
-                f'{len(loader.dataset)} images are dealt as {dealt}: give the '
-                'sampler round_up=False, and no drop_last.')
+                f'The samplers of all ranks give {dealt} images of the '
+                f'{len(loader.dataset)} of the data set, or a last batch is '
+                'dropped: set round_up=False in the sampler and leave out '
+                'drop_last.')

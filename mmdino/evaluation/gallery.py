@@ -1,6 +1,6 @@
 """Evaluation loops that embed a gallery of images for the metrics.
 
-G images in all, G' on this rank, D features, W ranks.
+Letters: G images of the gallery, D features.
 """
 import logging
 from collections.abc import Callable
@@ -25,26 +25,29 @@ from mmdino.utils.randomness import seeded
 class _GalleryMixin:
     """Loop mixin that embeds a gallery for the metrics before the queries.
 
-    Every metric with a ``set_gallery(gallery)`` gets this rank's share, a
-    :class:`Gallery`. Hooks that swap the weights for an evaluation (MMEngine's
-    EMAHook) have done so by then.
+    Every metric with a method ``set_gallery(gallery)`` gets this rank's share
+    of the gallery, a :class:`Gallery`. It is embedded in the first iteration,
+    after hooks such as MMEngine's EMAHook have swapped the weights for the
+    evaluation.
 
-    Images that are unreadable are left out, of the gallery and of the
-    queries, and named. A warning says how many queries are in the gallery
-    themselves: their nearest neighbour says nothing about the network.
+    Unreadable images are left out, both of the gallery and of the queries, and
+    listed in a warning. Another warning says how many queries are in the
+    gallery as well: their nearest neighbour is the image itself.
 
-    The first time, the log says what raw pixels and the untrained network
-    reach on the same queries, see :mod:`mmdino.evaluation.baselines`.
+    The first evaluation also measures raw pixels and the untrained network on
+    the same queries, see :mod:`mmdino.evaluation.baselines`.
 
     Args:
+        runner: The runner.
         dataloader: The queries.
         evaluator: The metrics.
         gallery_dataloader: The gallery: a DataLoader or its config, with a
-            sampler that deals samples in turn to the ranks (DefaultSampler,
-            ``shuffle=False``). None for measures that compare with none.
-        fp16: Whether to embed with autocast.
-        baseline_images: Gallery images, evenly spread, that the baselines are
-            measured with; None takes all, 0 measures no baselines.
+            sampler that gives the samples in turn to the ranks
+            (DefaultSampler, ``shuffle=False``). None if no metric needs a
+            gallery.
+        fp16: Whether to compute features with autocast.
+        baseline_images: Number of gallery images, evenly spread, with which
+            the baselines are measured; None uses all, 0 measures no baselines.
     """
     step: str
 
@@ -70,7 +73,7 @@ class _GalleryMixin:
     def run(self) -> dict:
         """Evaluate, and warn of queries that are in the gallery."""
         if self.baselines is None:
-            with seeded(0):  # no random number of the run is used up
+            with seeded(0):  # leaves the random state of the run unchanged
                 self.baselines = measure_baselines(self)
         self._in_gallery = torch.zeros(2, dtype=torch.int64)
         metrics = super().run()
@@ -83,23 +86,27 @@ class _GalleryMixin:
         if same:
             print_log(
                 f'{same} of {count} queries are also in the gallery, as the '
-                'same files: their nearest neighbour is the image itself, and '
-                'accuracies are near 100 % for any network. Compare other '
-                'images, or leave each query out of its own neighbours: '
-                "dict(type='KNNAccuracy', leave_out_self=True).",
+                'same files. Their nearest neighbour is the image itself, so '
+                'that their accuracy is high for any network. Use other '
+                'images as queries, or leave each query out of its own '
+                "neighbours: dict(type='KNNAccuracy', leave_out_self=True).",
                 logger='current',
                 level=logging.WARNING)
 
     def run_iter(self, idx: int, data_batch: dict) -> None:
-        """Embed the gallery before the first batch, if a metric needs one."""
+        """Embed the gallery before the first batch, if a metric needs one.
+
+        Raises:
+            ValueError: If a metric needs a gallery and there is none.
+        """
         metrics = [
             metric for metric in self.evaluator.metrics
             if hasattr(metric, 'set_gallery')
         ]
         if metrics and self.gallery_dataloader is None:
             raise ValueError(
-                f'{type(metrics[0]).__name__} compares with a gallery, and '
-                f'{type(self).__name__} got none: set gallery_dataloader.')
+                f'{type(metrics[0]).__name__} compares with a gallery, but '
+                f'{type(self).__name__} has none: set gallery_dataloader.')
         if idx == 0 and metrics:
             gallery = self.embed_gallery()
             files = gallery.all_files()
@@ -128,9 +135,13 @@ class _GalleryMixin:
         """Compute features and labels of this rank's images of a loader.
 
         Args:
-            loader: As the gallery's.
-            embed: Gives a batch's data samples, with ``feature`` (D,).
-            name: What the progress is that of.
+            loader: A loader with a sampler like that of the gallery.
+            embed: Turns a batch into its data samples with ``feature`` (D,).
+            name: What the progress lines start with.
+
+        Raises:
+            KeyError: If the samples have no ``feature``.
+            ValueError: If there is no batch, or no image can be read.
         """
         features, labels, files, told, left_out = [], [], [], [], []
         for data_batch in track(loader, name):
@@ -139,8 +150,8 @@ class _GalleryMixin:
             if any('feature' not in sample for sample in samples):
                 raise KeyError(
                     'The samples that the model returned have no `feature`: a '
-                    'gallery needs a model whose predict mode adds one, as '
-                    'DINO does.')
+                    'gallery needs a model whose predict mode adds one, such '
+                    'as DINO or FrozenTeacher.')
             rows = torch.stack([sample.feature for sample in samples])
             features.append(rows.float().cpu())
             labels += [
@@ -153,7 +164,8 @@ class _GalleryMixin:
             self.runner.call_hook('after_gallery_iter')
         if not features:
             raise ValueError('gallery_dataloader gave no batch: its data set '
-                             'is empty or smaller than a dropped batch.')
+                             'is empty, or smaller than one batch and '
+                             'drop_last is set.')
         placing = place_samples(told, [not name for name in left_out],
                                 len(loader.dataset))
         left_out = gather_names([name for name in left_out if name])
@@ -171,8 +183,8 @@ class _GalleryMixin:
 class GalleryValLoop(_GalleryMixin, ValLoop):
     """ValLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`.
 
-    After a third of the training a warning says, once, that the network is
-    below a baseline, if it is.
+    In the first validation after a third of the training, a warning says if
+    the network is below a baseline.
     """
     step = 'val_step'
 
@@ -195,8 +207,8 @@ class GalleryValLoop(_GalleryMixin, ValLoop):
 class GalleryTestLoop(_GalleryMixin, TestLoop):
     """TestLoop with a ``gallery_dataloader``, see :class:`_GalleryMixin`.
 
-    The metrics that it returns hold those of the baselines, too:
-    ``knn/k20_top1_pixels``, ``knn/k20_top1_untrained``.
+    The results also contain those of the baselines, such as
+    ``knn/k20_top1_pixels`` and ``knn/k20_top1_untrained``.
     """
     step = 'test_step'
 
@@ -208,7 +220,8 @@ class GalleryTestLoop(_GalleryMixin, TestLoop):
 
 @LOOPS.register_module()
 class BaselineTestLoop(GalleryTestLoop):
-    """Measure the baselines only, named as by :class:`GalleryTestLoop`."""
+    """Measure the baselines only, with the names of :class:`GalleryTestLoop`.
+    """
 
     def run(self) -> dict:
         """Measure raw pixels and the untrained network."""

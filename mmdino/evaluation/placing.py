@@ -1,6 +1,8 @@
 """Which samples of a data set a rank holds, and which of them count.
 
-N samples of a rank, S of all ranks that count, W ranks.
+Samples that count are readable and no duplicates.
+
+Letters: N samples of this rank, S samples of all ranks that count, W ranks.
 """
 import hashlib
 import os
@@ -21,23 +23,23 @@ class Placing(NamedTuple):
     """The positions of this rank's samples among all samples that count."""
     own: Tensor  # (N,) from 0 to S - 1; -1 for those that do not count
     size: int  # S
-    indices: Tensor  # (S,) the samples' numbers in the data set, ascending
+    indices: Tensor  # (S,) indices of the samples in the data set, rising
 
 
 def place_samples(told: Sequence[int | None], readable: Sequence[bool],
                   size: int) -> Placing:
     """Order the samples of all ranks, without unreadable ones and duplicates.
 
-    A sample's number in the data set is what it tells itself
-    (``sample_idx``), if the numbers of all ranks' samples are those of the
-    data set. Else, for data sets of others, samples are taken to be dealt in
-    turn to the ranks, as MMEngine's DefaultSampler does without shuffling,
-    and those beyond the data set's size fill the ranks up.
+    The index of a sample in the data set is its ``sample_idx``, if those of
+    all ranks together are exactly the indices of the data set. Otherwise, as
+    with data sets of other libraries, the samples are assumed to be given in
+    turn to the ranks, as MMEngine's DefaultSampler does without shuffling;
+    those beyond the size of the data set are duplicates.
 
     Args:
-        told: The number that each of this rank's samples tells, N.
-        readable: Whether each could be read.
-        size: Samples of the data set.
+        told: ``sample_idx`` of each of this rank's N samples, or None.
+        readable: Whether each of the N samples could be read.
+        size: Number of samples of the data set.
     """
     rows = torch.tensor([[-1 if number is None else number,
                           int(ok)] for number, ok in zip(told, readable)],
@@ -82,7 +84,8 @@ def gather_rows(part: Tensor, places: Tensor, size: int) -> Tensor:
 
     Args:
         part: This rank's rows (N, ...).
-        places: Where they belong (N,), each on one rank.
+        places: Positions (N,) of the rows among the S; no two ranks have the
+            same.
         size: S.
     """
     if get_world_size() == 1:
@@ -96,23 +99,25 @@ def gather_rows(part: Tensor, places: Tensor, size: int) -> Tensor:
 
 
 def stack_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Stack features (N, D) of this rank, also if only other ranks have any.
+    """Stack this rank's features to (N, D).
+
+    A rank without features returns (0, D) with the D of the other ranks.
     """
     width = torch.tensor(len(rows[0]) if rows else 0)
     all_reduce(width, 'max')
     return torch.stack([*rows]) if rows else torch.zeros(0, int(width))
 
 
-def gather_objects(part: Sequence[Any], places: Tensor, size: int, device: str,
+def gather_objects(part: Sequence[Any], places: Tensor, device: str,
                    folder: str | None) -> list[Any] | None:
     """Gather objects of all ranks, in rank order, on rank 0; None elsewhere.
 
     Args:
-        part: This rank's objects, N.
+        part: This rank's N objects.
         places: As in :func:`gather_rows`.
-        size: S.
-        device: 'cpu' or 'gpu', by which MMEngine collects them.
-        folder: Where 'cpu' does.
+        device: 'cpu' or 'gpu', with which MMEngine collects them.
+        folder: Folder for the temporary files of 'cpu'; by default MMEngine
+            makes one.
     """
     longest = torch.tensor(len(part))
     all_reduce(longest, 'max')
@@ -140,9 +145,10 @@ def gather_names(names: Sequence[str]) -> list[str]:
 
 
 def file_key(path: str | None) -> int:
-    """Hash a file to 63 bits, however it is named; -1 for no file.
+    """Hash the path of a file to 63 bits; -1 for no file.
 
-    Links are followed; of archives' members the name counts.
+    Links are followed, so that different paths of one file have one hash. The
+    names of files in archives are hashed as they are.
     """
     if not path:
         return -1

@@ -14,13 +14,19 @@ from torch import Tensor
 def mass_threshold(attention: Tensor, mass: float = 0.6) -> Tensor:
     """Keep the strongest patches that hold a share of each head's attention.
 
-    As in the authors' code, patches are sorted by rising attention and those
-    are kept at which the running sum passes 1 - mass; of equal patches the
-    later ones in reading order are kept.
+    As in the authors' code, the patches are sorted by rising attention, and
+    those at which the cumulative share exceeds 1 - mass are kept. Of patches
+    with equal attention, the later ones in reading order are kept.
 
     Args:
-        attention: (H, h, w) non-negative, of any scale; the result is bool.
+        attention: (H, h, w) non-negative, of any scale.
         mass: Fraction of the attention to keep, in (0, 1].
+
+    Returns:
+        (H, h, w) bool, True where a patch is kept.
+
+    Raises:
+        ValueError: If ``mass`` is not in (0, 1].
     """
     if not 0 < mass <= 1:
         raise ValueError(f'mass must be in (0, 1], got {mass}.')
@@ -39,12 +45,16 @@ def attention_jaccard(attention: Tensor,
 
     Args:
         attention: (H, h, w) class-token attention over the patches.
-        mask: (H', W') integers: 0 background, then one number an object.
+        mask: (H', W') integers: 0 is background, each object has a number of
+            its own.
         mass: Fraction of the attention kept, see :func:`mass_threshold`.
-        ignore_index: Pixels of this number count nowhere.
+        ignore_index: Pixels with this number are left out.
 
     Returns:
-        (O,) float64 fractions, in the order of the objects' numbers.
+        (O,) float64 fractions, sorted by the objects' numbers.
+
+    Raises:
+        ValueError: If ``attention`` is not (H, h, w) or ``mask`` not (H', W').
     """
     if attention.ndim != 3 or mask.ndim != 2:
         raise ValueError(
@@ -52,7 +62,7 @@ def attention_jaccard(attention: Tensor,
             f'{tuple(attention.shape)} and {tuple(mask.shape)}.')
     kept = mass_threshold(attention, mass)
     kept = F.interpolate(kept[None].float(), mask.shape, mode='nearest')[0] > 0
-    mask = mask.long()  # in uint8, -1 would equal 255
+    mask = mask.long()  # in uint8, an ignore_index of -1 would match 255
     valid = mask != ignore_index
     numbers = mask[valid & (mask != 0)].unique()
     objects = mask[valid] == numbers[:, None]  # (O, pixels)

@@ -26,15 +26,16 @@ def score_sequence(prediction: np.ndarray,
                    truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute J and F of each object in each scored frame of a video.
 
-    The first frame was given; the last one is left out by the benchmark.
+    The first and the last frame are not scored: the labels of the first are
+    given to the method, and the benchmark leaves out the last.
 
     Args:
-        prediction: (F, H, W) the objects' numbers.
-        truth: (F, H, W). The objects are 1 to the largest number in the first
-            frame; all else is background.
+        prediction: (F, H, W) integers, the object at each pixel.
+        truth: (F, H, W) integers. The objects are 1 to the largest number in
+            the first frame; everything else is background.
 
     Returns:
-        J and F, each (O, F - 2), float64.
+        J and F, each (O, F - 2), float64, as fractions.
 
     Raises:
         ValueError: If the shapes differ, there are fewer than 3 frames, or
@@ -59,7 +60,7 @@ def score_sequence(prediction: np.ndarray,
 def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Compute J (F,), the Jaccard index of an object's bool masks (F, H, W).
 
-    It is 1 where both are empty.
+    J is 1 in frames where both masks are empty.
     """
     both = (prediction & truth).sum(axis=(1, 2))
     either = (prediction | truth).sum(axis=(1, 2))
@@ -71,18 +72,19 @@ def contour_accuracy(prediction: np.ndarray,
                      tolerance: float = 0.008) -> np.ndarray:
     """Compute F, the F-measure of an object's contour, in each frame.
 
-    Precision is the share of the predicted contour that has the true one
-    within the tolerance, recall the reverse. Of a contour that is empty all
-    is matched, of one whose counterpart is empty nothing: F is 1 if both are
-    empty, 0 if one is.
+    Precision is the share of the predicted contour that lies within the
+    tolerance of the true contour; recall is the share of the true contour
+    that lies within the tolerance of the predicted one. F is 1 if both
+    contours are empty and 0 if only one is.
 
     Args:
         prediction: (F, H, W) bool.
         truth: (F, H, W) bool.
-        tolerance: Distance in image diagonals, rounded up to pixels.
+        tolerance: Distance as a fraction of the image diagonal, rounded up to
+            whole pixels.
 
     Returns:
-        (F,) float64.
+        (F,) float64 fractions.
     """
     radius = math.ceil(tolerance * math.hypot(*truth.shape[1:]))
     y, x = np.ogrid[-radius:radius + 1, -radius:radius + 1]
@@ -96,13 +98,17 @@ def contour_accuracy(prediction: np.ndarray,
 def contour(mask: np.ndarray) -> np.ndarray:
     """Find the contour of a mask.
 
-    It consists of the pixels whose right, lower or lower right neighbour has
-    another value.
+    The contour consists of the pixels whose right, lower or lower right
+    neighbour has another value. It is one pixel wide and therefore half a
+    pixel off the true contour, towards the top left. The border of the image
+    is no contour: in the last row only the right neighbour is compared, in
+    the last column only the lower one.
 
-    One pixel wide, hence half a pixel off the true contour towards the
-    origin; the border of the image is none. In the last row only the right
-    and in the last column only the lower neighbour is looked at. Mask and
-    contour are (H, W) bool.
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) bool.
     """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
     right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
@@ -112,7 +118,8 @@ def contour(mask: np.ndarray) -> np.ndarray:
 def frame_statistics(values: np.ndarray) -> FrameStatistics:
     """Compute mean, recall and decay of a measure's values (F,), one a frame.
 
-    The quarters are the benchmark's: they share their end frames.
+    The decay uses the benchmark's quarters: neighbouring quarters share a
+    frame.
     """
     ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[:ends[1] + 1], values[ends[3]:]
@@ -130,7 +137,10 @@ def _contour_f(predicted: np.ndarray, true: np.ndarray,
 
 def _matched(contour: np.ndarray, other: np.ndarray,
              disk: np.ndarray) -> float:
-    """Share of a contour that the other one, grown by the disk, covers."""
+    """Compute the share of a contour that the other, dilated one covers.
+
+    The share of an empty contour is 1.
+    """
     if not contour.any():
         return 1.
     grown = cv2.dilate(other.astype(np.uint8), disk)

@@ -1,7 +1,7 @@
 """Principal components, matches and objects from patch features.
 
-N patches, D features, (h, w) the patch grid; boxes are (top, left, bottom,
-right), the last two exclusive.
+Letters: N patches, D features, (h, w) the patch grid. Boxes are (top, left,
+bottom, right) in patches or pixels; bottom and right are exclusive.
 """
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Components(NamedTuple):
     Attributes:
         mean: (D, ).
         axes: (n, D), orthonormal, the largest variance first.
-        share: (n, ), of the variance along each.
+        share: (n, ), the fraction of the variance along each axis.
     """
     mean: Tensor
     axes: Tensor
@@ -33,8 +33,8 @@ class Components(NamedTuple):
 def principal_components(features: Tensor, n: int = 3) -> Components:
     """Find the n directions in which features (N, D) vary most.
 
-    The sign of each is such that its largest entry is positive, so that it
-    does not change from run to run.
+    The entry of largest magnitude of each direction is positive, so that the
+    sign does not change from run to run.
 
     Raises:
         ValueError: If there are fewer than ``n`` + 1 features or ``n`` is
@@ -62,8 +62,8 @@ def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         second: (M, D).
 
     Returns:
-        (P, 2) indices into both, the most similar pair first, and their P
-        similarities.
+        Indices (P, 2) into ``first`` and ``second``, the most similar pair
+        first, and the cosine similarities (P, ) of the P pairs.
     """
     alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     there, back = alike.argmax(dim=1), alike.argmax(dim=0)
@@ -77,17 +77,17 @@ def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 def binned_descriptors(maps: Tensor, levels: int = 2) -> Tensor:
     """Append to each patch the mean features of the regions around it.
 
-    Amir et al. 2021 (arXiv 2112.05814), section 3.2: a patch knows its place
-    by what is near it. Level i averages squares of 3^i patches a side, and
-    takes that of the patch and the eight around it; what lies outside is the
-    nearest inside.
+    The context tells apart patches that look alike (Amir et al. 2021, arXiv
+    2112.05814, section 3.2). Level i averages the features over squares of
+    3^i patches a side and appends the eight squares around the patch's own.
+    Beyond the border of the map, the nearest patch is repeated.
 
     Args:
         maps: (D, h, w).
-        levels: Rings of bins.
+        levels: Number of levels, i = 0, ..., levels - 1.
 
     Returns:
-        ((8 levels + 1) D, h, w).
+        ((8 levels + 1) D, h, w), the features of the patch itself first.
     """
     height, width = maps.shape[1:]
     bins = [maps]
@@ -108,19 +108,21 @@ def lost_box(features: Tensor,
              seeds: int = 100) -> tuple[int, int, int, int]:
     """Find the box of one object in an image without labels, by LOST.
 
-    LOST, Siméoni et al. 2021 (arXiv 2109.14279), section 3: patches are
-    alike if their product is not negative. The one that is like the fewest
-    is taken to be of an object; those like it among the ``seeds`` patches
-    that are like few join it, and the object is the connected part, with the
-    first one in it, of the patches that are like them altogether.
+    LOST, Siméoni et al. 2021 (arXiv 2109.14279), section 3. Two patches are
+    similar if the dot product of their features is not negative. The seed is
+    the patch that is similar to the fewest patches; it is assumed to lie on
+    an object. Of the ``seeds`` patches that are similar to the fewest, those
+    similar to the seed join it. The object is then made of the patches whose
+    summed dot product with all of these is not negative, restricted to the
+    connected component that contains the seed.
 
     Args:
         features: (h w, D), such as the last block's keys.
         grid: (h, w).
-        seeds: k of the paper.
+        seeds: Number of candidates that may join the seed, k of the paper.
 
     Returns:
-        In patches.
+        The box (top, left, bottom, right), in patches.
     """
     alike = features @ features.T
     degrees = (alike >= 0).sum(dim=1)

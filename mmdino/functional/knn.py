@@ -18,7 +18,7 @@ _LOW = 0xffffffff
 class KNNPrediction(NamedTuple):
     """The classes with the most votes, best first, and their shares."""
     classes: Tensor  # (Q, R) labels; -1 where fewer than R classes got votes
-    shares: Tensor  # (Q, R) of all votes, fractions
+    shares: Tensor  # (Q, R) fractions of the sum of all votes
 
 
 def knn_predict(queries: Tensor,
@@ -30,26 +30,36 @@ def knn_predict(queries: Tensor,
                 **blocks) -> dict[int, KNNPrediction]:
     """Classify the queries by the votes of their k nearest gallery images.
 
-    All k share one pass over the similarities. A k beyond the gallery means
-    the whole gallery; equal votes go to the smaller label.
+    The similarities are computed once for all k. A k larger than the gallery
+    takes the whole gallery. Where two classes have equal votes, the smaller
+    label comes first.
 
     Args:
-        queries, gallery: Features (Q, D) and (G, D), normalised here.
-        labels: (G,) of the gallery: any integers from 0, with gaps or not.
+        queries: Features (Q, D), normalised here.
+        gallery: Features (G, D), normalised here.
+        labels: (G,) labels of the gallery, integers from 0; gaps are allowed.
         ks: Numbers of neighbours.
-        temperature: Of the votes exp(s / temperature).
-        num_ranks: R, classes returned, cut to their number.
-        **blocks: Those of :func:`nearest_neighbours`.
+        temperature: Temperature of the votes exp(s / temperature).
+        num_ranks: R, how many classes to return; at most the number of
+            classes.
+        **blocks: Further arguments of :func:`nearest_neighbours`.
 
     Returns:
         The prediction for each k, on the CPU.
+
+    Raises:
+        ValueError: If a k or the temperature is not positive, the gallery is
+            empty, there are more or fewer labels than gallery images, or
+            :func:`nearest_neighbours` refuses the features.
     """
     if not ks or min(ks) < 1:
-        raise ValueError(f'k-NN needs k of at least 1, got {list(ks)}.')
+        raise ValueError('k-NN needs one or more k, each at least 1, got '
+                         f'{list(ks)}.')
     if not temperature > 0:
         raise ValueError(f'temperature must be positive, got {temperature}.')
     if not len(gallery):
-        raise ValueError('The gallery is empty: k-NN has nothing to vote.')
+        raise ValueError('The gallery is empty: k-NN needs gallery images to '
+                         'compare the queries with.')
     if len(labels) != len(gallery):
         raise ValueError(f'The gallery has {len(gallery)} features but '
                          f'{len(labels)} labels.')
@@ -66,8 +76,16 @@ def vote(similarities: Tensor,
          num_ranks: int = 5) -> dict[int, KNNPrediction]:
     """Classify queries whose nearest neighbours are known already.
 
-    The neighbours are given by their similarities (Q, k), in falling order,
-    and their indices in the gallery; all else is as for :func:`knn_predict`.
+    Args:
+        similarities: (Q, k) cosine similarities of the neighbours, falling.
+        places: (Q, k) indices of the neighbours in the gallery.
+        labels: (G,) labels of the gallery.
+        ks: See :func:`knn_predict`, as for the other arguments.
+        temperature: See :func:`knn_predict`.
+        num_ranks: See :func:`knn_predict`.
+
+    Returns:
+        The prediction for each k, on the CPU.
     """
     names, compact = labels.cpu().unique(return_inverse=True)
     votes = weighted_vote(similarities, compact[places], len(names), ks,
@@ -89,21 +107,25 @@ def nearest_neighbours(queries: Tensor,
                        backend: str = 'torch') -> tuple[Tensor, Tensor]:
     """Find the k gallery images of largest cosine similarity to each query.
 
-    Similarities exist one block at a time, so that memory holds the features,
-    k candidates a query and ``query_block`` x ``gallery_block`` numbers. Each
-    gallery block goes to the device once. Equal similarities are ordered by
-    the place in the gallery, whatever the block sizes.
+    The similarities are computed block by block, so that memory holds the
+    features, k candidates per query and ``query_block`` x ``gallery_block``
+    similarities. Each gallery block is moved to the device once. Equal
+    similarities are ordered by the place in the gallery, whatever the block
+    sizes.
 
     Args:
-        queries, gallery: Features (Q, D) and (G, D).
-        k: Number of neighbours, cut to G.
-        query_block, gallery_block: Images of each compared at once.
-        device: Where to compare; by default where the queries are.
+        queries: Features (Q, D).
+        gallery: Features (G, D).
+        k: Number of neighbours; at most G are returned.
+        query_block: Queries compared at once.
+        gallery_block: Gallery images compared at once.
+        device: Device of the comparison; by default that of the queries.
         progress: Wraps the range of gallery blocks, e.g. to log time left.
-        backend: 'torch', or 'faiss', which is faster on CPUs: its flat index
-            compares all pairs in float32, too, in an order of its own, so
-            that a last digit may differ and equal similarities at the end of
-            the k may be others of the same value.
+        backend: 'torch', or 'faiss', which is faster on CPUs. faiss compares
+            all pairs in float32 as well, on the CPU and without the block
+            sizes, ``device`` and ``progress`` above. It sums in another
+            order: similarities may differ in the last digit, and of gallery
+            images with equal similarity to a query others may be among the k.
 
     Returns:
         Similarities (Q, k) in falling order, float32, and places in the
@@ -135,7 +157,7 @@ def nearest_neighbours(queries: Tensor,
 
 def _by_faiss(queries: Tensor, gallery: Tensor,
               k: int) -> tuple[Tensor, Tensor]:
-    """As :func:`nearest_neighbours`, by the flat index of faiss, on CPUs."""
+    """Do what :func:`nearest_neighbours` does with faiss, on the CPU."""
     try:
         import faiss
     except ImportError as error:
@@ -156,11 +178,12 @@ def merge_neighbours(similarities: Tensor, places: Tensor,
 
     Args:
         similarities: (Q, n) float32, in any order.
-        places: (Q, n) in the whole gallery, no two alike in a row.
+        places: (Q, n) indices in the whole gallery, different within a row.
         k: How many to keep, at most n.
 
     Returns:
-        Both (Q, k), by falling similarity, ties by place.
+        Similarities and places, both (Q, k), by falling similarity; equal
+        ones by place.
     """
     return _from_keys(_to_keys(similarities, places).topk(k, dim=1).values)
 
@@ -176,11 +199,13 @@ def weighted_vote(similarities: Tensor,
     """Rank the classes by the sum of the votes exp(s / temperature).
 
     Args:
-        similarities: (Q, k) of the neighbours, falling.
-        labels: (Q, k) of the neighbours, in [0, C).
-        num_classes: C.
-        ks, temperature, num_ranks: As for :func:`knn_predict`.
-        query_block: Queries whose (C,) votes exist at once.
+        similarities: (Q, k) cosine similarities of the neighbours, falling.
+        labels: (Q, k) labels of the neighbours, in [0, C).
+        num_classes: Number of classes C.
+        ks: See :func:`knn_predict`, as for the next two.
+        temperature: See :func:`knn_predict`.
+        num_ranks: See :func:`knn_predict`.
+        query_block: Queries whose C votes are held in memory at once.
 
     Returns:
         The prediction for each k; classes without a vote have share 0.
@@ -213,10 +238,11 @@ def top_accuracy(ranked: Tensor, truth: Tensor,
     Args:
         ranked: (Q, R) classes, the most likely first.
         truth: (Q,) right classes.
-        num_classes: C. Up to 5, top-5 would say nothing and is left out.
+        num_classes: Number of classes C. With 5 or fewer, top-5 accuracy says
+            nothing and is left out.
 
     Returns:
-        Percent by ``top1`` and ``top5``.
+        ``top1`` and, with more than 5 classes, ``top5``, in percent.
     """
     hits = ranked == truth[:, None]
     return {
@@ -230,20 +256,30 @@ def _check_features(queries: Tensor, gallery: Tensor) -> None:
         raise ValueError('Queries and gallery must be (Q, D) and (G, D), got '
                          f'{tuple(queries.shape)} and {tuple(gallery.shape)}.')
     for name, features in (('query', queries), ('gallery', gallery)):
-        # Through the sums: isfinite of the whole would copy the features.
+        # Test the sums of the rows: isfinite(features) would need a mask as
+        # large as all features.
         bad = int((~features.sum(dim=1).isfinite()).sum())
         if bad:
             raise ValueError(
                 f'{bad} of {len(features)} {name} features are not finite: '
-                'the network has diverged or the image is broken.')
+                'the network has diverged or an image is broken. Check the '
+                'checkpoint and the images.')
 
 
 def _merge(best: Tensor, values: Tensor, k: int, first: int) -> Tensor:
-    """Keys (Q, k) of the best so far and of a block (Q, n) that follows."""
+    """Return the keys (Q, k) of the best of two sets of gallery images.
+
+    Args:
+        best: Keys (Q, k or fewer) of the best of the blocks so far.
+        values: Similarities (Q, n) of the next block of the gallery.
+        k: How many to keep.
+        first: Place in the gallery of the block's first image.
+    """
     if best.shape[1] < k:
         keys = _top_keys(values, k, first)
     else:
-        # Equal ones come later in the gallery, so they stay behind.
+        # Images of this block come later in the gallery than those in best,
+        # so an equal similarity does not replace one of them.
         above = values > _from_keys(best[:, -1:])[0]
         many = above.count_nonzero() >= best.numel()
         keys = _top_keys(values, k, first) if many else _keys_where(
@@ -253,11 +289,16 @@ def _merge(best: Tensor, values: Tensor, k: int, first: int) -> Tensor:
 
 
 def _keys_where(mask: Tensor, values: Tensor, first: int) -> Tensor:
-    """Keys of the chosen values of each row, filled up with the lowest.
+    """Return the keys of the values where the mask is set, row by row.
 
-    After the first blocks of a gallery that is a few of thousands, which are
-    found in a fraction of the time of ``topk``. Mask and values are (Q, n),
-    ``first`` is the place of the first column.
+    After the first blocks of a gallery, few of thousands of values are set;
+    this finds them in a fraction of the time of ``topk``. Rows with fewer
+    values than others are padded with the lowest key.
+
+    Args:
+        mask: (Q, n) bool.
+        values: (Q, n).
+        first: Place in the gallery of the first column.
     """
     rows, columns = mask.nonzero(as_tuple=True)
     counts = rows.bincount(minlength=len(mask))
@@ -270,13 +311,16 @@ def _keys_where(mask: Tensor, values: Tensor, first: int) -> Tensor:
 
 
 def _top_keys(values: Tensor, k: int, first: int = 0) -> Tensor:
-    """Keys of the k largest of each row, falling, ties by place.
+    """Return the keys of the k largest values of each row, falling.
 
-    ``torch.topk`` breaks ties arbitrarily. That matters where the last value
-    taken was left out elsewhere, so only such rows are sorted by their keys.
+    Equal values are ordered by place. ``torch.topk`` chooses among equal
+    values arbitrarily, which matters only in rows where the k-th largest
+    value occurs again among those left out: those rows are sorted by key.
 
-    The values are (Q, n) float32, k is cut to n, and ``first`` is the place
-    of the first column.
+    Args:
+        values: (Q, n) float32.
+        k: At most n keys are returned.
+        first: Place in the gallery of the first column.
     """
     k = min(k, values.shape[1])
     top, places = values.topk(k, dim=1)
@@ -289,11 +333,11 @@ def _top_keys(values: Tensor, k: int, first: int = 0) -> Tensor:
 
 
 def _to_keys(values: Tensor, places: Tensor) -> Tensor:
-    """Integers that sort as (value, earlier place first).
+    """Return int64 keys that sort by value, then by earlier place.
 
-    The bits of a float32, with those of negative numbers turned over, sort as
-    signed integers; they become the high half of an int64 and the place,
-    counted downwards, the low half.
+    The bits of float32 numbers sort as signed integers once the lower 31 bits
+    of negative numbers are inverted. They become the high half of the key;
+    the place, counted downwards, becomes the low half.
     """
     bits = (values + 0.).view(torch.int32)  # + 0. makes -0. equal to 0.
     bits = bits ^ ((bits >> 31) & 0x7fffffff)
@@ -301,7 +345,7 @@ def _to_keys(values: Tensor, places: Tensor) -> Tensor:
 
 
 def _from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and places of :func:`_to_keys`."""
+    """Return the values and places that :func:`_to_keys` encoded."""
     bits = (keys >> 32).int()
     bits = bits ^ ((bits >> 31) & 0x7fffffff)
     return bits.view(torch.float32), _LOW - (keys & _LOW)

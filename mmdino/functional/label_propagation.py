@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-# Targets are compared by tiles of this many patches a side: small enough that
-# few sources lie outside all of their neighbourhoods, large enough for the
-# matrix product to be efficient.
+# Target patches are processed in square tiles of this many patches a side:
+# small enough that most sources compared with a tile are neighbours of each
+# of its targets, large enough for an efficient matrix product.
 TILE = 12
 
 
@@ -29,27 +29,27 @@ def propagate_labels(target: Tensor,
                      temperature: float = 0.1) -> Tensor:
     """Label each patch of a frame by the most similar patches of others.
 
-    A patch at (y, x) looks at those of all source frames with
-    ``|dy| <= radius`` and ``|dx| <= radius``, keeps the ``topk`` most
-    similar, and takes the mean of their labels with weights proportional to
-    exp(cosine / temperature). Exactly ``topk`` are kept, also where several
+    A target patch is compared with the patches of all source frames that are
+    at most ``radius`` rows and columns away. Its label is the mean of the
+    labels of the ``topk`` most similar ones, with weights proportional to
+    exp(cosine / temperature). Exactly ``topk`` are taken, also where several
     are equally similar.
 
-    Never more than the similarities of one tile of targets exist at once:
-    with S = 8, radius 12 and a grid of 60 x 104, 6 MB instead of the 1.2 GB
-    of all pairs.
+    Only the similarities of one tile of targets are held in memory at once:
+    with S = 8, radius 12 and a grid of 60 x 104 these are 6 MB, whereas those
+    of all pairs would be 1.2 GB.
 
     Args:
         target: (h, w, D), of unit length.
         sources: (S, h, w, D), of unit length.
         labels: (S, C, h, w) the sources' soft labels.
         radius: Half side of the neighbourhood, in patches.
-        topk: Number of sources that a target listens to.
-        temperature: Of the similarities.
+        topk: Number of source patches whose labels are averaged.
+        temperature: Divides the cosine similarities before the softmax.
 
     Returns:
-        (C, h, w) soft labels of the target; they sum to 1 over C where the
-        sources' do.
+        (C, h, w) soft labels of the target; they sum to 1 over C if those of
+        the sources do.
     """
     h, w, _ = target.shape
     out = labels.new_empty(labels.shape[1:])
@@ -68,11 +68,12 @@ def propagate_labels(target: Tensor,
 
 def _strips(length: int, radius: int,
             device: torch.device) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Cut an axis into strips, each with what lies in reach of it.
+    """Cut an axis into strips of targets, each with the sources near it.
 
     Yields:
-        The strip, the sources in reach of any of it, and whether a source of
-        these is in reach of a target of the strip, (targets, sources) bool.
+        The strip; the range of sources within the radius of any target of
+        the strip; and a bool tensor (targets, sources) of that range that
+        says whether the source is within the radius of the target.
     """
     places = torch.arange(length, device=device)
     for start in range(0, length, TILE):
@@ -84,10 +85,17 @@ def _strips(length: int, radius: int,
 
 def _most_similar(target: Tensor, sources: Tensor, near: Tensor,
                   topk: int) -> tuple[Tensor, Tensor]:
-    """Cosines and places (r, c, k) of the sources most similar to each target.
+    """Find the sources that are most similar to each target.
 
-    Of targets (r, c, D) and sources (S, r', c', D); near (r, c, r', c') says
-    which sources count, others have -inf. k is at most S r' c'.
+    Args:
+        target: (r, c, D), of unit length.
+        sources: (S, r', c', D), of unit length.
+        near: (r, c, r', c') bool, the sources to compare with each target.
+        topk: k, how many to find; at most S r' c'.
+
+    Returns:
+        Cosine similarities and flat indices into S r' c', both (r, c, k). The
+        similarity of sources that are not near is -inf.
     """
     scores = target.flatten(0, 1) @ sources.flatten(0, 2).t()
     scores = scores.view(-1, len(sources), near[0, 0].numel())
@@ -101,9 +109,9 @@ def mask_to_labels(mask: Tensor, grid: tuple[int, int],
     """Turn a mask into one-hot labels (C, h, w) of patches, float32.
 
     Args:
-        mask: (H, W) uint8: 0 background, then the objects.
-        grid: (h, w); each patch takes the pixel at its centre.
-        num_objects: C is one more.
+        mask: (H, W) uint8: 0 is background, 1, 2, ... are the objects.
+        grid: (h, w); each patch takes the label of the pixel at its centre.
+        num_objects: Number of objects, C - 1.
     """
     small = _resize(mask, grid).long()
     return F.one_hot(small, num_objects + 1).permute(2, 0, 1).float()
@@ -113,15 +121,17 @@ def labels_to_mask(labels: Tensor, frame_size: tuple[int, int],
                    size: tuple[int, int]) -> Tensor:
     """Turn soft labels of patches into a mask of pixels.
 
-    As in the authors' code, each class is upsampled, stretched to [0, 1]
-    over the frame where it occurs, and the strongest wins. A class of one
-    value everywhere, whose stretching would divide by zero, stays as it is.
+    As in the authors' code, the map of each class is upsampled bilinearly and
+    rescaled so that its values span [0, 1]; each pixel gets the class with
+    the largest value. The map of a class with one value everywhere is not
+    rescaled, which would divide by zero.
 
     Args:
         labels: (C, h, w).
         frame_size: Height and width in pixels of the frame that the patches
-            were cut from; the classes compete at this size.
-        size: (H, W), reached by the nearest pixel.
+            were cut from; the classes are compared at this size.
+        size: (H, W) of the result; the mask is resized to it by nearest
+            neighbours.
 
     Returns:
         (H, W) uint8, on the CPU.
@@ -136,6 +146,9 @@ def labels_to_mask(labels: Tensor, frame_size: tuple[int, int],
 
 
 def _resize(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest pixels; Pillow's, since torch's differ where two are as near."""
+    """Resize a mask to (H, W) by nearest neighbours, as Pillow does.
+
+    torch chooses another pixel where two are equally near.
+    """
     image = Image.fromarray(mask.cpu().numpy())
     return torch.from_numpy(np.array(image.resize(size[::-1], Image.NEAREST)))

@@ -1,7 +1,7 @@
 """Cross-entropy and other losses between a student and a teacher's targets.
 
-V student views, T teacher views, B images, N images of all ranks, M masked
-tokens, K prototypes, D channels of the bottleneck.
+Letters: V student views, T teacher views, B images, N images of all ranks, M
+masked tokens, K prototypes, D channels of the bottleneck.
 """
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-CACHED = 2**20  # bytes of a view's logits that a CPU compares at once
+# Bytes of logits that are processed at once on a CPU, so that they stay in
+# its cache.
+CACHED = 2**20
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -28,13 +30,13 @@ def dino_cross_entropy(student: Tensor, targets: Tensor,
 
     Args:
         student: Logits (V, B, K), p = softmax(logits / temp). The first T
-            views are the teacher's.
-        targets: q (T, B, K), constants, T <= V.
+            views are those that the teacher sees as well.
+        targets: q (T, B, K), T <= V. They get no gradient.
         temp: Temperature of the student.
 
     Returns:
-        Scalar, the mean over images and over the T (V - 1) pairs. It can be
-        differentiated once.
+        Scalar in nats, the mean over images and over the T (V - 1) pairs. It
+        can be differentiated once.
     """
     with torch.no_grad():
         grad = torch.empty_like(student) if student.requires_grad else None
@@ -44,12 +46,23 @@ def dino_cross_entropy(student: Tensor, targets: Tensor,
 
 
 class _WithGradients(Function):
-    """Keeps gradients alone, where autograd would keep all softmaxes."""
+    """Return a mean whose gradients are known already.
+
+    Only the gradients are kept for the backward pass; autograd would keep the
+    softmax of every pair of views.
+    """
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, number: int, grads: Sequence[Tensor],
                 *inputs: Tensor) -> Tensor:
-        """The mean of a total, of which the inputs' gradients are known."""
+        """Divide a total by a number.
+
+        Args:
+            total: Scalar.
+            number: What to divide by.
+            grads: Gradients of the total with respect to the inputs.
+            *inputs: Tensors that get the gradients, divided by the number.
+        """
         ctx.save_for_backward(*grads)
         ctx.number = number
         return total / number
@@ -67,13 +80,20 @@ def sum_cross_entropy(student: Tensor,
                       grad: Tensor | None = None) -> Tensor:
     """Sum the cross-entropy over images and pairs, one view at a time.
 
-    The targets of a view are summed before the product with its log p. A
-    teacher view's own target is left out rather than subtracted again. On
-    CPUs some images at a time, so that what is read again is in the cache.
+    For each student view, the targets of all other teacher views are summed
+    first and then multiplied by its log p once. Its own target is left out
+    of the sum, not subtracted from the sum of all, which would lose digits.
+    On CPUs, images are processed in blocks that fit the cache.
 
     Args:
-        student, targets, temp: As for :func:`dino_cross_entropy`.
-        grad: (V, B, K), filled with the gradient of the logits.
+        student: As for :func:`dino_cross_entropy`.
+        targets: As for :func:`dino_cross_entropy`.
+        temp: As for :func:`dino_cross_entropy`.
+        grad: (V, B, K), overwritten with the gradient of the sum with respect
+            to the logits.
+
+    Returns:
+        Scalar in nats, the sum, not the mean.
     """
     loss = student.new_zeros(())
     for images in _blocks(student):
@@ -92,7 +112,10 @@ def sum_cross_entropy(student: Tensor,
 
 
 def _with_sums(targets: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
-    """The sum (B, K) of targets, and its own over K (B,); None without any."""
+    """Sum targets (B, K) over views, (B, K), and that sum over K, (B,).
+
+    Returns None without targets.
+    """
     if not len(targets):
         return None
     total = targets[0]
@@ -103,10 +126,18 @@ def _with_sums(targets: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
 
 def _one_view(logits: Tensor, wanted: Tensor, weight: Tensor, temp: float,
               grad: Tensor | None) -> Tensor:
-    """Summed cross-entropy of logits with targets, both (B, K).
+    """Sum the cross-entropy of logits (B, K) with targets ``wanted`` (B, K).
 
-    log p is the scaled logit less the logarithm of the exponentials' sum;
-    that one follows from the largest p, so that exp is taken once.
+    log p = scaled logits - logsumexp. The logsumexp of an image is its largest
+    scaled logit minus log of its largest p, so that exp is computed only
+    once, in the softmax.
+
+    Args:
+        logits: (B, K).
+        wanted: (B, K) targets.
+        weight: (B,) sums of the targets over K.
+        temp: Temperature of the student.
+        grad: (B, K), overwritten with the gradient of the logits.
     """
     scaled = logits / temp
     product = torch.dot(wanted.flatten(), scaled.flatten())
@@ -119,7 +150,10 @@ def _one_view(logits: Tensor, wanted: Tensor, weight: Tensor, temp: float,
 
 
 def _blocks(student: Tensor) -> Sequence[slice]:
-    """Images (V, B, K) that are compared at once: on GPUs all."""
+    """Return slices of the images of logits (V, B, K) to process at once.
+
+    On GPUs that is one slice with all images.
+    """
     images, prototypes = student.shape[1:]
     size = images
     if student.device.type == 'cpu':
@@ -141,15 +175,19 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
                           temp: float, images_per_chunk: int) -> Tensor:
     """Compute :func:`dino_cross_entropy` of ``vectors @ weight.T`` in chunks.
 
-    The logits (V, B, K) never exist at once: those of a chunk are made,
-    compared and turned into gradients of the vectors and the weight before
-    the next one's.
+    The logits (V, B, K) are never held in memory as a whole: those of a chunk
+    are computed, compared and turned into gradients of the vectors and the
+    weight before the next chunk.
 
     Args:
         vectors: Output of the bottleneck (V, B, D).
-        weight: Of the last layer (K, D).
-        targets, temp: As for :func:`dino_cross_entropy`.
-        images_per_chunk: Images whose logits exist at once.
+        weight: Weight (K, D) of the last layer.
+        targets: As for :func:`dino_cross_entropy`.
+        temp: As for :func:`dino_cross_entropy`.
+        images_per_chunk: Number of images whose logits are computed at once.
+
+    Returns:
+        Scalar, as of :func:`dino_cross_entropy`.
     """
     loss = vectors.new_zeros(())
     grads = torch.empty_like(vectors), torch.zeros_like(weight)
@@ -167,8 +205,10 @@ def chunked_cross_entropy(vectors: Tensor, weight: Tensor, targets: Tensor,
 
 
 class Rows(Protocol):
-    """Targets (m, K) of some of M tokens, on request: a tensor (M, K), or an
-    object that computes them."""
+    """Targets (M, K) that are read in slices of m tokens, (m, K).
+
+    Either a tensor or an object that computes a slice when it is read.
+    """
 
     def __getitem__(self, tokens: slice) -> Tensor:
         ...
@@ -182,12 +222,12 @@ def masked_cross_entropy(student: Tensor, targets: Tensor, weights: Tensor,
 
     Args:
         student: Logits (M, K), p = softmax(logits / temp).
-        targets: q (M, K), constants.
-        weights: w (M, ), constants: see :func:`token_weights`.
+        targets: q (M, K). They get no gradient.
+        weights: w (M, ), see :func:`token_weights`. They get no gradient.
         temp: Temperature of the student.
 
     Returns:
-        Scalar, 0 if M is. It can be differentiated once.
+        Scalar in nats, 0 if M is 0. It can be differentiated once.
     """
     with torch.no_grad():
         grad = torch.empty_like(student) if student.requires_grad else None
@@ -198,14 +238,13 @@ def masked_cross_entropy(student: Tensor, targets: Tensor, weights: Tensor,
 def token_weights(masks: Tensor) -> Tensor:
     """Compute the weight 1 / (C n) of each masked token.
 
-    C is the number of crops, n that of the masked tokens of its crop.
-
-    The weighted sum over tokens is the mean over crops of the mean over their
-    masked tokens; a crop without any counts as 0 (Zhou et al. 2021, arXiv
-    2111.07832, Eq. 2).
+    C is the number of crops, n the number of masked tokens in the token's
+    crop. The weighted sum over all tokens is then the mean over crops of the
+    mean over a crop's masked tokens; a crop without masked tokens counts as 0
+    (Zhou et al. 2021, arXiv 2111.07832, Eq. 2).
 
     Args:
-        masks: Boolean (C, N), M of them true.
+        masks: Boolean (C, N), True at M masked tokens.
 
     Returns:
         Shape (M, ) in float64, in the order of ``masks.nonzero()``.
@@ -221,12 +260,17 @@ def sum_masked_cross_entropy(student: Tensor,
                              grad: Tensor | None = None) -> Tensor:
     """Sum the weighted cross-entropy over masked tokens.
 
-    On CPUs some tokens at a time, so that what is read again is in the cache.
+    On CPUs, tokens are processed in blocks that fit the cache.
 
     Args:
-        student, targets, weights, temp: As for
-            :func:`masked_cross_entropy`.
-        grad: (M, K), filled with the gradient of the logits.
+        student: As for :func:`masked_cross_entropy`.
+        targets: As for :func:`masked_cross_entropy`.
+        weights: As for :func:`masked_cross_entropy`.
+        temp: As for :func:`masked_cross_entropy`.
+        grad: (M, K), overwritten with the gradient of the logits.
+
+    Returns:
+        Scalar in nats.
     """
     loss = student.new_zeros(())
     for tokens in _blocks(student[None]):
@@ -242,17 +286,22 @@ def chunked_masked_cross_entropy(vectors: Tensor, weight: Tensor,
     """Compute :func:`masked_cross_entropy` of ``vectors @ weight.T`` in
     chunks.
 
-    The logits (M, K) never exist at once: those of a chunk are made, compared
-    and turned into gradients of the vectors and the weight before the next
-    one's. The same holds for targets that are made when asked for.
+    The logits (M, K) are never held in memory as a whole: those of a chunk
+    are computed, compared and turned into gradients of the vectors and the
+    weight before the next chunk. The same holds for targets that are computed
+    when they are read.
 
     Args:
         vectors: Output of the bottleneck (M, D).
-        weight: Of the last layer (K, D).
-        targets: q of chunks of tokens (m, K); one without tokens is asked
-            for, too, if there are none.
-        weights, temp: As for :func:`masked_cross_entropy`.
-        tokens_per_chunk: Tokens whose logits exist at once.
+        weight: Weight (K, D) of the last layer.
+        targets: q, read in slices of tokens (m, K). Without masked tokens, one
+            empty slice is read.
+        weights: As for :func:`masked_cross_entropy`.
+        temp: As for :func:`masked_cross_entropy`.
+        tokens_per_chunk: Number of tokens whose logits are computed at once.
+
+    Returns:
+        Scalar, as of :func:`masked_cross_entropy`.
     """
     loss = vectors.new_zeros(())
     grads = torch.empty_like(vectors), torch.zeros_like(weight)
@@ -276,7 +325,8 @@ def mean_squared_error(student_probs: Tensor, targets: Tensor) -> Tensor:
               \quad P = \{(t, s): t \ne s\}
 
     Args:
-        student_probs: p (V, B, K). The first T views are the teacher's.
+        student_probs: p (V, B, K). The first T views are those that the
+            teacher sees as well.
         targets: q (T, B, K), T <= V.
 
     Returns:
@@ -296,18 +346,19 @@ def info_nce(student: Tensor, targets: Tensor, first: int) -> Tensor:
                    {\sum_n \exp(q_{tn} \cdot z_{sb})},
               \quad P = \{(t, s): t \ne s\}
 
-    van den Oord et al. 2018 (arXiv 1807.03748, Eq. 4). As q sums to 1, its
-    product with z is minus the cross-entropy with softmax(z), up to what
-    cancels: it is DINO's loss, compared with that of other images' targets.
+    van den Oord et al. 2018 (arXiv 1807.03748, Eq. 4). Because q sums to 1,
+    q · z is minus the cross-entropy of q with softmax(z), up to a term that
+    cancels in the fraction. The loss therefore compares DINO's cross-entropy
+    with an image's own target to that with the targets of other images.
 
     Args:
-        student: z (V, B, K), logits by the temperature. The first T views are
-            the teacher's.
+        student: z (V, B, K), logits divided by the temperature. The first T
+            views are those that the teacher sees as well.
         targets: q (T, N, K) of all ranks, T <= V.
-        first: Place of the first of the B images among the N.
+        first: Index of this rank's first image among the N.
 
     Returns:
-        Scalar, the mean over images and over pairs.
+        Scalar in nats, the mean over images and over pairs.
     """
     similarities = torch.einsum('vbk,tnk->tvbn', student, targets)
     positives = similarities.log_softmax(-1).diagonal(first, -2, -1).mean(-1)

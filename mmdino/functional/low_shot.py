@@ -1,8 +1,9 @@
 """Classification of frozen features with few labels.
 
 Caron et al. 2021 (arXiv 2104.14294), appendix: logistic regression on 1% and
-10% of ImageNet's labels. N images with labels, Q queries, D features, C
-classes.
+10% of ImageNet's labels.
+
+Letters: N images with labels, Q queries, D features.
 """
 from collections.abc import Sequence
 
@@ -19,18 +20,23 @@ def logistic_regression(features: Tensor,
                         max_iter: int = 1000) -> tuple[Tensor, bool]:
     """Fit a logistic regression and rank the classes of the queries.
 
-    It minimises C x the summed cross-entropy + half the squared norm of the
-    weights, over features of unit length.
+    The features are scaled to unit length. The fit minimises ``C`` times the
+    summed cross-entropy plus half the squared norm of the weights
+    (scikit-learn's ``LogisticRegression``).
 
     Args:
-        features, queries: (N, D) and (Q, D).
+        features: (N, D), to fit.
         labels: (N,) integers, of at least two classes.
+        queries: (Q, D), to classify.
         C: Inverse strength of the regularisation.
-        max_iter: Steps of L-BFGS at most.
+        max_iter: Largest number of L-BFGS iterations.
 
     Returns:
-        (Q, C) class labels, the most probable first, and whether the fit
-        converged.
+        The labels of all classes for each query, (Q, number of classes), the
+        most probable first, and whether the fit converged.
+
+    Raises:
+        ValueError: If the labels are all of one class.
     """
     from sklearn.linear_model import LogisticRegression  # a slow import
     if len(labels.unique()) < 2:
@@ -39,7 +45,7 @@ def logistic_regression(features: Tensor,
     model = LogisticRegression(C=C, max_iter=max_iter)
     model.fit(F.normalize(features).numpy(), labels.numpy())
     scores = model.decision_function(F.normalize(queries).numpy())
-    if scores.ndim == 1:  # two classes: the score is the second one's
+    if scores.ndim == 1:  # of two classes, only the second's score is given
         scores = torch.from_numpy(scores)[:, None] * torch.tensor([-1, 1])
     order = torch.as_tensor(scores).argsort(dim=1, descending=True)
     ranked = torch.from_numpy(model.classes_)[order]
@@ -50,16 +56,19 @@ def balanced_split(labels: Sequence[int], fraction: float,
                    seed: int) -> list[int]:
     """Choose the same share of each class, at least one image of each.
 
-    The choice depends on the arguments alone: NumPy keeps the stream of its
-    RandomState the same on all machines and versions.
+    The choice depends on the arguments alone: NumPy's ``RandomState`` draws
+    the same numbers on all machines and in all versions.
 
     Args:
-        labels: Of all images.
-        fraction: Share of each class, in (0, 1].
-        seed: Chooses another split.
+        labels: Labels of all images.
+        fraction: Share of each class to choose, in (0, 1].
+        seed: Seed of the random choice.
 
     Returns:
-        Places of the chosen images, rising.
+        Indices of the chosen images, rising.
+
+    Raises:
+        ValueError: If ``fraction`` is not in (0, 1].
     """
     if not 0 < fraction <= 1:
         raise ValueError(f'fraction must be in (0, 1], got {fraction}.')

@@ -5,7 +5,7 @@ N images, D features.
 import torch
 from torch import Tensor
 
-EPS = 1e-7  # the authors'
+EPS = 1e-7  # as in the paper
 
 
 def rankme(features: Tensor) -> float:
@@ -14,28 +14,29 @@ def rankme(features: Tensor) -> float:
     .. math:: \exp\left(-\sum_k p_k \log p_k\right), \quad
         p_k = \frac{\sigma_k}{\sum_j \sigma_j} + 10^{-7}
 
-    with the singular values :math:`\sigma` of the features as they are, not
-    centred. 1 where all images have the same feature up to a factor, at most
-    min(N, D). Computed in float64, from the D x D products where N is larger:
-    their square roots are exact to 1e-8 of the largest value, below the
-    authors' epsilon.
+    with the singular values :math:`\sigma` of the features, which are not
+    centred. The rank is 1 if the features of all images are multiples of one
+    vector, and at most min(N, D). It is computed in float64. If N > D, the
+    singular values are the square roots of the eigenvalues of the D x D
+    matrix X^T X; their error is about 1e-8 of the largest, below epsilon.
 
     Args:
         features: Shape (N, D).
 
     Returns:
-        Between 1 and min(N, D), but for the epsilon.
+        The effective rank, between 1 and min(N, D) up to the epsilon.
 
     Raises:
-        ValueError: If there are none, or one is not finite.
+        ValueError: If there are no features, or one is not finite.
 
     Source: https://arxiv.org/abs/2210.02885
     """
     if features.ndim != 2 or not features.numel():
-        raise ValueError('RankMe takes features (N, D), got a shape of '
-                         f'{tuple(features.shape)}.')
+        raise ValueError('RankMe needs features of shape (N, D), at least '
+                         f'one, got {tuple(features.shape)}.')
     if not features.isfinite().all():
-        raise ValueError('RankMe got features that are not finite.')
+        raise ValueError('RankMe got features that are not finite: the '
+                         'network has diverged or an image is broken.')
     features = features.double()
     if len(features) > features.shape[1]:
         squares = torch.linalg.eigvalsh(features.T @ features)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# what a query's annotation counts as: (positives, junk)
+# By protocol, which annotations of a query are positives and which are junk.
 PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(
     medium=(('easy', 'hard'), ('junk', )), hard=(('hard', ), ('junk', 'easy')))
 
@@ -23,8 +23,11 @@ PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(
 def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
     """Rank the gallery by falling cosine similarity to a query: indices (G,).
 
-    Equal ones keep the gallery's order. The query (D,) is of any length above
-    0, the gallery (G, D) is normalised already.
+    Images of equal similarity keep the order of the gallery.
+
+    Args:
+        query: (D,), normalised here.
+        gallery: (G, D), of unit length.
     """
     similarity = gallery @ F.normalize(query, dim=0)
     return similarity.argsort(descending=True, stable=True).cpu().numpy()
@@ -36,12 +39,12 @@ def positive_ranks(order: np.ndarray,
     """Find the ranks of the positives after junk images are removed.
 
     Args:
-        order: (G,) places in the gallery, the most similar first.
-        positives: Their P places.
-        junk: Places of images that are as if they were not there.
+        order: (G,) indices of gallery images, the most similar first.
+        positives: Indices of the P positives in the gallery.
+        junk: Indices of images that are removed from the order.
 
     Returns:
-        (P,) ranks from 0, rising; fewer if the order lacks some.
+        (P,) ranks from 0, rising; fewer if ``order`` lacks some positives.
     """
     if junk is not None:
         order = order[~np.isin(order, junk)]
@@ -51,14 +54,15 @@ def positive_ranks(order: np.ndarray,
 def average_precision(ranks: Sequence[int], num_positives: int) -> float:
     """Compute the area under the precision-recall curve (trapezoid rule).
 
-    With the j-th of the found positives (j from 0) at rank r_j the curve goes
-    from precision j / r_j (1 at rank 0) to (j + 1) / (r_j + 1), over a step of
-    recall of 1 / P: compute_ap of revisitop and score_ap_from_ranks_1 of the
-    Holidays package.
+    The j-th found positive (j from 0) at rank r_j adds a trapezoid of width
+    1 / P in recall, from precision j / r_j (1 at rank 0) to precision
+    (j + 1) / (r_j + 1). This is compute_ap of revisitop and
+    score_ap_from_ranks_1 of the Holidays package.
 
     Args:
         ranks: Ranks from 0 of the positives that were found, rising.
-        num_positives: P, of those that exist; what is not found adds nothing.
+        num_positives: P, the number of positives that exist. Those that were
+            not found add nothing.
 
     Returns:
         A fraction; NaN for a query without positives.
@@ -75,9 +79,15 @@ def average_precision(ranks: Sequence[int], num_positives: int) -> float:
 def precision_at(ranks: Sequence[int], k: int) -> float:
     """Compute the precision among the first k images, as revisitop does.
 
-    Where the last positive comes before place k, the images after it are not
-    counted against the ranking: k becomes that place. Of the ranks from 0 of
-    all positives it gives a fraction, NaN where there are none.
+    If all positives are among the first k, k is lowered to the place of the
+    last one, so that the images after it do not lower the precision.
+
+    Args:
+        ranks: Ranks from 0 of all positives.
+        k: Number of images.
+
+    Returns:
+        A fraction; NaN without positives.
     """
     if not len(ranks):
         return float('nan')
@@ -91,13 +101,15 @@ def score_query(order: np.ndarray, annotation: dict[str, Sequence[int]],
     """Score a ranking by each protocol of revisited Oxford and Paris.
 
     Args:
-        order: (G,) places in the gallery, the most similar first.
-        annotation: Places of the ``easy``, ``hard`` and ``junk`` images.
-        ks: Where to measure the precision.
+        order: (G,) indices of gallery images, the most similar first.
+        annotation: Gallery indices of the ``easy``, ``hard`` and ``junk``
+            images.
+        ks: Numbers of images among which the precision is measured.
 
     Returns:
-        Fractions by ``{protocol}_map`` and ``{protocol}_mp{k}``; NaN where
-        the query has no positive.
+        Average precision as ``{protocol}_map`` and precision as
+        ``{protocol}_mp{k}``, in fractions; NaN where the query has no
+        positive.
     """
     scores = {}
     for name, (positive, junk) in PROTOCOLS.items():
@@ -112,7 +124,7 @@ def score_query(order: np.ndarray, annotation: dict[str, Sequence[int]],
 def mean_scores(queries: Sequence[dict[str, float]]) -> dict[str, float]:
     """Average each score over the queries in which it is not NaN.
 
-    A score that no query has is NaN.
+    A score that is NaN for every query stays NaN.
     """
     table = torch.tensor([list(scores.values()) for scores in queries],
                          dtype=torch.float64)
@@ -126,25 +138,27 @@ def _join(annotation: dict[str, Sequence[int]],
 
 class Whitening(NamedTuple):
     """The map x -> projection (x - mean), in float64."""
-    mean: Tensor  # (D,), of the features it was learnt on
-    projection: Tensor  # (D, D), its rows by falling eigenvalue
+    mean: Tensor  # (D,), of the features that the whitening was learnt from
+    projection: Tensor  # (D, D), rows sorted by falling eigenvalue
 
 
 def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
     """Learn a whitening from features (N, D).
 
-    It makes their second moment the identity.
-
-    As in the authors' code the mean is subtracted when the whitening is
-    applied, while the covariance it is learnt from is not centred:
+    The projection makes the second moment of the features the identity:
     C = sum x x^T / N = V diag(e) V^T gives the projection
-    diag(e)^(-1/2) V^T, hence projection C projection^T = I.
+    diag(e)^(-1/2) V^T, hence projection C projection^T = I. As in the
+    authors' code, C is not centred, although the mean is subtracted when the
+    whitening is applied.
 
-    Eigenvalues below ``floor`` times the largest are raised to that, so that
-    directions that the images do not show, as with N < D, are not blown up.
+    Args:
+        features: (N, D).
+        floor: Eigenvalues below this fraction of the largest are raised to
+            it. Otherwise directions in which the features hardly vary, as
+            with N < D, would be amplified without bound.
 
     Raises:
-        ValueError: If there is no image, or all features are 0 or one is not
+        ValueError: If there is no image, all features are 0, or one is not
             finite.
     """
     features = features.double()
@@ -153,8 +167,8 @@ def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
         raise ValueError('Whitening needs features to learn from, got '
                          f'{tuple(features.shape)}{problem}')
     if not features.isfinite().all():
-        raise ValueError('Whitening got features that are not finite: look '
-                         'at the checkpoint.')
+        raise ValueError('Whitening got features that are not finite: check '
+                         'the checkpoint and the images.')
     values, vectors = torch.linalg.eigh(features.t() @ features /
                                         len(features))
     values = values.clamp(min=floor * values.max()).flip(0)
@@ -171,10 +185,13 @@ def whiten(features: Tensor, whitening: Whitening) -> Tensor:
 def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
     """Compute the generalised mean (B, D) of tokens (B, N, D).
 
-    In float32 at least.
+    mean(max(x, floor)^p)^(1/p) over the tokens, in float32 or float64
+    (Radenovic et al. 2018, arXiv 1711.02512, section 3.2).
 
-    mean(max(x, floor)^p)^(1/p), Radenovic et al. 2018 (arXiv 1711.02512,
-    section 3.2); a power p of 1 is the mean, a large one the maximum.
+    Args:
+        tokens: (B, N, D).
+        power: p; 1 gives the mean, large values approach the maximum.
+        floor: Smaller values are raised to this.
     """
     tokens = tokens.clamp(min=floor)
     if tokens.dtype in (torch.float16, torch.bfloat16):
@@ -183,7 +200,10 @@ def gem(tokens: Tensor, power: float = 4., floor: float = 1e-6) -> Tensor:
 
 
 def rescale(images: Tensor, scale: float) -> Tensor:
-    """Resize images (B, C, H, W) bilinearly; 1 leaves them as they are."""
+    """Resize images (B, C, H, W) bilinearly by a factor.
+
+    A scale of 1 returns the images themselves.
+    """
     if scale == 1:
         return images
     return F.interpolate(
@@ -193,7 +213,9 @@ def rescale(images: Tensor, scale: float) -> Tensor:
 def crop_to_multiple(images: Tensor, divisor: int) -> Tensor:
     """Cut images at the right and bottom to whole patches.
 
-    The images are (B, C, H, W), the divisor is a patch's side in pixels.
+    Args:
+        images: (B, C, H, W).
+        divisor: Side of a patch in pixels.
 
     Raises:
         ValueError: If an image is smaller than a patch.

@@ -1,6 +1,7 @@
 """Classes of patches and pixels: labels, classifiers and scores.
 
-P patches, D features, C classes, (h, w) the patch grid, (H, W) pixels.
+Letters: P patches, Q query patches, D features, C classes, (h, w) the patch
+grid, (H, W) pixels.
 """
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,19 @@ from mmdino.functional.knn import nearest_neighbours
 def patch_labels(mask: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
     """Find the most frequent value of a mask (H, W) in each patch.
 
-    The result is (h, w), int64.
+    The mask is first resized by nearest neighbours to the size of the grid in
+    pixels. Of equally frequent values, the lowest is taken.
 
-    The mask is first resized to the grid's pixels by nearest neighbours; of
-    equally frequent numbers the lowest is taken.
+    Args:
+        mask: (H, W) integers.
+        grid: (h, w).
+        patch: Side of a patch in pixels.
+
+    Returns:
+        (h, w), int64.
     """
     size = (grid[0] * patch, grid[1] * patch)
-    # As doubles every number of a mask is exact.
+    # interpolate takes floats only; float64 holds every label exactly.
     pixels = F.interpolate(mask[None, None].double(), size, mode='nearest')
     blocks = pixels[0, 0].long().unflatten(0, (grid[0], patch)).unflatten(
         2, (grid[1], patch))
@@ -34,10 +41,10 @@ def knn_scores(queries: Tensor,
     """Compute the votes (Q, C) of the k nearest patches, which sum to 1.
 
     Args:
-        queries: (Q, D).
-        gallery: (P, D), compared by cosine.
-        labels: (P, ) of the gallery, in [0, C).
-        num_classes: C.
+        queries: (Q, D), compared by cosine.
+        gallery: (P, D).
+        labels: (P, ) labels of the gallery, in [0, C).
+        num_classes: Number of classes C.
         k: Number of neighbours.
         temperature: Votes are exp(similarity / temperature).
     """
@@ -54,16 +61,18 @@ def ridge_classifier(features: Tensor,
                      penalty: float = 1e-3) -> tuple[Tensor, Tensor]:
     """Fit a linear classifier by ridge regression on one-hot labels.
 
-    In float64.
+    The features are standardised for the fit, which runs in float64; the
+    result applies to the original features.
 
     Args:
-        features: (P, D), standardised here.
+        features: (P, D).
         labels: (P, ) in [0, C).
-        num_classes: C.
-        penalty: On the squared weights of standardised features, per patch.
+        num_classes: Number of classes C.
+        penalty: Weight of the squared norm of the weights, relative to the
+            mean squared error over patches.
 
     Returns:
-        Weight (C, D) and bias (C, ), for the features as they are.
+        Weight (C, D) and bias (C, ).
     """
     features = features.double()
     mean = features.mean(dim=0)
@@ -88,7 +97,10 @@ def pixel_classes(scores: Tensor, size: tuple[int, int]) -> Tensor:
 def confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
     """Compute the confusion matrix (C, C), indexed (truth, predicted).
 
-    Pixels whose truth is not in [0, C) are left out.
+    Args:
+        predicted: Classes in [0, C), of any shape.
+        truth: Classes of the same shape; pixels outside [0, C) are left out.
+        num_classes: Number of classes C.
     """
     counts = (truth >= 0) & (truth < num_classes)
     pairs = truth[counts] * num_classes + predicted[counts]
@@ -100,8 +112,11 @@ def segmentation_scores(matrix: Tensor) -> dict[str, float]:
     """Compute the mean IoU and the pixel accuracy, in percent.
 
     Args:
-        matrix: (C, C) of :func:`confusion`. Classes that are neither there
-            nor predicted do not count.
+        matrix: (C, C), see :func:`confusion`. Classes that occur neither in
+            the truth nor in the prediction do not count in the mean.
+
+    Returns:
+        ``miou`` and ``accuracy``.
     """
     matrix = matrix.double()
     hits, union = matrix.diagonal(), matrix.sum(0) + matrix.sum(1)

@@ -1,6 +1,6 @@
 """A loss that keeps patch tokens near those of the start of a training.
 
-C crops, N patches, D features.
+Letters: C crops, N patches, D features.
 """
 import torch
 import torch.nn as nn
@@ -17,9 +17,9 @@ def patch_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
     The distance of a patch is 1 - cosine of its two tokens.
 
     Args:
-        tokens: Shape (C, N, D), of any length.
-        others: As many.
-        visible: Boolean (C, N).
+        tokens: Shape (C, N, D), not normalised.
+        others: Tokens of the same patches, same shape.
+        visible: Boolean (C, N), the patches to average over.
     """
     distance = 1 - F.cosine_similarity(tokens, others, dim=-1)
     return (distance * visible).sum() / visible.sum().clamp(min=1)
@@ -28,14 +28,14 @@ def patch_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
 def gram_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
     """Mean squared difference of the cosines between patches of a crop.
 
-    That is the difference of Gram matrices (N, N) of tokens of unit length,
-    as in DINOv3 (arXiv 2508.10104, sec. 4.1): the tokens may turn, what is
-    like what may not change.
+    It compares the Gram matrices (N, N) of tokens of unit length, as DINOv3
+    does (arXiv 2508.10104, sec. 4.1). A rotation of all tokens costs nothing;
+    a change of the similarities between patches does.
 
     Args:
         tokens: Shape (C, N, D).
-        others: As many.
-        visible: Boolean (C, N); pairs of visible patches count.
+        others: Tokens of the same patches, same shape.
+        visible: Boolean (C, N); only pairs of visible patches count.
     """
     ours, theirs = (
         F.normalize(t, dim=-1) * visible[..., None] for t in (tokens, others))
@@ -46,13 +46,11 @@ def gram_distance(tokens: Tensor, others: Tensor, visible: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class AnchorLoss(nn.Module):
-    """Distance of patch tokens from those of the frozen, untrained backbone.
-
-    See :func:`.patch_distance` and :func:`.gram_distance`.
+    """Distance of patch tokens from those of the backbone before training.
 
     Args:
-        cosine_weight: Weight of the tokens' own distance.
-        gram_weight: Weight of that of their Gram matrices.
+        cosine_weight: Weight of :func:`.patch_distance`.
+        gram_weight: Weight of :func:`.gram_distance`.
 
     Raises:
         ValueError: If a weight is negative, or both are 0.
@@ -66,7 +64,7 @@ class AnchorLoss(nn.Module):
                gram_weight) < 0 or not (cosine_weight + gram_weight):
             raise ValueError(
                 'AnchorLoss: weights must be >= 0 and one of them > 0, got '
-                f'cosine_weight={cosine_weight}, gram_weight={gram_weight}')
+                f'cosine_weight={cosine_weight}, gram_weight={gram_weight}.')
         self.cosine_weight = cosine_weight
         self.gram_weight = gram_weight
 
@@ -77,12 +75,12 @@ class AnchorLoss(nn.Module):
         """Compare tokens (C, N, D) with those of the frozen backbone.
 
         Args:
-            tokens: The student's, shape (C, N, D).
-            base: Those of the start, of the same crops.
-            visible: Boolean (C, N), which count; by default all.
+            tokens: The student's patch tokens, shape (C, N, D).
+            base: Patch tokens of the frozen backbone for the same crops.
+            visible: Boolean (C, N), the patches to compare; by default all.
 
         Returns:
-            A scalar, 0 at the start.
+            Scalar, 0 if the tokens are equal.
         """
         tokens, base = at_least_float32(tokens), at_least_float32(base)
         if visible is None:

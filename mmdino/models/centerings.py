@@ -1,7 +1,8 @@
 """Centerings: how a teacher's logits become targets without collapse.
 
-T teacher views, B images, K prototypes. Logits may have any leading axes:
-(T, B, K) of class tokens, (M, K) of M masked tokens, perhaps none.
+Letters: T teacher views, B images, M masked tokens, K prototypes. Logits may
+have any leading axes: (T, B, K) for class tokens, (M, K) for masked tokens,
+where M may be 0.
 """
 from abc import abstractmethod
 from collections.abc import Callable
@@ -18,8 +19,13 @@ from mmdino.registry import MODELS
 def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
     """Compute softmax((logits - center) / temp), DINO's targets (Eq. 4).
 
-    The logits are (..., K), the center (1, K). A teacher's temperature below
-    the student's sharpens the targets.
+    Args:
+        logits: The teacher's, (..., K).
+        center: (1, K).
+        temp: Teacher temperature. Below the student's it sharpens the targets.
+
+    Returns:
+        Distributions over K, (..., K).
     """
     return (logits - center).div_(temp).softmax(-1)
 
@@ -27,26 +33,29 @@ def mean_centering(logits: Tensor, center: Tensor, temp: float) -> Tensor:
 def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
     """Compute targets that use all prototypes equally, by Sinkhorn-Knopp.
 
-    They are exp(logits / temp) with scaled rows and columns.
+    The targets are exp(logits / temp) with rescaled rows and columns. Each
+    iteration first scales the columns, so that all prototypes have the same
+    sum over the batch of all ranks, then the rows, so that the targets of
+    each image sum to 1. The row sums are exact, equal column sums are the
+    limit of many iterations. One iteration is the softmax over the batch of
+    appendix B, rescaled to sums of 1. Source: SwAV (Caron et al. 2020, arXiv
+    2006.09882).
 
-    Each iteration gives every prototype the same sum over the batch, then
-    every image a sum of 1 over the prototypes; the latter holds exactly, the
-    former in the limit. One iteration is the softmax over the batch of
-    appendix B, scaled to sums of 1. As in SwAV (Caron et al. 2020, arXiv
-    2006.09882), on the images of all ranks. The first iteration is in
-    logarithms: exp overflows at small temperatures. After it each prototype's
-    sum is 1 / K at least, and only factors of rows and columns change.
+    The first iteration works on logarithms, because exp overflows at small
+    temperatures. After it every prototype has a sum of at least 1 / K, and
+    later iterations only update the factors of rows and columns.
 
     Args:
         logits: (..., K).
-        temp: Regularisation, the teacher temperature.
+        temp: Teacher temperature, the strength of the regularisation.
         num_iters: Iterations, at least 1.
 
     Returns:
         Distributions over K, (..., K).
     """
     scores = logits.flatten(0, -2) / temp
-    buffer = torch.empty_like(scores)  # new memory costs a CPU more than exp
+    # Reused below: on a CPU, allocating costs more time than exp.
+    buffer = torch.empty_like(scores)
     scores.sub_(all_rank_logsumexp(scores, buffer))
     probs = torch.softmax(scores, -1, out=buffer)
     columns, rows = probs.new_ones(probs.shape[1]), probs.new_ones(len(probs))
@@ -61,8 +70,12 @@ def sinkhorn_knopp(logits: Tensor, temp: float, num_iters: int) -> Tensor:
 def all_rank_logsumexp(logits: Tensor, buffer: Tensor) -> Tensor:
     """Compute the log-sum-exp over the rows (N, K) of all ranks, shape (K,).
 
-    The largest of all ranks is taken out first, so that nothing overflows. A
-    rank may have no rows. The buffer is as large as the logits, to write to.
+    The largest logit of each column is subtracted first, so that exp does not
+    overflow.
+
+    Args:
+        logits: (N, K); a rank may have no rows.
+        buffer: Same shape as ``logits``, overwritten.
     """
     if len(logits):
         largest = logits.amax(0)
@@ -78,8 +91,9 @@ class Centering(BaseModule):
     """Base class of what turns a teacher's logits into targets.
 
     :class:`CenteringHook` sets the temperature before each iteration and
-    calls :meth:`update` after each optimizer step. Subclasses give
-    ``forward``; those that keep something of the batches, the other three.
+    calls :meth:`update` after each optimizer step. Subclasses implement
+    ``forward``. Those that update a state from the batches also implement
+    :meth:`collect`, :meth:`collected`, :meth:`update` and :meth:`discard`.
 
     Args:
         out_dim: Number of prototypes K. :class:`DINO` fills it in from the
@@ -87,8 +101,8 @@ class Centering(BaseModule):
 
     Attributes:
         temperature (float): Teacher temperature.
-        is_by_row (bool): Whether the targets of some rows of logits do not
-            depend on the other rows, so that they can be made in chunks.
+        is_by_row (bool): Whether the targets of a row of logits depend on
+            that row alone, so that they can be computed in chunks.
     """
     is_by_row = False
 
@@ -101,25 +115,25 @@ class Centering(BaseModule):
     def forward(self, logits: Tensor) -> Tensor:
         """Turn logits (..., K) into targets (..., K), without gradient.
 
-        The targets are distributions over K, in float32 at least. All ranks
-        call it equally often, also without rows.
+        The targets are distributions over K, in float32 or float64. All ranks
+        call this equally often, even with no rows, because subclasses may
+        communicate.
         """
 
     def collect(self, logits: Tensor) -> None:
         """Record logits (..., K) for the next update without using targets.
 
-        Only in training. Logits that do need targets are recorded by the
-        forward pass. The base class records nothing.
-
-        Those that do are noted by the forward pass. Here nothing is.
+        In training mode only. ``forward`` records the logits that it turns
+        into targets by itself. The base class records nothing.
         """
 
     def collected(self) -> list[Tensor]:
         """Return the statistics recorded since the last call, to be summed in
         place over the ranks.
 
-        :class:`DINO` asks after each forward pass, so that one all-reduce
-        serves the whole model. Here nothing.
+        :class:`DINO` calls this after each forward pass and sums the
+        statistics of the whole model in one all-reduce. The base class
+        returns an empty list.
         """
         return []
 
@@ -130,22 +144,28 @@ class Centering(BaseModule):
         """
 
     def discard(self) -> None:
-        """Forget what was recorded, as the optimizer step is skipped."""
+        """Forget what was recorded, because the optimizer step is skipped."""
 
 
 @MODELS.register_module()
 class MeanCentering(Centering):
     """Subtract a running mean of the logits, the centre (Eq. 4), then softmax.
 
-    The mean is that of all rows on all ranks: where ranks have different
-    numbers of masked tokens, each token weighs the same (the authors of
-    DINOv2 give each rank the same weight). Without any row the centre stays.
+    The mean is taken over all rows on all ranks. Where ranks have different
+    numbers of masked tokens, each token has the same weight; the authors of
+    DINOv2 give each rank the same weight. Without any rows the centre does
+    not move.
 
     Args:
+        out_dim: Number of prototypes K, see :class:`Centering`.
         momentum: m of Eq. 4, in [0, 1).
 
     Attributes:
-        center (Tensor): Shape (1, K), in float32 at least in any model.
+        center (Tensor): Shape (1, K), in float32 or float64, also in a model
+            in half precision.
+
+    Raises:
+        ValueError: If ``momentum`` is not in [0, 1).
     """
 
     def __init__(self,
@@ -186,7 +206,7 @@ class MeanCentering(Centering):
     def collected(self) -> list[Tensor]:
         """Return the sum of the logits and their number, (K + 1,), as a list.
 
-        Of those recorded since the last call.
+        The list is empty if no logits were recorded since the last call.
         """
         own, self._own = self._own, []
         self._shared += own
@@ -196,9 +216,12 @@ class MeanCentering(Centering):
     def update(self) -> None:
         """Move the centre towards the mean of the logits of all ranks.
 
-        Of those since the last update; without any it stays.
+        The mean is taken over the logits recorded since the last update. The
+        centre does not move if there are none.
         """
-        for batch in self.collected():  # without a DINO around
+        # DINO has summed these over the ranks already; used on its own, the
+        # centering does so here.
+        for batch in self.collected():
             all_reduce(batch)
         if not self._shared:
             return
@@ -209,12 +232,13 @@ class MeanCentering(Centering):
         self.discard()
 
     def discard(self) -> None:
-        """Forget the recorded sums, of this rank and of all."""
-        self._own = []  # the sum of this rank
-        self._shared = []  # those of all ranks, one a forward pass of DINO
+        """Forget the recorded sums, both this rank's and those of all ranks.
+        """
+        self._own = []  # at most one sum, of this rank
+        self._shared = []  # sums over all ranks, one per forward pass
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'MeanCentering':
-        """Move or cast, but never below float32."""
+        """Move or cast the module, but keep the centre at least float32."""
         before = self.center
         super()._apply(fn, recurse)
         wide = torch.promote_types(self.center.dtype, torch.float32)
@@ -228,14 +252,15 @@ class MeanCentering(Centering):
 class SinkhornKnopp(Centering):
     """Targets that use all prototypes equally; there is no centre.
 
-    The batch is both teacher views of all images on all ranks, or all of
-    their masked tokens; ranks need the same K only, and may have no token.
-    One iteration is the softmax over the batch, scaled to sums of 1.
+    The batch consists of all teacher views of all images on all ranks, or of
+    all of their masked tokens. Ranks may have different numbers of rows, also
+    none. One iteration is the softmax over the batch, rescaled to sums of 1.
 
-    It needs all rows at once: in float32 16 M K bytes for M rows, while they
-    are scaled, and 4 M K of targets afterwards.
+    All rows of a rank are processed at once. In float32, M rows take 12 M K
+    bytes, the logits included; the targets keep 4 M K of these.
 
     Args:
+        out_dim: Number of prototypes K, see :class:`Centering`.
         num_iters: Iterations, 1 or more.
 
     Raises:

@@ -13,20 +13,21 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     """mmpretrain's preprocessor for a list of views, of any number of
     channels.
 
-    Without the check a grey image is silently broadcast against the three
-    means and four channels fail with an unrelated message.
+    The number of channels is checked. Otherwise a grey image would be
+    broadcast silently against three means, and four channels would fail with
+    an unrelated message.
 
     Args:
-        mean: One number a channel.
-        std: As many.
-        channels_last: Give the images with the channels of a pixel side by
-            side in memory. Convolutional networks then compute the same on a
-            CPU in four fifths of the time.
+        mean: Mean of each channel, in the range of the images (0 to 255).
+        std: Standard deviation of each channel, in the same range.
+        channels_last: Return images in ``torch.channels_last`` memory format.
+            The results are the same; on CPUs, convolutional networks take
+            about 20% less time.
         **kwargs: mmpretrain's other arguments, such as ``bgr_to_rgb``.
 
     Raises:
-        ValueError: If ``mean`` and ``std`` differ in length, or channels
-            that are not three are to change places.
+        ValueError: If ``mean`` and ``std`` differ in length, or
+            ``bgr_to_rgb`` is set and the number of channels is not three.
     """
 
     def __init__(self,
@@ -44,9 +45,11 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
                              f'for each channel, got {mean} and {std}.')
         if self._channel_conversion and len(mean) != 3:
             raise ValueError(
-                f'bgr_to_rgb=True with {len(mean)} channels: only three can '
-                'change places. Set it to False in model.data_preprocessor.')
-        # MMEngine's takes one channel or three.
+                f'bgr_to_rgb=True with {len(mean)} channels: only images of '
+                'three channels can be converted. Set it to False in '
+                'model.data_preprocessor.')
+        # Registered here, because MMEngine's preprocessor accepts one or
+        # three channels only.
         self._enable_normalize = True
         for name, values in (('mean', mean), ('std', std)):
             column = torch.tensor(
@@ -60,9 +63,13 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
 
         Args:
             data: ``inputs``, one tensor (B, C, H, W) or a list of V of them,
-                and ``data_samples``.
-            training: Labels then stay where they are: a copy of each would
-                wait for the device.
+                and optionally ``data_samples``.
+            training: Leave the data samples on the host: copying each label
+                would make the host wait for the device.
+
+        Returns:
+            ``inputs``, normalised float images in the same structure, and
+            ``data_samples``.
 
         Raises:
             ValueError: If the number of channels is not that of ``mean``.
@@ -78,9 +85,13 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         return dict(inputs=inputs, data_samples=samples)
 
     def _normalise(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) as floats, the channels turned if asked to."""
+        """Convert images (B, C, H, W) to normalised floats.
+
+        The order of the channels is reversed if the config asks for it.
+        """
         if self._channel_conversion:
-            images = images.flip(1)  # an index list would go by the host
+            # Indexing with a list would copy the list from the host.
+            images = images.flip(1)
         images = images.float()
         if self._enable_normalize:
             images = (images - self.mean) / self.std

@@ -1,6 +1,7 @@
 """DINO, self-distillation with no labels (Caron et al. 2021, Alg. 1).
 
-V student views, T teacher views, B images, K prototypes, D features.
+Letters: V student views, T teacher views, B images, K prototypes, D features,
+C crops (all teacher views of all images), N patch tokens, R registers.
 """
 from collections.abc import Mapping
 
@@ -22,11 +23,11 @@ from mmdino.registry import MODELS, build_module
 class DINO(MeanTeacher):
     """A student that learns to predict the output of its own moving average.
 
-    ``backbone``, ``neck`` and ``head`` are the student's; ``teacher`` holds
-    the same three and sees the global views only: the leading views that have
-    the size of the first. Hooks move it (:class:`TeacherEMAHook`) and the
-    centre (:class:`CenteringHook`). All parts are looked for in mmdino's
-    registry first, in any default scope.
+    ``backbone``, ``neck`` and ``head`` are the student's. ``teacher`` holds
+    copies of the three and sees the global views only, which are the leading
+    views of the same size as the first. :class:`TeacherEMAHook` updates the
+    teacher, :class:`CenteringHook` the centre. All parts are built from
+    mmdino's registry first, whatever the default scope is.
 
     Args:
         backbone: Config of the backbone. Its width is inferred.
@@ -34,22 +35,24 @@ class DINO(MeanTeacher):
         centering: Config of a :class:`Centering` without ``out_dim``.
         loss: Config of the loss, see :mod:`mmdino.models.losses`.
         predictor: Config of a :class:`Predictor`, without ``channels``,
-            between the student's bottleneck and its prototypes (Tab. 7). The
+            between the student's bottleneck and its last layer (Tab. 7). The
             teacher has none.
-        images_per_chunk: Images that the last layer and the loss take at a
-            time: the student's logits (V, B, K) and their gradient then never
-            exist at once, the result is the same.
+        images_per_chunk: Number of images that the last layer and the loss
+            process at once. The student's logits (V, B, K) and their gradient
+            are then never held in memory as a whole; the result is the same.
         anchor: Config of an :class:`AnchorLoss`, which keeps patch tokens near
             those of the backbone without its adapters; it needs ``lora``.
-        **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
+        **kwargs: Other arguments of :class:`MeanTeacher`, such as ``neck``.
 
     Raises:
-        ValueError: If the backbone yields maps and there is no neck, or has
-            no attention to predict; if the head or the loss has not what a
-            predictor or chunks need; if there is an anchor and no adapters.
+        ValueError: If the backbone yields maps and there is no neck; if
+            ``predict_attention`` is set and the backbone gives no attention;
+            if ``predictor`` or ``images_per_chunk`` is given and the head or
+            the loss does not support it; if ``anchor`` is given without
+            ``lora`` or for a backbone without tokens.
     """
 
-    # What the teacher has a copy of, in this order.
+    # The parts that the teacher copies, in this order.
     PARTS = ('backbone', 'neck', 'head')
 
     def __init__(self,
@@ -96,17 +99,17 @@ class DINO(MeanTeacher):
         views.
 
         Args:
-            inputs: V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global views first.
+            data_samples: Ignored, there are no labels to learn from.
 
         Returns:
-            ``loss`` and, for the log, without gradient,
-            :func:`target_monitors` and, where the loss is their cross-entropy,
-            ``kl``: KL(teacher || student) in nats. With an ``anchor`` in the
-            place of ``loss`` the two that are added, ``loss_cls`` and
-            ``loss_anchor``.
+            ``loss``, a scalar; with an ``anchor`` instead its two summands
+            ``loss_cls`` and ``loss_anchor``. For the log, without gradient:
+            the figures of :func:`target_monitors` and, if the loss is a
+            cross-entropy, ``kl``, KL(teacher || student) in nats.
 
         Raises:
-            ValueError: If a view is larger than one before it.
+            ValueError: If a view is larger than the one before it.
         """
         targets = self.centering(self._teacher_logits(inputs))
         mean = at_least_float32(targets.detach()).mean((0, 1))
@@ -140,8 +143,10 @@ class DINO(MeanTeacher):
                      masks: Tensor | None = None) -> Tensor:
         """Compute the anchor loss of the student's tokens.
 
-        The tokens are (C, 1 + R + N, D) of crops (C, 3, H, W); patches that
-        the masks (C, N) hide do not count.
+        Args:
+            tokens: All tokens of the student, (C, 1 + R + N, D).
+            crops: The images they were computed from, (C, 3, H, W).
+            masks: Bool (C, N); masked patches are left out.
         """
         backbone = self.teacher.backbone
         with torch.no_grad(), adapters_off(backbone):
@@ -174,9 +179,12 @@ class DINO(MeanTeacher):
 
     def _monitors(self, loss: Tensor, targets: Tensor,
                   mean: Tensor) -> dict[str, Tensor]:
-        """What the log shows of the class tokens' targets (T, B, K).
+        """Compute the figures to log from the class tokens' targets.
 
-        ``mean`` (K, ) is the sum over ranks of their means.
+        Args:
+            loss: Scalar, of the class tokens.
+            targets: (T, B, K), of this rank.
+            mean: (K, ), the sum over ranks of each rank's mean target.
         """
         monitors = target_monitors(targets, mean / get_world_size())
         if getattr(self.loss_module, 'is_cross_entropy', False):
@@ -184,7 +192,7 @@ class DINO(MeanTeacher):
         return monitors
 
     def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
-        """The loss, of the student's logits or in chunks."""
+        """Compute the loss of what :meth:`_outputs` gives."""
         if self.images_per_chunk is None:
             return self.loss_module(student, targets)
         return self.loss_module.from_vectors(student,
@@ -192,13 +200,14 @@ class DINO(MeanTeacher):
                                              targets, self.images_per_chunk)
 
     def _check_anchor(self) -> None:
-        """Raise an error if the anchor lacks adapters or tokens."""
+        """Raise an error if there is an anchor but no adapters or tokens."""
         if self.anchor is None:
             return
         if not self.lora:
             raise ValueError(
-                'model.anchor compares with the backbone without its adapters,'
-                " and there are none: set model.lora=dict(type='LoRA').")
+                'model.anchor compares the student with its backbone without '
+                'adapters, but the model has no adapters: set '
+                "model.lora=dict(type='LoRA').")
         if not hasattr(self.backbone, 'tokens'):
             raise ValueError(
                 'model.anchor needs a backbone with tokens, such as '
@@ -211,26 +220,28 @@ class DINO(MeanTeacher):
         number = self.images_per_chunk
         if not isinstance(number, int) or number < 1:
             raise ValueError(
-                f'images_per_chunk must be at least 1, got {number!r}')
+                'images_per_chunk must be an integer of at least 1, got '
+                f'{number!r}')
         self._check_bottleneck('images_per_chunk')
         if getattr(self.head.last_layer, 'bias', None) is not None:
             raise ValueError(
-                'images_per_chunk needs a last_layer without bias: the loss '
-                f"gets its weight alone. {type(self.head).__name__}'s has one."
-            )
+                'images_per_chunk needs a head whose last_layer has no bias, '
+                f'since the loss is given its weight alone; that of '
+                f'{type(self.head).__name__} has a bias.')
         if getattr(self.loss_module, 'from_vectors', None) is None:
             raise ValueError(
-                'images_per_chunk needs a loss with a method from_vectors of '
-                f'its own, as DINOLoss has; {type(self.loss_module).__name__} '
-                'has none. Write it, or leave images_per_chunk out.')
+                'images_per_chunk needs a loss that defines a method '
+                'from_vectors, as DINOLoss does; '
+                f'{type(self.loss_module).__name__} defines none. Add the '
+                'method, or leave images_per_chunk out.')
 
     def _check_bottleneck(self, option: str) -> None:
         for name in ('project', 'last_layer'):
             if not hasattr(self.head, name):
                 raise ValueError(
-                    f'{option} needs a head with a bottleneck, in two halves '
-                    f'project and last_layer, such as DINOHead; '
-                    f'{type(self.head).__name__} has no {name}.')
+                    f'{option} needs a head with a bottleneck, that is, with '
+                    'a method project and a layer last_layer, such as '
+                    f'DINOHead; {type(self.head).__name__} has no {name}.')
 
 
 def total_loss(outputs: Mapping[str, Tensor]) -> Tensor:

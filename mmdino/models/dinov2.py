@@ -1,9 +1,9 @@
 """DINOv2 (arXiv 2304.07193) and iBOT (arXiv 2111.07832): DINO with masked
 patches.
 
-V student views, T teacher views (global, C = T B crops), B images, N patches
-of a global crop, M masked ones of all crops, R registers, K prototypes, D
-features.
+Letters: V student views, T teacher views, B images, C = T B global crops, N
+patches of a global crop, M masked patches of all crops, R registers, K
+prototypes, D features.
 """
 import copy
 from collections.abc import Callable
@@ -26,11 +26,11 @@ from mmdino.registry import MODELS, build_module
 class DINOv2(DINO):
     """A :class:`DINO` whose student also predicts masked patches.
 
-    The teacher sees the global crops whole, the student sees them masked and
-    the local crops whole. Class tokens are compared as in DINO; at each masked
-    patch the student's token is compared with the teacher's. KoLeo spreads the
-    student's class tokens before the head. iBOT is the same without KoLeo,
-    with a shared head.
+    The teacher sees the global crops unmasked. The student sees them masked,
+    and the local crops unmasked. Class tokens are compared as in DINO; at each
+    masked patch the student's token is compared with the teacher's. KoLeo
+    spreads the student's class tokens before the head. iBOT is the same
+    without KoLeo and with one head for class tokens and patches.
 
     Args:
         backbone: Config of a backbone with tokens and a mask token, such as a
@@ -38,28 +38,31 @@ class DINOv2(DINO):
         head: Config of the class tokens' head, as of :class:`DINO`.
         centering: Config of the class tokens' centering.
         loss: Config of the class tokens' loss.
-        masking: Config of a :class:`Masking`, or another module that gives
-            masks (C, N) of ``(C, (rows, columns))``.
+        masking: Config of a :class:`Masking`, or of another module that is
+            called with C and the grid (rows, columns) and returns masks
+            (C, N).
         patch_centering: Config of the patches' centering, without ``out_dim``.
         patch_loss: Config of the patches' loss, see :class:`IBOTLoss`.
         patch_head: Config of the patches' head; by default they share that of
             the class tokens.
-        koleo: Config of a :class:`KoLeoLoss`.
+        koleo: Config of a :class:`KoLeoLoss`; by default there is none.
         patch_weight: Weight of the patches' loss.
-        koleo_weight: Weight of KoLeo.
-        center_all_patches: Let the patches' centre follow the teacher's logits
-            of all patches, as in iBOT, rather than of those that are masked.
-        tokens_per_chunk: Masked tokens that the patches' last layers and loss
-            take at a time, the student's and, where each target depends on its
-            own logits alone, the teacher's; the result is the same. See
+        koleo_weight: Weight of the KoLeo loss.
+        center_all_patches: Update the patches' centre with the teacher's
+            logits of all patches, as in iBOT, instead of the masked ones only.
+        tokens_per_chunk: Number of masked tokens that the patches' last layer
+            and loss process at once. The teacher's targets are computed in
+            chunks as well if the centering allows it
+            (:attr:`Centering.is_by_row`). The result is the same; see
             :class:`IBOTLoss` for the memory.
-        **kwargs: Others of :class:`DINO`; no neck. A predictor is for class
-            tokens only.
+        **kwargs: Other arguments of :class:`DINO`, but no ``neck``. A
+            predictor applies to class tokens only.
 
     Raises:
-        ValueError: If a part lacks what this needs of it: tokens, masks, a
-            patch head without batch normalisation (a rank may have no masked
-            patch), chunks, a centre.
+        ValueError: If there is a neck; if the backbone has no tokens or no
+            mask token; if the patches' head has batch normalisation, which
+            fails on a rank without masked patches; if ``tokens_per_chunk`` or
+            ``center_all_patches`` is given and a part does not support it.
     """
 
     PARTS = (*DINO.PARTS, 'patch_head')
@@ -113,15 +116,21 @@ class DINOv2(DINO):
         """Compute the losses of the class tokens and of the masked patches.
 
         Args:
-            inputs: V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global views first.
+            data_samples: Ignored, there are no labels to learn from.
 
         Returns:
-            ``loss_cls``, ``loss_patch`` and, with KoLeo and with an anchor,
-            ``loss_koleo`` and ``loss_anchor``, by their weights, whose sum is
-            minimised. For the log, without gradient, what :class:`DINO` gives
-            of the class tokens; with ``patch_`` before their names the same of
-            the masked patches of all ranks; ``masked_share`` of the global
-            crops' patches; with KoLeo, ``koleo_duplicates``.
+            The weighted losses whose sum is minimised: ``loss_cls``,
+            ``loss_patch``, with KoLeo ``loss_koleo`` and with an anchor
+            ``loss_anchor``. For the log, without gradient: the figures that
+            :class:`DINO` logs of the class tokens; those of
+            :func:`target_monitors`, prefixed with ``patch_``, of the masked
+            patches of all ranks; ``masked_share``, the share of the global
+            crops' patches that are masked; with KoLeo ``koleo_duplicates``.
+
+        Raises:
+            ValueError: If a view is larger than the one before it, or the
+                masks have the wrong shape.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -152,7 +161,7 @@ class DINOv2(DINO):
                     **self._patch_monitors(patch_targets.sums, masked))
 
     def _draw_masks(self, crops: Tensor) -> 'MaskedPatches':
-        """New masks for the crops (C, 3, H, W), on their device."""
+        """Draw masks for the crops (C, 3, H, W), on their device."""
         grid = self.backbone.patch_grid(crops)
         masks = self.masking(len(crops), grid)
         if masks.shape != (len(crops), grid[0] * grid[1]):
@@ -165,7 +174,8 @@ class DINOv2(DINO):
     @torch.no_grad()
     def _teach(self, crops: Tensor, num_views: int,
                masked: 'MaskedPatches') -> tuple[Tensor, 'PatchTargets']:
-        """Targets (T, B, K) of class tokens, and those of masked patches."""
+        """Compute the targets (T, B, K) of class tokens and those of patches.
+        """
         tokens = self._tokens(self.teacher.backbone, crops)
         logits = self.teacher.head(tokens[:, 0])
         targets = self.centering(logits.unflatten(0, (num_views, -1)))
@@ -177,7 +187,7 @@ class DINOv2(DINO):
 
     def _patch_targets(self, head: nn.Module,
                        tokens: Tensor) -> 'PatchTargets':
-        """Targets (M, K) of the teacher's masked tokens (M, D)."""
+        """Compute the targets (M, K) of the teacher's masked tokens (M, D)."""
         centering = self.patch_centering
         if self.tokens_per_chunk is None or not centering.is_by_row:
             return PatchTargets(centering(head(tokens)))
@@ -190,13 +200,13 @@ class DINOv2(DINO):
         return PatchTargets(head.project(tokens), make)
 
     def _center_others(self, head: nn.Module, tokens: Tensor) -> None:
-        """Record the logits of patches without targets for the centering."""
+        """Record the logits of unmasked patches for the patches' centering."""
         for chunk in tokens.split(self.tokens_per_chunk or len(tokens) or 1):
             self.patch_centering.collect(head(chunk))
 
     def _compare_patches(self, tokens: Tensor, targets: 'PatchTargets',
                          masked: 'MaskedPatches') -> Tensor:
-        """The loss of the student's masked tokens (M, D), also in chunks."""
+        """Compute the loss of the student's masked tokens (M, D)."""
         head = _patch_head(self._student())
         if self.tokens_per_chunk is None:
             return self.patch_loss(head(tokens), targets[:], masked.weights)
@@ -206,7 +216,10 @@ class DINOv2(DINO):
 
     def _patch_monitors(self, sums: Tensor,
                         masked: 'MaskedPatches') -> dict[str, Tensor]:
-        """What the log shows of the patches, from the sums of all ranks."""
+        """Compute the figures to log of the patches.
+
+        ``sums`` are :attr:`PatchTargets.sums`, summed over the ranks.
+        """
         total, entropy, count = sums.split([len(sums) - 2, 1, 1])
         count = count.clamp_min(1)
         monitors = name_monitors((entropy / count)[0], total / count)
@@ -221,18 +234,18 @@ class DINOv2(DINO):
                 backbone: nn.Module,
                 crops: Tensor,
                 masks: Tensor | None = None) -> Tensor:
-        """All tokens (C, 1 + R + N, D) of crops (C, 3, H, W)."""
+        """Compute all tokens (C, 1 + R + N, D) of crops (C, 3, H, W)."""
         return backbone(crops, masks, out_type='raw')[-1]
 
     def _patches(self, tokens: Tensor) -> Tensor:
-        """Patch tokens (C N, D) of all tokens (C, 1 + R + N, D)."""
+        """Select the patch tokens (C N, D) of tokens (C, 1 + R + N, D)."""
         return tokens[:, self.backbone.num_extra_tokens:].flatten(0, 1)
 
     def _check_parts(self) -> None:
         """Raise an error if a part lacks what DINOv2 needs of it."""
         if self.neck is not None:
-            raise ValueError('DINOv2 compares tokens, which have no use for a '
-                             'neck: leave model.neck out.')
+            raise ValueError('DINOv2 compares tokens and has no use for a '
+                             'neck, which pools maps: leave model.neck out.')
         if not hasattr(self.backbone, 'patch_grid'):
             raise ValueError(
                 'DINOv2 needs a backbone with tokens and masks, such as '
@@ -246,12 +259,14 @@ class DINOv2(DINO):
         if any(isinstance(m, _BatchNorm) for m in head.modules()):
             raise ValueError(
                 'The head of the masked patches has batch normalisation, '
-                'which fails where a rank has none of them: set use_bn=False.')
+                'which fails on a rank without masked patches: set '
+                'use_bn=False.')
         if self.center_all_patches and (type(self.patch_centering).collect
                                         is Centering.collect):
             raise ValueError(
                 'center_all_patches=True needs a patch_centering that collects'
-                f' logits; {type(self.patch_centering).__name__} does not.')
+                f' logits; {type(self.patch_centering).__name__} does not. '
+                'Use MeanCentering, or leave center_all_patches out.')
         self._check_patch_chunks(head)
 
     def _check_patch_chunks(self, head: nn.Module) -> None:
@@ -260,16 +275,18 @@ class DINOv2(DINO):
             return
         if not isinstance(number, int) or number < 1:
             raise ValueError(
-                f'tokens_per_chunk must be at least 1, got {number!r}')
+                'tokens_per_chunk must be an integer of at least 1, got '
+                f'{number!r}')
         if not hasattr(head, 'project') or head.last_layer.bias is not None:
             raise ValueError(
-                'tokens_per_chunk needs a head in two halves, project and a '
-                f'last_layer without bias, such as DINOHead; '
-                f'{type(head).__name__} has not both.')
+                'tokens_per_chunk needs a patch head with a method project '
+                'and a layer last_layer without bias, such as DINOHead; '
+                f'{type(head).__name__} does not have both.')
         if getattr(self.patch_loss, 'from_vectors', None) is None:
             raise ValueError(
                 'tokens_per_chunk needs a patch_loss with a method '
-                f'from_vectors; {type(self.patch_loss).__name__} has none.')
+                f'from_vectors, such as IBOTLoss; '
+                f'{type(self.patch_loss).__name__} has none.')
 
 
 class MaskedPatches(NamedTuple):
@@ -277,9 +294,9 @@ class MaskedPatches(NamedTuple):
 
     Attributes:
         masks: Boolean (C, N).
-        index: Places (M, ) of the masked among all C N patches.
-        others: Those of the rest, (C N - M, ).
-        weights: Of the masked in the loss, (M, ).
+        index: Indices (M, ) of the masked among all C N patches.
+        others: Indices (C N - M, ) of the other patches.
+        weights: Weights (M, ) of the masked patches in the loss.
     """
     masks: Tensor
     index: Tensor
@@ -288,7 +305,7 @@ class MaskedPatches(NamedTuple):
 
     @classmethod
     def of(cls, masks: Tensor, device: torch.device) -> 'MaskedPatches':
-        """Build from masks (C, N); on the CPU nobody waits for the device."""
+        """Build from masks (C, N); masks on the CPU need no device sync."""
         flat = masks.flatten()
         parts = (masks, flat.nonzero()[:, 0], (~flat).nonzero()[:, 0],
                  token_weights(masks))
@@ -297,11 +314,11 @@ class MaskedPatches(NamedTuple):
         return cls(*(part.to(device, non_blocking=True) for part in parts))
 
     def select(self, patches: Tensor) -> Tensor:
-        """Select the masked (M, D) of patches (C N, D)."""
+        """Select the masked patches (M, D) from all patches (C N, D)."""
         return patches[self.index]
 
     def select_others(self, patches: Tensor) -> Tensor:
-        """Select the unmasked (C N - M, D) of patches (C N, D)."""
+        """Select the unmasked patches (C N - M, D) from all (C N, D)."""
         return patches[self.others]
 
 
@@ -309,13 +326,13 @@ class PatchTargets:
     """Targets (M, K) of masked patches, computed at once or in slices.
 
     Args:
-        rows: Shape (M, ...), what the targets are made of.
-        make: From some of the rows to their targets (m, K). By default the
+        rows: Shape (M, ...), what the targets are computed from.
+        make: Computes the targets (m, K) of m of the rows. By default the
             rows are the targets.
 
     Attributes:
-        sums (Tensor): Shape (K + 2, ): sum of the targets asked for, of their
-            entropies in nats, and their number.
+        sums (Tensor): Shape (K + 2, ): the sum of the targets read so far,
+            the sum of their entropies in nats, and their number.
     """
 
     def __init__(self,
@@ -328,7 +345,7 @@ class PatchTargets:
     def __getitem__(self, tokens: slice) -> Tensor:
         """Return the targets (m, K) of a slice of the tokens.
 
-        Each slice is to be asked for once, as ``sums`` counts it.
+        Read each token once only: every read is added to ``sums``.
         """
         rows = self._rows[tokens]
         targets = self._make(rows) if self._make else rows

@@ -1,7 +1,8 @@
 """Distillation of a frozen network into a smaller one.
 
-V student views, T views that the frozen network sees, B images; D and E
-widths of features of images and of patches; (h, w) patches.
+Letters: V student views, T views that the frozen network sees, B images, D
+width of the features of an image, E width of those of a patch, (h, w) the
+patch grid.
 """
 from functools import partial
 
@@ -22,32 +23,38 @@ from mmdino.registry import MODELS, build_module
 class Distillation(MeanTeacher):
     """A student that learns the features of a frozen, larger network.
 
-    The frozen network sees the global views. The student's features of the
-    same views, of the image and of its patches, are projected to its widths
-    and compared with its own by cosine; those of the local views with its
-    features of the whole. Grids of other patches are resampled to the
-    student's. As everywhere, ``teacher`` is the student's average, which is
-    validated, tested and exported. The frozen network is in no checkpoint.
+    The frozen network sees the global views. Linear layers project the
+    student's features to the widths of the frozen network's, and the two are
+    compared by cosine: features of the image and of its patches for the
+    global views, features of the image for the local views, which are
+    compared with the frozen network's features of each global view. Where the
+    patch grids differ, the frozen network's is resampled to the student's.
 
-    (Of images as in DINOv2, arXiv 2304.07193, sec. 5, without its heads, which
-    are not published; of patches as in AM-RADIO, arXiv 2312.06709, sec. 3.)
+    ``teacher`` is the moving average of the student, as in the other methods;
+    it is what is validated, tested and exported. The frozen network is not
+    saved in checkpoints.
+
+    The image features follow DINOv2 (arXiv 2304.07193, sec. 5), but without
+    its heads, which are not published; the patch features follow AM-RADIO
+    (arXiv 2312.06709, sec. 3).
 
     Args:
         backbone: Config of the student's backbone.
         frozen: Config of the large network, a :class:`FrozenTeacher` with its
             ``checkpoint``.
-        class_weight: Weight of the images' features.
-        patch_weight: Weight of the patches'; 0 for networks that give none.
-        **kwargs: Others of :class:`MeanTeacher`, such as ``neck``.
+        class_weight: Weight of the losses of image features.
+        patch_weight: Weight of the loss of patch features; 0 for networks
+            without patches.
+        **kwargs: Other arguments of :class:`MeanTeacher`, such as ``neck``.
 
     Attributes:
-        frozen (FrozenTeacher): The large network, no submodule.
+        frozen (FrozenTeacher): The large network, not a submodule.
 
     Raises:
-        ValueError: If a weight is negative or both are 0, a network gives no
-            patches and they have a weight, or the networks take channels in
-            another order; in forward, if the frozen network does not take
-            the size of the global views.
+        ValueError: If a weight is negative or both are 0; if ``patch_weight``
+            is not 0 and a network gives no patches; if the networks take
+            images with other channels; in forward, if the frozen network
+            does not accept the size of the global views.
     """
 
     def __init__(self,
@@ -60,11 +67,12 @@ class Distillation(MeanTeacher):
                patch_weight) < 0 or not (class_weight + patch_weight):
             raise ValueError(
                 'Distillation: weights must be >= 0 and one of them > 0, got '
-                f'class_weight={class_weight}, patch_weight={patch_weight}')
+                f'class_weight={class_weight}, patch_weight={patch_weight}.')
         super().__init__(backbone, **kwargs)
         self.class_weight = class_weight
         self.patch_weight = patch_weight
-        # No submodule: not saved, not loaded, not the optimizer's or DDP's.
+        # Not a submodule, so that it is neither saved nor loaded, and neither
+        # the optimizer nor DDP sees its parameters.
         self.__dict__['frozen'] = build_module(frozen)
         self._check_channels()
         self._renormalises = self._normalises_otherwise(
@@ -91,11 +99,18 @@ class Distillation(MeanTeacher):
         """Compare the student's features with those of the frozen network.
 
         Args:
-            inputs: V views, each (B, C, H, W), global first.
+            inputs: V views, each (B, C, H, W), global views first.
+            data_samples: Ignored, there are no labels to learn from.
 
         Returns:
-            By their weights ``loss_cls``, with local views ``loss_local``, and
-            ``loss_patch``, whose sum is minimised: each is 1 - cosine, a mean.
+            The weighted losses whose sum is minimised, each a mean of
+            1 - cosine: ``loss_cls`` and, with local views, ``loss_local`` if
+            ``class_weight`` is not 0; ``loss_patch`` if ``patch_weight`` is
+            not 0.
+
+        Raises:
+            ValueError: If the frozen network does not accept the size of the
+                global views.
         """
         num_global = self._count_teacher_views(inputs)
         crops = torch.cat(inputs[:num_global])
@@ -121,7 +136,8 @@ class Distillation(MeanTeacher):
     @torch.no_grad()
     def _targets(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute the frozen network's features of crops (T B, C, H, W)."""
-        self.frozen.to(crops)  # it is no submodule, which moves with others
+        # Not a submodule: it does not move to the device with the model.
+        self.frozen.to(crops)
         ours, theirs = self.data_preprocessor, self.frozen.data_preprocessor
         if self._renormalises:
             crops = crops * ours.std + ours.mean
@@ -131,9 +147,10 @@ class Distillation(MeanTeacher):
         except ValueError as error:
             height, width = crops.shape[-2:]
             raise ValueError(
-                f'The frozen network does not take the global views of '
-                f'{height} x {width} px: {error} Change the crops of '
-                'train_dataloader, or take another network.') from error
+                f'The frozen network does not accept global views of '
+                f'{height} x {width} px: {error} Change the size of the '
+                'global crops in train_dataloader, or use another frozen '
+                'network.') from error
 
     def _normalises_otherwise(self, ours: dict) -> bool:
         """Return whether the two networks normalise images differently."""
@@ -146,12 +163,13 @@ class Distillation(MeanTeacher):
         for name in ('_channel_conversion', '_enable_normalize'):
             if getattr(ours, name) != getattr(theirs, name):
                 raise ValueError(
-                    'The student and the frozen network take images of other '
-                    'channels or values: give model.data_preprocessor as of '
+                    'The student and the frozen network need different '
+                    'images: the order of the channels or the normalisation '
+                    'differs. Set model.data_preprocessor to match '
                     f'{self.frozen.preprocessing}.')
 
     def _widths(self, network: dict) -> list[int | None]:
-        """D and E of a network, None for what has no weight."""
+        """Return D and E of a network, None for features without weight."""
         mean = getattr(self.data_preprocessor, 'mean', None)
         channels = 3 if mean is None else len(mean)
         return [
@@ -164,7 +182,8 @@ class Distillation(MeanTeacher):
 def resample(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Resample patch features (B, E, h', w') to another grid (h, w).
 
-    Antialiased: of a coarser grid each takes the mean of what it covers.
+    The interpolation is bilinear and antialiased, so that patches of a coarser
+    grid average the patches they cover.
     """
     if tuple(patches.shape[-2:]) == tuple(grid):
         return patches

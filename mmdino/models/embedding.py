@@ -14,11 +14,11 @@ def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
     """Compute one feature vector (B, D) an image, the last output.
 
     Args:
-        network: ``backbone`` and perhaps ``neck``.
+        network: The modules ``backbone`` and, optionally, ``neck``.
         images: Shape (B, C, H, W).
 
     Raises:
-        ValueError: If the result is not one vector an image.
+        ValueError: If the network does not give one vector for each image.
     """
     out = network['backbone'](images)
     if 'neck' in network:
@@ -27,7 +27,7 @@ def embed(network: Mapping[str, nn.Module], images: Tensor) -> Tensor:
         out = out[-1]
     if out.ndim != 2:
         raise ValueError(
-            'DINO needs one feature vector an image, (B, D), but '
+            'DINO needs one feature vector for each image, (B, D), but '
             f'{type(network["backbone"]).__name__} yields {tuple(out.shape)}. '
             "Pool it with neck=dict(type='mmpretrain.GlobalAveragePooling') "
             "or, for a ViT, out_type='cls_token'.")
@@ -41,14 +41,15 @@ def write_features(samples: list[DataSample],
     """Write the features of images into their data samples.
 
     Args:
-        samples: One an image.
-        extract: From the images to features (B, D).
+        samples: One for each image.
+        extract: Computes features (B, D) of the images.
         images: Shape (B, C, H, W).
-        attention_of: The backbone that ``extract`` runs, where its class
-            token's attention is wanted as well.
+        attention_of: The backbone that ``extract`` runs, to write its class
+            token's attention as well.
 
     Returns:
-        The samples with ``feature`` (D, ) and perhaps ``attention`` (H, h, w).
+        The samples with ``feature`` (D, ) and, with ``attention_of``,
+        ``attention`` (heads, h, w) over the (h, w) patch grid.
     """
     recording = (
         attention_of.recorded_attention() if attention_of else nullcontext())
@@ -67,13 +68,13 @@ def embedding_width(network: Mapping[str, nn.Module],
                     channels: int = 3) -> int:
     """Infer the width D of the features from a pass of one empty image.
 
-    On the meta device, which computes nothing; on the CPU where the network
-    needs values, such as ``tensor.item()``.
+    The pass runs on the meta device, which computes nothing, or on the CPU if
+    the network needs values, for example by ``tensor.item()``.
 
     Args:
-        network: As of ``extract``.
-        extract: From the network and images to features (B, D).
-        channels: Of the images, as the data preprocessor gives them.
+        network: The modules that ``extract`` runs.
+        extract: Computes features (B, D) of a network and images.
+        channels: Number of channels that the data preprocessor gives.
 
     Raises:
         ValueError: If the network fails on such an image.
@@ -92,21 +93,24 @@ def embedding_width(network: Mapping[str, nn.Module],
     raise ValueError(
         f'{names} failed on images of shape {shape}: {cause} Check that '
         'in_channels of the backbone is the number of channels that the '
-        'data preprocessor gives, and that a neck is there for maps '
-        'only.') from cause
+        'data preprocessor gives, and that a neck is set only if the '
+        'backbone yields maps.') from cause
 
 
 def class_and_patches(network: Mapping[str, nn.Module],
                       images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Compute features of images (B, D) and of their patches (B, E, h, w).
 
-    Of a ViT the class token and the patch tokens, through the final norm; of
-    a backbone and a neck what the neck gives, and the map that it pools; of
-    other networks no patches.
+    For a ViT these are the class token and the patch tokens, through the
+    final norm. For a backbone with a neck they are the output of the neck and
+    the map that it pools. Other networks have no features of patches.
 
     Args:
-        network: ``backbone`` and perhaps ``neck``.
+        network: The modules ``backbone`` and, optionally, ``neck``.
         images: Shape (B, C, H, W).
+
+    Returns:
+        Features (B, D), and (B, E, h, w) of the patches or None.
     """
     backbone = network['backbone']
     if _gives_tokens(backbone):
@@ -133,12 +137,13 @@ def require_patches(network: Mapping[str, nn.Module],
     if patches is None:
         raise ValueError(
             f'{type(network["backbone"]).__name__} gives no features of '
-            'patches: it has no tokens, and no neck that would tell of maps.')
+            'patches: it has no patch tokens, and there is no neck, which '
+            'would show that it yields maps.')
     return patches
 
 
 def _gives_tokens(backbone: nn.Module) -> bool:
-    """Whether there are tokens, and patches in a grid."""
+    """Return whether a backbone has tokens of patches in a grid."""
     try:
         return backbone.num_extra_tokens > 0 and hasattr(
             backbone, 'patch_grid')

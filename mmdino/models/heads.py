@@ -1,6 +1,6 @@
 """Projection heads (arXiv 2104.14294, Sec. 3.1, Tab. 7 and App. C).
 
-B images, D features, K prototypes.
+Letters: B images, D features, K prototypes.
 """
 import torch
 import torch.nn as nn
@@ -22,7 +22,7 @@ class _WithMLP(BaseModule):
         """Initialise linear layers: truncated normal of deviation .02, biases
         0.
 
-        A ``last_layer`` keeps ``nn.Linear``'s own.
+        ``last_layer`` keeps the default initialisation of ``nn.Linear``.
         """
         super().init_weights()
         for layer in self.mlp.modules():
@@ -41,9 +41,10 @@ class _WithMLP(BaseModule):
 class DINOHead(_WithMLP):
     """Projection head: MLP, L2 normalisation, weight-normalised linear layer.
 
-    The student and the teacher own one each; the head holds neither the loss
-    nor the centre. ``project`` and ``last_layer`` are its two halves, between
-    which :class:`DINO` puts a predictor or stops for a loss in chunks.
+    The student and the teacher have one each. The loss and the centre are
+    separate modules. ``project`` and ``last_layer`` are its two halves:
+    :class:`DINO` puts a predictor between them, or passes the output of the
+    first half and the weight of the second to a loss that works in chunks.
 
     Args:
         in_channels: Width of the backbone's features. :class:`DINO` fills it
@@ -54,8 +55,8 @@ class DINOHead(_WithMLP):
         num_layers: Linear layers in the MLP, 1 or more.
         use_bn: Batch normalisation after each hidden linear layer.
         act_cfg: Config of the activation after each hidden layer.
-        norm_last_layer: Keep the norm g of every prototype at 1. False trains
-            it: better for ViT-S, unstable for larger models.
+        norm_last_layer: Keep the norm g of every prototype fixed at 1. False
+            trains g, which is better for ViT-S and unstable for larger models.
 
     Raises:
         ValueError: If ``in_channels`` is missing or a size is below 1.
@@ -91,8 +92,9 @@ class DINOHead(_WithMLP):
     def forward(self, features: Tensor) -> Tensor:
         """Project features (B, D) to logits (B, K).
 
-        In the precision of the weights, also under autocast: half precision
-        has too few digits for logits that a temperature divides.
+        Computed in the precision of the weights, also under autocast: half
+        precision has too few digits for logits that are divided by a small
+        temperature.
         """
         with torch.autocast(features.device.type, enabled=False):
             return self.last_layer(self.project(features))
@@ -100,7 +102,10 @@ class DINOHead(_WithMLP):
     def project(self, features: Tensor) -> Tensor:
         """Compute the bottleneck's unit vectors of features (B, D).
 
-        In the precision of the weights, too.
+        Computed in the precision of the weights, also under autocast.
+
+        Returns:
+            Shape (B, bottleneck_channels).
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.mlp[0].weight.dtype)
@@ -111,13 +116,17 @@ class DINOHead(_WithMLP):
 class MLPHead(_WithMLP):
     """Projection head without bottleneck and L2 normalisation: an MLP.
 
-    :class:`DINOHead` is stable at any depth, this one is not. Arguments are
-    that one's, but for
+    Training with it is not stable at every depth, whereas it is with a
+    :class:`DINOHead`.
 
     Args:
-        num_layers: Linear layers: ``num_layers - 1`` hidden ones, then the
-            prototypes. A :class:`DINOHead` has the prototypes beside its
-            ``num_layers``.
+        in_channels: As of :class:`DINOHead`.
+        out_dim: Number of prototypes K.
+        hidden_channels: Width of the hidden layers.
+        num_layers: Linear layers, the last of which (``last_layer``) gives the
+            logits. In a :class:`DINOHead` that layer is not counted.
+        use_bn: As of :class:`DINOHead`.
+        act_cfg: As of :class:`DINOHead`.
 
     Raises:
         ValueError: If ``in_channels`` is missing or a size is below 1.
@@ -149,7 +158,7 @@ class MLPHead(_WithMLP):
     def forward(self, features: Tensor) -> Tensor:
         """Project features (B, D) to logits (B, K).
 
-        In the precision of the weights, also under autocast.
+        Computed in the precision of the weights, also under autocast.
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.last_layer.weight.dtype)
@@ -160,11 +169,16 @@ class MLPHead(_WithMLP):
 class Predictor(_WithMLP):
     """MLP that predicts unit vectors from the bottleneck's unit vectors.
 
-    After BYOL's (Grill et al. 2020, arXiv 2006.07733, section 3.3).
+    It follows BYOL's predictor (Grill et al. 2020, arXiv 2006.07733, section
+    3.3).
 
     Args:
-        channels: Width of the bottleneck, which :class:`DINO` fills in.
-        hidden_channels, num_layers, use_bn, act_cfg: As of :class:`DINOHead`.
+        channels: Width of the bottleneck. :class:`DINO` fills it in from the
+            head.
+        hidden_channels: Width of the hidden layers.
+        num_layers: Linear layers, 1 or more.
+        use_bn: As of :class:`DINOHead`.
+        act_cfg: As of :class:`DINOHead`.
 
     Raises:
         ValueError: If ``channels`` is missing or a size is below 1.
@@ -199,10 +213,14 @@ def build_mlp(in_channels: int,
               out_channels: int | None = None) -> nn.Sequential:
     """Build an MLP of hidden linear layers and an optional last linear layer.
 
-    Each hidden layer has an activation and, before it, optional batch
-    normalisation.
-
-    The last one, of ``out_channels``, is linear alone; None leaves it out.
+    Args:
+        in_channels: Width of the input.
+        hidden_channels: Width of the hidden layers.
+        num_hidden: Number of hidden layers.
+        use_bn: Batch normalisation after each hidden linear layer.
+        act_cfg: Config of the activation at the end of each hidden layer.
+        out_channels: Width of the last linear layer, which has neither
+            normalisation nor activation; None leaves it out.
     """
     layers, width = [], in_channels
     for _ in range(num_hidden):

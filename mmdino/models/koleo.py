@@ -1,6 +1,6 @@
 """The KoLeo loss of DINOv2, which spreads features (arXiv 2304.07193).
 
-G crops of each image, B images, N images of all ranks, D features.
+Letters: G crops of each image, B images, N images of all ranks, D features.
 """
 import torch
 import torch.nn as nn
@@ -12,7 +12,7 @@ from torch.distributed.nn.functional import all_gather
 from mmdino.functional.losses import at_least_float32
 from mmdino.registry import MODELS
 
-EPS = 1e-8  # the authors', at every division and logarithm
+EPS = 1e-8  # as in the authors' code, in every norm and logarithm
 
 
 def nearest_distances(vectors: Tensor,
@@ -20,15 +20,17 @@ def nearest_distances(vectors: Tensor,
                       first: int = 0) -> Tensor:
     """Compute the distance of each unit vector to its nearest neighbour.
 
-    Which one is the nearest has no gradient; the distance has one, to both.
+    The choice of the neighbour has no gradient; the distance has a gradient
+    with respect to both vectors.
 
     Args:
         vectors: Shape (B, D), scaled to unit length here.
-        everyone: Shape (N, D), N >= 2, the B vectors among them.
-        first: Place of the first of the B vectors among the N.
+        everyone: Shape (N, D), N >= 2, contains the B vectors; scaled to unit
+            length here.
+        first: Index of the first of the B vectors among the N.
 
     Returns:
-        Shape (B, ), at most 2; 1e-8 sqrt(D) for a vector that is there twice.
+        Shape (B, ), at most 2; about 1e-8 sqrt(D) where two vectors are equal.
     """
     vectors = F.normalize(vectors, eps=EPS, dim=-1)
     everyone = F.normalize(everyone, eps=EPS, dim=-1)
@@ -45,38 +47,39 @@ def koleo(distances: Tensor) -> Tensor:
     .. math:: -\frac{1}{B} \sum_b \log (d_b + 10^{-8})
 
     Sablayrolles et al. 2019 (arXiv 1806.03198, Eq. 3), Oquab et al. 2023
-    (arXiv 2304.07193, section 4). Without the logarithm of B, a constant.
+    (arXiv 2304.07193, section 4). The constant log B is left out.
 
     Args:
-        distances: d (B, ), of :func:`nearest_distances`.
+        distances: d (B, ), see :func:`nearest_distances`.
     """
     return -(distances + EPS).log().mean()
 
 
-SAME = 1e-6  # a distance that only rounding and the authors' 1e-8 make
+# Vectors that are nearer than this count as equal: such distances come from
+# rounding and from EPS.
+SAME = 1e-6
 
 
 @MODELS.register_module()
 class KoLeoLoss(nn.Module):
     """Minus the mean log distance of each image to its nearest neighbour.
 
-    Separately for each crop.
-
-    In float32 at least, also under autocast. Vectors that are there twice,
-    of repeated images or of a collapsed network, have no finite logarithm:
-    as in the authors' code they count as about -log(1e-8 sqrt(D)), with a
-    gradient to match. ``duplicates`` tells of them.
+    The loss is computed for each crop and summed over the crops, in float32 or
+    float64 also under autocast. Equal vectors, which come from repeated images
+    or a collapsed network, have no finite log distance. As in the authors'
+    code, each counts as about -log(1e-8 sqrt(D)); ``duplicates`` is their
+    share.
 
     Args:
-        all_ranks: Look for neighbours among the images of all ranks, which
-            need the same number of images, instead of this rank's.
+        all_ranks: Look for neighbours among the images of all ranks instead of
+            this rank's. All ranks then need the same number of images.
 
     Attributes:
-        duplicates (Tensor): Share of the last batch's vectors that have
-            another one in the same place, a scalar.
+        duplicates (Tensor): Scalar, the share of the last batch's vectors that
+            equal another one.
 
     Raises:
-        ValueError: In forward, if there is no other image.
+        ValueError: In forward, if there is only one image.
     """
 
     def __init__(self, all_ranks: bool = False) -> None:
@@ -88,8 +91,8 @@ class KoLeoLoss(nn.Module):
         """Sum :func:`mmdino.models.koleo.koleo` over the crops.
 
         Args:
-            features: Class tokens, shape (G, B, D), or (B, D) of one crop.
-                Scaled to unit length here.
+            features: Class tokens, shape (G, B, D), or (B, D) for one crop.
+                They are scaled to unit length here.
 
         Returns:
             Scalar.
@@ -108,7 +111,10 @@ class KoLeoLoss(nn.Module):
             return sum(map(koleo, distances))
 
     def _neighbourhood(self, crops: Tensor) -> tuple[Tensor, int]:
-        """All vectors (G, N, D) that count, and where this rank's begin."""
+        """Return the vectors (G, N, D) among which neighbours are looked for.
+
+        The second value is the index of this rank's first image among the N.
+        """
         everyone, first = crops, 0
         if self.all_ranks and get_world_size() > 1:
             everyone = torch.cat(all_gather(crops.contiguous()), dim=1)
@@ -116,7 +122,7 @@ class KoLeoLoss(nn.Module):
         if everyone.shape[1] < 2:
             raise ValueError(
                 'KoLeoLoss needs two images at least to find a neighbour, got '
-                f'{everyone.shape[1]}: raise train_dataloader.batch_size, let '
-                'neighbours come from all ranks (all_ranks=True), or leave '
-                'KoLeo out.')
+                f'{everyone.shape[1]}: raise train_dataloader.batch_size, '
+                'look for neighbours on all ranks (all_ranks=True), or remove '
+                'model.koleo.')
         return everyone, first

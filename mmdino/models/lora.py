@@ -1,6 +1,6 @@
 """LoRA: low-rank adapters on a frozen backbone (arXiv 2106.09685).
 
-r rank, D_in and D_out widths of a linear layer.
+Letters: r rank, D_in and D_out widths of a linear layer.
 """
 import math
 from collections.abc import Iterator, Sequence
@@ -17,15 +17,19 @@ from mmdino.weights.adapters import ADAPTERS
 class LoRALinear(nn.Linear):
     """A frozen linear layer plus a trained update of rank r.
 
-    y = W x + b + scale B A x (Hu et al. 2021, sec. 4.1). ``weight`` and
-    ``bias`` are those of the given layer, under its names; ``lora_a``
-    (r, D_in) is drawn as ``nn.Linear`` draws its own, ``lora_b`` (D_out, r)
-    is zero at first, so that nothing changes before the first step.
+    y = W x + b + scale B A x (Hu et al. 2021, sec. 4.1). W and b are the
+    parameters of the given layer and keep their names ``weight`` and
+    ``bias``. A is ``lora_a`` (r, D_in), initialised as the weight of an
+    ``nn.Linear``; B is ``lora_b`` (D_out, r), zero at first, so that the
+    output does not change before the first step.
 
     Args:
-        linear: The layer, whose parameters are taken over.
+        linear: The layer to adapt. Its parameters are shared, not copied.
         rank: r.
         scale: Factor of the update.
+
+    Attributes:
+        is_adapted (bool): Whether ``forward`` adds the update.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float) -> None:
@@ -55,24 +59,25 @@ class LoRALinear(nn.Linear):
 class LoRA:
     """Freeze a ViT and put low-rank adapters on some of its linear layers.
 
-    A switch of :class:`DINO` and what derives from it: ``model.lora=dict(
-    type='LoRA')``. Student and teacher then have the frozen network in common,
-    once in memory, and an average is taken of the adapters only. What is
-    read by :mod:`mmdino.weights`, exported or tested is the plain network with
-    the adapters merged.
+    Set it with ``model.lora=dict(type='LoRA')`` in any :class:`MeanTeacher`,
+    such as :class:`DINO`. Student and teacher then share the frozen weights,
+    which are in memory once, and the teacher averages the adapters only.
+    :mod:`mmdino.weights`, and so every export and evaluation, reads the
+    checkpoint as a plain network with the adapters merged.
 
     Args:
-        rank: r, of all adapters.
+        rank: r, the same for all adapters.
         alpha: The update is scaled by alpha / r.
-        targets: How the names of the layers end. The default are the
-            attention's layers of ours and of timm's.
-        save_base: Have the frozen weights in checkpoints as well. By default
-            these name the file that the training started from, with the hash
-            of its tensors, which whoever opens them needs.
+        targets: Layers to adapt, by the end of their names. The default are
+            the attention layers of mmdino's and timm's ViTs.
+        save_base: Save the frozen weights in checkpoints as well. By default a
+            checkpoint holds the name of the file that the training started
+            from and the hash of its tensors; that file is then needed to open
+            the checkpoint.
 
     Raises:
-        ValueError: If a number is not positive; on a call, if no layer has
-            such a name.
+        ValueError: If ``rank`` or ``alpha`` is not positive; on a call, if no
+            layer has such a name.
     """
 
     def __init__(self,
@@ -100,8 +105,9 @@ class LoRA:
             if not chosen:
                 raise ValueError(
                     f'LoRA: {type(backbone).__name__} has no linear layer '
-                    f'whose name ends in {target!r}. It has '
-                    f'{_endings(names) or "none"}: set model.lora.targets.')
+                    f'whose name ends in {target!r}. The names of its linear '
+                    f'layers end in {_endings(names) or "nothing: none"}. Set '
+                    'model.lora.targets.')
             for name in chosen:
                 parent, _, child = name.rpartition('.')
                 parent = backbone.get_submodule(parent)
@@ -115,7 +121,7 @@ def share_base(student: nn.Module, teacher: nn.Module) -> None:
 
     Args:
         student: A backbone with adapters.
-        teacher: One of the same layers, changed in place.
+        teacher: A backbone with the same layers, changed in place.
     """
     for ours, theirs in zip(student.modules(), teacher.modules()):
         theirs._buffers.update(ours._buffers)
@@ -140,5 +146,5 @@ def adapters_off(backbone: nn.Module) -> Iterator[None]:
 
 
 def _endings(names: Sequence[str]) -> list[str]:
-    """The last two parts of each name, once."""
+    """Return the last two parts of the names, sorted, each once."""
     return sorted({'.'.join(name.split('.')[-2:]) for name in names})

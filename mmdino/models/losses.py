@@ -1,18 +1,18 @@
 """The losses of DINO (Caron et al. 2021, Eq. 3 and Tab. 7) and of iBOT.
 
 A loss of DINO is any module whose ``forward`` takes the student's logits
-(V, B, K) and the teacher's targets (T, B, K) and gives a scalar; it needs no
-base class. Two things are voluntary:
+(V, B, K) and the teacher's targets (T, B, K) and returns a scalar; it needs no
+base class. Two attributes are optional:
 
 - ``is_cross_entropy = True`` says that the scalar is the mean cross-entropy
-  of the targets it was given, so that less their entropy it is the KL
-  divergence, which :class:`DINO` then logs;
-- ``from_vectors(vectors, weight, targets, images_per_chunk)`` gives the same
-  scalar from the student's bottleneck (V, B, D) and the prototypes (K, D),
-  for ``DINO(images_per_chunk=...)``.
+  with the given targets. :class:`DINO` then subtracts the entropy of the
+  targets and logs the result, the KL divergence.
+- ``from_vectors(vectors, weight, targets, images_per_chunk)`` computes the
+  same scalar from the student's bottleneck (V, B, D) and the prototypes
+  (K, D). ``DINO(images_per_chunk=...)`` needs it.
 
-V student views, the first T of which are the teacher's, B images, K
-prototypes, D channels of the bottleneck, M masked tokens.
+Letters: V student views, the first T of which are also the teacher's, B
+images, K prototypes, D channels of the bottleneck, M masked tokens.
 """
 import math
 
@@ -30,7 +30,9 @@ from mmdino.registry import MODELS
 
 
 class _Loss(nn.Module):
-    """Base class of the three losses: float32 at least, also under autocast.
+    """Base class of the losses of DINO, which checks the views.
+
+    The losses are computed in float32 or float64, also under autocast.
 
     Args:
         student_temp: Temperature of the student's softmax.
@@ -57,7 +59,7 @@ class _Loss(nn.Module):
             targets: The teacher's distributions, shape (T, B, K).
 
         Returns:
-            Scalar; of cross-entropies in nats.
+            Scalar, in nats if the loss is a cross-entropy.
         """
         check_views(student, targets)
         with torch.autocast(student.device.type, enabled=False):
@@ -69,9 +71,9 @@ class _Loss(nn.Module):
 class DINOLoss(_Loss):
     """Cross-entropy between the teacher's targets and the student.
 
-    A subclass with a ``forward`` of its own computes something else: it has
-    neither ``is_cross_entropy`` nor ``from_vectors`` unless it gives them,
-    too.
+    A subclass that overrides ``forward`` computes another loss. It does not
+    inherit ``is_cross_entropy`` and ``from_vectors`` and has to define them
+    itself if they apply.
     """
     is_cross_entropy = True
 
@@ -93,7 +95,8 @@ class DINOLoss(_Loss):
             vectors: The student's bottleneck, shape (V, B, D).
             weight: The prototypes, shape (K, D).
             targets: The teacher's distributions, shape (T, B, K).
-            images_per_chunk: Images whose logits exist at once.
+            images_per_chunk: Number of images whose logits are computed at
+                once.
 
         Returns:
             Scalar, in nats.
@@ -110,8 +113,9 @@ class DINOLoss(_Loss):
 class MSELoss(_Loss):
     """Squared distance between the teacher's targets and the student.
 
-    The distributions are those that cross-entropy compares. Its gradient is
-    p times as large, hence faint as long as the student is uniform.
+    It compares the same distributions as the cross-entropy. Its gradient has
+    the student's probabilities as an additional factor, and is therefore
+    small as long as the student's output is nearly uniform.
     """
 
     def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
@@ -123,8 +127,8 @@ class MSELoss(_Loss):
 class InfoNCELoss(_Loss):
     """Contrastive loss with the targets of other images on all ranks.
 
-    Every rank needs the same number of images. ``student_temp`` is the
-    temperature of the similarities.
+    Every rank needs the same number of images. ``student_temp`` divides the
+    similarities. See :func:`mmdino.functional.losses.info_nce`.
     """
 
     def _compare(self, student: Tensor, targets: Tensor) -> Tensor:
@@ -137,22 +141,23 @@ def check_views(student: Tensor, targets: Tensor) -> None:
     """Raise an error if views (V, ...) and targets (T, ...) make no pairs."""
     if student.shape[0] < 2 or student.shape[0] < targets.shape[0]:
         raise ValueError(
-            "A loss needs at least two student views, the teacher's among "
-            f'them; got {student.shape[0]} student and {targets.shape[0]} '
-            'teacher views. Add views to MultiCrop.')
+            'The loss needs at least two student views, and no more teacher '
+            f'than student views; got {student.shape[0]} student and '
+            f'{targets.shape[0]} teacher views. Add views to MultiCrop.')
 
 
 @MODELS.register_module()
 class IBOTLoss(nn.Module):
     """Cross-entropy between the teacher's and the student's masked tokens.
 
-    In float32 at least, also under autocast.
+    It is computed in float32 or float64, also under autocast.
 
-    What it holds at once, in float32: with logits, three tensors of the
-    student's, 12 M K bytes, beside targets of 4 M K; in chunks of m tokens,
-    12 m K and, of targets that are made when asked for, 8 m K. At 224 px,
-    patch 16 and 32 images M is about 1,900, so that a tensor for K = 65,536
-    has 0.5 GB, and for m = 128 34 MB.
+    Memory, in float32: without chunks up to 20 M K bytes, which are three
+    tensors like the student's logits (12 M K) and two like the targets
+    (8 M K). With chunks of m tokens (:meth:`from_vectors`) it is 20 m K bytes
+    if the targets are computed in chunks as well. For 32 images of 224 px and
+    patch 16, M is about 1,900: one tensor for K = 65,536 then takes 0.5 GB,
+    and 34 MB for a chunk of m = 128.
 
     Args:
         student_temp: Temperature of the student's softmax.
@@ -175,8 +180,8 @@ class IBOTLoss(nn.Module):
         Args:
             student: Logits, shape (M, K).
             targets: The teacher's distributions, shape (M, K).
-            weights: Of the tokens, shape (M, ), as :func:`token_weights` gives
-                them.
+            weights: Weights of the tokens, shape (M, ), see
+                :func:`token_weights`.
 
         Returns:
             Scalar in nats, 0 without masked tokens.
@@ -195,11 +200,12 @@ class IBOTLoss(nn.Module):
         Args:
             vectors: The student's bottleneck, shape (M, D).
             weight: The prototypes, shape (K, D).
-            targets: The teacher's distributions, shape (M, K), or what makes
-                those of a slice of the tokens. Each slice is asked for once,
-                in order.
-            weights: Of the tokens, shape (M, ).
-            tokens_per_chunk: Tokens whose logits exist at once.
+            targets: The teacher's distributions, shape (M, K), or an object
+                that computes those of a slice of the tokens. Each slice is
+                read once, in order.
+            weights: Weights of the tokens, shape (M, ).
+            tokens_per_chunk: Number of tokens whose logits are computed at
+                once.
 
         Returns:
             Scalar, in nats.

@@ -1,6 +1,6 @@
 """Masks of the patches that are hidden from the student.
 
-B' crops, every view of every image; h x w patches, N = h w.
+Letters: B' crops (all global views of all images), (h, w) the patch grid.
 """
 import math
 import random
@@ -17,22 +17,22 @@ from mmdino.registry import MODELS
 class Masking(BaseModule):
     """Base class that draws the masked patches of a batch of crops.
 
-    On the CPU, from PyTorch's default generator, which
-    :class:`ResumableTrainLoop` seeds with (seed, rank, iteration): a resumed
-    run draws the same masks and every rank its own. Nothing is drawn in the
-    constructor.
+    Masks are drawn on the CPU from PyTorch's default generator.
+    :class:`ResumableTrainLoop` seeds it with (seed, rank, iteration), so that
+    a resumed run draws the same masks and every rank draws its own.
 
     Args:
         probability: Share of the crops that are masked.
-        ratio: Bounds of the share of a crop's patches that are masked, low and
-            high.
-        stratified: Exactly ``int(B' probability)`` crops are masked, one in
-            each of as many equal parts of ``ratio``, and shuffled (DINOv2);
-            otherwise each crop by itself is masked or not and draws its share
-            from all of ``ratio`` (iBOT).
+        ratio: Lowest and highest share of a masked crop's patches to mask.
+        stratified: True as in DINOv2: exactly n = ``int(B' probability)``
+            crops, chosen at random, are masked; ``ratio`` is divided into n
+            equal intervals, and each of these crops draws its share from
+            another one. False as in iBOT: each crop is masked with this
+            probability, independently, and draws its share from ``ratio``.
 
     Raises:
-        ValueError: If a share is not in [0, 1] or ``ratio`` falls.
+        ValueError: If a share is not in [0, 1] or the first ``ratio`` is
+            larger than the second.
     """
 
     def __init__(self, probability: float, ratio: Sequence[float],
@@ -55,10 +55,11 @@ class Masking(BaseModule):
         """Draw masks (B', h w), bool: True where a patch is masked.
 
         Args:
-            num_images: B', crops of all views, view by view.
+            num_images: B', the number of crops.
             grid: (h, w) in patches.
-            device: Where they go, without waiting. What needs their number on
-                the CPU asks for them there first.
+            device: Device of the result. The copy does not wait; to count the
+                masked patches without a device sync, keep the masks on the
+                CPU first.
         """
         with torch.device('cpu'):
             targets = self.draw_targets(num_images, math.prod(grid))
@@ -107,17 +108,21 @@ class RandomMasking(Masking):
 class BlockMasking(Masking):
     """Mask rectangles of patches, which may overlap (BEiT, arXiv 2106.08254).
 
-    As in DINOv2: rectangles are added until the target is met. One that would
-    mask nothing new or more than is left is drawn anew, 10 times at most;
-    then the crop stays short of its target. A rectangle is smaller than the
-    grid in height and in width, so that a grid of one row has no masks.
+    As in DINOv2, rectangles are added until the target is reached. A rectangle
+    that masks nothing new, or more patches than are left to mask, is drawn
+    again, up to 10 times; after that the crop keeps fewer masked patches than
+    its target. A rectangle is smaller than the grid in height and in width, so
+    that a grid of one row or one column is never masked.
 
     Args:
-        min_patches: Least area of a rectangle that is drawn; what is left to
-            be masked may be less.
-        max_share: Largest area, as a share of all patches.
-        min_aspect: Least height by width; the greatest is 1 by it.
-        **kwargs: Those of :class:`Masking`.
+        probability: As of :class:`Masking`.
+        ratio: As of :class:`Masking`.
+        stratified: As of :class:`Masking`.
+        min_patches: Smallest area of a rectangle in patches, before rounding
+            and unless fewer patches are left to mask.
+        max_share: Largest area of a rectangle, as a share of all patches.
+        min_aspect: Smallest ratio of height to width; the largest is its
+            inverse.
 
     Raises:
         ValueError: If ``min_aspect`` or ``max_share`` is not in (0, 1].
@@ -143,7 +148,7 @@ class BlockMasking(Masking):
 
     def draw_masks(self, targets: Tensor, grid: tuple[int, int]) -> Tensor:
         """Draw masks with as many patches as asked for, or fewer."""
-        # Python draws single numbers at a fraction of PyTorch's time.
+        # Python's generator draws single numbers much faster than PyTorch's.
         rng = random.Random(int(torch.randint(2**62, ())))
         masks = torch.zeros(len(targets), *grid, dtype=torch.bool)
         for mask, target in zip(masks.numpy(), targets.tolist()):
@@ -166,7 +171,8 @@ class BlockMasking(Masking):
             left -= new
 
     def _draw_block(self, mask, limit: float, rng: random.Random):
-        """A view of the mask: a rectangle within it, or nothing."""
+        """Draw a rectangle, as a view of the mask; empty if it is too large.
+        """
         area = rng.uniform(self.min_patches, limit)
         bound = math.log(self.min_aspect)
         aspect = math.exp(rng.uniform(bound, -bound))

@@ -1,6 +1,7 @@
 """A student and its moving average, the teacher, for any loss.
 
-V views, B images, D features.
+Letters: V views, B images, C channels, D features of an image, E features of a
+patch, (h, w) the patch grid.
 """
 import copy
 from collections import defaultdict
@@ -26,38 +27,41 @@ from mmdino.registry import build_module
 class MeanTeacher(BaseSelfSupervisor):
     """Base class of :class:`DINO` and :class:`Distillation`.
 
-    ``backbone`` and ``neck`` are the student's; ``teacher`` holds the same and
-    what ``PARTS`` of a subclass names besides. :class:`TeacherEMAHook` moves
-    it, and it is what is validated, tested and exported. All parts are looked
-    for in mmdino's registry first, in any default scope.
+    ``backbone`` and ``neck`` are the student's. ``teacher`` holds copies of
+    these and of the other parts that a subclass lists in ``PARTS``.
+    :class:`TeacherEMAHook` updates the teacher, which is what is validated,
+    tested and exported. All parts are built from mmdino's registry first,
+    whatever the default scope is.
 
     Args:
         backbone: Config of the backbone. Its width is inferred.
         neck: Config of the pooling of a backbone that yields maps, such as
             mmpretrain's ``GlobalAveragePooling``.
-        predict_attention: Let ``predict`` also give the class token's
-            attention; needs a :class:`VisionTransformer`.
-        predict_patches: Let ``predict`` also give the patches' features; needs
-            a network that has them.
-        lora: Config of :class:`LoRA`: the backbone stays, in memory once for
-            both networks, and adapters are trained.
-        data_preprocessor: Config of the preprocessor.
+        predict_attention: Let ``predict`` also return the class token's
+            attention; needs a backbone that gives it, such as
+            :class:`VisionTransformer`.
+        predict_patches: Let ``predict`` also return the patches' features;
+            needs a network that has them.
+        lora: Config of :class:`LoRA`. The backbone's own weights are then
+            frozen and shared by student and teacher; adapters are trained.
+        data_preprocessor: Config of the preprocessor; by default a
+            :class:`MultiViewDataPreprocessor`.
 
     Attributes:
         num_features (int): D, the width of the features.
-        base (dict, optional): What the training with adapters has started
-            from, see :mod:`mmdino.weights.adapters`, and the ``names`` of its
-            tensors.
-        step_is_lost (Tensor, optional): Whether a loss or gradient of the
-            step under way is not finite on any rank, a bool on the device.
-            :class:`NonFiniteHook` watches by it; None where nobody does.
+        base (dict, optional): With adapters, the file that the training
+            started from, see :mod:`mmdino.weights.adapters`, and the
+            ``names`` of its tensors.
+        step_is_lost (Tensor, optional): A bool on the device: whether a loss
+            or gradient of the current step is not finite on any rank.
+            :class:`NonFiniteHook` sets and reads it; None without that hook.
 
     Raises:
-        ValueError: If the backbone yields maps and there is no neck, or has
-            no attention to predict.
+        ValueError: If the backbone yields maps and there is no neck, or if
+            ``predict_attention`` is set and it gives no attention.
     """
 
-    # What the teacher has a copy of, in this order.
+    # The parts that the teacher copies, in this order.
     PARTS = ('backbone', 'neck')
 
     def __init__(self,
@@ -110,7 +114,7 @@ class MeanTeacher(BaseSelfSupervisor):
     ) -> Tensor | dict[str, Tensor] | list[DataSample]:
         """Run the mode ``tensor``, ``loss`` or ``predict``.
 
-        See :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
+        These are :meth:`extract_feat`, :meth:`loss` and :meth:`predict`.
         """
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -127,9 +131,9 @@ class MeanTeacher(BaseSelfSupervisor):
         """Write the teacher's features of images (B, C, H, W) into samples.
 
         Returns:
-            The samples with ``feature`` (D, ) and, with ``predict_attention``,
-            ``attention`` (heads, h, w), with ``predict_patches``, ``patches``
-            (E, h, w).
+            The samples with ``feature`` (D, ), with ``predict_attention`` also
+            ``attention`` (heads, h, w), and with ``predict_patches`` also
+            ``patches`` (E, h, w).
         """
         write_features(
             data_samples, self.extract_feat, inputs,
@@ -144,9 +148,13 @@ class MeanTeacher(BaseSelfSupervisor):
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher's parameters towards the student's.
 
-        teacher <- momentum teacher + (1 - momentum) student. Buffers, such
-        as a BatchNorm's running statistics, stay the teacher's own. It stays
-        where the step is lost. What both have in common stays, too.
+        teacher <- momentum teacher + (1 - momentum) student. Buffers, such as
+        the running statistics of BatchNorm, are not averaged: the teacher has
+        its own. Nothing changes if the step is lost (``step_is_lost``), and
+        parameters that both networks share never change.
+
+        Args:
+            momentum: Share of the teacher's own parameters, in [0, 1].
         """
         lost = self.step_is_lost
         pairs = [(theirs, ours)
@@ -156,7 +164,7 @@ class MeanTeacher(BaseSelfSupervisor):
         if lost is None:
             torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - momentum)
             return
-        # One at a time: a copy of the network may not fit.
+        # One parameter at a time: a copy of all may not fit into memory.
         for theirs, ours in pairs:
             theirs.lerp_(torch.where(lost, theirs, ours), 1 - momentum)
 
@@ -164,7 +172,8 @@ class MeanTeacher(BaseSelfSupervisor):
     def copy_student(self) -> None:
         """Make the teacher equal to the student, buffers included.
 
-        In place: a rank copies its pieces of weights that are spread.
+        The copy is in place, so that it also works for sharded parameters, of
+        which each rank copies its own shard.
         """
         pairs, student = defaultdict(list), self._student()
         targets = chain(self.teacher.parameters(), self.teacher.buffers())
@@ -185,10 +194,11 @@ class MeanTeacher(BaseSelfSupervisor):
     def train(self, mode: bool = True) -> 'MeanTeacher':
         """Switch between training and evaluation mode.
 
-        The teacher has no stochastic depth or dropout: of its layers only
-        BatchNorm is ever in train mode, and only where the student's is, too
-        (``norm_eval``, ``frozen_stages``). With adapters the backbone's are
-        not: their statistics are the base's.
+        The teacher has no stochastic depth and no dropout. Of its layers only
+        BatchNorm is ever in train mode, and only where the student's is, which
+        depends on ``norm_eval`` and ``frozen_stages``. With adapters, the
+        backbone's BatchNorm layers always stay in eval mode and keep the
+        statistics of the frozen network.
         """
         super().train(mode)
         if self.lora:
@@ -201,7 +211,7 @@ class MeanTeacher(BaseSelfSupervisor):
         return self
 
     def parse_losses(self, losses: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses; the figures to log are means over all ranks."""
+        """Sum the losses and average the figures to log over all ranks."""
         loss, log_vars = super().parse_losses(losses)
         log_vars = {name: v.detach().clone() for name, v in log_vars.items()}
         all_reduce_dict(log_vars, op='mean')
@@ -239,7 +249,7 @@ class MeanTeacher(BaseSelfSupervisor):
 
 
 def _share_loaded(model: MeanTeacher, keys: object) -> None:
-    """Share the base again: loading may have replaced tensors."""
+    """Share the frozen weights again, as loading may have replaced tensors."""
     model._share_base()
 
 

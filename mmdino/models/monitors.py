@@ -1,6 +1,6 @@
 """Figures for the log that show a collapse, and their sum over the ranks.
 
-T teacher views, B images, K prototypes.
+Letters: T teacher views, B images, K prototypes.
 """
 import torch
 import torch.distributed
@@ -14,21 +14,25 @@ def target_monitors(targets: Tensor,
                     mean: Tensor | None = None) -> dict[str, Tensor]:
     """Compute figures that show whether targets differ between images.
 
-    Caron et al. 2021, Sec. 5.3: a teacher entropy of ln K is the uniform
-    output, one of 0 a single prototype.
+    Caron et al. 2021, Sec. 5.3.
 
     Args:
         targets: Distributions, shape (T, B, K).
-        mean: The mean target of all ranks, shape (K, ), if it is known
-            already.
+        mean: The mean target of all ranks, shape (K, ); by default it is
+            computed here, which communicates.
 
     Returns:
-        Scalars without gradient. ``teacher_entropy``, the mean entropy of this
-        rank's targets in nats; ``largest_prototype``, the mean share of the
-        most used prototype; ``target_information``, the mutual information of
-        image and prototype in nats: the entropy of the mean target, of all
-        ranks, less the teacher entropy. It is 0 if all images have the same
-        target, the logarithm of their number at most.
+        Scalars without gradient:
+
+        - ``teacher_entropy``: the mean entropy of this rank's targets, in
+          nats. It is ln K if the targets are uniform and 0 if each consists
+          of a single prototype.
+        - ``largest_prototype``: the share of the most used prototype in the
+          mean target of all ranks, a fraction.
+        - ``target_information``: the mutual information of image and
+          prototype, in nats, that is, the entropy of the mean target of all
+          ranks minus the teacher entropy. It is 0 if all images have the same
+          target and at most the logarithm of the number of images.
     """
     targets = at_least_float32(targets.detach())
     if mean is None:
@@ -40,7 +44,9 @@ def target_monitors(targets: Tensor,
 def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
     """Compute :func:`target_monitors` from the mean entropy and mean target.
 
-    The mean entropy is a scalar, the mean target (K,).
+    Args:
+        teacher_entropy: Scalar, the mean entropy of the targets.
+        mean: (K,), the mean target of all ranks.
     """
     return dict(
         teacher_entropy=teacher_entropy,
@@ -51,12 +57,13 @@ def name_monitors(teacher_entropy: Tensor, mean: Tensor) -> dict[str, Tensor]:
 class SharedSum:
     """Tensors that are summed over all ranks in one asynchronous all-reduce.
 
-    It starts at once; :meth:`wait` ends it. On a GPU that only orders the
-    streams, the host goes on. Alone, both do nothing.
+    The all-reduce starts in the constructor and ends in :meth:`wait`. On a
+    GPU, ``wait`` orders the streams and does not block the host. In a single
+    process both do nothing.
 
     Args:
-        tensors: Of one dtype and device, on every rank of the same shapes.
-            They hold the sums after :meth:`wait`.
+        tensors: Tensors of one dtype and device, with the same shapes on every
+            rank. They hold the sums after :meth:`wait`.
     """
 
     def __init__(self, tensors: list[Tensor]) -> None:

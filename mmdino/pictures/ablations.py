@@ -31,18 +31,18 @@ def draw_collapse(runs: dict[str, str | Path],
                   out: str | Path | None = None) -> Figure:
     """Draw the curves that show a collapse, one colour a run.
 
-    Entropy 0 or ln K with a divergence of 0 is collapse: all images have the
-    same target, on one prototype or on all alike. So has any other entropy
-    with an information of 0. A run whose loss has no divergence to log has
-    no curve of it.
+    In a collapse all images have the same target. The teacher entropy is then
+    0 (one prototype) or ln K (all prototypes equally) with a divergence of 0,
+    or it has another value with a mutual information of 0. A run whose loss is
+    no cross-entropy logs no divergence and has no such curve.
 
     Args:
         runs: Work dirs, or their ``scalars.json``, by the names to show.
-        out: Where to save the picture.
+        out: File to save the figure to.
 
     Raises:
         FileNotFoundError: If a run has no log.
-        ValueError: If a log lacks one of the figures.
+        ValueError: If there is no run, or a log lacks one of the other curves.
     """
     if not runs:
         raise ValueError('draw_collapse got no run.')
@@ -58,8 +58,9 @@ def draw_collapse(runs: dict[str, str | Path],
                     label=name,
                     linewidth=1.5)
             elif key != 'kl':
-                raise ValueError(f'The log of {run} has no {key!r}: it is no '
-                                 "pretraining of mmdino's DINO.")
+                raise ValueError(f'The log of {run} has no {key!r}: give the '
+                                 "work dir of a pretraining with mmdino's "
+                                 'DINO.')
     for axis, (_, title, unit) in zip(axes, PANELS):
         axis.set_title(title, fontweight='bold')
         axis.set(xlabel='iteration', ylabel=unit)
@@ -93,7 +94,11 @@ def _uniform_levels(runs: dict[str, str | Path]) -> list[float]:
 
 
 def name_runs(paths: list[Path]) -> list[tuple[str, Path]]:
-    """Name runs by their folders, with the parents where names are equal."""
+    """Name runs by their folders, with parent folders if names are equal.
+
+    Raises:
+        ValueError: If a run is given twice.
+    """
     parts = 1
     while len({p.absolute().parts[-parts:] for p in paths}) < len(paths):
         parts += 1
@@ -109,11 +114,11 @@ def draw_ablation(scores: dict[str, Sequence[tuple[float, float]]],
     """Draw two bars for each row, with a dot for each of several seeds.
 
     Args:
-        scores: By the row's name, top-1 of k-NN and of a classifier for each
-            seed, in percent.
+        scores: For each row, by its name, the top-1 accuracies of k-NN and of
+            a classifier in percent, one pair for each seed.
         title: Heading.
-        out: Where to save the picture.
-        classifier: What it is called.
+        out: File to save the figure to.
+        classifier: Name of the classifier in the legend.
 
     Raises:
         ValueError: If there is no row.

@@ -1,7 +1,9 @@
 """Figures of the class token's attention (arXiv 2104.14294, figure 1).
 
-H heads, (h, w) the patch grid. draw_attention makes a figure for a paper;
-AttentionMaps takes images and videos of any size, (H', W', 3) uint8 BGR.
+draw_attention makes a figure for a paper; AttentionMaps draws images and
+frames of videos of any size.
+
+Letters: H heads, (h, w) the patch grid, (H', W') pixels of an image.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,17 +29,21 @@ def draw_attention(images: Sequence[np.ndarray],
                    titles: Sequence[str] | None = None) -> Figure:
     """Draw a row for each image: input, a map a head, thresholded mask.
 
-    The mask is the mean head's; with ``masks`` it is that of the head with
-    the largest Jaccard index J, and the objects are outlined in white.
+    The mask is that of the attention averaged over heads. With ``masks`` it is
+    that of the head with the largest Jaccard index J, and the objects are
+    outlined in white.
 
     Args:
-        images: B (H', W', 3) uint8 RGB images, of any sizes.
-        attentions: B (H, h, w) class-token attentions over the patches.
-        masks: B integer masks, 0 background, 255 ignored; resized to the
-            images by nearest neighbours.
-        out: Where to save the picture.
+        images: RGB images, each (H', W', 3) uint8, of any sizes.
+        attentions: Class-token attention of each image, (H, h, w).
+        masks: Integer mask of each image, 0 for background, 255 for ignored
+            pixels; resized to the image by nearest neighbours.
+        out: File to save the figure to.
         mass: Fraction of the attention that the mask keeps.
-        titles: B names, shown left of the inputs.
+        titles: Names of the images, shown left of them.
+
+    Raises:
+        ValueError: If there is no image, or another number of attentions.
     """
     if not len(images) or len(images) != len(attentions):
         raise ValueError(f'draw_attention got {len(images)} images and '
@@ -71,12 +77,13 @@ def overlay(image: np.ndarray,
             kept: np.ndarray,
             color: np.ndarray = RED,
             strength: float = 0.55) -> np.ndarray:
-    """Tint the kept pixels of an image (H, W, 3; uint8) and darken the others.
+    """Tint the kept pixels of an image and darken the others.
 
     Args:
+        image: (H', W', 3) uint8.
         kept: (h, w) bool, resized to the image by nearest neighbours.
-        color: Of the tint, in the image's channel order.
-        strength: Fraction of the tint.
+        color: Colour of the tint, in the channel order of the image.
+        strength: Opacity of the tint, in [0, 1].
     """
     kept = _resize(kept, image.shape[:2])[..., None]
     tinted = (1 - strength) * image + strength * color
@@ -104,7 +111,7 @@ def _draw_row(axes, image: np.ndarray, attention: Tensor,
 
 
 def _choose(attention: Tensor, mask: np.ndarray | None, mass: float):
-    """Choose the mask to show, (h, w) bool, and its caption."""
+    """Return the mask to show, (h, w) bool, and its caption."""
     if mask is not None:
         objects = torch.from_numpy(mask)
         scores = [
@@ -120,7 +127,7 @@ def _choose(attention: Tensor, mask: np.ndarray | None, mass: float):
 
 
 def _resize(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Resize by nearest neighbours."""
+    """Resize a mask to (height, width) by nearest neighbours."""
     rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
     columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
     return mask[rows[:, None], columns]
@@ -130,15 +137,16 @@ class AttentionMaps:
     """The attention of a network, as maps, masks and overlays.
 
     Args:
-        model: In eval mode, with a backbone that tells its attention.
-        size: Pixels of the short side to which images are scaled first; None
-            keeps their size. Both sides are then rounded to multiples of the
-            patch. As in the test pipelines, by Pillow's antialiased bicubic.
+        model: A network whose backbone gives attention.
+        size: Images are resized to this length of the short side in pixels;
+            None keeps their size. Both sides are then rounded to multiples of
+            the patch size. The resizing is Pillow's antialiased bicubic, as in
+            the test pipelines.
         mass: Fraction of the mean attention that the mask keeps.
 
     Raises:
-        ValueError: If the backbone tells no attention, or a number is out of
-            its range.
+        ValueError: If the backbone gives no attention, or ``size`` or ``mass``
+            is out of range.
     """
 
     def __init__(self,
@@ -157,7 +165,11 @@ class AttentionMaps:
     def attend(self, image: np.ndarray) -> Tensor:
         """Compute the attention (H, h, w) of the teacher's class token.
 
-        On the CPU.
+        Args:
+            image: (H', W', 3) uint8 BGR.
+
+        Returns:
+            The attention, on the CPU.
         """
         view = WholeView(self.size, self.model.backbone.patch_size)
         inputs = to_planes(view(dict(img=image))['img'])[None]
@@ -166,22 +178,35 @@ class AttentionMaps:
         return self.model.class_attention(data['inputs'])[0].cpu()
 
     def draw(self, image: np.ndarray) -> np.ndarray:
-        """Draw the image, BGR, with the attended patches in red."""
+        """Return an image (H', W', 3), uint8 BGR, with its mask in red."""
         return self.overlay(image, self.attend(image))
 
     def mask(self, attention: Tensor) -> np.ndarray:
-        """Return the patches (h, w) that hold the mass of the mean attention.
+        """Return the mask (h, w), bool, of an attention (H, h, w).
+
+        It holds the patches with the largest attention, averaged over heads,
+        which sum to ``mass`` of it.
         """
         mean = attention.mean(dim=0, keepdim=True)
         return mass_threshold(mean, self.mass)[0].numpy()
 
     def overlay(self, image: np.ndarray, attention: Tensor) -> np.ndarray:
-        """Return the image, BGR, with the mask's patches tinted red."""
+        """Return an image, uint8 BGR, with the mask of its attention in red.
+        """
         return overlay(image, self.mask(attention), color=RED[::-1])
 
     def pictures(self, image: np.ndarray,
                  attention: Tensor) -> dict[str, np.ndarray]:
-        """Return all figures of an image, as large as it, BGR, by name."""
+        """Return the figures of an image, as large as it, uint8 BGR.
+
+        Args:
+            image: (H', W', 3) uint8 BGR.
+            attention: (H, h, w), of this image.
+
+        Returns:
+            ``head_01``, ``head_02``, ... and ``mean`` are maps, ``mask`` is
+            the thresholded mean, ``overlay`` the image with the mask.
+        """
         shape = image.shape[:2]
         pictures = {
             f'head_{i:02d}': heat_map(head, shape)
@@ -196,7 +221,7 @@ class AttentionMaps:
 
 
 def heat_map(values: Tensor, shape) -> np.ndarray:
-    """Draw a map (h, w) as a BGR image of a shape, 0 in black."""
+    """Draw a map (h, w) as a BGR image of (height, width), 0 in black."""
     scaled = (255 * values / values.max()).round().byte().numpy()
     return cv2.applyColorMap(_enlarge(scaled, shape), cv2.COLORMAP_INFERNO)
 

@@ -34,23 +34,25 @@ PANELS = (
     Panel('weight_decay', 'Weight decay', 'weight decay'),
     Panel('momentum', 'Teacher momentum', 'momentum'),
 )
-# Panels with a reference line at ln K, what a uniform output gives.
+# Panels with a reference line at ln K, the value of a uniform output.
 UNIFORM = ('loss', 'teacher_entropy')
 
 
 def read_scalars(path: PathLike) -> dict[str, Series]:
     """Read the scalars of a run, over all its interruptions.
 
-    Validation lines of MMEngine count epochs; here they stand at the last
-    training iteration logged before them. Where a resumed run goes over the
-    same iterations again, the later run counts. Runs without training are
-    left out.
+    MMEngine logs validations by epoch; here they get the last training
+    iteration that was logged before them. If a resumed run repeats iterations,
+    the values of the later run are used. Logs without training are left out.
 
     Args:
-        path: A ``scalars.json``, or a work dir with ones below it.
+        path: A ``scalars.json``, or a work dir that contains some.
 
     Returns:
-        By key, the (iteration, value) pairs in order.
+        Pairs of iteration and value, in order, by the name of the scalar.
+
+    Raises:
+        FileNotFoundError: If there is no log of a training.
     """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.rglob('scalars.json'))
@@ -62,11 +64,12 @@ def read_scalars(path: PathLike) -> dict[str, Series]:
             continue
         for key, series in scalars.items():
             scalars[key] = [point for point in series if point[0] < first]
-        _append(scalars, lines, first)
+        _append(scalars, lines)
     if not scalars:
         raise FileNotFoundError(
-            f'{path} holds no scalars.json with training lines: the run '
-            'needs a visualizer with a LocalVisBackend.')
+            f'{path} holds no scalars.json with the log of a training: give '
+            'the work dir of a run, whose visualizer must have a '
+            'LocalVisBackend.')
     return scalars
 
 
@@ -79,10 +82,14 @@ def draw_curves(path: PathLike,
 
     Args:
         path: A ``scalars.json`` or the work dir of a run.
-        out: Where to save the picture.
-        num_prototypes: K; draws ln K, the level of a uniform output.
-        panels: What to draw; a key absent from the log leaves a note.
-        knn_key: Validation score that gets a panel of its own if present.
+        out: File to save the figure to.
+        num_prototypes: Number of prototypes K; draws a line at ln K, the value
+            of a uniform output.
+        panels: The panels to draw; one without values in the log says so.
+        knn_key: Validation score that gets a panel if it was logged.
+
+    Raises:
+        FileNotFoundError: If there is no log of a training.
     """
     scalars = read_scalars(path)
     if knn_key in scalars:
@@ -102,9 +109,8 @@ def draw_curves(path: PathLike,
     return figure
 
 
-def _append(scalars: dict[str, Series], lines: list[dict], first: int) -> None:
-    """Append the scalars of one start of a run, from iteration ``first`` on.
-    """
+def _append(scalars: dict[str, Series], lines: list[dict]) -> None:
+    """Append the scalars of one log file, in place."""
     iteration = max((points[-1][0] for points in scalars.values() if points),
                     default=0)
     for line in lines:

@@ -1,6 +1,7 @@
 """Figures of patch features: colours, matches, boxes.
 
-B images, (h, w) the patch grid, D features; images are (H, W, 3) uint8 RGB.
+Letters: B images, (h, w) the patch grid, D features, P matches. Images are
+(H, W, 3) uint8 RGB.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,23 +14,24 @@ from torch import Tensor
 
 from mmdino.functional.dense import Components, principal_components
 
-QUANTILES = (.01, .99)  # of the components, black and full colour
-MOST = 20_000  # patches that components are computed from
+QUANTILES = (.01, .99)  # of a component, drawn as 0 and full colour
+MOST = 20_000  # largest number of patches that components are computed from
 
 
 class PatchColours:
     """Colour patches by their first three principal components.
 
-    The components are those of all images together, so that what is alike
-    has one colour in all of them (arXiv 2304.07193, figure 1). With
-    ``foreground``, the first component of all splits the patches in two
-    (Otsu's threshold); the part that is rarer at the images' borders is the
-    foreground, and the colours are the components of that part alone. The
-    rest is black.
+    The components are computed from all images together, so that similar
+    patches have similar colours in all of them (arXiv 2304.07193, figure 1).
+
+    With ``foreground``, Otsu's threshold of the first component divides all
+    patches into two parts. The part that is rarer at the borders of the images
+    is the foreground; the components are computed from it alone, and the other
+    part is black.
 
     Args:
-        patches: B of shape (h, w, D), of any grids.
-        foreground: Whether to leave out the ground.
+        patches: Features of each image's patches, (h, w, D), of any grids.
+        foreground: Whether to draw the foreground only.
 
     Raises:
         ValueError: If there are three patches or fewer.
@@ -65,8 +67,12 @@ class PatchColours:
 
 def _split(every: Tensor,
            patches: Sequence[Tensor]) -> tuple[Components, float, bool]:
-    """Find the threshold of the first component, foreground against
-    background."""
+    """Split the patches into foreground and background.
+
+    Returns:
+        The first component, its threshold, and whether the foreground is
+        above the threshold.
+    """
     components = principal_components(_sample(every), n=1)
     values = components.project(every)[:, 0]
     low, high = values.min(), values.max()
@@ -105,9 +111,9 @@ def draw_pairs(images: Sequence[np.ndarray],
 
     Args:
         images: B images.
-        pictures: B pictures, as large or smaller.
-        out: Where to save the figure.
-        columns: Images side by side.
+        pictures: What to draw below each image, of any size.
+        out: File to save the figure to.
+        columns: Number of images side by side.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -133,9 +139,11 @@ def draw_matches(first: np.ndarray,
     """Draw two images side by side, with lines between matches.
 
     Args:
-        first, second: Images.
-        points: (P, 4): x, y in the first, x, y in the second, in pixels.
-        out: Where to save the figure.
+        first: Left image.
+        second: Right image.
+        points: (P, 4): x and y in the first, x and y in the second image, in
+            pixels.
+        out: File to save the figure to.
     """
     height = max(first.shape[0], second.shape[0])
     canvas = np.full((height, first.shape[1] + second.shape[1] + 8, 3), 255,
@@ -174,7 +182,10 @@ def draw_box(
 ) -> np.ndarray:
     """Return a copy of an image with a box.
 
-    Top, left, bottom, right, as fractions.
+    Args:
+        image: (H, W, 3) uint8.
+        box: Top, left, bottom and right, as fractions of height and width.
+        colour: In the channel order of the image.
     """
     height, width = image.shape[:2]
     top, left, bottom, right = box

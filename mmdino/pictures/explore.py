@@ -1,6 +1,7 @@
 """An HTML page to explore images by a network's features and attention.
 
-(h, w) the patch grid, D features, H heads.
+Letters: (h, w) the patch grid, (H', W') pixels, D features of a patch, D'
+features of an image, H heads.
 """
 import base64
 import html
@@ -19,19 +20,20 @@ from mmdino.functional.dense import principal_components
 from mmdino.pictures.dense import PatchColours
 from mmdino.weights.io import replaced
 
-WIDTH = 64  # of the features on the page
-LONG_SIDE = 448  # of the pictures on the page, pixels
+WIDTH = 64  # largest width of the patch features on the page
+LONG_SIDE = 448  # largest side of the images on the page, in pixels
 
 
 class Seen(NamedTuple):
     """An image with its features and attention.
 
     Attributes:
-        name: Shown below it.
+        name: Name shown below the image.
         image: (H', W', 3) uint8 RGB.
-        patches: (h, w, D).
-        feature: (D', ), of the whole picture.
-        attention: (H, h, w) of the class token, None of a network without.
+        patches: (h, w, D), features of the patches.
+        feature: (D', ), feature of the whole image.
+        attention: (H, h, w), attention of the class token; None if the network
+            gives none.
     """
     name: str
     image: np.ndarray
@@ -45,21 +47,21 @@ def write_page(pictures: Sequence[Seen],
                title: str = 'Pictures through a network') -> int:
     """Write the page, a single file.
 
-    A click on a patch lights up what is similar in all pictures; layers show
-    principal components and attention, and the nearest pictures are below.
-    Similarity is the cosine of patch features less their mean, compressed to
-    64 principal components of 8 bits.
+    A click on a patch highlights similar patches in all images and shows the
+    most similar images below. Layers show principal components and attention.
+    The similarity of patches is the cosine of their features after subtracting
+    the mean, compressed to 64 principal components of 8 bits.
 
     Args:
-        pictures: At least one.
-        out: The .html file.
-        title: Of the page.
+        pictures: The images, at least one.
+        out: The .html file to write.
+        title: Title of the page.
 
     Returns:
-        Its size in bytes.
+        Size of the file in bytes.
 
     Raises:
-        ValueError: If there is no picture, or too few patches.
+        ValueError: If there is no image, or too few patches.
     """
     if not pictures:
         raise ValueError('There is no picture to explore.')
@@ -90,7 +92,7 @@ def write_page(pictures: Sequence[Seen],
         ])
     page = files('mmdino.pictures').joinpath('explore.html').read_text('utf-8')
     page = page.replace('__TITLE__', html.escape(title))
-    # A name could otherwise end the script.
+    # A name with </script> would end the script otherwise.
     page = page.replace('__DATA__', json.dumps(data).replace('<', '\\u003c'))
     with replaced(str(out)) as part:
         Path(part).write_text(page, 'utf-8')
@@ -98,7 +100,7 @@ def write_page(pictures: Sequence[Seen],
 
 
 def _quantise(vectors: Tensor) -> np.ndarray:
-    """Round rows to 8 bits; of vectors only the direction is kept."""
+    """Scale vectors to 8 bits each; only their direction is kept."""
     largest = vectors.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)
     return (127 * vectors / largest).round().to(torch.int8).numpy()
 

@@ -39,14 +39,14 @@ def read_images(paths: Sequence[str],
                 what: str = 'Image') -> Iterator[tuple[int, np.ndarray]]:
     """The images that can be read, with their progress in the log.
 
-    A warning names those that cannot.
+    A warning lists those that cannot be read.
 
     Args:
-        paths: Of the images.
-        what: Begins the lines of the progress.
+        paths: Paths of the images.
+        what: What the progress lines start with.
 
     Yields:
-        The place in ``paths`` and the image (H, W, 3), uint8 BGR.
+        The index in ``paths`` and the image (H, W, 3), uint8 BGR.
 
     Raises:
         UnreadableImageError: At the end, if none can be read.
@@ -73,7 +73,7 @@ def read_images(paths: Sequence[str],
 def name_stems(paths: Sequence[str]) -> list[str]:
     """Return the images' names without extension, numbered if equal.
 
-    A number is passed over where an image has that name of its own.
+    A number is skipped if another image already has the resulting name.
     """
     stems = [Path(path).stem for path in paths]
     counts, taken, names = Counter(stems), set(stems), []
@@ -88,7 +88,7 @@ def name_stems(paths: Sequence[str]) -> list[str]:
 
 
 def write_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
-    """Write each figure to NAME.png."""
+    """Write each figure (H, W, 3) or (H, W), uint8 BGR, to NAME.png."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         path = folder / f'{name}.png'
@@ -99,16 +99,23 @@ def draw_video(draw: Callable[[np.ndarray], np.ndarray], path: Path,
                out: Path) -> int:
     """Write a video with other frames, of the same length, size and rate.
 
-    ``draw`` turns a frame (H, W, 3), uint8 BGR, into another. The codec knows
-    even sides alone: of an odd one the last row or column of pixels is left
-    out. The ``.mp4`` appears when it is whole; returns the number of frames.
+    The codec supports even sides only: if a side is odd, the last row or
+    column of pixels is lost. ``out`` appears only when it is complete.
+
+    Args:
+        draw: Turns a frame (H, W, 3), uint8 BGR, into another of this shape.
+        path: Video to read.
+        out: The .mp4 file to write.
+
+    Returns:
+        The number of frames.
 
     Raises:
-        ValueError: If no frame can be read, or OpenCV cannot write.
+        ValueError: If no frame can be read, or OpenCV cannot write the file.
     """
     count = count_frames(path)
     if not count:
-        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
+        raise ValueError(f'{path} is no video that OpenCV can read.')
     video = cv2.VideoCapture(str(path))
     size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
             int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
@@ -127,7 +134,7 @@ def draw_video(draw: Callable[[np.ndarray], np.ndarray], path: Path,
 
 
 def count_frames(path: Path) -> int:
-    """Count frames by decoding: a header may be wrong."""
+    """Count the frames of a video by decoding it; the header may be wrong."""
     video = cv2.VideoCapture(str(path))
     count = 0
     while video.grab():
@@ -139,11 +146,11 @@ def read_frames(path: Path, count: int) -> list[np.ndarray]:
     """Read at most ``count`` frames (H, W, 3), uint8 BGR, evenly spaced.
 
     Raises:
-        ValueError: If none can be read.
+        ValueError: If no frame can be read.
     """
     total = count_frames(path)
     if not total:
-        raise ValueError(f'{path} is no video with frames that OpenCV reads.')
+        raise ValueError(f'{path} is no video that OpenCV can read.')
     wanted = {
         *np.linspace(0, total - 1, min(count, total)).round().astype(int)
     }

@@ -26,12 +26,15 @@ def draw_nearest(rows: Sequence[list[Picture]],
                  out: str | Path | None = None) -> Figure:
     """Draw a row for each query: the query, then its neighbours.
 
-    A neighbour's frame is green where its class is the query's, red where it
-    is another one, grey where there are no classes.
+    A neighbour's frame is green if it has the class of the query, red if it
+    has another one, and grey without classes.
 
     Args:
-        rows: Q rows of the same length.
-        out: Where to save the picture.
+        rows: A list of pictures for each query, all of the same length.
+        out: File to save the figure to.
+
+    Raises:
+        ValueError: If there is no picture.
     """
     if not rows or not rows[0]:
         raise ValueError('draw_nearest got no picture.')

@@ -1,6 +1,6 @@
 """A map of classes by their features (arXiv 2104.14294, figure 11).
 
-N images, C classes, D features.
+Letters: N images, M of them drawn, C classes, D features.
 """
 import csv
 from pathlib import Path
@@ -15,19 +15,20 @@ from torch import Tensor
 from mmdino.datasets.feature_rows import Features
 from mmdino.weights.io import replaced
 
-FEW = 40  # classes up to which single images are drawn, too
-SHOWN = 3000  # images drawn at most
+FEW = 40  # up to this many classes, single images are drawn as well
+SHOWN = 3000  # largest number of images drawn
 
 
 class ClassMap(NamedTuple):
     """The positions of classes and images in the plane.
 
     Attributes:
-        classes: (C, 2).
-        images: (M, 2) of the images drawn, M = 0 for many classes.
-        labels: (M,) of these images.
-        names: C names.
-        counts: (C,) images of each class.
+        classes: (C, 2), positions of the class means.
+        images: (M, 2), positions of the drawn images; M is 0 with many
+            classes.
+        labels: (M,), classes of the drawn images, in [0, C).
+        names: Names of the C classes.
+        counts: (C,), number of images of each class.
     """
     classes: np.ndarray
     images: np.ndarray
@@ -47,17 +48,24 @@ def class_means(features: Tensor, labels: Tensor) -> Tensor:
 def map_classes(data: Features, seed: int = 0) -> ClassMap:
     """Map the class means to the plane by t-SNE, as in the paper.
 
-    Few means alone make no map: with at most FEW classes single images, at
-    most SHOWN, are laid out together with them.
+    A few means alone do not make a map. With at most ``FEW`` classes, up to
+    ``SHOWN`` images are mapped together with the means.
+
+    Args:
+        data: Features (N, D) with labels.
+        seed: Seed of the choice of images and of t-SNE.
 
     Raises:
         ValueError: If there are no labels or fewer than two classes.
     """
     if data.labels is None:
-        raise ValueError('The features have no labels: t-SNE maps classes.')
+        raise ValueError('The features have no labels, but t-SNE maps '
+                         'classes: extract them from images in class folders '
+                         'or with annotations.')
     present, counts = data.labels.unique(return_counts=True)
     if len(present) < 2:
-        raise ValueError(f'There is {len(present)} class, a map needs two.')
+        raise ValueError('A map needs images of at least two classes, got '
+                         f'{len(present)}.')
     shown = torch.empty(0, dtype=torch.int64)
     if len(present) <= FEW:
         generator = torch.Generator().manual_seed(seed)
@@ -74,7 +82,7 @@ def map_classes(data: Features, seed: int = 0) -> ClassMap:
 
 
 def embed(features: Tensor, seed: int) -> np.ndarray:
-    """Compute positions (N, 2) by scikit-learn's t-SNE, from a PCA."""
+    """Compute positions (N, 2) by scikit-learn's t-SNE, started from PCA."""
     from sklearn.manifold import TSNE  # a slow import
     perplexity = min(30., (len(features) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init='pca', random_state=seed)
@@ -93,7 +101,11 @@ def write_csv(found: ClassMap, path: str | Path) -> None:
 
 
 def draw_map(found: ClassMap, out: str | Path | None = None) -> Figure:
-    """Draw many classes by name, few by colour with their images."""
+    """Draw a map of classes.
+
+    More than ``FEW`` classes are drawn with their names; fewer have a colour
+    each and are drawn together with their images.
+    """
     if len(found.names) > FEW:
         figure = _draw_names(found)
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdino.datasets.transforms import LoadImage
 from mmdino.datasets.transforms.formatting import WholeView, to_planes
 from mmdino.engine.hooks.access import dino_model
+from mmdino.models.backbones.attention import require_attention
 from mmdino.registry import HOOKS
 
 
@@ -18,23 +19,25 @@ from mmdino.registry import HOOKS
 class AttentionPicturesHook(Hook):
     """Draw the teacher's attention on a few fixed images during training.
 
-    A picture named ``attention`` goes to MMEngine's visualizer before the
-    first epoch and after every ``interval`` epochs: to all of its backends,
-    such as ``vis_data/vis_image/attention_EPOCH.png`` beside the log,
-    TensorBoard, Weights & Biases or MLflow. It shows a row a picture: the
-    input, one map a head, and the patches that hold 60 % of the attention.
-    No random number of the training is used up.
+    A figure named ``attention`` is sent to MMEngine's visualizer before the
+    first epoch and after every ``interval`` epochs. All of its backends get
+    it: local files (``vis_data/vis_image/attention_EPOCH.png`` beside the
+    log), TensorBoard, Weights & Biases or MLflow. It shows a row for each
+    image: the input, a map for each head, and the patches that hold 60 % of
+    the attention. The random state of the training is not changed.
 
     Args:
-        pictures: Paths, or how many of the validation's images, evenly
-            spread.
-        interval: Epochs between two of them.
-        size: Pixels of the short side of what ``pictures`` names; by default
-            as they are. Images of the validation have its size.
+        pictures: Paths of images, or a number of validation images, which are
+            chosen evenly spread.
+        interval: Number of epochs between two figures.
+        size: Length in pixels of the short side to which the images of
+            ``pictures`` are resized; by default they keep their size.
+            Validation images have the size of the validation.
 
     Raises:
-        ValueError: If the backbone has no class token to look through, there
-            are no pictures, or a number is below 1.
+        ValueError: If there are no pictures or a number is below 1; before
+            training, if the backbone gives no attention, or validation images
+            are asked for and there is no validation.
     """
     priority = 'VERY_LOW'
 
@@ -45,8 +48,9 @@ class AttentionPicturesHook(Hook):
         if not pictures or isinstance(pictures,
                                       int) and pictures < 1 or (interval < 1):
             raise ValueError('AttentionPicturesHook needs at least one '
-                             f'picture and epoch, got pictures={pictures!r} '
-                             f'and interval={interval}.')
+                             'picture and an interval of at least 1, got '
+                             f'pictures={pictures!r} and '
+                             f'interval={interval}.')
         self.pictures = [pictures] if isinstance(pictures, str) else pictures
         self.interval = interval
         self.size = size
@@ -54,11 +58,11 @@ class AttentionPicturesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Read the images and draw the attention before training."""
         backbone = dino_model(runner).teacher.backbone
-        if not hasattr(backbone, 'class_attention'):
-            raise ValueError(
-                f'AttentionPicturesHook: {type(backbone).__name__} has no '
-                'class token to look through: take a ViT, such as '
-                'mmdino.VisionTransformer, or remove the hook.')
+        try:
+            require_attention(backbone)
+        except ValueError as error:
+            raise ValueError(f'AttentionPicturesHook: {error} Or remove the '
+                             'hook.') from error
         self.images = self._read(runner, backbone)
         self._show(runner)
 
@@ -72,8 +76,9 @@ class AttentionPicturesHook(Hook):
         if isinstance(self.pictures, int):
             if runner.val_loop is None:
                 raise ValueError(
-                    'AttentionPicturesHook shows images of the validation, '
-                    "and there is none: give pictures=['a.jpg', 'b.jpg'].")
+                    'AttentionPicturesHook draws validation images, but the '
+                    'run has no validation: give paths, such as '
+                    "pictures=['a.jpg', 'b.jpg'].")
             dataset = runner.val_loop.dataloader.dataset
             count = min(self.pictures, len(dataset))
             return [
@@ -107,7 +112,7 @@ class AttentionPicturesHook(Hook):
 
     @staticmethod
     def _attend(model: torch.nn.Module, image: Tensor) -> Tensor:
-        """Compute the attention (H, h, w), on the CPU."""
+        """Compute the attention (heads, h, w) of an image, on the CPU."""
         data = model.data_preprocessor(
             dict(inputs=image[None], data_samples=[]))
         attention = model.teacher.backbone.class_attention(data['inputs'])

@@ -1,8 +1,8 @@
 """Feature pyramids on a plain ViT, for MMDetection.
 
-The module imports without it.
+This module can be imported without MMDetection.
 
-B images, D features; h x w patches; L levels.
+Letters: B images, D features, (h, w) the patch grid, L levels.
 """
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ class RescaledMaps(BaseModule):
     """Enlarge maps by transposed convolutions, reduce them by max pooling.
 
     The layers are those of ViTDet (`Li et al. 2022
-    <https://arxiv.org/abs/2203.16527>`_, section 3). Before mmdet's ``FPN``
-    it gives a pyramid on four blocks of a network without stages, such as
-    XCiT.
+    <https://arxiv.org/abs/2203.16527>`_, section 3). Put before mmdet's
+    ``FPN``, it makes a pyramid from four blocks of a network without stages,
+    such as XCiT.
 
     Args:
         embed_dim: Width D of the maps.
-        scales: What each map's sides are multiplied with: 4, 2, 1, 1/2 or 1/4.
+        scales: Factor for height and width of each map: 4, 2, 1, 1/2 or 1/4.
 
     Attributes:
-        out_channels (list[int]): Widths after it: D / 4 at scale 4, D / 2 at
-            scale 2, else D.
+        out_channels (list[int]): Widths of the rescaled maps: D / 4 at scale
+            4, D / 2 at scale 2, and D otherwise.
 
     Raises:
         ValueError: If a scale is none of these.
@@ -57,7 +57,7 @@ def _rescale(dim: int, scale: float) -> nn.Module:
         return nn.Identity()
     if scale in (1 / 2, 1 / 4):
         return nn.MaxPool2d(round(1 / scale))
-    raise ValueError(f'A map is rescaled by 4, 2, 1, 1/2 or 1/4, got {scale}.')
+    raise ValueError(f'scales must be 4, 2, 1, 1/2 or 1/4, got {scale}.')
 
 
 def _double(dim: int) -> nn.Module:
@@ -68,20 +68,22 @@ def _double(dim: int) -> nn.Module:
 class SimpleFeaturePyramid(BaseModule):
     """The neck of ViTDet: all levels from the backbone's last map.
 
-    The map is rescaled, then a 1 x 1 and a 3 x 3 convolution follow, each
-    with LayerNorm; levels beyond the rescaled ones take every second pixel of
-    the one before (`Li et al. 2022 <https://arxiv.org/abs/2203.16527>`_,
+    The map is rescaled once for each scale, followed by a 1 x 1 and a 3 x 3
+    convolution, each with LayerNorm. Further levels take every second pixel of
+    the level before (`Li et al. 2022 <https://arxiv.org/abs/2203.16527>`_,
     section 3).
 
     Args:
         embed_dim: Width D of the map.
-        scales: Sides of the first levels by those of the map; patches of 16
-            pixels and (4, 2, 1, 1/2) give the strides 4, 8, 16, 32.
+        scales: Factors for height and width of the map in the first levels;
+            with patches of 16 pixels, (4, 2, 1, 1/2) gives the strides 4, 8,
+            16 and 32.
         out_channels: Width of all levels.
-        num_outs: Number L of levels, at least that of the scales.
+        num_outs: Number of levels L, at least the number of scales.
 
     Raises:
-        ValueError: If there are fewer levels than scales.
+        ValueError: If there are fewer levels than scales, or a scale is not
+            4, 2, 1, 1/2 or 1/4.
     """
 
     def __init__(self,
@@ -92,7 +94,8 @@ class SimpleFeaturePyramid(BaseModule):
         super().__init__()
         if num_outs < len(scales):
             raise ValueError(f'num_outs={num_outs} is less than the '
-                             f'{len(scales)} scales: drop scales {scales}.')
+                             f'{len(scales)} scales {tuple(scales)}: raise '
+                             'num_outs or leave out scales.')
         self.num_more = num_outs - len(scales)
         self.rescale = RescaledMaps(embed_dim, scales)
         self.convs = nn.ModuleList(
@@ -101,7 +104,7 @@ class SimpleFeaturePyramid(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Compute L levels from the last map (B, D, h, w).
 
-        Each is (B, out_channels, s h, s w) with s its scale.
+        Each is (B, out_channels, s h, s w), where s is its scale.
         """
         maps = self.rescale([inputs[-1]] * len(self.convs))
         levels = [conv(x) for conv, x in zip(self.convs, maps)]

@@ -1,6 +1,6 @@
 """A linear segmentation head on patch features, for MMSegmentation.
 
-To import it, MMSegmentation must be installed.
+Importing this module needs MMSegmentation.
 """
 from collections.abc import Sequence
 
@@ -15,15 +15,14 @@ from mmdino.registry import MODELS
 class LinearSegHead(BaseDecodeHead):
     """Batch normalisation and one linear layer on concatenated maps.
 
-    Maps of other sizes are resized to the first one's. The normalisation has
-    its affine part, which the linear layer could take over.
+    Maps of other sizes are resized to the size of the first one.
 
     Args:
-        in_channels: Channels of the maps taken.
-        in_index: Which of the backbone's maps are taken.
+        in_channels: Number of channels of each map that is used.
+        in_index: Indices of the backbone's maps that are used.
         norm_cfg: Config of the normalisation.
-        **kwargs: The rest of mmseg's ``BaseDecodeHead``: ``num_classes``,
-            ``loss_decode``, ...
+        **kwargs: Other arguments of mmseg's ``BaseDecodeHead``, such as
+            ``num_classes`` and ``loss_decode``.
     """
 
     def __init__(self, in_channels: Sequence[int], in_index: Sequence[int],
@@ -40,5 +39,8 @@ class LinearSegHead(BaseDecodeHead):
         self.norm = build_norm_layer(norm_cfg, channels)[1]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Compute logits (B, classes, h_0, w_0) of maps (B, D_i, h_i, w_i)."""
+        """Compute logits (B, C, h, w) of C classes from the backbone's maps.
+
+        (h, w) is the size of the first map that is used.
+        """
         return self.cls_seg(self.norm(self._transform_inputs(inputs)))

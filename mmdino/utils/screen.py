@@ -23,15 +23,26 @@ DETAILS = (
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'Failed to search registry with scope "mmdino"',
+    'Line NMS is not compiled',  # mmdet, of lane detectors
+    'The prefix is not set in metric class',
 )
 # One record for each parameter of a new network, and how it is initialised.
 INITIALISED = re.compile(r'\n\S+ - torch\.Size\(')
 # End of the record of a frozen parameter.
 FROZEN = ' is skipped since its requires_grad=False'
-# Warning of mmcv without compiled operators, which only detectors need.
-NO_OPERATORS = 'Fail to import ``MultiScaleDeformableAttention``'
-# Warning of torch's data loader on a machine without GPU.
-NO_GPU = "'pin_memory' argument is set as true but no accelerator"
+# How warnings begin that ask a user for nothing.
+WARNINGS = (
+    # mmcv without compiled operators, which only detectors need
+    'Fail to import ``MultiScaleDeformableAttention``',
+    # torch's data loader on a machine without GPU
+    "'pin_memory' argument is set as true but no accelerator",
+    # MMEngine, of the threads of a job's processes and of its DDP wrapper
+    r'Setting \w+_NUM_THREADS environment variable for each process to be',
+    '`broadcast_buffers` is deprecated',
+    # mmseg and mmdet, of defaults
+    'Default ``avg_non_ignore`` is False',
+    'The draw is False',
+)
 # Warning of Python 3.12 when it compiles a module of the toolboxes.
 ESCAPE, TOOLBOXES = '.*invalid escape sequence', r'.*[/\\]mm[a-z]+[/\\]'
 
@@ -67,8 +78,7 @@ def import_quietly() -> None:
     The toolboxes write these as debug messages. While they are imported no
     logger exists yet, and MMEngine then prints messages of all levels.
     """
-    warnings.filterwarnings('ignore', NO_OPERATORS)
-    warnings.filterwarnings('ignore', NO_GPU)
+    warnings.filterwarnings('ignore', '|'.join(WARNINGS))
     warnings.filterwarnings('ignore', ESCAPE, SyntaxWarning, TOOLBOXES)
     say = mmengine.logging.print_log
 

@@ -5,6 +5,8 @@ A tool parses its options with a :class:`Parser`, and its file ends with
 """
 import argparse
 import dis
+import inspect
+import json
 import logging
 import os
 import re
@@ -21,12 +23,14 @@ from mmdino.utils.screen import details_in_the_file_alone
 
 TRACEBACK = 'MMDINO_TRACEBACK'  # environment variable: show all tracebacks
 OURS = Path(__file__).parents[1]  # the package
-TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
+TOOLBOXES = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet', 'pycocotools')
 NO_SUCH_TYPE = re.compile(r'(\S+) is not in the \S+?::(.+?) registry')
 OUT_OF_MEMORY = (' Use --amp, a smaller batch or fewer crops; docs/faq.md '
                  'lists what saves memory.')
 CALL = re.compile(r'python (tools/\S+\.py|-m mmdino\.\w+)')
 NOT_INSTALLED = re.compile(r'(mm(seg|det)) is not installed')
+NO_ARGUMENT = re.compile(
+    r"\w+\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 LAST_FRAME = re.compile(r'File "(.+)", line \d+, in .+\n\s*(raise)?')
 
 # The command that runs the tool, such as 'mmdino train'; None if the tool's
@@ -129,6 +133,11 @@ def explain(error: BaseException) -> str | None:
     """Return the message of an error that a user can fix; None for a bug."""
     error = _unwrapped(error)
     while error is not None:
+        told = (
+            _misspelt_argument(error) or _empty_data(error)
+            or _missing_operators(error) or _broken_json(error))
+        if told:
+            return told
         if _can_be_mended(error):
             return _message(error)
         error = error.__cause__ and _unwrapped(error.__cause__)
@@ -141,6 +150,54 @@ def _unwrapped(error: BaseException) -> BaseException:
     if inner and type(inner) is type(error) and str(inner) in str(error):
         return _unwrapped(inner)
     return error
+
+
+def _misspelt_argument(error: BaseException) -> str | None:
+    """Return what to say of an argument in a config that nothing takes."""
+    found = NO_ARGUMENT.match(str(error))
+    for frame, _ in traceback.walk_tb(error.__traceback__ if found else None):
+        given = frame.f_locals
+        if (frame.f_code.co_name == 'build_from_cfg'
+                and found[1] in given['cfg']):
+            kind = given['obj_cls']
+            close = suggest(found[1], inspect.signature(kind).parameters)
+            return f'{kind.__name__} takes no {found[1]!r}.{close}'
+    return None
+
+
+def _empty_data(error: BaseException) -> str | None:
+    """Return what to say of a data set of the toolboxes without an image."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        data = frame.f_locals.get('self')
+        if frame.f_code.co_name == '_serialize_data' and not data.data_list:
+            places = [data.ann_file, *data.data_prefix.values()]
+            where = ', '.join(str(place) for place in places if place)
+            suffix = getattr(data, 'img_suffix', None)
+            if suffix:
+                where += f' for *{suffix} (img_suffix)'
+            return (f'The {type(data).__name__} has no image. It looks in '
+                    f'{where}: are the folder, the suffix of the files and '
+                    'the classes right?')
+    return None
+
+
+def _broken_json(error: BaseException) -> str | None:
+    if not isinstance(error, json.JSONDecodeError):
+        return None
+    files = [
+        frame.f_locals.get('fp')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code is json.load.__code__
+    ]
+    name = files[-1].name if files else 'A file'
+    return f'{name} is no whole JSON: {error}.'
+
+
+def _missing_operators(error: BaseException) -> str | None:
+    if getattr(error, 'name', None) != 'mmcv._ext':
+        return None
+    return ("mmdet needs mmcv's compiled operators, which no package brings "
+            'for every torch: bash tools/build_mmcv_ops.sh builds them.')
 
 
 def _can_be_mended(error: BaseException) -> bool:

@@ -1,8 +1,9 @@
 """Checkpoints of low-rank adapters, and the base weights they belong to.
 
-``meta['adapters']`` of such a checkpoint has their ``scale`` and the ``base``
-that the training started from: its ``name`` and the ``sha256`` of its tensors,
-or None where it started from nothing.
+``meta['adapters']`` of such a checkpoint holds the ``scale`` of the adapters
+and ``base``, the file that the training started from: its ``name`` and the
+``sha256`` of its tensors. ``base`` is None if the training started from random
+weights.
 """
 import hashlib
 from typing import Any
@@ -23,15 +24,15 @@ def is_adapter(key: str) -> bool:
 def merge(state: StateDict, scale: float) -> StateDict:
     """Merge adapters into the plain network: W + scale B A.
 
-    Computed in float64, in the type of W.
+    The sum is computed in float64 and returned in the dtype of W.
 
     Args:
-        state: With ``weight``, ``lora_a`` and ``lora_b`` of each layer that
-            was adapted, under any prefix.
-        scale: Of the update.
+        state: State dict with ``weight``, ``lora_a`` and ``lora_b`` of each
+            adapted layer, under any prefix.
+        scale: Factor of the update B A.
 
     Raises:
-        CheckpointError: If one of the three is missing.
+        CheckpointError: If one of the three tensors of a layer is missing.
     """
     merged = {key: t for key, t in state.items() if not is_adapter(key)}
     for layer in {k.rpartition('.')[0] for k in state if is_adapter(k)}:
@@ -47,7 +48,10 @@ def merge(state: StateDict, scale: float) -> StateDict:
 
 
 def digest(tensors: StateDict) -> str:
-    """Hash tensors and their names (SHA-256), whatever file holds them."""
+    """Return the SHA-256 of tensors and their names.
+
+    It depends on names, dtypes, shapes and values, not on the file.
+    """
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
@@ -60,8 +64,16 @@ def told_adapters(meta: dict[str, Any], state: StateDict,
                   path: str) -> dict[str, Any] | None:
     """Return what ``meta`` says of the adapters among the tensors, if any.
 
+    Args:
+        meta: Metadata of the checkpoint.
+        state: Tensors of the checkpoint.
+        path: File of the checkpoint, for the error message.
+
+    Returns:
+        The entry ``adapters`` of ``meta``, or None without adapters.
+
     Raises:
-        CheckpointError: If there are some of which it tells nothing.
+        CheckpointError: If there are adapters and ``meta`` has no such entry.
     """
     if not any(map(is_adapter, state)):
         return None
@@ -69,5 +81,5 @@ def told_adapters(meta: dict[str, Any], state: StateDict,
     if not isinstance(told, dict) or 'scale' not in told:
         raise CheckpointError(
             f'{path} holds adapters (lora_a, lora_b) and does not tell their '
-            'scale: take the checkpoint that the training wrote.')
+            'scale: use the checkpoint as the training wrote it.')
     return told

@@ -1,17 +1,19 @@
 """The config of the network that is stored in a checkpoint.
 
-Every file of ours carries a network config, plain data:
+Every checkpoint of mmdino carries a network config, a dict of plain values:
 
-- ``backbone`` and ``neck``, configs of modules; the neck may be missing;
-- ``preprocessing``: ``mean`` and ``std``, one number a channel in the value
-  range; ``channels``, 'RGB', 'BGR' or 'as stored'; ``value_range`` of the
-  pixels before normalisation; ``size``, pixels a side of the images that it
-  was trained on, or that its authors evaluate it with;
-- ``data_preprocessor``, its config where it is not ours.
+- ``backbone`` and, optionally, ``neck``: configs of modules;
+- ``preprocessing``: ``mean`` and ``std``, one number for each channel, in the
+  value range of the pixels; ``channels``, 'RGB', 'BGR' or 'as stored';
+  ``value_range`` of the pixels before normalisation; ``size``, height and
+  width in pixels of the images that the network was trained on, or that its
+  authors evaluate it with;
+- ``data_preprocessor``: its config, unless it is mmdino's.
 
-It stands in ``meta`` of a .pth and, as JSON, in the metadata of others. A
-config is read as literals and never run: MMEngine writes it resolved into
-checkpoints, so that names and plain values are all there is.
+It is stored in ``meta`` of a .pth file and, as JSON, in the metadata of other
+containers. The run's config in a checkpoint is parsed as literals and never
+executed. That suffices, because MMEngine writes configs with all variables
+resolved.
 """
 import ast
 import json
@@ -25,10 +27,12 @@ from mmengine.registry import Registry
 from mmdino.weights.keys import CheckpointError
 
 NUMBERS = dict(nan=float('nan'), inf=float('inf'))
-# Where a type may come from; without a scope, from the first three.
+# Scopes that a type may have; a type without a scope is looked for in the
+# first three.
 TOOLBOXES = ('mmdino', 'mmengine', 'mmpretrain', 'mmseg', 'mmdet')
-STARTS = ('init_cfg', 'pretrained')  # of a training, which is over
-KEY = 'mmdino'  # of the metadata of other containers
+# Settings that name the weights a training started from; they are dropped.
+STARTS = ('init_cfg', 'pretrained')
+KEY = 'mmdino'  # of the config in the metadata of other containers
 PREPROCESSOR = 'MultiViewDataPreprocessor'
 IMAGENET = dict(
     mean=[123.675, 116.28, 103.53],
@@ -42,7 +46,8 @@ def describe_network(cfg: Mapping) -> dict | None:
     """Return the network config of a run, None if its model has no backbone.
 
     Args:
-        cfg: ``model`` and, for the size of the images, ``train_dataloader``.
+        cfg: Config of the run, of which ``model``, ``default_scope`` and, for
+            the size of the images, ``train_dataloader`` are read.
     """
     model = cfg.get('model') or {}
     if not model.get('backbone'):
@@ -61,15 +66,16 @@ def require_registered(cfg: Mapping,
                        kinds: Sequence[str] | None = None) -> None:
     """Raise an error if a file's config has types that are not registered.
 
-    MMEngine looks for an unknown type as a Python object of that name and
-    would call it: a file could name any function.
+    MMEngine imports a type that is not registered as a Python object and calls
+    it, so that a file could name any function.
 
     Args:
-        cfg: What the file at ``path`` tells, or a part of it.
+        cfg: Config stored in the file, or a part of it.
+        path: The file, for the error message.
         kinds: Names of registries, such as 'MODELS'; by default all.
 
     Raises:
-        CheckpointError: Names the type. Nothing was imported by its name.
+        CheckpointError: If a type is not registered. Nothing was imported.
     """
     for node in _dicts(cfg):
         kind = node.get('type', '')
@@ -78,8 +84,8 @@ def require_registered(cfg: Mapping,
                 raise CheckpointError(
                     f'The config in {path} has the type {kind!r}, which is no '
                     'registered component: nothing was imported or called. If '
-                    "it is one of yours, give --config with the run's config, "
-                    'whose custom_imports are followed.')
+                    'you trust the file, give the config of the run with '
+                    '--config; its custom_imports register the component.')
 
 
 def set_preprocessor(network: dict, data_preprocessor: Mapping,
@@ -87,9 +93,13 @@ def set_preprocessor(network: dict, data_preprocessor: Mapping,
     """Add what a data preprocessor does to images to a network config.
 
     Args:
-        network: With ``backbone``.
-        data_preprocessor: Of images in BGR, as OpenCV reads them.
-        size: Pixels a side of the training's images.
+        network: Network config with ``backbone``.
+        data_preprocessor: Config of a preprocessor that gets images in BGR, as
+            OpenCV reads them.
+        size: Height and width in pixels of the training images.
+
+    Returns:
+        A copy of the network config with ``preprocessing``.
     """
     get = data_preprocessor.get
     mean = get('mean') or [0.] * network['backbone'].get('in_channels', 3)
@@ -133,7 +143,7 @@ def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
     """Return the network config in a file's metadata, if there is one.
 
     Raises:
-        CheckpointError: If it is damaged.
+        CheckpointError: If the config is damaged.
     """
     if KEY not in (metadata or {}):
         return None
@@ -150,10 +160,10 @@ def from_metadata(metadata: Mapping[str, str] | None) -> dict | None:
 def read_plain_config(text: str) -> Config:
     """Parse the ``name = value`` lines of a ``Config.pretty_text``.
 
-    A value is of literals and ``dict``.
+    Values may consist of literals and calls of ``dict``. Nothing is executed.
 
     Raises:
-        CheckpointError: If there is anything else in it. Nothing has run.
+        CheckpointError: If there is anything else in the text.
     """
     try:
         lines = ast.parse(text).body
@@ -195,9 +205,9 @@ def _is_dict_call(node: ast.expr) -> bool:
 
 def _refused(node: ast.AST) -> CheckpointError:
     return CheckpointError(
-        f'The config in the checkpoint was refused and nothing of it was run: '
+        'The config in the checkpoint was refused, and nothing of it was run: '
         f'line {node.lineno} has {ast.unparse(node)[:60]!r}, which is no '
-        'plain value. Give the config as a file that you trust.')
+        'plain value. Give --config with a config file that you trust.')
 
 
 def _is_registered(kind: str, kinds: Sequence[str] | None) -> bool:
@@ -231,9 +241,10 @@ def _dicts(node: Any) -> Iterator[Mapping]:
 
 
 def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
-    """Return a copy without the weights that a training started from.
+    """Return a copy of a module's config that names the scope of its type.
 
-    Its type names another default scope than ours. A neck may be a list.
+    The settings of the weights that the training started from are left out. A
+    neck may be a list of configs.
     """
     if isinstance(cfg, (list, tuple)):
         return [_scoped(part, scope) for part in cfg]
@@ -244,8 +255,10 @@ def _scoped(cfg: Mapping | Sequence, scope: str) -> dict | list:
 
 
 def training_size(cfg: Mapping) -> int:
-    """Return the side in pixels of the largest views, or the backbone's
-    images."""
+    """Return the height and width in pixels of the largest views.
+
+    Without views, the size is that of the backbone, or 224.
+    """
     sizes = [
         crop['size'] for view in _views(cfg.get('train_dataloader'))
         if view.get('num_views', 1) for crop in [view.get('crop') or {}]
@@ -258,14 +271,14 @@ def training_size(cfg: Mapping) -> int:
 
 
 def _views(node: Any) -> Iterator[Mapping]:
-    """Iterate the kinds of views of all MultiCrops in a config."""
+    """Iterate over the views of all MultiCrops in a config."""
     for part in _dicts(node):
         if isinstance(part.get('views'), Mapping):
             yield from part['views'].values()
 
 
 def plain(node: Any) -> Any:
-    """Convert to dicts, lists and values, as JSON would return them."""
+    """Convert nested configs to plain dicts, lists and values, as in JSON."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -17,10 +17,10 @@ from mmdino.weights.network import Weights, open_weights, resolve_network
 
 class Conversion(NamedTuple):
     """What a conversion did."""
-    source: Weights  # its ``state`` is what was chosen
+    source: Weights  # the file that was read; ``state`` is what was converted
     network: dict | None  # its config; None for a lone linear classifier
-    target: str  # format of what was written, a key of ``FORMATS``
-    path: str  # where
+    target: str  # format of the file that was written, a key of ``FORMATS``
+    path: str  # of the file that was written
     which: str  # the network of a full checkpoint, 'teacher' or 'student'
 
 
@@ -35,20 +35,25 @@ def convert_file(source_path: str,
                  given: dict | None = None) -> Conversion:
     """Convert a checkpoint file; on an error ``target_path`` is unchanged.
 
-    Ours in .pth has ``meta`` beside the ``state_dict``, as MMEngine's; other
-    libraries' is the plain state dict. A .safetensors file of any format has
-    the network config in its metadata. For transformers a target named
-    model.safetensors gets config.json and preprocessor_config.json beside it.
+    A .pth file in the format 'mmdino' has ``meta`` and ``state_dict``, like
+    those of MMEngine; in another format it is the plain state dict. A
+    .safetensors file of any format has the network config in its metadata. In
+    the format 'hf', config.json and preprocessor_config.json are written
+    beside a target named model.safetensors.
 
     Args:
-        source_path: The file.
-        target_path: Its ending, .pth or .safetensors, chooses the container.
-        source, target: Formats, keys of ``FORMATS``; a source of None is
-            recognised by its names.
-        which, drop: See :func:`.convert`.
-        num_heads, given: See :func:`.resolve_network`.
-        backbone: Checkpoint of ours to join a linear classifier with, so
-            that the probe can be tested.
+        source_path: File to read.
+        target_path: File to write; .pth or .safetensors chooses the container.
+        source: Format of ``source_path``, a key of ``FORMATS``; None
+            recognises it by the names of the tensors.
+        target: Format of ``target_path``, a key of ``FORMATS``.
+        which: See :func:`.convert`.
+        drop: See :func:`.convert`.
+        num_heads: See :func:`.resolve_network`.
+        backbone: Checkpoint in any format whose network is joined with a
+            linear classifier in ``source_path``, so that the probe can be
+            tested.
+        given: See :func:`.resolve_network`.
 
     Raises:
         CheckpointError: As :func:`.convert` and :func:`.resolve_network`.
@@ -87,27 +92,27 @@ def convert_file(source_path: str,
 
 
 def _say_differences(network: dict, target: str) -> None:
-    """Log what the other library does differently with images."""
+    """Log how the other library treats images differently."""
     ours, theirs = pos_embed_modes(network, target)
     if ours != theirs:
         print_log(
             f'{target} resizes position embeddings in another way ({theirs}) '
-            f'than this network ({ours}): features are the same at '
-            f'{build_empty(network["backbone"]).img_size[0]} px, not at other '
-            'sizes.',
+            f'than this network ({ours}): features are the same for images of '
+            f'{build_empty(network["backbone"]).img_size[0]} px and differ at '
+            'other sizes.',
             logger='current')
     if target == 'hf' and network['preprocessing']['channels'] == 'BGR':
         print_log(
-            'The network takes images in BGR, which no processor of '
-            'transformers gives: turn the channels.',
+            'The network needs images in BGR, which no image processor of '
+            'transformers gives: reverse the order of the channels yourself.',
             logger='current')
 
 
 def pos_embed_modes(network: dict, target: str) -> tuple:
     """Return how the network and a format resize position embeddings.
 
-    Twice the same if there is no difference: ours keeps the network's mode,
-    and only a ViT has one.
+    Both are None for a network without position embeddings to resize. The
+    format 'mmdino' stores the mode of the network, so that both are the same.
     """
     if kind_of(network)[0] not in ('vit', 'dinov2'):
         return None, None

@@ -12,7 +12,8 @@ from mmdino.weights.infer import (backbone_cfg, build_empty, dinov2_parts,
                                   family)
 from mmdino.weights.keys import CheckpointError, StateDict
 
-# What makes another network of the same tensors, by attributes of modules.
+# Attributes of modules, with a description, in which networks can differ
+# although their tensors have the same names and shapes.
 FACTS = dict(
     patch_size='patch size',
     num_layers='blocks',
@@ -21,14 +22,14 @@ FACTS = dict(
     in_channels='channels',
     pos_embed_mode='position embeddings resized by',
     model_name="timm's model")
-# Pixels a side of the images that the authors of DINOv2 and DINOv3 evaluate
-# with (k-NN, linear classifiers), though they adapted the networks to larger
-# ones at the end.
+# Height and width in pixels of the images with which the authors of DINOv2 and
+# DINOv3 evaluate (k-NN, linear classifiers), although the networks were
+# adapted to larger images at the end of the training.
 EVALUATED = 224
 
 
 def facts(module: nn.Module) -> dict[str, Any]:
-    """Return those of ``FACTS`` that a backbone has."""
+    """Return the attributes in ``FACTS`` that a backbone has."""
     found = {
         key: getattr(module, key)
         for key in FACTS if hasattr(module, key)
@@ -40,7 +41,10 @@ def facts(module: nn.Module) -> dict[str, Any]:
 
 
 def given_network(given: dict) -> dict:
-    """Build a network config from parts of a config, with ``backbone``."""
+    """Build a network config from a model config with ``backbone``.
+
+    Images are normalised as ImageNet's.
+    """
     backbone = given['backbone']
     size = evaluation_size(backbone, training_size(dict(model=given)))
     return dict(backbone=backbone, preprocessing=dict(IMAGENET, size=size))
@@ -49,10 +53,12 @@ def given_network(given: dict) -> dict:
 def evaluation_size(backbone: Mapping, largest: int) -> int:
     """Return the side in pixels at which a foreign network is evaluated.
 
+    The log says so if the authors evaluate with smaller images than they
+    trained with.
+
     Args:
-        backbone: Its config.
-        largest: Of the images that it was trained on; said in the log where
-            its authors evaluate with smaller ones.
+        backbone: Config of the backbone.
+        largest: Height and width in pixels of the training images.
     """
     name = backbone.get('model_name', '')
     is_adapted = 'layer_scale_init_value' in backbone or any(
@@ -71,17 +77,18 @@ def foreign_network(path: str, format_: str, state: StateDict,
                     num_heads: int | None) -> dict:
     """Infer a network from its tensors and the config files beside them.
 
-    The log says what it was taken for.
+    The log says which network was inferred.
 
     Args:
         path: The checkpoint.
-        format_: A key of ``FORMATS``.
-        state: Of the backbone, under our names.
-        num_heads: Attention heads of a ViT, where they are given.
+        format_: Format of the checkpoint, a key of ``FORMATS``.
+        state: Tensors of the backbone under mmdino's names.
+        num_heads: Number of attention heads of a ViT, if given by the user.
 
     Raises:
-        CheckpointError: If there is no such network, the heads are needed, or
-            the files beside the checkpoint are of another network.
+        CheckpointError: If no network of mmdino has these tensors, the number
+            of heads is needed, or the config files beside the checkpoint
+            describe another network.
     """
     told = FORMATS[format_].read_config(osp.dirname(path))
     preprocessing = {key: told.get(key, v) for key, v in IMAGENET.items()}
@@ -113,8 +120,8 @@ def foreign_network(path: str, format_: str, state: StateDict,
         for key, value in facts(build_empty(backbone)).items())
     print_log(
         f'{path} does not tell its network: taken for {backbone["type"]} '
-        f'({in_words}), images with mean {preprocessing["mean"]} and std '
-        f'{preprocessing["std"]}.',
+        f'({in_words}), for images normalised with mean '
+        f'{preprocessing["mean"]} and std {preprocessing["std"]}.',
         logger='current')
     return network
 
@@ -126,5 +133,5 @@ def _check_told(path: str, told: dict, arch: dict) -> None:
         if ours in arch and told.get(theirs, arch[ours]) != arch[ours]:
             raise CheckpointError(
                 f'config.json beside {path} is of another network: {theirs} '
-                f'{told[theirs]}, not {arch[ours]}. Move it away, or do not '
-                'give --heads.')
+                f'{told[theirs]}, not {arch[ours]}. Move it away, or leave '
+                'out --heads.')

@@ -1,8 +1,10 @@
 """Inference of a network from the tensors of a foreign file.
 
-A file of ours tells its network and is never asked this. The names are ours:
-mmpretrain's for a ViT and a ResNet, timm's below ``model.`` for an XCiT. D
-features, K prototypes.
+Files of mmdino hold the config of their network and do not need this. The
+tensors have our names: those of mmpretrain for a ViT and a ResNet, those of
+timm below ``model.`` for an XCiT.
+
+Letters: D features.
 """
 import json
 import math
@@ -20,12 +22,12 @@ from mmdino.registry import build_module
 from mmdino.weights.keys import (CheckpointError, StateDict, find_misfits,
                                  name_keys, strip_prefix)
 
-# Families, each with a tensor that only it has.
+# Families of networks, each with a tensor that only this family has.
 FAMILIES = dict(
     vit='patch_embed.projection.weight',
     xcit='model.pos_embed.token_projection.weight',
     resnet='layer1.0.conv1.weight')
-# What a ViT of DINOv2's kind has of these, each told by a tensor.
+# Parts of a DINOv2-style ViT, each recognised by a tensor.
 REGISTERS, LAYER_SCALE = 'registers', 'layer scale'
 SWIGLU, MASK_TOKEN = 'SwiGLU', 'mask token'
 DINOV2_PARTS = {
@@ -34,7 +36,7 @@ DINOV2_PARTS = {
     SWIGLU: 'layers.0.ffn.w12.weight',
     MASK_TOKEN: 'mask_token'
 }
-# (D, blocks) of timm's XCiTs; the patch is in the stem.
+# Names of timm's XCiTs by (D, blocks); the patch size follows from the stem.
 XCITS = {
     (128, 12): 'nano_12',
     (192, 12): 'tiny_12',
@@ -45,7 +47,7 @@ XCITS = {
     (768, 24): 'large_24'
 }
 
-# Attention heads, which no tensor tells, by (D, blocks) of published ViTs.
+# Attention heads of published ViTs by (D, blocks); tensors do not show them.
 HEADS = {
     (192, 12): 3,
     (384, 12): 6,
@@ -61,9 +63,10 @@ def is_backbone(state: Mapping[str, Any]) -> bool:
 
 
 def family(backbone: Mapping[str, Any]) -> str:
-    """Return 'vit', 'xcit', 'resnet', 'timm' for others of timm, or 'other'.
+    """Return the family of the tensors of a backbone.
 
-    A ViT with any of ``DINOV2_PARTS`` is of the family 'dinov2'.
+    It is 'vit', 'dinov2' for a ViT with any of ``DINOV2_PARTS``, 'xcit',
+    'resnet', 'timm' for other models of timm, or 'other'.
     """
     if FAMILIES['vit'] in backbone and dinov2_parts(backbone):
         return 'dinov2'
@@ -78,15 +81,16 @@ def family(backbone: Mapping[str, Any]) -> str:
 
 
 def dinov2_parts(backbone: Mapping[str, Any]) -> list[str]:
-    """Return those of ``DINOV2_PARTS`` that a ViT's tensors have."""
+    """Return the names of the ``DINOV2_PARTS`` that a ViT's tensors have."""
     return [part for part, key in DINOV2_PARTS.items() if key in backbone]
 
 
 def kind_of(network: Mapping) -> tuple[str, str]:
     """Return the family of a network config, and its name for messages.
 
-    What computes something else with the names of a ViT or a ResNet, or has
-    parts of its own, is 'other' if mmpretrain has it, and else 'ours'.
+    A network that other libraries' ViT or ResNet cannot represent, although
+    its tensors may have the same names, is 'other' if mmpretrain has it and
+    'ours' if only mmdino has it.
     """
     return _kind_of(json.dumps(network['backbone']))
 
@@ -119,7 +123,7 @@ def name_vit(backbone: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _special_vit(vit: nn.Module) -> str:
-    """Describe what other libraries' ViTs lack of this one, '' if nothing."""
+    """Describe what of this ViT other libraries' ViTs lack, '' if nothing."""
     stem = type(vit.patch_embed).__name__
     if stem != 'PatchEmbed':
         return f'the stem {stem}'
@@ -133,8 +137,7 @@ def _special_vit(vit: nn.Module) -> str:
 
 
 def _special_resnet(resnet: nn.Module) -> str:
-    """Describe what other libraries' ResNets lack of this one, '' if nothing.
-    """
+    """Describe what of this ResNet other libraries' lack, '' if nothing."""
     plain = dict(style='pytorch', deep_stem=False, avg_down=False)
     found = {key: getattr(resnet, key) for key in plain}
     for key, value in (('strides', (1, 2, 2, 2)), ('dilations', (1, ) * 4)):
@@ -148,37 +151,43 @@ def backbone_cfg(backbone: StateDict, num_heads: int | None = None) -> dict:
 
     Args:
         backbone: Tensors with our names.
-        num_heads: Attention heads of a ViT, which no tensor tells; needed
-            where width and depth are not those of a published ViT.
+        num_heads: Number of attention heads of a ViT, which the tensors do not
+            show; needed if width and depth are not those of a published ViT.
 
     Raises:
-        CheckpointError: If there is no such network, or the heads are needed.
+        CheckpointError: If no network has these tensors, or ``num_heads`` is
+            needed.
     """
     infer = dict(
         vit=_vit_cfg, dinov2=_vit_cfg, xcit=_xcit_cfg, resnet=_resnet_cfg)
     kind = family(backbone)
     if kind not in infer:
         raise CheckpointError(
-            'No tensor tells which network this is, '
-            f'{name_keys(backbone, 4)}: give its config (--config), or, for '
-            "timm's, put its config.json beside the file.")
+            'No tensor tells which network this is: the tensors are '
+            f'{name_keys(backbone, 4)}. Give its config with --config or, for '
+            'a model of timm, put its config.json beside the file.')
     try:
         return infer[kind](backbone, num_heads)
     except KeyError as error:
         raise CheckpointError(
-            f'The architecture cannot be read off the tensors of this {kind}, '
-            f'which lack {error}: give its config (--config).') from error
+            f'The architecture of this {kind} cannot be inferred from its '
+            f'tensors, which lack {error}: give its config with '
+            '--config.') from error
 
 
 def head_cfg(head: StateDict) -> dict:
-    """Infer the config of the DINOHead that these tensors fill."""
+    """Infer the config of the DINOHead that these tensors fill.
+
+    Raises:
+        CheckpointError: If they are not the tensors of a DINOHead.
+    """
     linear = [
         v for k, v in head.items()
         if k.startswith('mlp.') and k.endswith('.weight') and v.ndim == 2
     ]
     prototypes = head.get('last_layer.parametrizations.weight.original1')
     if not linear or prototypes is None:
-        raise CheckpointError('The head is no DINO head: its tensors are '
+        raise CheckpointError('The head is no DINOHead: its tensors are '
                               f'{name_keys(head)}.')
     return dict(
         type='mmdino.DINOHead',
@@ -193,8 +202,13 @@ def head_cfg(head: StateDict) -> dict:
 def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
     """Compare names and shapes with the module that the config builds.
 
+    Args:
+        state: The tensors.
+        cfg: Config of the module.
+        what: What the tensors are, for the error message.
+
     Raises:
-        CheckpointError: If they differ; lists them.
+        CheckpointError: If they differ. The message lists the differences.
     """
     problems = find_misfits(state, _expected(json.dumps(cfg)), '{}, not {}')
     if problems:
@@ -202,11 +216,14 @@ def check_tensors(state: StateDict, cfg: dict, what: str) -> None:
 
 
 def build_empty(cfg: dict) -> nn.Module:
-    """Build a module without memory for its weights, where possible."""
+    """Build a module on the meta device, without memory for its weights.
+
+    A module that cannot be built there is built on the CPU.
+    """
     try:
         with torch.device('meta'):
             return build_module(cfg)
-    # Some compute in their constructors.
+    # Some modules compute with values in their constructors.
     except (NotImplementedError, RuntimeError):
         return build_module(cfg)
 
@@ -231,15 +248,16 @@ def _vit_cfg(backbone: StateDict, num_heads: int | None) -> dict:
     num_heads = num_heads or HEADS.get((width, depth))
     if num_heads is None:
         raise CheckpointError(
-            f'No tensor tells how many attention heads a ViT of width {width} '
-            f'and {depth} blocks has: give --config, or where there is one '
-            'give --heads N (num_heads=N in Python).')
+            f'No tensor tells how many attention heads this ViT of width '
+            f'{width} and {depth} blocks has: give --config, or --heads N '
+            'where the tool has this option (num_heads=N in Python).')
     tokens = backbone['pos_embed'].shape[1]
     side = math.isqrt(tokens - 1)
     if side**2 + 1 != tokens:
         raise CheckpointError(
             f'pos_embed has {tokens} tokens, which is not a class token and a '
-            'square of patches.')
+            'square grid of patches: give the config of the network with '
+            '--config.')
     return dict(
         type='mmdino.VisionTransformer',
         arch=dict(
@@ -255,7 +273,7 @@ def _vit_cfg(backbone: StateDict, num_heads: int | None) -> dict:
 
 
 def _dinov2_cfg(backbone: StateDict) -> dict:
-    """Infer the arguments of a ViT that only DINOv2's kind has."""
+    """Infer the arguments that only a DINOv2-style ViT has."""
     parts, cfg = dinov2_parts(backbone), {}
     if REGISTERS in parts:
         cfg['num_registers'] = backbone['register_tokens'].shape[1]
@@ -274,7 +292,9 @@ def swiglu_width(hidden_channels: int) -> int:
 
 
 def _hidden_channels(backbone: StateDict) -> int:
-    """Return ``feedforward_channels`` of a ViT; of a SwiGLU 4 D, if that fits.
+    """Return ``feedforward_channels`` of a ViT.
+
+    Several values give the same SwiGLU; 4 D is preferred if it is one of them.
     """
     if SWIGLU not in dinov2_parts(backbone):
         return backbone['layers.0.ffn.layers.0.0.weight'].shape[0]
@@ -283,7 +303,8 @@ def _hidden_channels(backbone: StateDict) -> int:
         return 4 * width
     if half % 8:
         raise CheckpointError(
-            f'The SwiGLU is {half} wide: DINOv2\'s are multiples of 8.')
+            f'The SwiGLU has a width of {half}, but in DINOv2 it is a '
+            'multiple of 8: give the config of the network with --config.')
     return half * 3 // 2
 
 
@@ -292,8 +313,8 @@ def _xcit_cfg(backbone: StateDict, _) -> dict:
             _depth(backbone, 'model.blocks.'))
     if size not in XCITS:
         raise CheckpointError(
-            f'timm has no XCiT of width {size[0]} and {size[1]} blocks; it '
-            f'has {XCITS}.')
+            f'timm has no XCiT of width {size[0]} and {size[1]} blocks. Its '
+            f'XCiTs, by width and blocks, are {XCITS}.')
     convs = sum(
         key.startswith('model.patch_embed.proj.') and key.endswith('.0.weight')
         for key in backbone)
@@ -313,7 +334,8 @@ def _resnet_cfg(backbone: StateDict, _) -> dict:
                 depth=depth,
                 in_channels=backbone['conv1.weight'].shape[1])
     raise CheckpointError(
-        f'There is no ResNet with {stages} blocks in its stages.')
+        f'mmpretrain has no ResNet with {stages} blocks in its stages: give '
+        'the config of the network with --config.')
 
 
 def _depth(state: StateDict, prefix: str) -> int:

@@ -1,9 +1,9 @@
 """Safe reading of checkpoint files, and writing that is all or nothing.
 
-A .pth file is a pickle, and a pickle can call any function. torch's
-restricted unpickler builds tensors and plain containers alone; what it may
-build beyond is listed here: the settings in the authors' files
-(``argparse.Namespace``), and the arrays and log buffers in MMEngine's.
+A .pth file is a pickle, and a pickle can call any function. torch's restricted
+unpickler builds only tensors and plain containers. This module also allows the
+settings in the authors' files (``argparse.Namespace``) and the NumPy arrays
+and log buffers in MMEngine's files.
 """
 import argparse
 import os
@@ -28,6 +28,7 @@ from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.keys import CheckpointError, name_keys
 from mmdino.weights.sources import find_checkpoint, shards_of
 
+# Methods of HistoryBuffer that MMEngine's log buffers refer to.
 STATISTICS = ('current', 'max', 'mean', 'min')
 
 
@@ -36,19 +37,20 @@ def load_checkpoint(path: str,
                     mmap: bool = False) -> dict[str, Any]:
     """Read a .safetensors file or one that ``torch.save`` wrote.
 
-    A .safetensors file of ours comes as a .pth does: its tensors as
-    ``state_dict``, its network config in ``meta``. Of weights in several
-    files, the ``*.safetensors.index.json`` stands for all.
+    A .safetensors file of mmdino is returned like a .pth file: with its
+    tensors as ``state_dict`` and its network config in ``meta``. Weights in
+    several files are read by their ``*.safetensors.index.json``.
 
     Args:
         path: The file.
         map_location: Device of the tensors, as in ``torch.load``.
-        mmap: Leave the tensors on the disk until they are used.
+        mmap: Read tensors of a .pth file from the disk only when they are
+            used.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such file.
         CheckpointError: If the file is damaged, holds no dict, or holds
-            objects that could run code. Nothing of it has run then.
+            objects that could run code. No such code is run.
     """
     path = osp.expanduser(path)
     if not osp.isfile(path):
@@ -66,7 +68,7 @@ def load_checkpoint(path: str,
                 mmap=mmap and is_zipfile(path))
     except CheckpointError:
         raise
-    # Whatever torch stumbles over in a stranger's bytes.
+    # A damaged file can raise any exception.
     except Exception as error:
         raise CheckpointError(_explain(path, error)) from error
     if not isinstance(checkpoint, dict):
@@ -100,9 +102,10 @@ def _load_shards(index: str, device: Any) -> dict[str, Any]:
 def use_safe_loading() -> None:
     """Let MMEngine read checkpoints by this module, from now on.
 
-    Its own loader falls back to unpickling without restriction. The rest of
-    MMEngine stays as it is: ``load_from``, ``resume`` and
-    ``init_cfg=dict(type='Pretrained')`` come through here.
+    MMEngine's own loader falls back to unpickling without restrictions. After
+    this call, ``load_from``, ``resume`` and
+    ``init_cfg=dict(type='Pretrained')`` read files and addresses by
+    :func:`load_from_mmdino`.
     """
     CheckpointLoader.register_scheme(
         ['', 'http://', 'https://', 'hf:', 'timm:'],
@@ -111,10 +114,11 @@ def use_safe_loading() -> None:
 
 
 def load_from_mmdino(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Load a checkpoint without the config of old MMEngines.
+    """Load a checkpoint for MMEngine.
 
-    Their resume would run it. MMEngine says by whom it loads: by what follows
-    ``load_from_``.
+    ``meta['config']``, which only old versions of MMEngine wrote, is removed,
+    because resuming would execute it. MMEngine logs the part of this
+    function's name after ``load_from_`` as the source.
     """
     checkpoint = load_checkpoint(find_checkpoint(name), map_location)
     if isinstance(checkpoint.get('meta'), dict):
@@ -123,7 +127,7 @@ def load_from_mmdino(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
 
 
 def _allowed() -> list[Any]:
-    """Return the classes that may be built beyond torch's own list."""
+    """Return the classes that may be unpickled in addition to torch's list."""
     dtypes = {
         type(np.dtype(code))
         for code in '?bBhHiIlLqQefd' + 'S' + 'U' + 'O'
@@ -139,7 +143,11 @@ def _allowed() -> list[Any]:
 
 
 def _statistic(owner: Any, name: str) -> Any:
-    """Stand-in for ``getattr``, by which log buffers pickle methods."""
+    """Take the place of ``getattr``, with which log buffers pickle methods.
+
+    Raises:
+        CheckpointError: For any attribute but the statistics of log buffers.
+    """
     if owner is HistoryBuffer and name in STATISTICS:
         return getattr(owner, name)
     raise CheckpointError(f'The file asks for the attribute {name!r} of '
@@ -150,16 +158,17 @@ def _explain(path: str, error: Exception) -> str:
     refused = re.search(r'GLOBAL ([\w.]+)', str(error))
     if refused and refused[1].startswith('torch.distributed.'):
         return (f"{path} holds {refused[1]!r}: it is one rank's share of a "
-                'sharded training. Ask for the whole weights, such as the '
+                'sharded training. Use a file with all weights, such as the '
                 "teacher_checkpoint.pth that DINOv2's training writes below "
                 'eval/.')
     if refused:
         return (f'{path} was refused and nothing of it was run: it holds '
                 f'{refused[1]!r}, which is neither a tensor nor plain data '
-                'and could run code. Ask for a file of weights alone, or one '
-                'in .safetensors. If you wrote it yourself, list the type in '
-                'torch.serialization.add_safe_globals.')
-    # Of a text file the unpickler tells a number: that of its second letter.
+                'and could run code. Use a file with weights only, or a '
+                '.safetensors file. If you wrote it yourself, list the type '
+                'in torch.serialization.add_safe_globals.')
+    # For a text file, the message of the unpickler (a LookupError) is only
+    # the code of its second letter.
     told = '' if isinstance(error, LookupError) else str(error).strip()
     first = f': {told.splitlines()[0]}' if told else ''
     return (f'{path} is damaged, incomplete or no checkpoint{first}. '
@@ -172,18 +181,18 @@ ENDINGS = ('.pth', '.safetensors')
 def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
     """Write a checkpoint in the container that the ending names.
 
-    The file appears at once and whole: it is written beside ``path`` and
-    renamed.
+    The file is written in a temporary folder beside ``path`` and then moved,
+    so that it is never seen incomplete.
 
     Args:
-        checkpoint: What to save; for .safetensors tensors alone, or with
-            ``meta`` beside ``state_dict``, of which the network and ``names``,
-            the format of the names, are kept.
-        path: Name with .pth or .safetensors.
+        checkpoint: What to save. For .safetensors it is a dict of tensors, or
+            one with ``state_dict`` and ``meta``; of ``meta`` only ``network``
+            and ``names``, the format of the tensors' names, are kept.
+        path: File to write, .pth or .safetensors.
 
     Raises:
-        CheckpointError: If the ending is another, or if .safetensors cannot
-            hold this.
+        CheckpointError: If ``path`` has another ending, or .safetensors cannot
+            hold the content.
     """
     check_ending(path)
     with replaced(path) as temporary:
@@ -202,15 +211,21 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str) -> None:
 
 
 def check_ending(path: str) -> None:
-    """Raise an error if a name's ending stands for no container."""
+    """Raise an error if a path does not end in .pth or .safetensors.
+
+    Raises:
+        CheckpointError: If the ending is another one.
+    """
     if not path.endswith(ENDINGS):
-        raise CheckpointError(f'{path} must end in one of '
-                              f'{" or ".join(ENDINGS)}.')
+        raise CheckpointError(f'{path} must end in {" or ".join(ENDINGS)}.')
 
 
 @contextmanager
 def replaced(path: str) -> Iterator[str]:
-    """Give a temporary name; move the file to ``path`` on success."""
+    """Yield a temporary path; move its file to ``path`` if the body succeeds.
+
+    Folders that are missing are created.
+    """
     folder = osp.dirname(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -223,7 +238,7 @@ def _flat(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     nested = [k for k, v in checkpoint.items() if not isinstance(v, Tensor)]
     if nested:
         raise CheckpointError(
-            f'.safetensors holds tensors alone, and {name_keys(nested)} are '
-            'none: write a .pth.')
-    # Tensors that share memory are refused there.
+            f'.safetensors holds tensors only, but {name_keys(nested)} are '
+            'no tensors: write a .pth.')
+    # safetensors refuses tensors that share memory.
     return {key: t.detach().clone() for key, t in checkpoint.items()}

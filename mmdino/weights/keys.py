@@ -7,7 +7,7 @@ from torch import Tensor
 
 StateDict = dict[str, Tensor]
 Names = Sequence[tuple[str, str]]
-# Of classifiers and other heads beside a backbone.
+# Prefixes of classifiers and other heads beside a backbone.
 TASKS = ('head.', 'head_dist.', 'fc.', 'classifier.', 'pooler.', 'decoder.',
          'decode_head.', 'auxiliary_head.', 'neck.', 'last_layer.')
 
@@ -21,16 +21,18 @@ def refuse_dinov3(state: StateDict) -> None:
     transformers.
 
     Raises:
-        CheckpointError: Says where else the same weights are.
+        CheckpointError: If it is one. The message says where to get the
+            weights in a supported format.
     """
     if {
             'storage_tokens', 'rope_embed.periods',
             'layer.0.attention.q_proj.weight'
     } & state.keys():
         raise CheckpointError(
-            'These are the names of a DINOv3 of its authors or of '
-            'transformers. mmdino takes it from timm: give timm:NAME as the '
-            "checkpoint, with a NAME of timm.list_pretrained('*dinov3*').")
+            'The tensors have the names of a DINOv3 of its authors or of '
+            'transformers. mmdino reads DINOv3 from timm: give timm:NAME as '
+            'the checkpoint, with a NAME of '
+            "timm.list_pretrained('*dinov3*').")
 
 
 def rename(state: StateDict, names: Names, what: str) -> StateDict:
@@ -41,11 +43,11 @@ def rename(state: StateDict, names: Names, what: str) -> StateDict:
 
     Args:
         state: Tensors by name.
-        names: Pairs (old, new).
-        what: What the state is, for the message.
+        names: Pairs of old and new names.
+        what: What the tensors are renamed for, for the error message.
 
     Raises:
-        CheckpointError: If keys match no pair; lists them.
+        CheckpointError: If keys match no pair. The message lists them.
     """
     patterns = [(_pattern(old), new) for old, new in names]
     renamed, leftover = {}, []
@@ -67,8 +69,8 @@ def _advice(leftover: Sequence[str]) -> str:
     """Describe which options leave out the tensors that have no place."""
     tasks = sorted({key.partition('.')[0] + '.' for key in leftover})
     if {*tasks} <= {*TASKS}:
-        return (f' Give --drop {" ".join(tasks)} to leave out what serves one '
-                'task alone.')
+        return (f' Give --drop {" ".join(tasks)} to leave out the head of '
+                'another task.')
     return (' If these are weights of a network that mmdino does not have, '
             'it may be one of timm\'s: give --config with a TimmBackbone.')
 
@@ -92,7 +94,7 @@ def add_prefix(state: StateDict, prefix: str) -> StateDict:
 
 
 def name_keys(keys: Iterable[str], at_most: int = 12) -> str:
-    """List keys for a message, at most a few."""
+    """List keys for a message: the first few, and how many more there are."""
     keys = sorted(keys)
     rest = len(keys) - at_most
     tail = f' and {rest} more' if rest > 0 else ''
@@ -107,9 +109,10 @@ def find_misfits(state: StateDict,
 
     Args:
         state: The tensors.
-        expected: The module's own.
-        shapes: Words around the shapes of both, with a ``{}`` for each.
-        resized: Names of tensors of which only the last axis must be alike.
+        expected: State dict of the module.
+        shapes: Template for the two shapes, with a ``{}`` for each.
+        resized: Names of tensors that the module resizes when it loads them:
+            only the last axis has to agree.
     """
     misshapen = [
         f'{key} ' + shapes.format(tuple(state[key].shape), tuple(value.shape))
@@ -176,19 +179,8 @@ def join_qkv(state: StateDict, parent: str) -> StateDict:
     return joined
 
 
-# Before and after weight normalisation became a parametrisation.
+# Names of weight normalisation in torch: nn.utils.weight_norm, and
+# nn.utils.parametrizations.weight_norm.
 WEIGHT_NORM = (('{p}.weight_g', '{p}.parametrizations.weight.original0'),
                ('{p}.weight_v',
                 '{p}.parametrizations.weight.original1'), ('{p}', '{p}'))
-
-
-def from_legacy(state: StateDict) -> StateDict:
-    """Rename ``weight_g`` to ``original0`` and ``weight_v`` to ``original1``.
-    """
-    return rename(state, WEIGHT_NORM, 'A head')
-
-
-def to_legacy(state: StateDict) -> StateDict:
-    """Rename ``original0`` to ``weight_g`` and ``original1`` to ``weight_v``.
-    """
-    return rename(state, flipped(WEIGHT_NORM), 'A head')

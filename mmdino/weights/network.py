@@ -1,8 +1,9 @@
 """Opening of checkpoints of any format, and strict loading of their weights.
 
-Files of ours tell their network. Files of others are recognised by the names
-of their tensors and read under ours, which is said in the log; what no tensor
-tells is asked for. Nothing is loaded in part: what does not fit is an error.
+Files of mmdino hold the config of their network. Files of other libraries are
+recognised by the names of their tensors, which are translated to ours; the log
+says so. What cannot be inferred from the tensors has to be given. Nothing is
+loaded in part: weights that do not fit are an error.
 """
 import functools
 import logging
@@ -31,16 +32,19 @@ from mmdino.weights.sources import find_checkpoint
 class Weights(NamedTuple):
     """The content of a checkpoint, under our names."""
     path: str
-    format: str  # whose names it has, a key of ``FORMATS``
-    tensors: StateDict  # as the file names them
+    format: str  # of the names in the file, a key of ``FORMATS``
+    tensors: StateDict  # under the names in the file
     state: StateDict  # under our names
-    network: dict | None  # config, see mmdino.weights.config, if it tells
-    meta: dict[str, Any]  # what MMEngine notes beside the tensors
+    # Network config that the file holds, see mmdino.weights.config, or None.
+    network: dict | None
+    meta: dict[str, Any]  # what MMEngine stores beside the tensors
 
     @property
     def config(self) -> Config | None:
-        """Return the config of the run that wrote the file, parsed as
-        literals."""
+        """Return the config of the run that wrote the file, if it is stored.
+
+        It is parsed as literals and not executed.
+        """
         text = self.meta.get('cfg')
         return read_plain_config(text) if text else None
 
@@ -60,15 +64,17 @@ def open_weights(path: str,
     """Read a checkpoint of any known format.
 
     Args:
-        path: A file, or a name as :mod:`mmdino.weights.sources` lists them.
-        format_: Key of ``FORMATS``; by default recognised by the names.
+        path: A file, or a name as described in :mod:`mmdino.weights.sources`.
+        format_: Key of ``FORMATS``; by default recognised by the names of the
+            tensors.
         drop: Prefixes of tensors to leave out, such as 'fc.'.
-        given: As for :func:`resolve_network`, where the file does not tell.
+        given: As of :func:`resolve_network`; used if the file does not hold
+            the config of its network.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file is damaged or could run code, or its
-            names are nobody's.
+            names are those of no known format.
     """
     path = find_checkpoint(path)
     checkpoint = without(load_checkpoint(path, mmap=True), drop)
@@ -90,7 +96,8 @@ def sort_out(checkpoint: dict[str, Any],
     if name not in FORMATS:
         raise CheckpointError(
             f'The names in {path} are of the format {name!r}, which is none '
-            f'of {", ".join(FORMATS)}: convert the file again.')
+            f'of {", ".join(FORMATS)}: convert the file again with this '
+            'version of mmdino.')
     tensors = checkpoint.get('state_dict', checkpoint)
     told, unused = network or given, FORMATS[name].classifier
     if network or tells_timm(told):
@@ -103,14 +110,14 @@ def sort_out(checkpoint: dict[str, Any],
     state = to_ours(without(checkpoint, left_out), name, told)
     if name != 'mmdino':
         tell_once(
-            f'{path} has the names of the format {name}: read under '
-            'ours' +
+            f'{path} has the tensor names of the format {name}, which are '
+            "translated to mmdino's" +
             (f', without {name_keys(left_out, 4)}.' if left_out else '.'))
     return Weights(path, name, tensors, state, network, meta)
 
 
 def tell_once(text: str) -> None:
-    """Log a line; not again, while the log is the same."""
+    """Log a line once for each logger."""
     _tell_once(text, MMLogger.get_current_instance().instance_name)
 
 
@@ -123,35 +130,37 @@ def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
     """Add the frozen weights to a state that holds only adapters.
 
     Args:
-        state: Of a :class:`DINO` with adapters. What it has, stays.
-        told: Of the adapters, see :mod:`mmdino.weights.adapters`.
-        path: The file of ``state``, for the errors.
+        state: State dict of a :class:`MeanTeacher` with adapters. Its own
+            tensors take precedence over those of the base.
+        told: Metadata of the adapters, see :mod:`mmdino.weights.adapters`.
+        path: The file of ``state``.
 
     Raises:
-        CheckpointError: If it tells no base, or the base is not to be found
-            or has other weights than at the training.
+        CheckpointError: If the metadata names no base, or the base cannot be
+            found or has other weights than in the training.
     """
     base = told.get('base')
     layers = {key.rpartition('.')[0] for key in state if is_adapter(key)}
     if all(f'{layer}.weight' in state for layer in layers):
         return state
     if not base:
-        raise CheckpointError(f'{path} holds adapters without the network '
-                              'that they belong to, and does not name it.')
+        raise CheckpointError(
+            f'{path} holds adapters without the network that they belong to, '
+            'and does not name it. Use a checkpoint of a training that '
+            'started from a file, or train with model.lora.save_base=True.')
     try:
         weights = open_weights(_beside(base['name'], path))
     except (FileNotFoundError, CheckpointError) as error:
         raise CheckpointError(
-            f'{path} holds adapters of {base["name"]}, which is needed '
-            f'beside them: {error} Put the file there or beside '
-            f'{path}.') from error
+            f'{path} holds adapters of {base["name"]}, which is needed as '
+            f'well: {error} Put that file there or beside {path}.') from error
     tensors = weights.part('backbone')
     if digest(tensors) != base['sha256']:
         raise CheckpointError(
             f'{path} holds adapters of another {base["name"]}: the SHA-256 of '
-            f'its weights is {digest(tensors)[:12]}..., and it was '
-            f'{base["sha256"][:12]}... at the training. Put that file in its '
-            'place.')
+            f'its weights is {digest(tensors)[:12]}..., but it was '
+            f'{base["sha256"][:12]}... in the training. Replace it by the '
+            'file of the training.')
     return {
         **add_prefix(tensors, 'backbone.'),
         **add_prefix(tensors, TEACHER + 'backbone.'),
@@ -160,7 +169,9 @@ def with_base(state: StateDict, told: dict[str, Any], path: str) -> StateDict:
 
 
 def _beside(name: str, path: str) -> str:
-    """Return the base where it was or, if it was moved, beside the adapters.
+    """Return the path of the base.
+
+    If it is not where it was, it is looked for beside the adapters.
     """
     moved = osp.join(osp.dirname(path), osp.basename(name))
     return moved if not osp.exists(name) and osp.exists(moved) else name
@@ -170,7 +181,7 @@ def _merged(checkpoint: dict[str, Any], meta: dict[str, Any],
             path: str) -> dict[str, Any]:
     """Merge the adapters of a training into the plain network."""
     state = checkpoint.get('state_dict', checkpoint)
-    # What is no dict is refused where its names are read.
+    # A state that is no dict is refused later, by recognise().
     told = isinstance(state, dict) and told_adapters(meta, state, path)
     if not told:
         return checkpoint
@@ -185,12 +196,15 @@ def resolve_network(weights: Weights,
 
     Args:
         weights: The file.
-        given: ``backbone`` and perhaps ``neck`` and ``data_preprocessor`` of
-            a config, which must agree with the file, where it tells.
-        num_heads: Attention heads of a foreign ViT.
+        given: Configs by the names ``backbone``, ``neck`` and
+            ``data_preprocessor``, each optional. They must agree with the
+            network config in the file, if there is one.
+        num_heads: Number of attention heads of a ViT whose file does not store
+            it.
 
     Raises:
-        CheckpointError: If both disagree, or neither tells.
+        CheckpointError: If the config and the file disagree, or the network
+            can be told by neither.
     """
     given = {k: v for k, v in (given or {}).items() if v is not None}
     kept = weights.network
@@ -201,7 +215,8 @@ def resolve_network(weights: Weights,
     elif 'backbone' in given:
         kept = given_network(given)
     else:
-        weights.config  # where it was refused, says why
+        # Raises an error with the reason if the config of the run is refused.
+        weights.config
         kept = foreign_network(weights.path, weights.format,
                                weights.part('backbone'), num_heads)
     parts = {key: given[key] for key in ('backbone', 'neck') if key in given}
@@ -226,9 +241,9 @@ def load_strictly(module: nn.Module, state: StateDict, what: str) -> None:
     Position embeddings of another grid are resized by the module itself.
 
     Args:
-        module: What receives them.
-        state: By the module's own names.
-        what: What they are, and of which file, for the errors.
+        module: The module to load into.
+        state: Tensors under the names of the module.
+        what: What the tensors are and from which file, for the error message.
 
     Raises:
         CheckpointError: If they do not fit; nothing is loaded then.
@@ -244,7 +259,13 @@ def check_fit(module: nn.Module,
     """Check tensors as :func:`load_strictly` does, without loading.
 
     Args:
-        expected: The module's state dict, where FSDP spreads it.
+        module: The module to load into.
+        state: Tensors under the names of the module.
+        what: What the tensors are and from which file, for the error message.
+        expected: State dict of the module; needed if FSDP has sharded it.
+
+    Raises:
+        CheckpointError: If the tensors do not fit.
     """
     expected = module.state_dict() if expected is None else expected
     resized = {
@@ -267,10 +288,13 @@ def load_pretrained(module: nn.Module,
     """Load every weight of a module from a part of a checkpoint.
 
     Args:
-        module: What receives the weights.
-        checkpoint: A file or an address, of any known format.
-        prefix: Of the part under our names; '' for a file of it alone.
-        setting: Where a config names the checkpoint, for the errors.
+        module: The module to load into.
+        checkpoint: A file or a name as described in
+            :mod:`mmdino.weights.sources`, of any known format.
+        prefix: Prefix of the part under our names; '' for the teacher's
+            backbone, or for a file that holds the weights of a single one.
+        setting: Name of the setting with the checkpoint, for the error
+            message.
 
     Raises:
         CheckpointError: If no checkpoint is given, it has no such part, or
@@ -280,7 +304,8 @@ def load_pretrained(module: nn.Module,
     if not checkpoint:
         raise CheckpointError(
             'The model has no checkpoint to start from. Give the file of the '
-            f'pretraining: --cfg-options {setting}=FILE')
+            f'pretraining: --checkpoint FILE_OR_NAME, or {setting}=FILE in a '
+            'config.')
     weights = open_weights(checkpoint)
     part = strip_prefix(weights.state, prefix or 'teacher.backbone.')
     if not part and prefix == 'teacher.backbone.':
@@ -302,7 +327,8 @@ def require_resumable(path: str) -> None:
     """Raise an error for a file that a training cannot be resumed from.
 
     Raises:
-        CheckpointError: If it holds weights alone; says what it is good for.
+        CheckpointError: If it lacks the optimizer or other state. The message
+            says how to start a training from its weights.
         FileNotFoundError: If there is no such file.
     """
     path = find_checkpoint(path)
@@ -316,14 +342,16 @@ def require_resumable(path: str) -> None:
         f'tools/convert_checkpoint.py {path} TARGET --from {name} --to '
         'mmdino` gives it ours.')
     raise CheckpointError(
-        f'{path} cannot be resumed, it lacks {name_keys(lacking)}: only what '
-        'a training itself has saved can. To start a training from its '
-        f'weights: --checkpoint {path}.{convert}')
+        f'{path} cannot be resumed, it lacks {name_keys(lacking)}: only a '
+        'checkpoint that a training saved can be resumed. To start a new '
+        f'training from its weights: --checkpoint {path}.{convert}')
 
 
 def _kept_network(meta: dict[str, Any]) -> dict | None:
-    """Return the network config in a file of ours; of older ones, from the
-    run's."""
+    """Return the network config in a file of mmdino.
+
+    Files without one may hold the config of the run, which contains it.
+    """
     if isinstance(meta.get('network'), dict):
         return meta['network']
     text = meta.get('cfg')
@@ -331,7 +359,7 @@ def _kept_network(meta: dict[str, Any]) -> dict | None:
         return None
     try:
         return describe_network(read_plain_config(text))
-    except CheckpointError as error:  # of no matter where a config is given
+    except CheckpointError as error:  # harmless if the user gives a config
         print_log(str(error), logger='current', level=logging.WARNING)
         return None
 
@@ -346,7 +374,7 @@ def _check_backbone(weights: Weights, given: nn.Module) -> None:
 
 def _check_agreement(kept: dict, given: dict, names: dict[str, str],
                      problem: str, remedy: str) -> None:
-    """Compare what a file and a config say, where both do."""
+    """Compare the entries that a file and a config have in common."""
     differing = [
         f'{name}: {kept[key]} in the file, {given[key]} in the config'
         for key, name in names.items()

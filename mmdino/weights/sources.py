@@ -4,16 +4,17 @@ A checkpoint is named by
 
 - a file, or a folder as transformers and timm write it;
 - the name of a published model of model-index.yml, such as ``dino_vit-s16``;
-- ``timm:NAME``, of ``timm.list_pretrained()``;
-- ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``, of the Hugging Face hub;
+- ``timm:NAME``, a model of ``timm.list_pretrained()``;
+- ``hf:ORG/NAME`` or ``hf:ORG/NAME@REVISION``, a repository of the Hugging Face
+  hub;
 - an address, ``https://...``.
 
-An address is downloaded once, as everywhere in MMEngine. Nothing else is
-downloaded unasked: what is in the cache of torch.hub or of huggingface_hub
-is used, and the rest needs ``--download``, :func:`downloads_allowed` or
-``MMDINO_DOWNLOAD=1`` in the environment. Of the processes of a node, the first
-one downloads and the others wait. Neither cache shows a file before it is
-whole; offline switches (``HF_HUB_OFFLINE``) hold.
+Files in the caches of torch.hub and huggingface_hub are used. An address that
+is not in the cache is downloaded, as everywhere in MMEngine. Everything else
+is downloaded only with ``--download``, inside :func:`downloads_allowed`, or
+with ``MMDINO_DOWNLOAD=1`` in the environment. On each node the first process
+downloads and the others wait. A file appears in a cache only when it is
+complete. Offline switches such as ``HF_HUB_OFFLINE`` are respected.
 """
 import errno
 import fnmatch
@@ -39,15 +40,15 @@ from mmdino.weights.keys import CheckpointError, name_keys
 class PublishedModel(NamedTuple):
     """A published model of the authors of DINO or DINOv2, or one of ours."""
     name: str
-    config: str | None  # None where its file tells the network
+    config: str | None  # None if the file holds the config of its network
     url: str | None  # of the authors' file, None if it is packaged
     sha256_prefix: str | None
-    metrics: dict[str, float]  # the figures that are reported, in percent
-    packaged: str | None = None  # file below the repository
+    metrics: dict[str, float]  # reported results, in percent
+    packaged: str | None = None  # path in the repository, if it is packaged
 
     @property
     def checkpoint(self) -> str:
-        """Return where the file is looked for, converted ones first."""
+        """Return the path of the packaged or of the converted file."""
         if self.packaged:
             folder, _, file = self.packaged.partition('/')
             return str(resource(folder) / file)
@@ -58,7 +59,7 @@ def list_models(pattern: str = '*') -> list[PublishedModel]:
     """List the published models and those that come with mmdino.
 
     Args:
-        pattern: Of the names, with the wildcards * and ?.
+        pattern: Names to list, with the wildcards * and ?.
     """
     models = [
         PublishedModel(
@@ -77,8 +78,9 @@ def list_models(pattern: str = '*') -> list[PublishedModel]:
     return [m for m in models if fnmatch.fnmatch(m.name, pattern)]
 
 
-SWITCH = 'MMDINO_DOWNLOAD'  # in the environment, for the processes started
-# The folder of a cache is at fault: no permission, read-only, full.
+# An environment variable, so that child processes inherit it.
+SWITCH = 'MMDINO_DOWNLOAD'
+# Errors of a cache's folder: no permission, read-only, full.
 FOLDER_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 REMEDY = 'Give --download (in Python download=True) to have it downloaded'
 WEIGHTS = ('model.safetensors', 'model.safetensors.index.json',
@@ -106,13 +108,14 @@ def find_checkpoint(name: str) -> str:
     """Return the file of a checkpoint, downloaded if that is allowed.
 
     Args:
-        name: See the top of this module.
+        name: As described in :mod:`mmdino.weights.sources`.
 
     Raises:
         FileNotFoundError: If there is no such file, or it would have to be
-            downloaded; says from where.
-        CheckpointError: If a folder has no weights, or a name no source.
-        RuntimeError: On every process, if a download failed on one.
+            downloaded and that is not allowed. The message says from where.
+        CheckpointError: If a folder or a repository has no weights, or timm
+            has no such model.
+        RuntimeError: In every process, if a download failed in one.
     """
     if '://' in name:
         return _first_on_node(lambda: _fetch_url(name), name)
@@ -142,10 +145,10 @@ def find_checkpoint(name: str) -> str:
 
 
 def shards_of(index: str) -> list[str]:
-    """List the files beside a ``*.safetensors.index.json`` that it names.
+    """Return the paths of the files that a ``*.safetensors.index.json`` lists.
 
     Raises:
-        CheckpointError: If it lists none, or one is not there.
+        CheckpointError: If it lists none, or one is not beside it.
     """
     with open(index) as file:
         names = sorted({*json.load(file).get('weight_map', {}).values()})
@@ -153,9 +156,9 @@ def shards_of(index: str) -> list[str]:
     missing = [n for n in names if not osp.isfile(osp.join(folder, n))]
     if missing or not names:
         raise CheckpointError(
-            f'{index} lists {len(names)} files of weights, and '
-            f'{name_keys(missing) if missing else "no file"} is not beside '
-            'it: download or copy the whole folder again.')
+            f'{index} lists {len(names)} files of weights' +
+            (f', of which {name_keys(missing)} is not beside it' if missing
+             else '') + ': download or copy the whole folder again.')
     return [osp.join(folder, name) for name in names]
 
 
@@ -169,37 +172,41 @@ def _in_folder(folder: str) -> str:
 
 
 def _published(model: PublishedModel) -> str:
-    """Return a converted file, else the authors' own in torch.hub's cache."""
+    """Return the converted or packaged file, else the authors' own file.
+
+    The authors' own is looked for in, or downloaded to, torch.hub's cache.
+    """
     if osp.isfile(model.checkpoint):
         return model.checkpoint
     if model.packaged:
         raise FileNotFoundError(
-            f'This installation of mmdino is without {model.checkpoint}, the '
-            f'weights of {model.name}: install it again, or take '
-            f'{model.packaged} from the repository.')
+            f'This installation of mmdino lacks {model.checkpoint}, the '
+            f'weights of {model.name}: install mmdino again, or use '
+            f'{model.packaged} of the repository.')
     if not may_download() and not osp.isfile(_cached(model.url)):
         raise FileNotFoundError(
             f'There is neither {model.checkpoint} nor {_cached(model.url)}, '
             f"and nothing is downloaded unasked. {REMEDY}: the authors' "
-            f'weights from {model.url}; or put that file there; or give your '
-            'own file as checkpoint.')
+            f'weights from {model.url}. Or put that file at the second path, '
+            'or give a file of your own as checkpoint.')
     return _first_on_node(lambda: _fetch_url(model.url, model.sha256_prefix),
                           model.name)
 
 
 def _first_on_node(fetch: Callable[[], str], name: str) -> str:
-    """Fetch in one process of each node, then look it up in the others.
+    """Call ``fetch`` in the first process of each node, then in the others.
 
-    Nodes may share the cache or not: files get their names when they are
-    whole.
+    The others find the file in the cache. Nodes may share a cache, because a
+    file appears there only when it is complete.
     """
     path, error = None, None
-    # Launchers set it, or MMEngine does.
+    # LOCAL_RANK is set by the launcher or by MMEngine.
     is_first = os.environ.get('LOCAL_RANK', '0') == '0'
     if is_first:
         try:
             path = fetch()
-        except Exception as caught:  # the others would wait for it
+        except Exception as caught:
+            # Raised below: the other processes wait for the result.
             error = caught
     errors = [e for e in all_gather_object(error and str(error)) if e]
     if error is not None:
@@ -219,19 +226,19 @@ def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:
     if osp.isfile(path):
         return path
     print_log(f'Downloading {url} to {path}', logger='current')
-    part = f'{path}.{uuid.uuid4().hex}'  # no file before it is whole
+    part = f'{path}.{uuid.uuid4().hex}'  # renamed when it is complete
     try:
         os.makedirs(osp.dirname(path), exist_ok=True)
         torch.hub.download_url_to_file(url, part, sha256_prefix)
         _check_length(url, part)
         os.replace(part, path)
     except Exception as error:
-        remedy = 'Ask again, or download it by other means to there.'
+        remedy = 'Try again, or download the file to that path yourself.'
         if 'invalid hash' in str(error):
-            remedy = ('The file there is another one than was published, or '
+            remedy = ('The file at that address is not the published one, or '
                       'was changed on the way: do not use it. Compare the '
                       'SHA-256 of a file that you trust with model-index.yml, '
-                      'and put it there.')
+                      'and put it at that path.')
         raise _failed(f'{url} to {path}', error, 'TORCH_HOME',
                       remedy) from error
     finally:
@@ -243,12 +250,12 @@ def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:
 def _check_length(url: str, path: str) -> None:
     """Raise an error if a file is shorter than its server says.
 
-    torch.hub takes a transfer that breaks off for its end.
+    torch.hub treats a transfer that was interrupted as complete.
     """
     try:
         with urlopen(url, timeout=10) as response:
             length = response.headers.get('Content-Length')
-    except OSError:  # it was there a moment ago: it does not tell
+    except OSError:  # the download has succeeded: only the length is unknown
         return
     if length is not None and int(length) != osp.getsize(path):
         raise OSError(f'the transfer broke off after {osp.getsize(path)} of '
@@ -257,17 +264,17 @@ def _check_length(url: str, path: str) -> None:
 
 def _failed(what: str, error: Exception, setting: str,
             remedy: str) -> RuntimeError:
-    """Raise an error in one line with the cause and the remedy.
+    """Return an error of one line with the cause and the remedy.
 
     Args:
         what: What could not be downloaded.
         error: The cause.
-        setting: The variable of the environment that names the cache.
-        remedy: Where the folder of the cache is not at fault.
+        setting: The environment variable that names the cache.
+        remedy: The remedy, unless the cause is the folder of the cache.
     """
     if getattr(error, 'errno', None) in FOLDER_ERRORS:
-        remedy = (f'The cache cannot be written: {setting}=FOLDER names '
-                  'another folder for it.')
+        remedy = (f'The cache cannot be written: set {setting}=FOLDER to use '
+                  'another folder.')
     cause = ' '.join(str(error).split()).rstrip('.')
     return RuntimeError(f'Could not download {what}: '
                         f'{type(error).__name__}: {cause}. {remedy}')
@@ -299,10 +306,12 @@ def _fetch_from_hub(name: str, repo: str) -> str:
     offline = constants.HF_HUB_OFFLINE
 
     def get(file: str) -> str | None:
-        """None if the repository, or without downloads the cache, has not
-        got it."""
+        """Return the path of a file, None if it does not exist.
+
+        Without downloads, None if it is not in the cache.
+        """
         cached = try_to_load_from_cache(repo, file, revision=revision or None)
-        if offline or not may_download():  # asks nobody
+        if offline or not may_download():  # no request to the hub
             return cached if isinstance(cached, str) else None
         try:
             return hf_hub_download(repo, file, revision=revision or None)
@@ -325,7 +334,7 @@ def _fetch_from_hub(name: str, repo: str) -> str:
         if not path and offline and may_download():
             raise LocalEntryNotFoundError('it is not, or not whole, in the '
                                           f'cache {constants.HF_HUB_CACHE}')
-    except Exception as error:  # of huggingface_hub or of its http library
+    except Exception as error:  # from huggingface_hub or its HTTP library
         raise _failed(f'{name} from the Hugging Face hub', error, 'HF_HOME',
                       _hub_remedy(error, repo)) from error
     if not path:
@@ -340,7 +349,7 @@ def _fetch_from_hub(name: str, repo: str) -> str:
 
 
 def _hub_remedy(error: Exception, repo: str) -> str:
-    """Return what to do if the hub, or the connection, is at fault."""
+    """Return the remedy for an error of the hub or of the connection."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (RepositoryNotFoundError,
                                         RevisionNotFoundError)
@@ -349,10 +358,11 @@ def _hub_remedy(error: Exception, repo: str) -> str:
         return ('HF_HUB_OFFLINE is set: unset it, or run `hf download '
                 f'{repo}` where there is a network and copy the cache.')
     if isinstance(error, RevisionNotFoundError):
-        return 'Check what stands behind the @.'
+        return 'Check the revision after the @.'
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
-        return ('Check the name; for one that is gated or private accept its '
-                f'licence at {constants.ENDPOINT}/{repo} and log in, by `hf '
-                'auth login` or HF_TOKEN=TOKEN.')
-    return ('Ask again, which goes on where it broke off; or run `hf '
-            f'download {repo}` by other means.')
+        return ('Check the name. If the repository is gated or private, '
+                f'accept its licence at {constants.ENDPOINT}/{repo} and log '
+                'in with `hf auth login` or HF_TOKEN=TOKEN.')
+    return ('Try again, which continues where the download broke off, or run '
+            f'`hf download {repo}` on a machine with a connection and copy '
+            'the cache.')

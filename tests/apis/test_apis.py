@@ -169,6 +169,11 @@ def test_weights_of_another_model(folder, tmp_path):
     ([], ValueError, 'no image'),
     ('nowhere.jpg', FileNotFoundError, "no image 'nowhere.jpg'"),
     ([3], TypeError, 'got int'),
+    (3, TypeError, 'got int'),
+    (None, TypeError, 'got NoneType'),
+    (b'JFIF', TypeError, 'got bytes'),
+    (torch.zeros(3, 8, 8), TypeError, r'got Tensor.* image.permute\(1, 2, 0'),
+    ([torch.zeros(3, 8, 8)], TypeError, 'got Tensor'),
     (np.zeros(
         (2, 8, 8, 3), np.uint8), ValueError, 'Give several images as a list'),
 ])

@@ -172,7 +172,7 @@ def test_missing_packages(checkpoint, monkeypatch):
 def test_not_ours(tmp_path):
     path = str(tmp_path / 'vit.pth')
     save_checkpoint(states.vit(), path)
-    with pytest.raises(SystemExit, match='give --heads N'):
+    with pytest.raises(SystemExit, match='or --heads N'):
         in_process(
             'export', '--checkpoint', path, '--format', 'onnx', as_user=True)
     with pytest.raises(SystemExit, match='no checkpoint'):

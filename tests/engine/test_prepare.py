@@ -113,6 +113,13 @@ def test_twice_is_once():
     assert override(Config(before), {}).to_dict() == before
 
 
+def test_a_list_takes_the_place_of_a_tuple():
+    """Transforms ask for a tuple, and a shell would want it quoted."""
+    cfg = Config(dict(steps=[dict(size=(2, 2), names=['a'])]))
+    override(cfg, {'steps.0.size': [3, 4], 'steps.0.names': ['b']})
+    assert cfg.steps[0] == dict(size=(3, 4), names=['b'])
+
+
 @pytest.mark.parametrize('names', [
     names for number in (1, 2, 3)
     for names in itertools.combinations(MIX_INS, number)

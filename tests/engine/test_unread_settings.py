@@ -96,6 +96,27 @@ def test_misspelled_below(user, line, told):
         read_config(user(line))
 
 
+@pytest.mark.parametrize('line,told', [
+    ('train_cfg = dict(max_epochs="ten")',
+     "train_cfg.max_epochs must be a number, got 'ten'"),
+    ('randomness = dict(seed="x")', 'randomness.seed must be a number'),
+    ('randomness = dict(deterministic="no")', 'must be True or False'),
+    ('optim_wrapper = dict(optimizer=dict(lr="1e-3x"))', "got '1e-3x'"),
+    ('train_dataloader = dict(batch_size="all")', 'batch_size must be a num'),
+    ('train_dataloader = dict(sampler=dict(shuffle="no"))', 'True or False'),
+    ('default_hooks = dict(teacher=dict(momentum="high"))', 'momentum must'),
+    ('default_hooks = dict(checkpoint=dict(interval="x"))', 'interval must'),
+    ('model = dict(head=dict(out_dim="4k"))', "must be a number, got '4k'"),
+    ('model = dict(head=dict(use_bn="yes"))', "True or False, got 'yes'"),
+    ('param_scheduler = dict(warmup_epochs="1,")', 'warmup_epochs must'),
+    ('train_dataloader = dict(dataset=dict(pipeline=dict(views=dict('
+     'local=dict(crop=dict(scale=".1"))))))', 'scale must be a number'),
+])
+def test_text_for_a_number(user, line, told):
+    with pytest.raises(ValueError, match=told):
+        read_config(user(line))
+
+
 @pytest.mark.parametrize('line', [
     'custom_hooks = [dict(type="EMAHook", priority="LOW")]',
     'optim_wrapper = dict(type="AmpOptimWrapper", loss_scale="dynamic")',

@@ -12,10 +12,10 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 
 from mmdino.datasets.feature_rows import load_features
-from mmdino.evaluation import Gallery
 from mmdino.evaluation.metrics import KNNAccuracy, SaveFeatures
 from mmdino.evaluation.placing import (file_key, gather_objects, gather_rows,
                                        place_samples)
+from tests.evaluation.metrics.dealing import gallery_of_rank
 
 PIPELINE = [
     dict(type='LoadImage'),
@@ -173,7 +173,7 @@ def test_files_are_known_again(tmp_path):
 
 
 def test_leaving_out_needs_files():
-    gallery = Gallery.of_rank(torch.eye(3), torch.arange(3), 3)
+    gallery = gallery_of_rank(torch.eye(3), torch.arange(3), 3)
     with pytest.raises(ValueError, match='leave_out_self needs the files'):
         KNNAccuracy(leave_out_self=True).set_gallery(gallery)
 
@@ -196,7 +196,7 @@ def gather_on_a_rank(rank, folder):
     kept = [n for n, p in zip(told, placing.own.tolist()) if p >= 0]
     own = placing.own[placing.own >= 0]
     rows = gather_rows(torch.tensor(kept), own, placing.size)
-    names = gather_objects([*map(str, kept)], own, placing.size, 'cpu', None)
+    names = gather_objects([*map(str, kept)], own, 'cpu', None)
     assert rows.tolist() == placing.indices.tolist() == [0, 2, 3, 4]
     assert names == (['0', '2', '3', '4'] if rank == 0 else None)
 

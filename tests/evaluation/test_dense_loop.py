@@ -10,6 +10,7 @@ from PIL import Image
 from mmdino.datasets import SegmentedImages, VOCClasses
 from mmdino.engine.configs import read_config
 from mmdino.engine.launch import build_runner
+from mmdino.models import FrozenTeacher
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 
@@ -71,6 +72,20 @@ def test_images_that_are_dealt_twice(tmp_path):
     cfg.test_dataloader.drop_last = True
     with pytest.raises(ValueError, match='round_up=False'):
         score(cfg)
+
+
+def test_fp16_computes_features_with_autocast(tmp_path, monkeypatch):
+    seen, patches = [], FrozenTeacher.patches
+
+    def watched(self, images):
+        seen.append(torch.is_autocast_enabled(images.device.type))
+        return patches(self, images)
+
+    monkeypatch.setattr(FrozenTeacher, 'patches', watched)
+    cfg = shapes_cfg(tmp_path)
+    cfg.test_cfg.fp16 = True
+    assert score(cfg).keys() == KEYS
+    assert seen and all(seen)
 
 
 def test_masks_that_are_not_packed(tmp_path):

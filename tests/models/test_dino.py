@@ -290,7 +290,7 @@ def test_checkpoint_holds_both_networks_and_the_center():
 @pytest.mark.parametrize('changes,message', [
     (dict(backbone=RESNET), r'ResNet yields \(1, 64, 7, 7\).*GlobalAverage'),
     (dict(backbone=RESNET, neck=POOLING,
-          predict_attention=True), 'ResNet has none'),
+          predict_attention=True), 'ResNet gives no attention'),
     (dict(loss__student_temp=-1), 'student_temp must be > 0, got -1'),
 ])
 def test_errors(changes, message):

@@ -158,7 +158,7 @@ def test_another_normalisation_is_undone(large):
         batch = model.data_preprocessor(dict(inputs=[pixels]))
         found.append(model._targets(batch['inputs'][0])[0])
     torch.testing.assert_close(*found)
-    with pytest.raises(ValueError, match='other channels or values'):
+    with pytest.raises(ValueError, match='order of the channels'):
         MODELS.build(
             distil_cfg(large, data_preprocessor=dict(other, bgr_to_rgb=False)))
 

@@ -69,7 +69,7 @@ def test_the_cpu_serves_where_the_meta_device_does_not():
      r'ResNet and GlobalAveragePooling failed .*\(1, 3, 224, 224\).*in_channel'
      ),
     ('ConvNeXt', dict(arch=TINY_CONVNEXT), True,
-     'a neck is there for maps only'),
+     'a neck is set only if the backbone yields maps'),
     ('ShuffleNetV2', dict(widen_factor=.5), False, 'one feature vector'),
 ])
 def test_what_yields_no_vector_is_refused(name, arguments, maps, message):

@@ -86,10 +86,10 @@ class BiasedHead(DINOHead):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(head__type='BiasedHead'), "without bias.*BiasedHead's has one"),
+    (dict(head__type='BiasedHead'), 'no bias.*BiasedHead has a bias'),
     (dict(images_per_chunk=0), 'at least 1, got 0'),
-    (dict(loss__type='SharperLoss'), 'from_vectors.*SharperLoss has none'),
-    (dict(loss__type='mmdino.MSELoss'), 'from_vectors.*MSELoss has none'),
+    (dict(loss__type='SharperLoss'), 'from_vectors.*SharperLoss defines none'),
+    (dict(loss__type='mmdino.MSELoss'), 'from_vectors.*MSELoss defines none'),
     (dict(head=dict(type='mmdino.MLPHead', out_dim=8)),
      'images_per_chunk needs a head.*MLPHead has no project'),
 ])

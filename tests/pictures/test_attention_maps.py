@@ -179,5 +179,5 @@ def test_networks_that_do_not_fit(run, network, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match='mass in'):
         AttentionMaps(network, mass=0)
     network.backbone = torch.nn.Identity()
-    with pytest.raises(ValueError, match='Identity has no class token'):
+    with pytest.raises(ValueError, match='Identity gives no attention'):
         AttentionMaps(network)

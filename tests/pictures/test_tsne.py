@@ -83,5 +83,5 @@ def test_tool_and_errors(tmp_path):
         in_process('visualization/tsne', '--out', tmp_path)
     with pytest.raises(ValueError, match='no labels'):
         map_classes(clusters(3)._replace(labels=None))
-    with pytest.raises(ValueError, match='1 class'):
+    with pytest.raises(ValueError, match='two classes, got 1'):
         map_classes(clusters(1))

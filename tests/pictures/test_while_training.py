@@ -57,5 +57,5 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_what_it_lacks_is_told(tmp_path):
-    with pytest.raises(ValueError, match='of the validation, and there is no'):
+    with pytest.raises(ValueError, match='the run has no validation: give'):
         train(tmp_path, dict(type='AttentionPicturesHook'))

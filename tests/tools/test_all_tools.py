@@ -178,6 +178,40 @@ def test_a_toolbox_that_is_not_installed(name, extra):
     assert f"pip install 'mmdino[{extra}]'" in tool._message(error)
 
 
+def test_an_argument_that_a_component_does_not_take():
+    """Of a toolbox, whose components no check of ours knows."""
+    error = raised('from mmengine.registry import HOOKS',
+                   'HOOKS.build(dict(type="LoggerHook", intervall=1))')
+    assert explain(error) == (
+        "LoggerHook takes no 'intervall'. Did you mean 'interval'?")
+    error = raised('from mmengine.hooks import LoggerHook',
+                   'LoggerHook(intervall=1)')
+    assert explain(error) is None  # no config's
+
+
+def test_a_data_set_of_a_toolbox_without_an_image():
+    error = raised(
+        'from mmengine.dataset import BaseDataset',
+        'class Photos(BaseDataset):', '    img_suffix = ".jpg"',
+        '    def load_data_list(self):', '        return []',
+        'Photos(data_root="here", data_prefix=dict(img_path="train"))')
+    assert explain(error).startswith(
+        'The Photos has no image. It looks in here/train for *.jpg (img')
+
+
+def test_a_json_that_is_cut_short_is_named(tmp_path):
+    path = tmp_path / 'train.json'
+    path.write_text('{"images": [')
+    error = raised('import json', f'json.load(open({str(path)!r}))')
+    assert explain(error).startswith(f'{path} is no whole JSON: Expecting')
+
+
+def test_missing_operators():
+    error = ModuleNotFoundError(
+        "No module named 'mmcv._ext'", name='mmcv._ext')
+    assert 'tools/build_mmcv_ops.sh' in explain(error)
+
+
 def test_bugs_keep_their_traceback():
     assert explain(raised('{}["x"]')) is None
     assert explain(raised('a, b = 1, 2, 3')) is None

@@ -74,6 +74,12 @@ def test_report(exitcode, status, told, launch, capsys):
     assert last.startswith(told) and last.endswith(f'status {status}.')
 
 
+def test_a_users_error_is_not_told_again(launch, capsys):
+    """The tool has printed its one line; torchrun's would be a traceback."""
+    assert launch['report'](failed(2)) == 2
+    assert capsys.readouterr().err == 'Rank 3 failed first. Exit status 2.\n'
+
+
 def test_another_signal_does_not_end_the_wait(launch):
     with pytest.raises(api.SignalException) as caught:
         launch['pass_on'](signal.SIGTERM, None)

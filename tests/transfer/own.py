@@ -23,6 +23,5 @@ def copy_config(name, folder, **lines):
         text, number = re.subn(rf'^{key} = [^=]*?(?=^_|\n\n)',
                                f'{key} = {value!r}\n', text, 1, re.M)
         assert number == 1, key
-    text = re.sub(r"_base_ = '", f"_base_ = '{path.parent}/", text)
     (folder / path.name).write_text(text)
     return Config.fromfile(folder / path.name)

@@ -106,7 +106,7 @@ def test_folders_are_learnt(classifier):
 def test_another_number_of_folders_is_refused(classifier, tmp_path):
     with pytest.raises(
             ValueError,
-            match='model.head has num_classes=4, the '
+            match='model.head has num_classes=4, but the '
             'train set has 3 classes'):
         Runner.from_cfg(classifier(num_classes=4)).train()
     for path in (tmp_path / 'data/val/green').iterdir():

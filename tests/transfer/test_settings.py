@@ -55,9 +55,9 @@ def test_examples(name):
 
 
 def write(name, folder):
-    """A file of README as if it lay in the repository's top folder."""
+    """A file of README, which may lie anywhere."""
     path = folder / f'{name}.py'
-    path.write_text(FILES[name].replace("'configs/", f"'{ROOT}/configs/"))
+    path.write_text(FILES[name])
     return path
 
 

@@ -282,7 +282,7 @@ def test_an_address_that_breaks_off_leaves_nothing(hub, tmp_path):
     torch.save(states.vit(), hub.folder / 'x.pth')
     hub.breaks = True
     text = message(f'{hub.address}/x.pth')
-    assert 'broke off after' in text and 'Ask again' in text
+    assert 'broke off after' in text and 'Try again' in text
     assert not [*(tmp_path / 'torch').rglob('*.pth*')]
     hub.breaks = False
     assert open_weights(f'{hub.address}/x.pth').format == 'official'
@@ -294,7 +294,7 @@ def test_every_failure_says_what_to_do(hub, monkeypatch, tmp_path):
     assert '404' in message(f'{hub.address}/none.pth')
     vit_of_transformers(hub.folder / 'org/name')
     hub.breaks = True
-    assert 'goes on where it broke off' in message('hf:org/name')
+    assert 'where the download broke off' in message('hf:org/name')
     hub.breaks = False
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     assert 'HF_HUB_OFFLINE is set: unset it' in message('hf:org/name')
@@ -303,8 +303,8 @@ def test_every_failure_says_what_to_do(hub, monkeypatch, tmp_path):
     monkeypatch.setattr(
         constants, 'HUGGINGFACE_CO_URL_TEMPLATE',
         'http://127.0.0.1:1/{repo_id}/resolve/{revision}/{filename}')
-    assert 'Ask again' in message('hf:org/name')
-    assert 'Ask again' in message('http://127.0.0.1:1/x.pth')
+    assert 'Try again' in message('hf:org/name')
+    assert 'Try again' in message('http://127.0.0.1:1/x.pth')
 
 
 @pytest.mark.parametrize('number', [errno.EACCES, errno.EROFS, errno.ENOSPC])

@@ -5,8 +5,8 @@ import torch
 
 from mmdino.models import DINOHead
 from mmdino.weights import CheckpointError, convert
+from mmdino.weights.formats.official import head_from, head_to
 from mmdino.weights.infer import head_cfg
-from mmdino.weights.keys import from_legacy, to_legacy
 from tests import golden
 from tests.weights import states
 
@@ -99,8 +99,8 @@ def test_legacy_weight_norm():
         key.removeprefix('state.'): torch.from_numpy(value)
         for key, value in data.items() if key.startswith('state.')
     }
-    ours = from_legacy(legacy)
-    assert same(to_legacy(ours), legacy)
+    ours = head_from(legacy)
+    assert same(head_to(ours, ''), legacy)
     assert 'last_layer.parametrizations.weight.original0' in ours
     cfg = head_cfg(ours)
     cfg.pop('type')
@@ -133,7 +133,7 @@ def errors():
         (states.resnet(), 'hf', 'mmdino', "no place for 'bn1.bias'"),
         (vit, 'mmdino', 'timm', "no place for 'blocks"),
         (vit, 'mmpretrain', 'timm', "no place for 'blocks"),
-        ({}, 'timm', 'hf', 'no teacher.backbone.*it is empty'),
+        ({}, 'timm', 'hf', 'no teacher.backbone.*are none'),
         ({
             'student': {}
         }, 'official', 'mmdino', "lacks 'dino_loss', 'teacher'"),

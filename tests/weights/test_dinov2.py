@@ -103,7 +103,7 @@ def test_round_trips_without_a_mask_token(name, said):
         assert 'dinov2 needs a mask token' in said[-1]
         assert not back.pop('mask_token').any()
         if 'register_tokens' in state:
-            assert any('timm has the sum of the class token' in line
+            assert any('timm stores the sum of the class token' in line
                        for line in said)
             tokens = back['cls_token'] + back['pos_embed'][:, :1]
             assert torch.equal(tokens,
@@ -424,7 +424,7 @@ def errors():
         (dict(ibot, extra=1), 'ibot', 'mmdino', "no 'extra'"),
         (dict(ibot_loss=1), 'ibot', 'mmdino', "lacks 'student', 'teacher'"),
         (convert(training, 'dinov2', 'mmdino'), 'mmdino', 'ibot',
-         'share their MLP, and patch_head.*--which'),
+         'share their MLP, but patch_head.*--which'),
         (ours, 'mmdino', 'ibot', 'share their MLP'),
         (states.vit(), 'official', 'dinov2', 'no place for a vit'),
     ]

@@ -6,9 +6,10 @@
 set -euo pipefail
 source "$(dirname "$0")/train_toolbox.sh"
 
-if [ $# -ge 3 ] && ! "${PYTHON:-python}" -c 'import mmcv._ext'; then
+if [ $# -ge 3 ] && ! ERROR=$("${PYTHON:-python}" -c 'import mmcv._ext' 2>&1)
+then
     echo "mmdet needs mmcv's compiled operators, which are missing or of" \
-        "another torch: bash tools/build_mmcv_ops.sh" >&2
+        "another torch (${ERROR##*$'\n'}): bash tools/build_mmcv_ops.sh" >&2
     exit 1
 fi
 train_toolbox mmdet det "$0" "$@"

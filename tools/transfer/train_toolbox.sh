@@ -8,7 +8,7 @@ train_toolbox() {
         sed -n '2,6s/^# //p' "$script"
         return 1
     fi
-    "${PYTHON:-python}" -c "import $package" || {
+    is_installed "$package" || {
         echo "$package is missing: pip install -e '.[$extra]'" >&2
         return 1
     }
@@ -17,4 +17,10 @@ train_toolbox() {
     tools=$(cd "$(dirname "$script")/.." && pwd)
     exec bash "$tools/dist_train.sh" "$config" "$processes" \
         --cfg-options "model.backbone.init_cfg.checkpoint=$checkpoint" "$@"
+}
+
+is_installed() {
+    "${PYTHON:-python}" -c 'import sys
+from importlib.util import find_spec
+sys.exit(find_spec(sys.argv[1]) is None)' "$1"
 }

@@ -1,9 +1,9 @@
-# Multi-crop on CIFAR-10, class folders of 32 px pictures in a zip archive that
-# is read in place, and the k-NN gallery and queries.
+# Multi-crop on CIFAR-10, and the gallery and queries of k-NN. The images of
+# 32 px are in class folders in a zip archive, which is not unpacked.
 _base_ = 'imagenet_multi_crop.py'
 
 data_root = 'data/cifar10.zip'
-# No blur: a radius of 2 px on a 32 px image leaves nothing of the object.
+# No blur: a radius of 2 px would hide the object in an image of 32 px.
 _color_pipeline = _base_._color_pipeline
 
 train_dataloader = dict(
@@ -21,8 +21,8 @@ train_dataloader = dict(
                         *_color_pipeline,
                         dict(type='Solarize', prob=0.2, threshold=128),
                     ]),
-                # Half the side, as 96 px is of 224 and a little more, and a
-                # multiple of the patch of 4.
+                # Half the side of the global crops and a multiple of the patch
+                # size 4; in DINO it is 96 / 224, a little less than half.
                 local=dict(
                     num_views=6,
                     crop=dict(size=16, scale=(0.1, 0.4)),

@@ -1,7 +1,8 @@
-# 10,000 images of CIFAR-10, k-NN of 2,000 others.
+# 10,000 images of CIFAR-10, and k-NN of 2,000 others.
 _base_ = 'cifar10_multi_crop.py'
 
-# Two global views alone: half as many steps would fit with local ones.
+# Only two global views: with local ones, half as many steps would fit into the
+# same time.
 train_dataloader = dict(
     num_workers=1,
     dataset=dict(

@@ -1,5 +1,5 @@
-# The crops of the released models: global ones from a quarter of the image on,
-# ten local ones.
+# The crops of the released models: global crops of at least a quarter of the
+# image, and ten local crops.
 _base_ = 'imagenet_multi_crop.py'
 
 train_dataloader = dict(

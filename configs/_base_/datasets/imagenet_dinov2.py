@@ -1,4 +1,5 @@
-# The crops of DINOv2: global ones from .32 of the image on, local ones below.
+# The crops of DINOv2: global crops of at least .32 of the image, local ones of
+# at most that.
 _base_ = 'imagenet_multi_crop.py'
 
 train_dataloader = dict(

@@ -1,12 +1,12 @@
-# Multi-crop on ImageNet and the k-NN gallery and queries. A config that
-# inherits changes a view by its name, for instance
+# Multi-crop on ImageNet, and the gallery and queries of k-NN. A config that
+# inherits this file changes a view by its name, for instance
 #   train_dataloader = dict(dataset=dict(pipeline=dict(views=dict(
 #       global_1=dict(crop=dict(scale=(0.25, 1.0))),
 #       global_2=dict(crop=dict(scale=(0.25, 1.0))),
 #       local=dict(num_views=10, crop=dict(scale=(0.05, 0.25)))))))
-# Images are not turned as their EXIF tag says, since the authors' loader does
-# not (one picture in a thousand of ImageNet has the tag). For photos of yours
-# that are, set exif_orientation of every LoadImage to True.
+# EXIF orientation is ignored, as in the authors' loader (one image of ImageNet
+# in a thousand has the tag). For photos that need it, set exif_orientation of
+# every LoadImage to True.
 # From shards (tools/make_shards.py, or tar files in WebDataset's layout):
 #   data_root = 'data/imagenet-shards'  # with train/*.tar and val/*.tar
 #   _shards = dict(dataset=dict(type='Shards'))
@@ -14,10 +14,10 @@
 #   val_dataloader = _shards
 #   val_cfg = dict(gallery_dataloader=_shards)
 # type='HuggingFaceImages' reads a datasets.Dataset on disk.
-# A test without settings of its own has those of the validation.
-data_root = 'data/imagenet'  # of all loaders that name no other
+# Without test settings, tests use those of the validation.
+data_root = 'data/imagenet'  # of every loader without a data_root of its own
 
-# flip, colour jitter and grayscale: what all views share
+# Flip, colour jitter and grayscale, which all views share.
 _color_pipeline = [
     dict(type='HorizontalFlip', prob=0.5),
     dict(
@@ -33,7 +33,7 @@ _color_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=10,
-    # Workers that live through all epochs: starting new ones takes seconds.
+    # Starting workers anew in every epoch would take seconds.
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
@@ -45,7 +45,7 @@ train_dataloader = dict(
         pipeline=dict(
             type='MultiCrop',
             before=[dict(type='LoadImage', exif_orientation=False)],
-            # in the order of their names; the teacher sees the global ones
+            # Sorted by name; the teacher sees the global ones.
             views=dict(
                 global_1=dict(
                     num_views=1,
@@ -74,7 +74,7 @@ train_dataloader = dict(
                     ])),
             after=[dict(type='PackViews')])))
 
-# Pillow resizes antialiased, OpenCV does not
+# By Pillow, which resizes with antialiasing; OpenCV does not.
 _test_pipeline = [
     dict(type='LoadImage', exif_orientation=False),
     dict(
@@ -87,7 +87,7 @@ _test_pipeline = [
     dict(type='mmpretrain.PackInputs'),
 ]
 
-# The queries of k-NN; its gallery is the training set, not augmented.
+# The queries of k-NN. The gallery is the training set without augmentation.
 val_dataloader = dict(
     batch_size=128,
     num_workers=10,

@@ -1,5 +1,5 @@
-# Loaders of one worker for a data set that a config names: two views of the
-# pictures for training, k-NN of the validation's in a gallery.
+# Loaders with one worker each, for a data set that the config sets: two views
+# of the training images, and k-NN of the validation images.
 train_dataloader = dict(
     batch_size=128,
     num_workers=1,

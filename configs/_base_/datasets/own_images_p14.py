@@ -1,8 +1,8 @@
-# Pictures of your own, in crops that patches of 14 px fit:
+# Your own images, in crops whose sides are multiples of a patch of 14 px:
 #   --cfg-options data=DIR
-# A folder with train/ and val/ or test/ is taken as split. Of another a fifth
-# is held back for k-NN, if its folders are classes; without classes there is
-# no validation.
+# A folder DIR with train/ and val/ or test/ is used with these splits. If DIR
+# holds class folders, a fifth of the images is held back for k-NN. Without
+# classes there is no validation.
 _base_ = 'imagenet_dinov2.py'
 
 data = ''

@@ -1,5 +1,5 @@
-# What moves beside the student. Hooks stand in default_hooks, where a config
-# changes one number of one.
+# The hooks that update the teacher, the centre and the last layer. They are in
+# default_hooks, so that a config can change a single number of one of them.
 _base_ = '../default_runtime.py'
 
 default_hooks = dict(

@@ -7,7 +7,8 @@ model = dict(
         out_dim=256,
         hidden_channels=256,
         # The logits of a random head have a standard deviation of
-        # 32 ** -0.5: with 256 they would be too flat to ever leave uniform.
+        # bottleneck_channels ** -0.5. With the usual 256 channels they would
+        # be so small that training stays at the uniform output.
         bottleneck_channels=32,
         use_bn=True),
     predict_attention=True)

@@ -1,5 +1,6 @@
-# DINO with a ViT-S/16: backbone and head are the student's, the teacher is
-# their copy. The widths and the number of views are inferred; K is out_dim.
+# DINO with a ViT-S/16. backbone and head are the student's; the teacher is a
+# copy of them. out_dim is the number of prototypes K; the widths and the
+# number of views are inferred.
 model = dict(
     type='DINO',
     data_preprocessor=dict(

@@ -1,5 +1,5 @@
-# DINOv2's ViT-L/14 with SwiGLU, a head for class tokens and one for patches,
-# both by Sinkhorn-Knopp.
+# DINOv2's ViT-L/14 with SwiGLU and separate heads for class tokens and
+# patches. The targets of both are centred by Sinkhorn-Knopp.
 _base_ = 'dinov2_vit.py'
 
 model = dict(

@@ -7,7 +7,7 @@ model = dict(
     masking=dict(type='BlockMasking'),
     patch_centering=dict(type='MeanCentering', momentum=0.9),
     patch_loss=dict(type='IBOTLoss', student_temp=0.1),
-    # Of its own: a head of masked patches has no BatchNorm.
+    # A separate head, because a head of masked patches cannot have BatchNorm.
     patch_head=dict(
         type='DINOHead',
         out_dim=256,

@@ -1,6 +1,6 @@
-# DINOv2 with a ViT-L/16: masked patches are compared as well, and KoLeo keeps
-# class tokens apart. The patches share the head of the class tokens; a config
-# that gives patch_head a config has two.
+# DINOv2 with a ViT-L/16: masked patches are compared as well, and KoLeo
+# spreads the class tokens. Patches and class tokens share a head; set
+# patch_head in a config to have two.
 _base_ = 'dino_vit.py'
 
 model = dict(

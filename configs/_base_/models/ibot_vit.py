@@ -1,11 +1,11 @@
-# iBOT with a ViT-S/16: DINO, and the masked patches through the same head.
+# iBOT with a ViT-S/16: DINO with masked patches that share the head.
 _base_ = 'dino_vit.py'
 
 model = dict(
     type='DINOv2',
     backbone=dict(with_mask_token=True),
     head=dict(out_dim=8192, norm_last_layer=False),
-    # Each view is masked or not, by a share drawn for it alone.
+    # Whether and how much a view is masked is drawn for each view on its own.
     masking=dict(
         type='BlockMasking',
         probability=0.5,

@@ -1,6 +1,6 @@
-# A very small ViT, for two CPU cores and pictures of 48 px.
+# A very small ViT, for two CPU cores and images of 48 px.
 _vit_tiny = dict(
-    # Three wider heads soon look at a few patches of the object only.
+    # With three wider heads, attention soon narrows to a few patches.
     arch=dict(
         _delete_=True,
         embed_dims=96,
@@ -8,7 +8,7 @@ _vit_tiny = dict(
         num_heads=6,
         feedforward_channels=192),
     img_size=48,
-    # 6 x 6 patches; patches of 4 px would be four times as many tokens.
+    # 6 x 6 patches; with patches of 4 px there would be four times as many.
     patch_size=8,
-    # Its BatchNorm spreads the features of the pictures from the start.
+    # Its BatchNorm spreads the features of the images from the start.
     stem=dict(type='ConvStem'))

@@ -1,6 +1,6 @@
-# ShapeScenes at CPU size, two minutes a row on a free core: the quickstart's
-# data and network at half its width and pictures, centred targets and many
-# heads, the two global views by their names, and local ones to switch on.
+# ShapeScenes for CPUs, two minutes for each row on a free core: the quickstart
+# with half the images and half the width of the network, with centring and
+# many heads, two named global views, and local views that a row can switch on.
 #   python tools/ablate.py TABLE --base shapescenes
 _base_ = '../../quickstart/dino_vit-tiny_shapescenes.py'
 
@@ -30,13 +30,14 @@ train_dataloader = dict(
 test_cfg = dict(gallery_dataloader=dict(dataset=dict(num_images=1000)))
 test_evaluator = [
     dict(type='KNNAccuracy', k=(20, )),
-    # Logistic regression on all labels: seconds, where SGD takes minutes.
+    # Logistic regression on all labels takes seconds, SGD would take minutes.
     dict(type='LowShotAccuracy', C=(100., ))
 ]
 
 train_cfg = dict(max_epochs=30, val_interval=8)
 
-# 1e-3 at a batch of 64, and less weight decay: 450 steps are few.
+# 1e-3 at a batch of 64, and less weight decay than the recipes, since there
+# are only 450 steps.
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.1))
 param_scheduler = dict(end_weight_decay=1.)
 default_hooks = dict(

@@ -1,4 +1,4 @@
-# How a very small ViT learns 10,000 images of CIFAR-10.
+# Settings with which a very small ViT learns from 10,000 images of CIFAR-10.
 _base_ = [
     '../../_base_/datasets/cifar10_two_views.py',
     '../../_base_/schedules/adamw_100e.py',

@@ -1,5 +1,5 @@
-# A ResNet of four blocks and how it learns on two CPU cores. README.md in
-# quickstart/ tells how the numbers were found.
+# A ResNet of four blocks and its training on two CPU cores. README.md in
+# quickstart/ explains how the settings were chosen.
 _base_ = [
     '../../_base_/models/dino_resnet50.py',
     '../../_base_/schedules/adamw_100e.py',
@@ -12,11 +12,12 @@ model = dict(
         type='SmallResNet', depth=10, stem_channels=32, base_channels=32),
     head=dict(
         out_dim=512, hidden_channels=512, bottleneck_channels=64, use_bn=True),
-    # The centre leaves a small batch near the uniform output for long, at
-    # sharper temperatures a few prototypes take all.
+    # Not a centre: with small batches, training would stay near the uniform
+    # output for long, or at lower temperatures a few prototypes would get all
+    # images.
     centering=dict(_delete_=True, type='SinkhornKnopp'))
 
-# What a config's views have in common.
+# The augmentation that all views of a config share.
 _view_pipeline = [
     dict(type='HorizontalFlip', prob=0.5),
     dict(
@@ -32,7 +33,7 @@ _view_pipeline = [
 
 param_scheduler = dict(warmup_epochs=1, end_weight_decay=None)
 default_hooks = dict(
-    # Few epochs: the teacher must follow fast.
+    # With few steps, the teacher must follow fast.
     teacher=dict(momentum=0.97),
     centering=dict(teacher_temp=0.025, warmup_teacher_temp=0.025),
     checkpoint=dict(max_keep_ckpts=1))

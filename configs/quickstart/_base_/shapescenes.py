@@ -1,7 +1,7 @@
-# How a very small ViT learns ShapeScenes, 48 px: two views of 2,000 pictures,
-# k-NN and attention on 1,000 others.
-# Two global views and no local ones: a 24 px crop of these pictures often
-# shows background only, and the runs with two or four of them ended uniform.
+# Settings with which a very small ViT learns from ShapeScenes, 48 px: two
+# views of 2,000 images; k-NN and attention are measured on 1,000 others. There
+# are two global views and no local ones: a crop of 24 px often shows only
+# background, and runs with two or four of them ended at the uniform output.
 _base_ = [
     '../../_base_/datasets/loaders.py',
     '../../_base_/schedules/adamw_100e.py',
@@ -19,8 +19,8 @@ train_dataloader = dict(
                     crop=dict(size=48, scale=(0.45, 1.0)),
                     pipeline=[
                         dict(type='HorizontalFlip', prob=0.5),
-                        # Hue and light-dark order would tell pictures apart:
-                        # any hue, and half of the views inverted.
+                        # Colours would suffice to tell images apart, so the
+                        # hue is random and half of the views are inverted.
                         dict(
                             type='ColorJitter',
                             brightness=0.2,
@@ -33,15 +33,16 @@ train_dataloader = dict(
                     ])))))
 
 _test_pipeline = [
-    # Crops of the area (.45, 1.) enlarge the objects: pictures at 64 px show
-    # them at the size that the network knows.
+    # The crops of training enlarge objects. Images resized to 64 px show them
+    # at about the same size.
     dict(
         type='Resize', scale=(64, 64), backend='cv2', interpolation='bicubic'),
     dict(type='mmpretrain.PackInputs', algorithm_keys=('gt_mask', ))
 ]
 
-# 1,000 queries; the gallery is the training set, not augmented. The numbers
-# of the quickstart's recipe were chosen on the split 'val', it reports 'test'.
+# 1,000 queries; the gallery is the training set without augmentation. The
+# quickstart's settings were chosen on the split 'val' and are reported on
+# 'test'.
 _scenes = dict(type='ShapeScenes', num_images=1000, pipeline=_test_pipeline)
 
 val_dataloader = dict(dataset=dict(_scenes, split='val'))
@@ -56,15 +57,15 @@ test_dataloader = dict(dataset=dict(split='test'))
 
 train_cfg = dict(max_epochs=60, val_interval=10)
 # 2e-3 at a batch of 128; 900 steps are too few for the recipes' 2.5e-4. The
-# weight decay, from 3 to 15, keeps the attention from narrowing to a few
-# patches; more of it stops the features from learning. Over so few steps it
-# is milder than the recipes' to 0.4.
+# weight decay, from 3 to 15, prevents the attention from narrowing to a few
+# patches; with more of it the features do not learn. Over so few steps it has
+# less effect than the recipes' decay to 0.4.
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=3.))
 param_scheduler = dict(warmup_epochs=1, end_weight_decay=15.)
 default_hooks = dict(
-    # 15 steps an epoch: with 0.996 the teacher would lag 16 epochs behind.
+    # With 15 steps an epoch and 0.996, the teacher would lag 16 epochs behind.
     teacher=dict(momentum=0.98),
-    # Sharper than 0.04: Sinkhorn-Knopp evens the targets out.
+    # Lower than 0.04, since Sinkhorn-Knopp makes the targets more even.
     centering=dict(teacher_temp=0.02, warmup_teacher_temp=0.02),
     logger=dict(interval=15),
     checkpoint=dict(interval=10, max_keep_ckpts=1))

@@ -1,7 +1,7 @@
-# Mask R-CNN on a ViT-S/16, COCO: a simple pyramid of strides 4 to 64 on the
-# last map, 100 epochs of large-scale jitter at 1024 px, as ViTDet does. Eight
-# of the twelve blocks attend within windows: at 1024 px their attention costs
-# a twenty-fifth of the others'.
+# Mask R-CNN on a ViT-S/16, COCO: a simple feature pyramid with strides 4 to 64
+# on the last map, and 100 epochs of large-scale jitter at 1024 px, as in
+# ViTDet. Eight of the twelve blocks attend within windows; at 1024 px the cost
+# of their attention is a twenty-fifth of that of the others.
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     'mmdet::common/lsj-100e_coco-instance.py', '_base_/dino.py'

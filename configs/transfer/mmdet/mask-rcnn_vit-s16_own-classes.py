@@ -1,13 +1,14 @@
-# Mask R-CNN on a ViT-S/16, for classes of your own in COCO's format. Copy this
-# file and change the three lines below; the data are
+# Mask R-CNN on a ViT-S/16, for your own classes in COCO's format. Copy this
+# file and change the three lines below. The data:
 #   DATA/{train,val}/NAME.jpg
 #   DATA/annotations/{train,val}.json    with these categories in this order
-# Boxes alone: inherit RetinaNet, whose model.bbox_head has the num_classes.
+# For boxes without masks, inherit RetinaNet and set num_classes of
+# model.bbox_head.
 _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
 _epochs = 25  # each sees every image four times
 
-_base_ = 'mask-rcnn_vit-s16_coco.py'
+_base_ = 'mmdino::transfer/mmdet/mask-rcnn_vit-s16_coco.py'
 
 model = dict(
     roi_head=dict(

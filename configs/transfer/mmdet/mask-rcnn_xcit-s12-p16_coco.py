@@ -1,5 +1,5 @@
 # Mask R-CNN on an XCiT-S12/16, COCO: maps of four blocks, rescaled to strides
-# 4 to 32, then FPN; 36 epochs at several sizes of image.
+# 4 to 32, then FPN; 36 epochs with images of several sizes.
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     'mmdet::common/ms_3x_coco-instance.py', '_base_/dino.py'
@@ -13,6 +13,6 @@ optim_wrapper = _base_._xcit_optim_wrapper
 auto_scale_lr = dict(enable=True)
 find_unused_parameters = True
 
-# mmdet's scores the boxes alone.
+# mmdet's evaluator measures boxes only.
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = dict(metric=['bbox', 'segm'])

@@ -1,4 +1,4 @@
-# RetinaNet with FPN on a ResNet-50, COCO, 24 epochs of SGD: 2x.
+# RetinaNet with FPN on a ResNet-50, COCO, 24 epochs of SGD (the 2x schedule).
 _base_ = [
     'mmdet::_base_/models/retinanet_r50_fpn.py',
     'mmdet::_base_/datasets/coco_detection.py',

@@ -1,6 +1,6 @@
 # RetinaNet on a ViT-S/16 whose blocks all attend to the whole image, COCO: a
-# simple pyramid of strides 8 to 128 on the last map, 100 epochs of large-scale
-# jitter at 1024 px, as ViTDet does.
+# simple feature pyramid with strides 8 to 128 on the last map, and 100 epochs
+# of large-scale jitter at 1024 px, as in ViTDet.
 _base_ = [
     'mmdet::_base_/models/retinanet_r50_fpn.py',
     'mmdet::common/lsj-100e_coco-detection.py', '_base_/dino.py'

@@ -1,5 +1,5 @@
 # RetinaNet on an XCiT-S12/16, COCO: maps of four blocks, rescaled to strides
-# 4 to 32, then FPN from stride 8 on; 36 epochs at several sizes of image.
+# 4 to 32, then FPN from stride 8 on; 36 epochs with images of several sizes.
 _base_ = [
     'mmdet::_base_/models/retinanet_r50_fpn.py', 'mmdet::common/ms_3x_coco.py',
     '_base_/dino.py'

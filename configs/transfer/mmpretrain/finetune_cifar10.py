@@ -1,8 +1,8 @@
-# Fine-tune a ViT on CIFAR-10. The learning rate and the epochs
-# are the authors' own.
+# Fine-tune a ViT on CIFAR-10. The learning rate and the epochs are the
+# authors'.
 _base_ = '_base_/finetune.py'
 
-# CIFAR's arrays are RGB, where image files are read as BGR.
+# CIFAR's arrays are RGB, unlike image files, which are read as BGR.
 model = dict(data_preprocessor=dict(to_rgb=False), head=dict(num_classes=10))
 
 train_dataloader = dict(

@@ -1,8 +1,7 @@
-# Fine-tune a ViT on CIFAR-100. The learning rate is the authors'
-# for ViT-B.
+# Fine-tune a ViT on CIFAR-100. The learning rate is the authors' for ViT-B.
 _base_ = '_base_/finetune.py'
 
-# CIFAR's arrays are RGB, where image files are read as BGR.
+# CIFAR's arrays are RGB, unlike image files, which are read as BGR.
 model = dict(data_preprocessor=dict(to_rgb=False), head=dict(num_classes=100))
 
 train_dataloader = dict(

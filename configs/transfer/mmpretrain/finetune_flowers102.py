@@ -1,5 +1,5 @@
-# Fine-tune a ViT on Oxford Flowers-102. The authors do not say how; this
-# is their CIFAR-10.
+# Fine-tune a ViT on Oxford Flowers-102. The authors do not give their
+# settings; these are those of CIFAR-10.
 _base_ = '_base_/finetune.py'
 
 model = dict(head=dict(num_classes=102))

@@ -1,5 +1,5 @@
-# Fine-tune a ViT on ImageNet. The authors' learning rate, for 512
-# images, and DeiT's epochs.
+# Fine-tune a ViT on ImageNet, with the authors' learning rate, which is for a
+# batch of 512, and DeiT's epochs.
 _base_ = '_base_/finetune.py'
 
 model = dict(head=dict(num_classes=1000))

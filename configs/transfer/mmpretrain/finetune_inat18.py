@@ -1,5 +1,5 @@
-# Fine-tune a ViT on iNaturalist 2018. Learning rate, for 512 images,
-# and epochs are the authors' own: 8 GPUs x 128 images.
+# Fine-tune a ViT on iNaturalist 2018, 8 GPUs x 128 images. The learning rate,
+# which is for a batch of 512, and the epochs are the authors'.
 _base_ = '_base_/finetune.py'
 
 model = dict(head=dict(num_classes=8142))

@@ -1,17 +1,17 @@
-# Fine-tune a ViT on classes of your own. Copy this file and change the three
-# lines below; the data are
+# Fine-tune a ViT on your own classes. Copy this file and change the three
+# lines below. The data:
 #   DATA/{train,val}/CLASS/NAME.jpg    any number of classes, the same in both
-# The learning rate is that of 768 images and scaled to the batch.
+# The learning rate is for a batch of 768 and is scaled to yours.
 _data_root = 'data/my_folders'
 _num_classes = 3
-_epochs = 1000  # 2 or more; the authors' for CIFAR-10
+_epochs = 1000  # 2 or more; 1000 is the authors' number for CIFAR-10
 
-_base_ = '_base_/finetune.py'
+_base_ = 'mmdino::transfer/mmpretrain/_base_/finetune.py'
 
 model = dict(head=dict(num_classes=_num_classes))
 
 train_dataloader = dict(
-    drop_last=False,  # a small set may be less than a batch
+    drop_last=False,  # a small data set may have less than one batch
     dataset=dict(
         type='Images',
         data_root=_data_root,

@@ -1,5 +1,6 @@
-# Linear layer on a frozen ResNet-50, ADE20K: on the last map, at an 8th of
-# the image's sides; the last two stages are dilated, which changes no weight.
+# Linear layer on the last map of a frozen ResNet-50, ADE20K. The last two
+# stages are dilated, so that the map has stride 8; this does not change the
+# weights.
 _base_ = ['_base_/linear_vit-s16.py', 'mmseg::_base_/datasets/ade20k.py']
 
 model = dict(

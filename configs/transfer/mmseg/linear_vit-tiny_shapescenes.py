@@ -1,21 +1,21 @@
-# One linear layer on the quickstart's frozen patch tokens: which pixels are
-# background, disc, square, ...? About two minutes on a CPU.
+# One linear layer on the quickstart's frozen patch tokens finds the pixels of
+# background, disc, square, ... It takes about two minutes on a CPU.
 #   bash tools/transfer/seg_train.sh \
 #       configs/transfer/mmseg/linear_vit-tiny_shapescenes.py \
 #       work_dirs/quickstart/epoch_60.pth 1
-# For the untrained network: python tools/train.py THIS --cfg-options
+# For the untrained network: python tools/train.py THIS_FILE --cfg-options
 #   model.backbone.init_cfg=None
 _base_ = ['_base_/linear_vit-s16.py', '../../_base_/models/vit-tiny.py']
 
 model = dict(
     data_preprocessor=dict(size=(64, 64), test_cfg=dict(size_divisor=8)),
-    # as pretrained
+    # as in pretraining
     backbone=dict(
         _base_._vit_tiny, stem=dict(type='mmdino.ConvStem'), frozen_stages=2),
     decode_head=dict(in_channels=96, channels=96, num_classes=11),
     test_cfg=dict(_delete_=True, mode='whole'))
 
-# 48 px, enlarged as for the quickstart's k-NN; scored at 48 px.
+# Images of 48 px, enlarged as for the quickstart's k-NN and scored at 48 px.
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,

@@ -1,19 +1,20 @@
-# UPerNet on a fine-tuned ViT-S/16, for classes of your own. Copy this file and
-# change the three lines below; the data are
+# UPerNet on a fine-tuned ViT-S/16, for your own classes. Copy this file and
+# change the three lines below. The data:
 #   DATA/images/{train,val}/NAME.jpg    images of any size
-#   DATA/masks/{train,val}/NAME.png     of the same size, one channel or a
-#       palette: a pixel's value is the place of its class, from 0 on; 255 is
-#       not labelled
-# Another head: another file of _base_/ (only UPerNet has an auxiliary_head).
+#   DATA/masks/{train,val}/NAME.png     of the same size, with one channel or a
+#       palette: the value of a pixel is the index of its class, from 0; 255
+#       means not labelled
+# For another head, inherit another file of _base_/ (only UPerNet has an
+# auxiliary_head).
 _data_root = 'data/my_masks'
 _classes = {
     'background': (0, 0, 0),
     'road': (128, 64, 128),
     'car': (0, 0, 142)
 }
-_iterations = 20000  # of 16 images, 10 or more
+_iterations = 20000  # 10 or more, with 16 images each
 
-_base_ = '_base_/upernet_vit-s16.py'
+_base_ = 'mmdino::transfer/mmseg/_base_/upernet_vit-s16.py'
 
 model = dict(
     decode_head=dict(num_classes=len(_classes)),
@@ -28,6 +29,8 @@ train_dataloader = dict(
         type='BaseSegDataset',
         data_root=_data_root,
         data_prefix=dict(img_path='images/train', seg_map_path='masks/train'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
         metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -51,11 +54,13 @@ val_dataloader = dict(
         type='BaseSegDataset',
         data_root=_data_root,
         data_prefix=dict(img_path='images/val', seg_map_path='masks/val'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
         metainfo=dict(classes=list(_classes), palette=list(_classes.values())),
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Resize', scale=(2048, 512), keep_ratio=True),
-            # after Resize: it is scored at its own size
+            # after Resize, so that it is scored at its own size
             dict(type='LoadAnnotations'),
             dict(type='PackSegInputs')
         ]))
@@ -63,7 +68,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 
-_warm_up = min(1500, _iterations // 10)
+_warm_up = min(1500, max(2, _iterations // 10))  # one never ends
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=_warm_up),
     dict(
@@ -71,4 +76,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=_iterations, val_interval=_iterations // 10)
 default_hooks = dict(
-    checkpoint=dict(interval=_iterations // 10, save_best='mIoU'))
+    checkpoint=dict(
+        interval=_iterations // 10, max_keep_ckpts=2, save_best='mIoU'))

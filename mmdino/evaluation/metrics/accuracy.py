@@ -22,21 +22,21 @@ from mmdino.utils.progress import track
 class LinearProbeAccuracy(SampleMetric):
     """Top-1 and top-5 accuracy of all heads and of the best one, in percent.
 
-    Keys are ``linear/lr0.001_top1`` and the like for each learning rate, or
+    Keys are, for example, ``linear/lr0.001_top1`` for each learning rate, or
     ``linear/blocks4_mean_lr0.001_top1`` for each choice of features and
-    learning rate; then ``linear/best_top1``, ``linear/best_top5``,
-    ``linear/best_lr`` and, where features were chosen, ``linear/best_blocks``
-    and ``linear/best_mean`` (0 or 1). The best head is that of the highest
-    top-1, among equals the first. Top-5 is left out where there are fewer
-    than 5 classes.
+    learning rate. The best head, the first one with the highest top-1, is
+    reported as ``linear/best_top1``, ``linear/best_top5``, ``linear/best_lr``
+    and, with choices of features, ``linear/best_blocks`` and
+    ``linear/best_mean`` (0 or 1). Top-5 is left out with fewer than 5 classes.
 
     Args:
-        choose_on: Which part of a :class:`.ConcatDataset`, from 0, the best
-            head is chosen on. All accuracies are then those of the other
-            parts, and ``linear/chosen_on_top1`` is that of the best head on
-            the part that chose it. By default it is chosen on the very images
-            that are reported, where DINO's protocol fixes the learning rate.
-        **kwargs: Those of BaseMetric.
+        choose_on: Index of the part of a :class:`.ConcatDataset` on which the
+            best head is chosen. All accuracies are then those of the other
+            parts, and ``linear/chosen_on_top1`` is the accuracy of the best
+            head on the part that it was chosen on. By default the best head is
+            chosen on the same images that are reported; DINO's protocol fixes
+            the learning rate instead.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
 
     Raises:
         ValueError: In ``evaluate``, if ``choose_on`` leaves no image to choose
@@ -60,7 +60,8 @@ class LinearProbeAccuracy(SampleMetric):
         """Return whether the image serves to choose a head, and the heads'
         hits.
 
-        That is, whether the first and the first 5 classes hit.
+        The hits of a head are whether its first class is right and, with 5
+        classes or more, whether one of its first five is.
         """
         truth = int(sample['gt_label'])
         choosing = (
@@ -75,14 +76,15 @@ class LinearProbeAccuracy(SampleMetric):
             self, results: list[tuple[bool,
                                       dict[Key,
                                            list[bool]]]]) -> dict[str, float]:
-        """Accuracies in percent."""
+        """Compute the accuracies in percent."""
         reported = [hits for choosing, hits in results if not choosing]
         choice = [hits for choosing, hits in results if choosing] or reported
         if self.choose_on is not None and not 0 < len(reported) < len(results):
             raise ValueError(
                 f'Of {len(results)} images {len(results) - len(reported)} are '
-                f'of part {self.choose_on}, which the best head is chosen on: '
-                'it takes images of that part and of another one.')
+                f'of part {self.choose_on}, on which the best head is chosen. '
+                'There must be images of that part and of another one: change '
+                'choose_on or the data set.')
         accuracy, on_choice = _accuracies(reported), _accuracies(choice)
         best = max(on_choice, key=lambda key: on_choice[key]['top1'])
         named = {head_name(key): values for key, values in accuracy.items()}
@@ -113,7 +115,7 @@ def _accuracies(
 
 
 def _hits(top: Tensor, truth: int) -> list[bool]:
-    """Return whether the first class is right, and one of the first five."""
+    """Return whether the first class, and one of the first five, is right."""
     hits = (top == truth).tolist()
     return [hits[0], any(hits)] if len(hits) >= 5 else [hits[0]]
 
@@ -127,18 +129,20 @@ def _percent(hits: list[list[bool]]) -> dict[str, float]:
 class LowShotAccuracy(GalleryMetric):
     """Accuracy of logistic regression on a gallery's features, in percent.
 
-    The gallery, from :class:`GalleryTestLoop`, is the images whose labels may
-    be seen, 1% or 10% of the training set; every rank holds all of it. Keys
-    are ``low_shot/c100_top1`` and the like, one for each C: choosing among
-    them by the queries is tuning on the test set. Top-5 is left out where
-    there are at most 5 classes.
+    The gallery, from :class:`GalleryTestLoop`, holds the labelled images, such
+    as 1% or 10% of the training set; every rank holds all of it. Keys are, for
+    example, ``low_shot/c100_top1``, one for each C; choosing the best of them
+    is tuning on the test set. Top-5 is left out with 5 or fewer classes.
 
-    A fit takes minutes: the ranks share the strengths, and wait for each
-    other for as long as that takes.
+    A fit takes minutes. The values of C are divided among the ranks, which
+    wait for each other as long as necessary.
 
     Args:
         C: Inverse strengths of the regularisation.
-        **kwargs: Those of BaseMetric.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If there is no C, or one is not positive.
     """
     default_prefix = 'low_shot'
 
@@ -149,13 +153,17 @@ class LowShotAccuracy(GalleryMetric):
         self.C = C
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Set the images with labels."""
+        """Set the labelled images.
+
+        Raises:
+            ValueError: If an image has no label.
+        """
         self.check_labels(gallery)
         self.gallery = gallery.whole()
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """Give all queries to all ranks, which share the work."""
+        """Gather all queries on all ranks and compute the metrics there."""
         placed = {}
         for part in all_gather_object(
                 dict(zip(placing.own.tolist(), self.results))):
@@ -165,9 +173,9 @@ class LowShotAccuracy(GalleryMetric):
 
     def compute_metrics(self, results: list[tuple[Tensor,
                                                   int]]) -> dict[str, float]:
-        """Accuracies in percent, by ``c{C}_top1`` and ``c{C}_top5``.
+        """Compute accuracies in percent, ``c{C}_top1`` and ``c{C}_top5``.
 
-        Each of W ranks fits every W-th strength.
+        Each of W ranks fits every W-th value of C.
         """
         queries, truth = zip(*results)
         queries, truth = torch.stack(queries), torch.tensor(truth)
@@ -175,7 +183,7 @@ class LowShotAccuracy(GalleryMetric):
         own = self.C[get_rank()::get_world_size()]
         for C in track(own, 'Logistic regression'):
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # it is said below
+                warnings.simplefilter('ignore')  # logged below
                 ranked, converged = logistic_regression(
                     *self.gallery, queries, C)
             fits[C] = top_accuracy(ranked, truth, ranked.shape[1]), converged
@@ -185,7 +193,8 @@ class LowShotAccuracy(GalleryMetric):
             if not fits[C][1]:
                 print_log(
                     f'The logistic regression with C = {C:g} has not '
-                    'converged: its accuracy may be too low.',
+                    'converged: its accuracy may be too low. A smaller C '
+                    'converges faster.',
                     logger='current',
                     level=logging.WARNING)
         return {
@@ -196,7 +205,8 @@ class LowShotAccuracy(GalleryMetric):
 
 
 def _gather_patiently(part: dict) -> list[dict]:
-    """Gather objects of all ranks, which may arrive hours apart."""
+    """Gather objects of all ranks with a timeout of days instead of minutes.
+    """
     if get_world_size() == 1:
         return [part]
     group = torch.distributed.new_group(

@@ -13,14 +13,17 @@ from mmdino.registry import METRICS
 class AttentionJaccard(SampleMetric):
     """Mean Jaccard index of objects and the best head's attention, a fraction.
 
-    The key is ``attention/jaccard``. Samples need ``attention`` (H, h, w),
+    The key is ``attention/jaccard``. Samples need ``attention`` (heads, h, w),
     which the model's predict mode adds with ``predict_attention=True``, and
-    ``gt_mask`` (H', W').
+    ``gt_mask`` (H, W): 0 is background, each object has a number of its own.
 
     Args:
         mass: Fraction of each head's attention that its mask keeps.
-        ignore_index: Mask value that counts nowhere.
-        **kwargs: Those of BaseMetric.
+        ignore_index: Pixels with this number are left out.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: In ``evaluate``, if no mask has an object.
     """
     default_prefix = 'attention'
     baselines = (UNTRAINED, )

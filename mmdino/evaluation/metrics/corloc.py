@@ -12,20 +12,21 @@ class CorLoc(SampleMetric):
     """Percentage of images whose predicted box overlaps that of an object.
 
     The key is ``discovery/corloc`` (Deselaers et al. 2010; arXiv 2109.14279,
-    section 4.1): intersection over union of at least ``iou``. Samples need
-    ``pred_box`` in fractions, which :class:`ObjectFinder` gives, and either
-    ``gt_boxes`` (M, 4) in pixels of ``ori_shape`` or ``gt_mask`` (H, W): 0
-    background, then one number an object. Images without an object do not
-    count.
+    section 4.1). Boxes overlap if their intersection over union is at least
+    ``iou``. Samples need ``pred_box`` (4,) in fractions of the image, from
+    :class:`ObjectFinder`, and either ``gt_boxes`` (number of boxes, 4) in
+    pixels, with ``ori_shape``, or ``gt_mask`` (H, W): 0 is background, each
+    object has a number of its own. Boxes are (top, left, bottom, right).
+    Images without an object do not count.
 
     Args:
-        iou: Least intersection over union, in (0, 1].
-        ignore_index: Mask value that counts nowhere.
-        **kwargs: Those of BaseMetric.
+        iou: Smallest intersection over union, in (0, 1].
+        ignore_index: Pixels of the mask with this number are left out.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
 
     Raises:
-        ValueError: If ``iou`` is out of its range; on evaluation, if no
-            image has an object.
+        ValueError: If ``iou`` is not in (0, 1]; in ``evaluate``, if no image
+            has an object.
     """
     default_prefix = 'discovery'
     needs = dict(pred_box='the model must be an ObjectFinder')
@@ -36,7 +37,7 @@ class CorLoc(SampleMetric):
                  **kwargs) -> None:
         super().__init__(**kwargs)
         if not 0 < iou <= 1:
-            raise ValueError(f'iou must be in (0, 1], got {iou}')
+            raise ValueError(f'iou must be in (0, 1], got {iou}.')
         self.iou = iou
         self.ignore_index = ignore_index
 
@@ -49,8 +50,8 @@ class CorLoc(SampleMetric):
         return float(box_iou(box, boxes).max())
 
     def _objects(self, sample: dict) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return boxes (M, 4) in pixels and the (height, width) of their
-        image."""
+        """Return the objects' boxes in pixels and the image's (height, width).
+        """
         if sample.get('gt_boxes') is not None:
             return np.asarray(sample['gt_boxes'], float), sample['ori_shape']
         if sample.get('gt_mask') is None:
@@ -67,8 +68,9 @@ class CorLoc(SampleMetric):
         overlaps = np.array(results)
         overlaps = overlaps[~np.isnan(overlaps)]
         if not len(overlaps):
-            raise ValueError(f'CorLoc found no object in {len(results)} '
-                             'images.')
+            raise ValueError(
+                f'CorLoc found no object in {len(results)} images: check '
+                '`gt_boxes` or `gt_mask` of the data set.')
         return {'corloc': 100 * float((overlaps >= self.iou).mean())}
 
 
@@ -76,10 +78,11 @@ class CorLoc(SampleMetric):
 class CenterBoxCorLoc(CorLoc):
     """CorLoc in percent of a box in the middle of each image, as a baseline.
 
-    The key is ``discovery/corloc_center``. The box has the image's shape and
-    of ten sizes the one that is right most often: what CorLoc must exceed.
+    The key is ``discovery/corloc_center``. The box has the aspect ratio of the
+    image and, of ten sizes, the one with the highest CorLoc. A method is
+    useful only if it exceeds this figure.
     """
-    SIZES = np.arange(1, 11) / 10  # of the box's sides, fractions
+    SIZES = np.arange(1, 11) / 10  # sides of the box / sides of the image
 
     def keep(self, sample: dict) -> list[float]:
         """Compute the best IoU of each box size; NaN if there is no object."""
@@ -100,9 +103,10 @@ class CenterBoxCorLoc(CorLoc):
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Compute the bounding box of a bool mask.
+    """Compute the bounding box of a bool mask (H, W).
 
-    Top, left, bottom and right, the last two exclusive.
+    Returns:
+        Top, left, bottom and right; bottom and right are exclusive.
     """
     rows, columns = np.nonzero(mask)
     return (int(rows.min()), int(columns.min()), int(rows.max()) + 1,

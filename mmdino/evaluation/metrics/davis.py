@@ -18,7 +18,7 @@ from mmdino.registry import HOOKS, METRICS
 
 
 class ObjectScores(NamedTuple):
-    """Both measures of an object, fractions."""
+    """Region similarity J and contour accuracy F of an object, fractions."""
     region: FrameStatistics
     contour: FrameStatistics
 
@@ -27,15 +27,17 @@ class ObjectScores(NamedTuple):
 class DAVISMetric(SampleMetric):
     """Mean, recall and decay of J and F over all objects, in percent.
 
-    The keys are ``davis/jf_mean``, the mean of the next and of
-    ``davis/f_mean``, and ``davis/{j,f}_{mean,recall,decay}``. Samples need
-    ``gt_masks`` and ``pred_masks`` (F, H, W) and ``sequence``.
-
-    After an evaluation ``objects`` holds, on the main process, the scores of
-    each object as SEQUENCE_NUMBER, the number from 1.
+    The keys are ``davis/{j,f}_{mean,recall,decay}`` and ``davis/jf_mean``, the
+    mean of ``davis/j_mean`` and ``davis/f_mean``. Samples need ``gt_masks``
+    and ``pred_masks``, both (frames, H, W), and ``sequence``, the name.
 
     Args:
-        **kwargs: Those of BaseMetric.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Attributes:
+        objects (dict[str, ObjectScores]): After an evaluation, on the main
+            process, the scores of each object by the name of its sequence,
+            ``_`` and its number, from 1.
     """
     default_prefix = 'davis'
     unit = 'sequence'
@@ -68,7 +70,12 @@ class DAVISMetric(SampleMetric):
 
 
 def overall(objects: dict[str, ObjectScores]) -> dict[str, float]:
-    """Average over the objects: fractions by ``jf_mean``, ``j_mean``, ..."""
+    """Average over the objects.
+
+    Returns:
+        Fractions by ``jf_mean``, ``j_mean``, ``j_recall``, ``j_decay``,
+        ``f_mean``, ``f_recall`` and ``f_decay``.
+    """
     means = np.mean(list(objects.values()), axis=0)
     scores = {
         f'{letter}_{name}': float(value)
@@ -93,9 +100,9 @@ def save_masks(folder: Path, names: Sequence[str],
     """Write a palette PNG for each frame of a sequence.
 
     Args:
-        folder: Of the sequence; made if need be.
-        names: F file names without extension.
-        masks: F masks (H, W), uint8.
+        folder: Folder of the sequence; created if it is missing.
+        names: File names of the frames, without extension.
+        masks: Masks of the frames, each (H, W), uint8.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, mask in zip(names, masks):
@@ -109,9 +116,12 @@ def save_tables(folder: Path, split: str, objects: dict[str,
     """Write the benchmark's two tables, as fractions.
 
     ``global_results-SPLIT.csv`` has the means over all objects,
-    ``per-sequence_results-SPLIT.csv`` a row an object.
+    ``per-sequence_results-SPLIT.csv`` one row for each object.
 
-    The folder is made if need be; ``objects`` are by SEQUENCE_NUMBER.
+    Args:
+        folder: Folder of the tables; created if it is missing.
+        split: SPLIT in the file names.
+        objects: As of :class:`DAVISMetric`.
     """
     names = ('J&F-Mean', 'J-Mean', 'J-Recall', 'J-Decay', 'F-Mean', 'F-Recall',
              'F-Decay')
@@ -132,15 +142,15 @@ def save_tables(folder: Path, split: str, objects: dict[str,
 class DAVISResultsHook(Hook):
     """Write the predicted masks and the tables below the work dir.
 
-    ``OUT_DIR/masks/SEQUENCE/00000.png`` and so on, the folder to give to the
-    benchmark's own scorer, and :class:`DAVISMetric`'s tables
-    ``OUT_DIR/global_results-SPLIT.csv`` and
-    ``OUT_DIR/per-sequence_results-SPLIT.csv``. They do not lie beside the
-    masks, since the benchmark's scorer would print tables it finds there
-    instead of scoring.
+    The masks are ``OUT_DIR/masks/SEQUENCE/00000.png`` and so on;
+    ``OUT_DIR/masks`` is the folder to give to the benchmark's own scorer. The
+    tables of :class:`DAVISMetric` are ``OUT_DIR/global_results-SPLIT.csv`` and
+    ``OUT_DIR/per-sequence_results-SPLIT.csv``. They are in another folder than
+    the masks, because the scorer would print tables that it finds there
+    instead of scoring the masks.
 
     Args:
-        out_dir: Relative to the work dir.
+        out_dir: OUT_DIR, relative to the work dir.
     """
 
     def __init__(self, out_dir: str = 'davis') -> None:

@@ -18,33 +18,37 @@ from mmdino.functional.knn import (merge_neighbours, nearest_neighbours,
 from mmdino.registry import METRICS
 from mmdino.utils.progress import track
 
-QUERY_BLOCK = 1024  # queries whose neighbours of all ranks are merged at once
+# Number of queries whose neighbours on all ranks are merged at once.
+QUERY_BLOCK = 1024
 
 
 @METRICS.register_module()
 class KNNAccuracy(GalleryMetric):
     """Top-1 and top-5 accuracy of weighted k-NN, in percent.
 
-    It needs no training, hence it is what DINO watches during pretraining.
-    The queries are the samples of the loop that gives the gallery. Keys are
-    ``knn/k20_top1`` and the like; top-5 is left out where the gallery has at
-    most 5 classes and it would say nothing.
+    It needs no training and therefore serves to monitor pretraining. The
+    queries are the samples of the loop that provides the gallery. Keys are,
+    for example, ``knn/k20_top1``. Top-5 is left out if the gallery has 5 or
+    fewer classes, where it says nothing.
 
-    A rank holds its share of the gallery, the gallery's labels, all queries
-    and their neighbours: of ImageNet over 8 ranks 0.25 GB of a ViT-S's
-    gallery features, 10 MB, 77 MB and 160 MB.
+    A rank holds its share of the gallery's features, the labels of the whole
+    gallery, the features of all queries and their neighbours. With ImageNet, a
+    ViT-S and 8 ranks these take 0.25 GB, 10 MB, 77 MB and 160 MB.
 
     Args:
-        k: Numbers of neighbours, all from one pass. One that is larger than
-            the gallery means the whole gallery.
+        k: Numbers of neighbours; the similarities are computed once for all.
+            One larger than the gallery uses the whole gallery.
         temperature: Votes are exp(similarity / temperature).
-        leave_out_self: Whether a query that is in the gallery too, as the
-            same file, is no neighbour of its own. So a folder can be measured
-            against itself.
-        device: Where to compare; by default a GPU if there is one.
-        backend: 'torch' or 'faiss', see :func:`.nearest_neighbours`: the
-            latter is for large galleries on CPUs.
-        **kwargs: Those of BaseMetric.
+        leave_out_self: Exclude a query from its own neighbours if the same
+            file is in the gallery. This allows a folder to be compared with
+            itself.
+        device: Device of the comparison; by default a GPU if there is one.
+        backend: 'torch', or 'faiss' for large galleries on CPUs, see
+            :func:`.nearest_neighbours`.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If there is no such backend, or a ``k`` is below 1.
     """
     default_prefix = 'knn'
     baselines = (PIXELS, UNTRAINED)
@@ -72,14 +76,15 @@ class KNNAccuracy(GalleryMetric):
         """Set the images that vote: this rank's share of them.
 
         Raises:
-            ValueError: If queries are to be left out, and the gallery's
-                images do not say which files they are.
+            ValueError: If an image has no label; with ``leave_out_self``, if
+                the file of an image is not known.
         """
         self.check_labels(gallery)
         if self.leave_out_self and (gallery.files is None or
                                     (gallery.files < 0).any()):
-            raise ValueError('leave_out_self needs the files of the gallery: '
-                             'its samples have no `img_path`.')
+            raise ValueError('leave_out_self needs the files of the gallery, '
+                             'but its samples have no `img_path`: use a data '
+                             'set of image files.')
         if gallery.size < max(self.k):
             print_log(
                 f'The gallery has {gallery.size} images: k-NN with larger k '
@@ -88,12 +93,14 @@ class KNNAccuracy(GalleryMetric):
         self.gallery = gallery
 
     def keep(self, sample: dict) -> tuple[Tensor, int, int]:
-        """Return the feature (D,), on the CPU, the label and the file."""
+        """Return the feature (D,) on the CPU, the label and the file's hash.
+        """
         return *super().keep(sample), file_key(sample.get('img_path'))
 
     def evaluate_ranks(self, placing: Placing,
                        left_out: Sequence[str]) -> dict[str, float]:
-        """Score on every rank, as each has a share of the gallery."""
+        """Compute the metrics on every rank, each with its share of the
+        gallery."""
         features, labels, files = zip(*self.results) if self.results else ((),
                                                                            (),
                                                                            ())
@@ -108,7 +115,12 @@ class KNNAccuracy(GalleryMetric):
 
     def compute_metrics(
             self, results: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
-        """Compute accuracies from features (Q, D), labels and files (Q,)."""
+        """Compute accuracies in percent.
+
+        Args:
+            results: Features (Q, D), labels (Q,) and hashes of the files (Q,)
+                of all queries.
+        """
         queries, truth, files = results
         labels = self.gallery.all_labels()
         neighbours = self._neighbours(queries, files)
@@ -123,7 +135,11 @@ class KNNAccuracy(GalleryMetric):
 
     def _neighbours(self, queries: Tensor,
                     files: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the nearest (Q, k) in the galleries of all ranks."""
+        """Find the k nearest images in the whole gallery.
+
+        Returns:
+            Similarities and places in the gallery, both (Q, k).
+        """
         more = int(self.leave_out_self)
         k = min(max(self.k) + more, self.gallery.size)
         similarities, places = nearest_neighbours(
@@ -139,7 +155,7 @@ class KNNAccuracy(GalleryMetric):
         if not self.leave_out_self:
             return similarities, places
         is_self = self.gallery.all_files()[places] == files[:, None]
-        # The query itself goes behind the others, and its vote is 0.
+        # The query itself is moved behind the others, with a vote of 0.
         order = is_self.long().argsort(dim=1, stable=True)
         similarities = similarities.masked_fill(is_self, -torch.inf)
         return (similarities.gather(1, order)[:, :max(self.k)],
@@ -147,8 +163,8 @@ class KNNAccuracy(GalleryMetric):
 
     def _merge(self, similarities: Tensor, places: Tensor,
                k: int) -> tuple[Tensor, Tensor]:
-        """Merge the nearest of all ranks."""
-        # A share of less than k images leaves columns to fill.
+        """Merge the nearest images (Q, k) of all ranks."""
+        # A rank with fewer than k images of the gallery pads the rest.
         missing = (0, k - places.shape[1])
         similarities = F.pad(similarities, missing, value=-torch.inf)
         places = F.pad(places, missing, value=self.gallery.size)

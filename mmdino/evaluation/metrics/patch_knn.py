@@ -1,6 +1,7 @@
 """k-NN accuracy of patches, with the patches of other images.
 
-P patches of a picture, D features, (h, w) the grid.
+Letters: P patches of an image, D features, (h, w) the patch grid, (H, W)
+pixels.
 """
 
 import torch
@@ -15,22 +16,28 @@ from mmdino.registry import METRICS
 class PatchKNN(SampleMetric):
     """k-NN accuracy of patches in percent, a dense measure during training.
 
-    Of the pictures with masks every second one is the gallery. The classes of
-    patches are those of the mask; the figure is the mean over classes, so
-    that a large ground does not decide it. :class:`DenseTestLoop` measures
-    the same more fully, by pixels, when the training is over.
+    Every second image is a query; the others are the gallery. The class of a
+    patch is the most frequent one of its pixels in the mask. The accuracy is
+    averaged over classes, so that a large background does not dominate it.
+    After the training, :class:`DenseTestLoop` measures the segmentation in
+    more detail, by pixels.
 
     The key is ``dense/patch_knn``. Samples need ``patches`` (D, h, w), which
     the model's predict mode adds with ``predict_patches=True``, and
     ``gt_mask`` (H, W).
 
     Args:
-        num_classes: Other numbers in a mask count nowhere.
-        first_class: The number in a mask of the first class.
-        k: Neighbours of a patch.
-        temperature: Of the votes.
-        patches_per_image: Of each picture, evenly spread.
-        **kwargs: Those of BaseMetric.
+        num_classes: Number of classes; patches of other classes are left out.
+        first_class: Number of the first class in the masks.
+        k: Number of neighbours of a patch.
+        temperature: Temperature of the votes exp(similarity / temperature).
+        patches_per_image: How many patches of each image to use, evenly
+            spread.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: In ``evaluate``, if there are fewer than two images, or no
+            patch of any class.
     """
     default_prefix = 'dense'
     needs = dict(
@@ -57,7 +64,7 @@ class PatchKNN(SampleMetric):
         patches = torch.as_tensor(sample['patches']).float().cpu()
         mask = torch.as_tensor(sample['gt_mask']).long().cpu()
         grid = tuple(patches.shape[1:])
-        # The patch in pixels of the mask, of which each is one vote.
+        # Side of a patch in pixels of the mask.
         side = max(1, mask.shape[-2] // grid[0])
         labels = patch_labels(mask, grid, side).flatten() - self.first_class
         counts = ((labels >= 0) & (labels < self.num_classes)).nonzero()[:, 0]
@@ -69,8 +76,8 @@ class PatchKNN(SampleMetric):
             self, results: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Average the accuracy over the classes of the query patches."""
         if len(results) < 2:
-            raise ValueError('PatchKNN compares pictures with others, and got '
-                             f'{len(results)}.')
+            raise ValueError('PatchKNN compares images with others and needs '
+                             f'at least two, got {len(results)}.')
         (gallery, known), (queries, truth) = (
             map(torch.cat, zip(*half))
             for half in (results[::2], results[1::2]))
@@ -78,8 +85,8 @@ class PatchKNN(SampleMetric):
             raise ValueError(
                 'The masks have no patch of a class from '
                 f'{self.first_class} to '
-                f'{self.first_class + self.num_classes - 1}: they hold others.'
-            )
+                f'{self.first_class + self.num_classes - 1}: they hold other '
+                'numbers. Set first_class and num_classes of PatchKNN.')
         scores = knn_scores(queries, gallery, known, self.num_classes, self.k,
                             self.temperature)
         hits = (scores.argmax(1) == truth).float()

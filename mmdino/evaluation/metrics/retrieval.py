@@ -25,16 +25,19 @@ from mmdino.registry import METRICS
 class RetrievalMAP(GalleryMetric):
     """mAP and mP@k of the protocols Medium and Hard, in percent.
 
-    Each query ranks the whole gallery by cosine similarity. Keys are
-    ``retrieval/medium_map``, ``retrieval/hard_mp10`` and the like. Queries
-    without a positive are left out of a protocol's means.
+    Each query ranks the whole gallery by cosine similarity. Keys are, for
+    example, ``retrieval/medium_map`` and ``retrieval/hard_mp10``. Queries
+    without a positive in a protocol are left out of its means.
 
     The gallery comes from :class:`GalleryTestLoop`; the queries' samples need
     ``feature`` and the ``annotation`` of :class:`RevisitedImages`.
 
     Args:
-        ks: Where to measure the precision.
-        **kwargs: Those of BaseMetric.
+        ks: Numbers of images among which the precision is measured.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If there is no ``ks``, or one is below 1.
     """
     default_prefix = 'retrieval'
     baselines = (PIXELS, UNTRAINED)
@@ -51,7 +54,7 @@ class RetrievalMAP(GalleryMetric):
         self.ks = sorted(set(ks))
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Set the images to rank, a few thousand, on every rank."""
+        """Set the images to rank; every rank holds all, a few thousand."""
         features, _ = gallery.whole()
         self.gallery = F.normalize(features, dim=1)
 
@@ -70,18 +73,22 @@ class RetrievalMAP(GalleryMetric):
 class CopyDetectionMAP(GalleryMetric):
     """mAP of finding the originals of copied images, in percent.
 
-    Each query ranks the originals and the distractors by the cosine
-    similarity of whitened features. The whitening is learnt on the gallery's
-    whitening images, which are not ranked; without them the features are
-    ranked as they are. The key is ``copydays/map``.
+    Each query ranks the originals and the distractors by the cosine similarity
+    of whitened features. The whitening is learnt from the whitening images of
+    the gallery, which are not ranked; without such images the features are not
+    whitened. The key is ``copydays/map``.
 
-    The gallery comes from :class:`GalleryTestLoop`; what an image is, its
-    label says, as :class:`mmdino.datasets.Copydays` gives it.
+    The gallery comes from :class:`GalleryTestLoop`. The labels of
+    :class:`mmdino.datasets.Copydays` distinguish originals, distractors and
+    whitening images.
 
     Args:
         depth: Number of images retrieved for a query; an original beyond
-            them counts as not found. 20 in the authors' code.
-        **kwargs: Those of BaseMetric.
+            them counts as not found. It is 20 in the authors' code.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If ``depth`` is below 1.
     """
     default_prefix = 'copydays'
     needs = dict(
@@ -122,8 +129,17 @@ class CopyDetectionMAP(GalleryMetric):
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
         """Average over the queries, in percent; NaN if none has an original.
+
+        Those that have none are left out, which a warning counts.
         """
         areas = torch.tensor(results, dtype=torch.float64)
+        lost = int(areas.isnan().sum())
+        if lost:
+            print_log(
+                f'{lost} of {len(areas)} copies are left out: no original has '
+                'their number (the first four digits of the names).',
+                logger='current',
+                level=logging.WARNING)
         return {'map': 100. * areas.nanmean().item()}
 
 
@@ -139,9 +155,9 @@ def _learn(features: Tensor) -> Whitening:
     print_log(f'The whitening is learnt on {count} images.', logger='current')
     if count < width:
         print_log(
-            f'That is fewer than the {width} features: directions that these '
-            'images do not show are whitened as the weakest ones. The authors '
-            'used 20000 images.',
+            f'These are fewer images than the {width} features, so that the '
+            'whitening is undetermined in some directions, which are scaled '
+            'like the weakest ones. The authors used 20000 images.',
             logger='current',
             level=logging.WARNING)
     return learn_whitening(features)

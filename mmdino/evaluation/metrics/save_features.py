@@ -16,11 +16,11 @@ from mmdino.registry import METRICS
 class SaveFeatures(SampleMetric):
     """Write the features of the loop's samples to one file.
 
-    The key ``features/images`` says how many there were.
+    The key ``features/images`` is the number of images.
 
     Args:
         out: The file, see :func:`mmdino.datasets.feature_rows.save_features`.
-        **kwargs: Those of BaseMetric.
+        **kwargs: Arguments of MMEngine's ``BaseMetric``.
     """
     default_prefix = 'features'
     needs = dict(feature="the model's predict mode must add it")
@@ -45,7 +45,7 @@ class SaveFeatures(SampleMetric):
         where = placing.own, placing.size
         features = gather_rows(stack_rows(features), *where)
         labels = gather_rows(torch.tensor(labels, dtype=torch.int64), *where)
-        paths = gather_objects(paths, *where, self.collect_device,
+        paths = gather_objects(paths, placing.own, self.collect_device,
                                self.collect_dir)
         if is_main_process():
             known = bool((labels >= 0).all())

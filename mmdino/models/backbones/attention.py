@@ -1,7 +1,7 @@
 """Attention and masks of a backbone with tokens: checks and timm's layers.
 
-B images, H heads, T = 1 + R + N tokens: the class token, R registers and
-others before the patches, N = h w patches; D features.
+Letters: B images, H heads, N = h w patches, R registers and other tokens
+between the class token and the patches, T = 1 + R + N tokens.
 """
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +15,13 @@ def require_attention(backbone: nn.Module) -> None:
     """Raise an error if a backbone gives no attention of a class token.
 
     Raises:
-        ValueError: If it is no ViT.
+        ValueError: If the backbone is no ViT.
     """
     if not hasattr(backbone, 'class_attention'):
-        name = type(backbone).__name__
         raise ValueError(
-            f'{name} has no class token to look through. Attention needs a '
-            'backbone with the method class_attention, such as '
-            f'mmdino.VisionTransformer; {name} has none.')
+            f'{type(backbone).__name__} gives no attention of a class token: '
+            'it has no method class_attention. Use a ViT, such as '
+            'mmdino.VisionTransformer.')
     if hasattr(backbone, 'require_attention'):
         backbone.require_attention()
 
@@ -39,8 +38,11 @@ def has_attention(backbone: nn.Module) -> bool:
 def attention_layer(model: nn.Module) -> nn.Module | None:
     """Find the layer of a timm model in which the class token attends last.
 
-    That of the last block; of an XCiT, whose blocks attend over channels, of
-    the last block of class attention. None if timm shows no softmax of it.
+    That is the layer of the last block or, in an XCiT, whose blocks attend
+    over channels, of the last class-attention block.
+
+    Returns:
+        The layer, or None if the model has none whose weights can be read.
     """
     blocks = getattr(model, 'cls_attn_blocks', None) or getattr(
         model, 'blocks', None)
@@ -54,11 +56,14 @@ def seen_weights(layer: nn.Module, see: Callable[[Tensor],
                                                  None]) -> Iterator[None]:
     """Call ``see`` with the attention weights of each pass of a timm layer.
 
-    Their shape is (B, H, T or 1, T).
+    In this context the layer runs without torch's fused kernel, as with timm's
+    ``AttentionExtract``. timm computes the weights itself, so that they
+    include rotary and relative positions.
 
-    It runs without torch's fused kernel meanwhile, as timm's own
-    ``AttentionExtract`` has it, so that rotary and relative positions are
-    timm's, too.
+    Args:
+        layer: A result of :func:`attention_layer`.
+        see: Called with the weights (B, H, T, T), or (B, H, 1, T) of class
+            attention.
     """
     fused = layer.fused_attn
     hook = layer.attn_drop.register_forward_hook(
@@ -72,13 +77,13 @@ def seen_weights(layer: nn.Module, see: Callable[[Tensor],
 
 
 def check_mask(mask: Tensor, num_images: int, num_patches: int) -> None:
-    """Refuse what is no mask (B, N).
+    """Raise an error if a tensor is no mask (B, N) of patches.
 
     Raises:
-        ValueError: If it is not bool or of another shape.
+        ValueError: If the tensor is not bool or has another shape.
     """
     shape = num_images, num_patches
     if mask.dtype != torch.bool or mask.shape != shape:
         raise ValueError(
             f'The mask must be bool of shape {shape}, images and patches in '
-            f'reading order, got {mask.dtype} of {tuple(mask.shape)}.')
+            f'reading order, got {mask.dtype} of shape {tuple(mask.shape)}.')

@@ -1,6 +1,6 @@
 """A convolutional patch embedding for vision transformers.
 
-B images, D features, h x w patches.
+Letters: B images, C channels, D features, (h, w) the patch grid.
 """
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
@@ -15,11 +15,11 @@ from mmdino.registry import MODELS
 class ConvStem(BaseModule):
     """Stride-2 convolutions that replace the patch projection of a ViT.
 
-    One 3 x 3 convolution, norm and ReLU for each halving of the resolution,
-    the last ``embed_dims`` wide and each before it half as wide as the next;
-    then a 1 x 1 convolution. Batch normalisation spreads the tokens of
-    different images from the first step on, which a small network needs to
-    leave the uniform output.
+    Each halving of the resolution has a 3 x 3 convolution, a norm and a ReLU.
+    The last of these convolutions has ``embed_dims`` channels, each one before
+    half as many as the next. A 1 x 1 convolution follows. Batch normalisation
+    spreads the tokens of different images from the first step on; without it,
+    a small network may not leave the uniform output.
 
     Source: Xiao et al. 2021, "Early convolutions help transformers see
     better" (arXiv 2106.14881), section 4.
@@ -28,12 +28,13 @@ class ConvStem(BaseModule):
         in_channels: Channels of the images.
         embed_dims: D, the width of a token.
         patch_size: Side of a patch in pixels: 2, 4, 8, ...
-        input_size: Height and width in pixels that ``init_out_size`` is told
-            for.
-        norm_cfg: The norm after each 3 x 3 convolution.
+        input_size: Height and width in pixels of the images for which
+            ``init_out_size``, the patch grid that mmpretrain's ViT reads, is
+            computed.
+        norm_cfg: Config of the norm after each 3 x 3 convolution.
 
     Raises:
-        ValueError: If ``patch_size`` is no power of 2, or ``embed_dims``
+        ValueError: If ``patch_size`` is not 2, 4, 8, ..., or ``embed_dims``
             cannot be halved for every convolution.
     """
 
@@ -47,12 +48,13 @@ class ConvStem(BaseModule):
         super().__init__(init_cfg)
         steps = patch_size.bit_length() - 1
         if steps < 1 or patch_size != 2**steps:
-            raise ValueError(f'patch_size is {patch_size}: ConvStem halves '
-                             'the image again and again, so use 2, 4, 8, ...')
+            raise ValueError('ConvStem halves the resolution several times: '
+                             'patch_size must be a power of 2, from 2, got '
+                             f'{patch_size}.')
         if embed_dims % 2**(steps - 1):
             raise ValueError(
-                f'embed_dims is {embed_dims}: with patch_size {patch_size} '
-                f'it must be a multiple of {2**(steps - 1)}')
+                f'embed_dims must be a multiple of {2**(steps - 1)} with '
+                f'patch_size={patch_size}, got {embed_dims}.')
         layers, channels = [], in_channels
         for step in reversed(range(steps)):
             width = embed_dims // 2**step
@@ -78,7 +80,7 @@ class ConvStem(BaseModule):
             x: Images, shape (B, C, H, W).
 
         Returns:
-            Tokens (B, h w, D) and (h, w).
+            Tokens (B, h w, D) and the patch grid (h, w).
         """
         x = self.projection(self.convs(x))
         return x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])

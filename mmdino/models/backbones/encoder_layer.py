@@ -1,6 +1,6 @@
 """Blocks of a ViT: stochastic depth (Huang et al. 2016) and checkpointing.
 
-B images, M tokens, D features.
+Letters: B images, M tokens, D features.
 """
 from collections.abc import Callable, Sequence
 
@@ -15,15 +15,17 @@ from torch.utils.checkpoint import checkpoint
 
 
 class EncoderLayer(TransformerEncoderLayer):
-    """mmpretrain's block with two switches that make training cheaper.
+    """mmpretrain's block with two options that make training cheaper.
 
-    Its weights and, with both switches off, its results are mmpretrain's.
+    Its weights are mmpretrain's, and so are its results while both options are
+    off.
 
     Attributes:
         subset_rate (float): In training, the share of the images that each
             branch leaves out, see :func:`add_of_subset`.
-        with_cp (bool): Keep the input alone for the backward pass, which
-            then computes the block again, with the same random numbers.
+        with_cp (bool): Activation checkpointing: keep only the input for the
+            backward pass, which computes the block again with the same random
+            numbers.
     """
     subset_rate = 0.
     with_cp = False
@@ -48,18 +50,19 @@ def add_of_subset(x: Tensor, branch: Callable[[Tensor], Tensor],
                   rate: float) -> Tensor:
     """Add a residual branch to a random subset of the images.
 
-    Stochastic depth that does not compute what it leaves out (DINOv2, arXiv
-    2304.07193, section 5): ``int(B (1 - rate))`` of the images, at least one,
-    get the branch, times B by their number, so that the mean is that of the
-    branch on all. Drawn from PyTorch's default generator of the device.
+    This is stochastic depth that saves the computation of the images it leaves
+    out (DINOv2, arXiv 2304.07193, section 5). The branch is computed for n =
+    ``int(B (1 - rate))`` images, at least one, and added with the factor
+    B / n, so that its expectation is that of the branch on all images. The
+    images are drawn from PyTorch's default generator of the device.
 
     Args:
         x: Shape (B, ...).
-        branch: From some of the images to as much.
+        branch: Computes the residual of a part of the images, same shape.
         rate: Share of the images to leave out, in [0, 1].
 
     Returns:
-        Shape (B, ...), in the type of ``x``.
+        Shape (B, ...), in the dtype of ``x``.
     """
     count = max(int(len(x) * (1 - rate)), 1)
     chosen = torch.randperm(len(x), device=x.device)[:count]
@@ -72,10 +75,9 @@ def switch_blocks(layers: nn.ModuleList, by_subset: bool,
     """Turn mmpretrain's blocks into :class:`EncoderLayer`, in place.
 
     Args:
-        layers: Their rates of stochastic depth are those of their
-            ``DropPath``.
-        by_subset: Leave a share of the images out, see :func:`add_of_subset`,
-            where ``DropPath`` draws for each image.
+        layers: mmpretrain's blocks.
+        by_subset: Replace ``DropPath``, which draws for each image
+            independently, by :func:`add_of_subset` with the same rate.
         with_cp: See :class:`EncoderLayer`.
     """
     if not (by_subset or with_cp):
@@ -104,17 +106,18 @@ def complete_stochastic_depth(layers: nn.ModuleList) -> None:
         layers: mmpretrain's blocks, changed in place.
 
     Raises:
-        ValueError: If a block with SwiGLU has dropout, which it has not.
+        ValueError: If ``drop_rate`` is set for a block with SwiGLU, which has
+            no dropout.
     """
     for layer in layers:
         if isinstance(layer.ffn, SwiGLUFFN):
             if layer.attn.proj_drop.p:
                 raise ValueError(
-                    f'drop_rate={layer.attn.proj_drop.p}: SwiGLU has no '
-                    'dropout. Leave it 0 and set drop_path_rate.')
+                    f'drop_rate={layer.attn.proj_drop.p}, but SwiGLU has no '
+                    'dropout: set drop_rate=0 and use drop_path_rate.')
             layer.ffn.dropout_layer = DropPath(layer.attn.out_drop.drop_prob)
     for module in layers.modules():
         if isinstance(module, DropPath):
-            # NumPy's, which torch.compile takes for a tensor: it could
-            # not branch on it, and would break every block in pieces.
+            # mmpretrain's rate is a NumPy float, which torch.compile treats
+            # as a tensor: branching on it would break the graph in each block.
             module.drop_prob = float(module.drop_prob)

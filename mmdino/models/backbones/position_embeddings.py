@@ -1,6 +1,7 @@
 """Position embeddings of a ViT, resized to the grid of the images.
 
-D features; H x W patches as stored, h x w of the image.
+Letters: D features, (H, W) the patch grid of the stored embeddings, (h, w)
+that of the image.
 """
 import math
 
@@ -25,12 +26,15 @@ def resize_pos_embed(pos_embed: Tensor,
         pos_embed: Shape (1, 1 + H W, D), the class token first.
         grid: (H, W) of ``pos_embed``, in patches.
         new_grid: (h, w) of the image, in patches.
-        mode: 'offset' as the authors' code, with ``scale_factor = (n + 0.1) /
-            N`` in height and in width, which the published weights were
-            trained with; 'size' with ``size=``, which gives other numbers, as
-            mmpretrain and transformers do; 'antialias' with ``size=``,
-            antialiased, as timm and the authors' DINOv2 with registers do;
-            'offset-antialias' as 'offset', antialiased.
+        mode: How ``F.interpolate`` is called. The modes give different
+            numbers, and weights need the mode they were trained with.
+
+            - 'offset': with ``scale_factor = (n + 0.1) / N`` in height and in
+              width, as the code of DINO and of DINOv2 without registers.
+            - 'size': with ``size=``, as mmpretrain and transformers.
+            - 'antialias': with ``size=`` and ``antialias=True``, as timm and
+              the code of DINOv2 with registers.
+            - 'offset-antialias': as 'offset', with ``antialias=True``.
     """
     if tuple(grid) == tuple(new_grid):
         return pos_embed
@@ -52,17 +56,18 @@ def find_grid(name: str,
               told: Grid | None = None) -> Grid:
     """Find the grid (H, W) of loaded position embeddings (1, 1 + H W, D).
 
-    What the weights tell; if it has not as many patches, or they tell none,
-    that of the model, and a square otherwise.
+    It is the grid stored with the weights or, without one, that of the model.
+    If that does not have as many patches as the embeddings, a square grid is
+    assumed.
 
     Args:
-        name: Of the weights, for the message.
-        pos_embed: What was loaded.
-        own: The model's own grid.
-        told: What the weights tell.
+        name: Name of the embeddings, for the error message.
+        pos_embed: The loaded embeddings.
+        own: Grid of the model.
+        told: Grid stored with the weights, if any.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If the number of patches fits none of these.
     """
     num_patches = pos_embed.shape[1] - 1
     grid = tuple(told or own)
@@ -70,24 +75,25 @@ def find_grid(name: str,
         grid = (math.isqrt(num_patches), ) * 2
     if math.prod(grid) != num_patches:
         raise ValueError(
-            f'{name} has {num_patches} patches, which are no square grid, and '
-            'the weights do not tell their grid, so it cannot be resized to '
-            f'the {own} of this model. Build it with the img_size (height, '
-            'width) of the training; it takes images of other sizes as it is.')
+            f'{name} has {num_patches} patches, which form no square grid, '
+            'and the file does not store their grid, so that they cannot be '
+            f'resized to the grid {own} of this model. Build the model with '
+            'the img_size (height, width) that the weights were trained with; '
+            'it accepts images of other sizes all the same.')
     return grid
 
 
 class PosEmbedCache:
     """A cache of resized position embeddings, for a network in evaluation.
 
-    They are given again only as long as the stored embeddings equal those
-    that they were made of, number by number: whatever changes weights, be it
-    by ``.data``, is seen. The comparison waits for a GPU, so that it is made
-    only where PyTorch knows of no change.
+    A cached result is returned only while the position embeddings still equal
+    those it was computed from. PyTorch's version counter is compared first,
+    then the values, because changes through ``.data`` leave the counter as it
+    is.
 
     Args:
-        max_grids: Grids to remember; images of any size, as in retrieval,
-            would have no end of them.
+        max_grids: Number of grids to keep. Without a limit the cache would
+            grow with every image size, as in retrieval.
     """
 
     def __init__(self, max_grids: int = 8) -> None:
@@ -99,8 +105,8 @@ class PosEmbedCache:
         """Resize as :func:`resize_pos_embed` does, without gradient."""
         if tuple(grid) == tuple(new_grid):
             return pos_embed
-        # What stands in for a parameter, in torch.func, fake and meta
-        # tensors, cannot be compared, nor can a tensor without a version.
+        # Tensors of torch.func, fake and meta tensors have no values to
+        # compare, inference tensors have no version counter.
         if (type(pos_embed) is not nn.Parameter or pos_embed.is_meta
                 or pos_embed.is_inference()):
             return resize_pos_embed(pos_embed, grid, new_grid, mode)

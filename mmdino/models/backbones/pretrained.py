@@ -8,10 +8,10 @@ from mmdino.weights.network import load_pretrained
 class StrictPretrained:
     """Mixin whose ``init_cfg=dict(type='Pretrained')`` loads all or raises.
 
-    To stand before a subclass of MMEngine's ``BaseModule`` among the bases.
-    ``checkpoint`` and ``prefix`` of the ``init_cfg`` are those of
-    :func:`mmdino.weights.load_pretrained`; without a ``prefix`` they are the
-    teacher's backbone, or the file is the module's alone.
+    List it before a subclass of MMEngine's ``BaseModule`` among the base
+    classes. ``checkpoint`` and ``prefix`` of the ``init_cfg`` are passed to
+    :func:`mmdino.weights.load_pretrained`. Without a ``prefix`` it loads the
+    teacher's backbone, or a file that holds the weights of this module alone.
     """
 
     def init_weights(self) -> None:

@@ -13,17 +13,19 @@ class SmallResNet(StrictPretrained, ResNet_CIFAR):
     """mmpretrain's ``ResNet_CIFAR``, with a depth of 10 as well.
 
     He et al. 2016 (arXiv 1512.03385). Its stem is a single 3 x 3 convolution
-    of stride 2, after which a picture of 32 px is a map of 16 x 16: at full
-    size the first maps take most of the time and learn little.
+    of stride 2, which turns an image of 32 px into a map of 16 x 16. With
+    stride 1, as in ``ResNet_CIFAR``, the first maps would take most of the
+    time.
 
     Args:
-        depth: 10, one block in each of four stages, or those of mmpretrain's:
-            18, 34, 50, 101 and 152.
-        img_size: Height and width in pixels of the images that it is trained
-            on. It takes any size.
-        **kwargs: Those of mmpretrain's ``ResNet``, such as ``base_channels``,
-            the width of the first stage, which doubles from stage to stage,
-            and ``stem_channels``.
+        depth: 10, with one block in each of four stages, or a depth of
+            mmpretrain's ``ResNet_CIFAR``: 18, 34, 50, 101 or 152.
+        img_size: Height and width in pixels of the training images, from which
+            :class:`DINO` infers the width of the features. Images may have any
+            size.
+        **kwargs: Other arguments of mmpretrain's ``ResNet``, such as
+            ``stem_channels`` and ``base_channels``, the width of the first
+            stage, which doubles from stage to stage.
     """
     arch_settings = {
         10: (BasicBlock, (1, 1, 1, 1)),

@@ -1,6 +1,8 @@
 """Any timm model as a backbone that gives features, tokens or maps.
 
-B images, C channels, N patch tokens, R registers, D features.
+Letters: B images, C channels, N patch tokens, R registers and other tokens
+between the class token and the patches, D features, H heads, (h, w) the patch
+grid.
 """
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,24 +29,25 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     """A timm model without its classifier: pooled features of width D.
 
     Multi-crop feeds images of several sizes, so models that fix their input
-    size by default are built with timm's ``dynamic_img_size``. Some have no
-    such argument and take one size only, such as BEiT, CaiT and MLP-Mixer.
-    What pooled means is timm's default for the model: the class token of a
-    ViT or XCiT, the average of a convnet's last map. Of BEiT, EVA-02 and
-    DINOv3 timm's default is the average, too: ``global_pool='token'`` gives
-    the class token, which these were trained with.
+    size by default are built with timm's ``dynamic_img_size``. Some models
+    have no such argument and accept one size only, such as BEiT, CaiT and
+    MLP-Mixer. The pooling is timm's default for the model: the class token of
+    a ViT or XCiT, the average of a convnet's last map. For BEiT, EVA-02 and
+    DINOv3 timm averages as well; ``global_pool='token'`` gives the class
+    token, with which they were trained.
 
-    Tokens, masks and attention are those of a network that puts a class token
-    before patch tokens. As of :class:`VisionTransformer`, what trains with
+    Tokens, masks and attention are available for models with a class token
+    before the patch tokens. As with :class:`VisionTransformer`, training with
     masks calls ``tokens, = backbone(images, mask, out_type='raw')``.
 
     Args:
         model_name: A name of ``timm.list_models()``.
-        pretrained: Load timm's weights, which downloads them.
+        pretrained: Download and load timm's weights.
         in_channels: Channels of the images.
-        with_mask_token: Have a token (1, D), of which timm knows nothing, to
-            stand for the embeddings of masked patches.
-        **kwargs: Of ``timm.create_model``, such as ``drop_path_rate``.
+        with_mask_token: Add a mask token (1, D), which timm's models lack. It
+            replaces the embeddings of masked patches.
+        **kwargs: Other arguments of ``timm.create_model``, such as
+            ``drop_path_rate``.
 
     Attributes:
         embed_dims (int): Width D of the features.
@@ -52,9 +55,10 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             that the model was built for.
 
     Raises:
-        ValueError: If timm does not know the model or it takes no mask token;
-            in forward, if it does not take images of this size; where tokens,
-            patches or attention are asked for, if it has none.
+        ValueError: If timm does not know the model, or ``with_mask_token`` is
+            set and the model's patches cannot be masked; in forward, if the
+            model does not accept images of this size; in the methods for
+            tokens, patches and attention, if the model has none.
     """
 
     def __init__(self,
@@ -67,8 +71,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         super().__init__(init_cfg)
         if not timm.is_model(model_name):
             raise ValueError(
-                f'timm {timm.__version__} has no model {model_name!r}; see '
-                "timm.list_models('*name*').")
+                f'timm {timm.__version__} has no model {model_name!r}; '
+                "timm.list_models('*name*') lists its models.")
         create = partial(
             timm.create_model,
             model_name,
@@ -78,12 +82,12 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             **kwargs)
         try:
             self.model = create(dynamic_img_size=True)
-        except TypeError as error:  # some take any size by nature
+        except TypeError as error:  # e.g. a convnet takes any size anyway
             if 'dynamic_img_size' not in str(error):
                 raise
             self.model = create()
         self.in_channels = in_channels
-        # Not num_features: some widen the pooled features once more.
+        # Not num_features: some models end with a wider layer after pooling.
         self.embed_dims = self.model.head_hidden_size
         self.model_name = model_name
         self.img_size = tuple(
@@ -96,8 +100,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             self.mask_token = nn.Parameter(
                 torch.zeros(1, self.model.embed_dim))
             self.model.patch_embed.register_forward_hook(self._mask_patches)
-        self._mask: Tensor | None = None  # of the pass under way
-        # timm initialises in its constructors.
+        self._mask: Tensor | None = None  # of the current forward pass
+        # timm initialises its models in their constructors.
         self._is_init = init_cfg is None
 
     @property
@@ -114,10 +118,13 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 
         Args:
             x: Images, shape (B, C, H, W).
-            mask: Patches to replace by the mask token, shape (B, N), bool, in
-                reading order.
-            out_type: 'raw' for the tokens through the final norm, ((B, 1 + R +
-                N, D), ), in the place of the features.
+            mask: Bool (B, N), True at patches (in reading order) whose
+                embeddings are replaced by the mask token.
+            out_type: None for pooled features, 'raw' for all tokens through
+                the final norm.
+
+        Returns:
+            A tuple of one tensor, (B, D) or, with 'raw', (B, 1 + R + N, D).
         """
         if out_type is None:
             return self._run(lambda x: (self.model(x), ), x, mask)
@@ -129,14 +136,16 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         if mask is not None and tokens.shape[1] != extra + mask.shape[1]:
             raise ValueError(
                 f"timm's {self.model_name} gives {tokens.shape[1] - extra} "
-                f'tokens for {mask.shape[1]} patches: leave out what drops '
-                'patches, such as patch_drop_rate.')
+                f'tokens for {mask.shape[1]} patches: remove arguments that '
+                'drop patches, such as patch_drop_rate.')
         return (tokens, )
 
     def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the tokens (B, 1 + R + N, D), through the final norm.
 
-        Of images (B, C, H, W), perhaps masked, see :meth:`forward`.
+        Args:
+            images: Shape (B, C, H, W).
+            mask: As of :meth:`forward`.
         """
         return self(images, mask, out_type='raw')[0]
 
@@ -147,8 +156,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             getattr(self.model, 'patch_embed', None), 'patch_size', None)
         sides = {*to_2tuple(size)}
         if size is None or len(sides) > 1:
-            raise AttributeError(f"timm's {self.model_name} has no patches "
-                                 'with one side')
+            raise AttributeError(f"timm's {self.model_name} has no square "
+                                 'patches of one size.')
         return sides.pop()
 
     @property
@@ -170,7 +179,12 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
         """Compute the tokens of the last ``n`` blocks, through the final norm.
 
-        Each is (B, 1 + R + N, D).
+        Args:
+            x: Images, shape (B, C, H, W).
+            n: Number of blocks.
+
+        Returns:
+            For each block, the last one at the end, (B, 1 + R + N, D).
         """
         self.require_blocks()
         extract = partial(
@@ -188,9 +202,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     def last_keys(self, x: Tensor) -> Tensor:
         """Compute the keys (B, 1 + R + N, D) of the last block's attention.
 
-        All heads are side by side in D.
-
-        Rotary positions have not turned them yet.
+        D holds the keys of all heads, one after another. Rotary position
+        embeddings are not applied to them.
         """
         self.require_keys()
         keys = []
@@ -205,7 +218,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
     def class_attention(self, x: Tensor) -> Tensor:
         """Compute the class token's attention (B, H, h, w) to the patches.
 
-        That of the last layer in which it attends to them.
+        It is taken from the last layer in which the class token attends to
+        the patches.
         """
         with self.recorded_attention() as maps:
             self._run(self.model.forward_features, x)
@@ -228,7 +242,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
                 raise ValueError(
                     f"timm's {self.model_name} attends to {row.shape[-1]} "
                     f'tokens, not to {extra} and the {math.prod(grid)} '
-                    'patches: its attention is no map of the image.')
+                    'patches: its attention is no map of the image. Use '
+                    'another model.')
             maps.append(row[..., extra:].unflatten(-1, grid))
 
         hook = self.model.patch_embed.register_forward_pre_hook(see_images)
@@ -243,7 +258,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         self._require_tokens()
         if not hasattr(self, 'patch_size'):
             raise ValueError(f"timm's {self.model_name} has no square patches "
-                             'of one size.')
+                             'of one size. Use a ViT.')
 
     def require_blocks(self) -> None:
         """Raise an error if the model gives no tokens of single blocks."""
@@ -251,35 +266,37 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         extract = getattr(self.model, 'forward_intermediates', None)
         if extract is None or 'return_prefix_tokens' not in signature(
                 extract).parameters:
-            raise ValueError(f"timm's {self.model_name} shows no class token "
-                             "of each block. Take a ViT.")
+            raise ValueError(f"timm's {self.model_name} does not give the "
+                             'class token of each block. Use a ViT.')
 
     def require_keys(self) -> None:
         """Raise an error if the model gives no keys of its patches."""
         self.require_blocks()
         if not hasattr(attention_layer(self.model), 'k_norm'):
-            raise ValueError(f"timm's {self.model_name} shows no keys of its "
-                             'attention: take tokens.')
+            raise ValueError(f"timm's {self.model_name} does not give the "
+                             "keys of its attention: use facet='token'.")
 
     def require_attention(self) -> None:
         """Raise an error if the model's class token attends to no patches."""
         self._require_tokens()
         if attention_layer(self.model) is None:
-            raise ValueError(f"timm's {self.model_name} shows no attention "
-                             'of its class token. Take a ViT.')
+            raise ValueError(f"timm's {self.model_name} does not give the "
+                             'attention of its class token. Use a ViT.')
 
     def _require_tokens(self) -> None:
-        """Raise an error if the model lacks tokens as documented here."""
+        """Raise an error if the model gives no class token and patch tokens.
+        """
         model = self.model
         if (getattr(model, 'cls_token', None) is None
                 or not getattr(model, 'num_prefix_tokens', 0)):
             raise ValueError(
                 f"timm's {self.model_name} gives no tokens: it has no class "
-                'token before those of its patches. Take a ViT.')
+                'token before those of its patches. Use a ViT.')
         if isinstance(model.norm, nn.Identity):
             raise ValueError(
-                f"timm's {self.model_name} has no norm of its tokens, as it "
-                "pools them first: give global_pool='token'.")
+                f"timm's {self.model_name} pools its tokens before the final "
+                "norm, so that single tokens have none: set "
+                "global_pool='token'.")
 
     def _require_masks(self) -> None:
         """Raise an error if the model's patches cannot be masked one by one.
@@ -288,8 +305,9 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
         embed = getattr(self.model, 'patch_embed', None)
         if not isinstance(embed, PatchEmbed):
             raise ValueError(
-                f"timm's {self.model_name} takes no masks: its patches are "
-                f'embedded by {type(embed).__name__}, not each by itself.')
+                f"timm's {self.model_name} accepts no masks: "
+                f'{type(embed).__name__} does not embed each patch on its '
+                'own. Use a ViT.')
 
     def _check_mask(self, images: Tensor, mask: Tensor) -> None:
         if self.mask_token is None:
@@ -310,7 +328,7 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
              function: Callable,
              x: Tensor,
              mask: Tensor | None = None) -> tuple[Tensor, ...] | Tensor:
-        """Call the function, and explain an error that image sizes cause."""
+        """Call a function, and explain errors of images of other sizes."""
         if mask is not None:
             self._check_mask(x, mask)
         size = tuple(x.shape[-2:])
@@ -325,8 +343,8 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
             raise ValueError(
                 f"timm's {self.model_name}, built for images of "
                 f'{self.img_size} (height, width), failed on {size}: {error}. '
-                'Crop all views to a size that it takes, or choose a model '
-                'that takes several.') from error
+                'Crop all views to a size that it accepts, or use a model '
+                'that accepts several.') from error
         finally:
             self._mask = None
 
@@ -335,15 +353,15 @@ class TimmBackbone(StrictPretrained, BaseBackbone):
 class TimmFeatureMaps(TimmBackbone):
     """A :class:`TimmBackbone` that yields feature maps, for dense tasks.
 
-    Its weights are those of ``TimmBackbone``, to the last one. What only
-    serves the features, such as XCiT's class attention, gets no gradient:
-    training on several GPUs needs ``find_unused_parameters=True``.
+    It has exactly the weights of ``TimmBackbone``. Layers that only the pooled
+    features need, such as XCiT's class attention, get no gradient: training
+    with DDP needs ``find_unused_parameters=True``.
 
     Args:
         model_name: A name of ``timm.list_models()``.
-        out_indices: Blocks (of convnets: stages), from 0, whose maps are
-            yielded; by default all.
-        **kwargs: Further arguments of ``TimmBackbone``.
+        out_indices: Indices, from 0, of the blocks (stages in convnets) whose
+            maps are returned; by default all.
+        **kwargs: Other arguments of ``TimmBackbone``.
 
     Raises:
         ValueError: If the model has no such block, or yields no maps.
@@ -356,14 +374,15 @@ class TimmFeatureMaps(TimmBackbone):
         super().__init__(model_name, **kwargs)
         if not hasattr(self.model, 'forward_intermediates'):
             raise ValueError(f"timm's {model_name} yields no maps: it has no "
-                             'forward_intermediates.')
+                             'method forward_intermediates. Use another '
+                             'model.')
         self.out_indices = out_indices and list(out_indices)
         if out_indices:
             blocks = getattr(self.model, 'blocks', None)
             num_blocks = len(blocks or self.model.feature_info)
             if not set(out_indices) <= set(range(num_blocks)):
                 raise ValueError(
-                    f'out_indices={tuple(out_indices)}: the blocks '
+                    f'out_indices={tuple(out_indices)}, but the blocks '
                     f'of {model_name} are 0 to {num_blocks - 1}.')
 
     def forward(self,

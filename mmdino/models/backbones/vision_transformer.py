@@ -1,7 +1,8 @@
 """The vision transformer of DINO and DINOv2, built on mmpretrain's.
 
-B images, N patch tokens, R registers, D features, H heads; h x w patches,
-h w = N. Tokens (B, 1 + R + N, D) are the class token, registers, patches.
+Letters: B images, N = h w patch tokens, R registers, D features, H heads,
+(h, w) the patch grid. Tokens (B, 1 + R + N, D) are the class token, registers
+and patches, in this order.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,57 +31,64 @@ from mmdino.registry import MODELS
 class VisionTransformer(StrictPretrained, _VisionTransformer):
     """mmpretrain's ``VisionTransformer`` with DINO's and DINOv2's semantics.
 
-    Parameter names and arguments are mmpretrain's, so its checkpoints and
-    tools fit. What differs: the initialisation (trunc_normal(.02) on every
-    linear layer, on the position embeddings and on the class token), position
-    embeddings at other sizes (:func:`resize_pos_embed`), images that are no
-    multiple of the patch are refused instead of padded, and the methods that
-    give tokens and attention.
+    Parameter names and arguments are those of mmpretrain, so that its
+    checkpoints and tools work. The differences:
+
+    - the initialisation: trunc_normal(.02) for all linear layers, the position
+      embeddings and the class token;
+    - position embeddings for images of other sizes, see
+      :func:`resize_pos_embed`;
+    - images whose sides are no multiples of the patch are an error; they are
+      not padded;
+    - methods that give tokens and attention.
 
     DINO's ViT-S is ``arch='deit-small'``, its ViT-B ``arch='deit-base'``.
-    DINOv2's (arXiv 2304.07193) have ``layer_scale_init_value=1e-5``,
-    ``with_mask_token=True``, ``cls_token_std=1e-6``,
-    ``drop_path_uniform=True`` and, the giant, ``layer_cfgs=dict(
-    ffn_type='swiglu_fused')``: two thirds of the arch's
-    ``feedforward_channels`` in each half, a multiple of 8.
+    Those of DINOv2 (arXiv 2304.07193) have ``layer_scale_init_value=1e-5``,
+    ``with_mask_token=True``, ``cls_token_std=1e-6`` and
+    ``drop_path_uniform=True``. ViT-g also has
+    ``layer_cfgs=dict(ffn_type='swiglu_fused')``: each half of SwiGLU is two
+    thirds as wide as the arch's ``feedforward_channels``, rounded up to a
+    multiple of 8.
 
-    What trains the network with masks calls it as a module, ``tokens, =
-    backbone(images, mask, out_type='raw')``: DDP, FSDP and torch.compile see
-    nothing else. :meth:`tokens` is the same for a network that nothing wraps.
+    Training with masks calls the module itself, ``tokens, = backbone(images,
+    mask, out_type='raw')``, because DDP, FSDP and torch.compile wrap
+    ``forward`` only. :meth:`tokens` does the same for a network without such a
+    wrapper.
 
     Args:
-        arch: As mmpretrain's.
+        arch: An arch of mmpretrain's ``VisionTransformer``.
         img_size: Height and width in pixels of the images that the position
             embeddings are stored for.
         patch_size: Height and width of a patch in pixels.
         in_channels: Channels of the images.
-        pos_embed_mode: How position embeddings are resized for other images, a
-            mode of :func:`resize_pos_embed`. Weights trained with another
-            library's ViT may need that library's.
-        stem: Config of a patch embedding, such as :class:`ConvStem`, in the
-            place of the linear projection.
-        num_registers: R, tokens without position that take part in the
-            attention only (arXiv 2309.16588).
-        with_mask_token: Have a token to stand for masked patches. It gets a
-            gradient, zero without a mask, in every backward pass.
-        cls_token_std: Standard deviation of the class token at first: 0.02 in
+        pos_embed_mode: How position embeddings are resized for images of other
+            sizes, a mode of :func:`resize_pos_embed`. Weights that were
+            trained with another library's ViT may need its mode.
+        stem: Config of a patch embedding, such as :class:`ConvStem`, that
+            replaces the linear projection.
+        num_registers: R, the number of registers: additional tokens without
+            position embeddings whose output is not used (arXiv 2309.16588).
+        with_mask_token: Add a token that replaces masked patches. It gets a
+            gradient in every backward pass, which is zero without a mask.
+        cls_token_std: Standard deviation of the initial class token: 0.02 in
             DINO and iBOT, 1e-6 in DINOv2.
-        drop_path_uniform: Stochastic depth at ``drop_path_rate`` in every
-            block, in the place of rates that rise from 0.
-        drop_path_subset: Leave out a share of a batch's images in each branch,
-            which then costs that share less, where stochastic depth draws for
-            each image by itself; the mean is the same. See
-            :func:`add_of_subset`. For rates above 0.1: below, picking images
-            takes what is saved.
-        with_cp: Activation checkpointing: keep the tokens between the blocks
-            alone for the backward pass, which computes each block again. Less
-            memory, more time, the same gradients.
+        drop_path_uniform: Use ``drop_path_rate`` in every block. By default
+            the rates rise linearly from 0 to it.
+        drop_path_subset: Implement stochastic depth by :func:`add_of_subset`,
+            which saves the computation of the images that a branch leaves out.
+            It is worth it for rates above 0.1; below, selecting the images
+            takes longer than what it saves.
+        with_cp: Activation checkpointing: keep only the tokens between blocks
+            for the backward pass, which computes each block again. It takes
+            less memory and more time and gives the same gradients.
         **kwargs: mmpretrain's other arguments.
 
     Raises:
-        ValueError: If ``img_size`` is no multiple of the patch or there is
-            no such ``pos_embed_mode``; in forward, if the channels or the
-            size of the images or the mask do not fit.
+        ValueError: If ``img_size`` is no multiple of the patch size,
+            ``with_cls_token`` is False, there is no such ``pos_embed_mode`` or
+            ``num_registers`` is negative; in forward, if the images have other
+            channels or a size that is no multiple of the patch size, or the
+            mask has the wrong shape.
     """
 
     def __init__(self,
@@ -101,14 +109,15 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
         for side in img_size:
             _check_multiple('img_size', side, patch_size)
         if not kwargs.get('with_cls_token', True):
-            raise ValueError('with_cls_token=False: DINO needs a class token.')
+            raise ValueError('with_cls_token=False, but DINO needs a class '
+                             'token: leave it out.')
         if pos_embed_mode not in POS_EMBED_MODES:
             raise ValueError(
                 f'pos_embed_mode must be one of {POS_EMBED_MODES}, got '
-                f'{pos_embed_mode!r}')
+                f'{pos_embed_mode!r}.')
         if num_registers < 0:
             raise ValueError(
-                f'num_registers must be 0 or more, got {num_registers}')
+                f'num_registers must be 0 or more, got {num_registers}.')
         if drop_path_uniform:
             kwargs['layer_cfgs'] = with_uniform_rate(
                 kwargs.get('layer_cfgs', {}), kwargs.get('drop_path_rate', 0.))
@@ -137,7 +146,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                         self.embed_dims)) if num_registers else None
         self.mask_token = nn.Parameter(torch.zeros(
             1, self.embed_dims)) if with_mask_token else None
-        self.train(self.training)  # freezes what is new as well, if asked to
+        # Freezes the tokens added here as well, if frozen_stages is set.
+        self.train(self.training)
         self._register_state_dict_hook(_store_grid)
         self._pos_embed_cache = PosEmbedCache()
         self.patch_size = patch_size
@@ -177,15 +187,17 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
         Args:
             x: Images, shape (B, C, H, W).
-            mask: Patches to replace by the mask token, shape (B, N), bool, in
-                reading order.
-            out_type: Give the last block's output alone, as this type; by
-                default the network's ``out_indices`` and ``out_type`` tell.
+            mask: Bool (B, N), True at patches (in reading order) whose
+                embeddings are replaced by the mask token.
+            out_type: Return the output of the last block only, in this type.
+                By default the network's ``out_indices`` and ``out_type`` are
+                used.
 
         Returns:
-            By ``out_type``: 'cls_token' (B, D), 'featmap' (B, D, h, w),
-            'avg_featmap' (B, D) or, 'raw', all tokens (B, 1 + R + N, D). The
-            last block's are through the final norm.
+            A tuple of one tensor for each block, by ``out_type``: 'cls_token'
+            (B, D), 'featmap' (B, D, h, w), 'avg_featmap' (B, D) or 'raw', all
+            tokens, (B, 1 + R + N, D). The output of the last block passes the
+            final norm.
         """
         last = len(self.layers) - 1
         indices = self.out_indices if out_type is None else (last, )
@@ -202,8 +214,11 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def tokens(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the tokens (B, 1 + R + N, D), through the final norm.
 
-        Of images (B, C, H, W), perhaps masked, see :meth:`forward`; with
-        ``final_norm=False`` as the last block yields them.
+        With ``final_norm=False`` they are the output of the last block.
+
+        Args:
+            images: Shape (B, C, H, W).
+            mask: As of :meth:`forward`.
         """
         return self(images, mask, out_type='raw')[0]
 
@@ -232,12 +247,13 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
 
         Args:
             patches: Patch embeddings, shape (B, N, D).
-            pos_embed: Position embeddings of their grid, shape (1, 1 + N, D);
-                registers have none.
+            pos_embed: Position embeddings of the class token and the patches,
+                shape (1, 1 + N, D); registers have none.
         """
         cls_token = self.cls_token + pos_embed[:, :1]
         if self.mask_token is not None:
-            # A gradient, if zero: without masks DDP would wait for one.
+            # Without masks this gives the mask token a zero gradient, for
+            # which DDP would wait otherwise.
             cls_token = cls_token + 0 * self.mask_token
         parts = [cls_token.expand(patches.shape[0], -1, -1)]
         if self.register_tokens is not None:
@@ -252,10 +268,13 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def last_blocks(self, x: Tensor, n: int = 1) -> list[Tensor]:
         """Compute the tokens of the last blocks, in the order of the network.
 
-        Each is (B, 1 + R + N, D).
+        Args:
+            x: Images, shape (B, C, H, W).
+            n: Number of blocks.
 
-        Of the last ``n``, of images (B, C, H, W); each through the final
-        norm, or with ``final_norm=False`` as the blocks yield them.
+        Returns:
+            For each block, (B, 1 + R + N, D), through the final norm, or with
+            ``final_norm=False`` the output of the block.
         """
         x, grid = self.embed(x)
         outs = []
@@ -268,10 +287,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def last_keys(self, x: Tensor) -> Tensor:
         """Compute the keys (B, 1 + R + N, D) of the last block's attention.
 
-        All heads are side by side in D.
-
-        Of images (B, C, H, W). They tell objects from the ground better than
-        the tokens do (arXiv 2109.14279, arXiv 2112.05814).
+        D holds the keys of all heads, one after another. Keys separate objects
+        from the background better than tokens do (arXiv 2109.14279, arXiv
+        2112.05814).
         """
         x, _ = self._before_last_block(x)
         block = self.layers[-1]
@@ -280,17 +298,16 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def last_attention(self, x: Tensor) -> Tensor:
         """Compute the attention (B, H, M, M) of the last block.
 
-        M = 1 + R + N tokens.
-
-        Of images (B, C, H, W). Rows attend to columns, the class token first.
+        There are M = 1 + R + N tokens, the class token first. Rows are the
+        tokens that attend, columns those that they attend to.
         """
         return attention(self.layers[-1], self._before_last_block(x)[0])
 
     def class_attention(self, x: Tensor) -> Tensor:
         """Compute the class token's attention (B, H, h, w) in the last block.
 
-        Of images (B, C, H, W), without that to itself and to registers: sums
-        to less than 1.
+        It sums to less than 1 over the patches, because the attention to the
+        class token itself and to registers is left out.
         """
         return self._class_attention(*self._before_last_block(x))
 
@@ -298,8 +315,8 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
     def recorded_attention(self) -> Iterator[list[Tensor]]:
         """Collect :meth:`class_attention` of all forward passes in a context.
 
-        Saves a second pass where the features are wanted as well. The list
-        grows by the maps (B, H, h, w) of each pass.
+        One pass then gives both features and attention. Each pass appends its
+        maps (B, H, h, w) to the list.
         """
         maps, run_block = [], self.run_block
 
@@ -319,10 +336,9 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                         prefix: str = '') -> tuple[int, int]:
         """Return the depth of a parameter and the number of depths.
 
-        For layer-wise learning rates.
-
-        Tokens are of depth 0, as the embeddings are, the last depth is that
-        of what follows the blocks.
+        It serves learning rates that decay from layer to layer. The embeddings
+        and all learned tokens have depth 0; what follows the blocks has the
+        last depth.
         """
         name = param_name.removeprefix(prefix)
         if param_name.startswith(prefix) and name in ('register_tokens',
@@ -340,7 +356,10 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                        x: Tensor,
                        grid: tuple[int, int],
                        out_type: str | None = None) -> Tensor:
-        """Tokens (B, 1 + R + N, D) as the type, by default the network's."""
+        """Convert tokens (B, 1 + R + N, D) to ``out_type``.
+
+        By default that is the network's ``out_type``.
+        """
         if out_type in (None, self.out_type):
             return super()._format_output(x, grid)
         if out_type == 'raw':
@@ -364,7 +383,7 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                            patches)
 
     def _resized_pos_embed(self, grid: tuple[int, int]) -> Tensor:
-        """Position embeddings (1, 1 + h w, D) of a grid (h, w)."""
+        """Return position embeddings (1, 1 + h w, D) for a grid (h, w)."""
         resize = resize_pos_embed
         if not (self.training or torch.is_grad_enabled()
                 or torch.compiler.is_compiling()):
@@ -373,14 +392,14 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                       self.pos_embed_mode)
 
     def _before_last_block(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """What the last block gets, tokens (B, 1 + R + N, D), their grid."""
+        """Compute the last block's input (B, 1 + R + N, D) and the grid."""
         x, grid = self.embed(x)
         for i in range(len(self.layers) - 1):
             x = self.run_block(i, x, grid)
         return x, grid
 
     def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The class token's attention (B, H, h, w) in the last block."""
+        """Compute :meth:`class_attention` from the last block's input."""
         row = attention(self.layers[-1], x, rows=1)[:, :, 0]
         return row[..., self.num_extra_tokens:].unflatten(-1, grid)
 
@@ -388,13 +407,13 @@ class VisionTransformer(StrictPretrained, _VisionTransformer):
                            *args) -> None:
         """Resize loaded position embeddings to this model's ``img_size``.
 
-        Weights of this class know their grid as long as they are a state dict
-        (or a file of one).
+        State dicts of this class store their grid as metadata, which is lost
+        if the tensors are copied into another dict.
         """
         name = f'{prefix}pos_embed'
         loaded = state_dict.get(name)
         if loaded is None or loaded.shape[2:] != self.pos_embed.shape[2:]:
-            return  # PyTorch names what is missing or has another width
+            return  # PyTorch reports missing weights and other widths
         own = tuple(self.patch_resolution)
         grid = find_grid(name, loaded, own, metadata.get('grid'))
         if grid != own:
@@ -420,14 +439,16 @@ def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
     """Compute attention probabilities (B, H, n, M) of n of M tokens.
 
     Args:
-        block: mmpretrain's, with ``ln1`` and ``attn``.
-        x: Tokens that the block gets, shape (B, M, D).
-        rows: Of so many tokens, the first n; by default all.
+        block: A block of mmpretrain's, with ``ln1`` and ``attn``.
+        x: Input of the block, tokens of shape (B, M, D).
+        rows: n, compute the attention of the first n tokens only; by default
+            of all.
     """
     attn = block.attn
     qkv = attn.qkv(block.ln1(x)).unflatten(-1, (3, attn.num_heads, -1))
     q, k, _ = qkv.unbind(2)
-    # Given a qk_scale, mmpretrain keeps a divisor with its attention function.
+    # If a qk_scale is given, mmpretrain binds a divisor to its attention
+    # function.
     function = attn.scaled_dot_product_attention
     divisor = getattr(function, 'keywords', {}).get('scale')
     scale = 1 / divisor if divisor else attn.head_dims**-0.5
@@ -437,7 +458,10 @@ def attention(block: nn.Module, x: Tensor, rows: int | None = None) -> Tensor:
 
 def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
                 metadata: dict) -> None:
-    """Store the grid in the state dict: no tensor's shape tells it."""
+    """Store the patch grid in the state dict's metadata.
+
+    The shape of the position embeddings gives only the number of patches.
+    """
     metadata['grid'] = tuple(vit.patch_resolution)
 
 

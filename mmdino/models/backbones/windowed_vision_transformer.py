@@ -1,6 +1,7 @@
 """A plain ViT for large images, with attention within windows.
 
-B images, R registers, D features; h x w patches, N = h w.
+Letters: B images, R registers, D features, H heads, (h, w) the patch grid, N =
+h w patches.
 """
 import math
 from collections import defaultdict
@@ -18,20 +19,23 @@ from mmdino.registry import MODELS
 class WindowedVisionTransformer(VisionTransformer):
     """A ``VisionTransformer`` whose blocks, but for some, attend in windows.
 
-    The cost then grows with the patches instead of their square, as in
-    ViTDet (`Li et al. 2022 <https://arxiv.org/abs/2203.16527>`_, section 3).
-    It has the weights of ``VisionTransformer`` and no others. The grid is cut
-    into the least number of windows of nearly equal sides, so that nothing is
-    padded: with one window a block is the global one. The class token, which
-    ViTDet drops, and registers attend in every window; their averages go on.
+    The cost of such a block grows linearly with the number of patches, not
+    with its square, as in ViTDet (`Li et al. 2022
+    <https://arxiv.org/abs/2203.16527>`_, section 3). The weights are exactly
+    those of ``VisionTransformer``. The grid is divided into as few windows as
+    possible, of nearly equal sides and without padding; with a single window
+    the block is the same as a global one. The class token, which ViTDet drops,
+    and the registers take part in every window; the mean of their outputs is
+    passed on.
 
     Args:
         window_size: Largest side of a window in patches.
-        global_blocks: Blocks, from 0, that see all patches.
+        global_blocks: Indices, from 0, of the blocks that attend to all
+            patches.
         **kwargs: Arguments of ``VisionTransformer``.
 
     Raises:
-        ValueError: If the window is empty or there is no such block.
+        ValueError: If ``window_size`` is below 1 or there is no such block.
     """
 
     def __init__(self,
@@ -41,15 +45,15 @@ class WindowedVisionTransformer(VisionTransformer):
         super().__init__(**kwargs)
         if window_size < 1:
             raise ValueError(
-                f'window_size must be at least 1 patch, got {window_size}')
+                f'window_size must be at least 1 patch, got {window_size}.')
         if not set(global_blocks) <= set(range(self.num_layers)):
-            raise ValueError(f'global_blocks={tuple(global_blocks)}: the '
+            raise ValueError(f'global_blocks={tuple(global_blocks)}, but the '
                              f'blocks are 0 to {self.num_layers - 1}.')
         self.window_size = window_size
         self.global_blocks = frozenset(global_blocks)
 
     def run_block(self, i: int, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Run block ``i`` on tokens (B, 1 + R + N, D)."""
+        """Run block ``i`` on tokens (B, 1 + R + N, D) of a grid (h, w)."""
         if i in self.global_blocks:
             return super().run_block(i, x, grid)
         return run_in_windows(self.layers[i], x, grid, self.window_size,
@@ -68,10 +72,11 @@ class WindowedVisionTransformer(VisionTransformer):
                 for side in x.shape[-2:]) <= self.window_size:
             return super().last_attention(x)
         raise ValueError(
-            f'last_attention: block {self.num_layers - 1}, the last one, '
-            f'attends within windows of {self.window_size} patches, and '
-            f'images of {tuple(x.shape[-2:])} pixels have several. Add it to '
-            'global_blocks, or ask for class_attention.')
+            f'The last block, {self.num_layers - 1}, attends within windows '
+            f'of {self.window_size} patches, and images of '
+            f'{tuple(x.shape[-2:])} pixels (height, width) have several '
+            'windows, so that last_attention is not defined. Add the block to '
+            'global_blocks, or use class_attention.')
 
     def _last_is_global(self) -> bool:
         return self.num_layers - 1 in self.global_blocks
@@ -79,8 +84,9 @@ class WindowedVisionTransformer(VisionTransformer):
     def _class_attention(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """The class token's attention (B, H, h, w) in the last block.
 
-        Within windows it is an average, as the token itself: each window's
-        probabilities count as one of so many.
+        If that block attends within windows, the probabilities in each window
+        are divided by the number of windows, as the output of the class token
+        is the mean over the windows.
         """
         if self._last_is_global():
             return super()._class_attention(x, grid)
@@ -104,7 +110,7 @@ def run_in_windows(block: Callable[[Tensor], Tensor],
 
     Args:
         block: Turns tokens (B', M, D) into (B', M, D').
-        x: Tokens (B, E + h w, D), the class token first.
+        x: Tokens (B, E + h w, D), the class token first, patches last.
         grid: (h, w) of the image, in patches.
         window_size: Largest side of a window in patches.
         num_extra_tokens: E, the class token and registers.
@@ -119,7 +125,7 @@ def run_in_windows(block: Callable[[Tensor], Tensor],
         window for row in maps.tensor_split(rows, 1)
         for window in row.tensor_split(columns, 2)
     ]
-    by_shape = defaultdict(list)  # at most four shapes, each a batch
+    by_shape = defaultdict(list)  # windows of at most four shapes, batched
     for i, window in enumerate(windows):
         by_shape[window.shape[1:3]].append(i)
     extra_sum = 0

@@ -10,7 +10,7 @@ from mmdino.registry import MODELS
 
 @MODELS.register_module()
 class SavedFeatures(BaseModel):
-    """Pass on the rows (B, D) of :class:`FeatureRows` as features."""
+    """Return the rows (B, D) of :class:`FeatureRows` unchanged as features."""
 
     is_frozen = True
 
@@ -24,7 +24,10 @@ class SavedFeatures(BaseModel):
                 mode: str = 'tensor') -> Tensor | list[DataSample]:
         """Run the mode ``tensor`` (:meth:`features`) or ``predict``.
 
-        The latter adds ``feature`` (D, ) to the data samples.
+        ``predict`` returns the data samples with ``feature`` (D, ).
+
+        Raises:
+            ValueError: If the mode is another one.
         """
         features = self.features(inputs)
         if mode == 'tensor':
@@ -42,12 +45,13 @@ class SavedFeatures(BaseModel):
 class PixelFeatures(SavedFeatures):
     """Flattened normalised pixels as features, without any parameter.
 
-    To score raw pixels in the place of a network.
+    A baseline that the measures score in place of a network.
 
     Args:
-        size: Pixels a side to which larger images are average-pooled first;
-            None keeps every pixel, and all images then need one size.
-        data_preprocessor: As for any model.
+        size: Larger images are average-pooled to this height and width in
+            pixels first. None keeps every pixel; all images then need the
+            same size.
+        data_preprocessor: Config of the preprocessor.
     """
 
     def __init__(self,

@@ -15,26 +15,27 @@ from mmdino.weights.network import (load_pretrained, load_strictly,
 class PretrainedClassifier(ImageClassifier):
     """``ImageClassifier`` whose backbone starts from all weights of a teacher.
 
-    It is fine-tuned as a whole. The network and its normalisation are those
-    that the checkpoint tells of; a config that is given must agree.
+    All weights are fine-tuned. The backbone and the normalisation of images
+    are those stored in the checkpoint; a config must agree with them.
 
     Args:
         head: Config of the head, with ``num_classes``; by default
             ``in_channels`` is the width of the backbone.
-        checkpoint: Of the pretraining to start from, or of a fine-tuned
+        checkpoint: File of the pretraining to start from, or of a fine-tuned
             classifier to test.
-        backbone: Config of the backbone; by default the checkpoint tells.
-        drop_path_rate: Of the backbone in fine-tuning; by default that of its
-            config.
-        data_preprocessor: Config of the preprocessor, ``mean`` and ``std`` by
-            default those of the checkpoint.
-        **kwargs: As mmpretrain's.
+        backbone: Config of the backbone; by default that of the checkpoint.
+        drop_path_rate: Rate of stochastic depth in fine-tuning; by default
+            that of the backbone's config.
+        data_preprocessor: Config of the preprocessor; ``mean`` and ``std`` are
+            those of the checkpoint by default.
+        **kwargs: Other arguments of mmpretrain's ``ImageClassifier``.
 
     Attributes:
-        network_cfg (dict): Network config, see :mod:`mmdino.weights.config`.
+        network_cfg (dict): With a checkpoint, the network config, see
+            :mod:`mmdino.weights.config`.
 
     Raises:
-        CheckpointError: If the checkpoint does not fit.
+        CheckpointError: If the checkpoint does not match the config.
         FileNotFoundError: If there is no such file.
         ValueError: If there is neither a checkpoint nor a backbone.
     """
@@ -56,15 +57,15 @@ class PretrainedClassifier(ImageClassifier):
             _fill_normalisation(preprocessor, self.network_cfg, checkpoint)
         if not backbone:
             raise ValueError('PretrainedClassifier needs a checkpoint, which '
-                             'tells its backbone: --cfg-options '
-                             'model.checkpoint=FILE')
+                             'holds the config of its backbone: set '
+                             '--cfg-options model.checkpoint=FILE.')
         if drop_path_rate is not None:
             backbone = dict(backbone, drop_path_rate=drop_path_rate)
         backbone = build_module(backbone)
         head = dict(head)
         if 'in_channels' not in head:
             head['in_channels'] = embedding_width(dict(backbone=backbone))
-        # Mixup needs the number of classes, which the head's config says.
+        # Mixup needs the number of classes.
         preprocessor['num_classes'] = head['num_classes']
         super().__init__(
             backbone, head=head, data_preprocessor=preprocessor, **kwargs)
@@ -80,11 +81,11 @@ class PretrainedClassifier(ImageClassifier):
 
 def _fill_normalisation(preprocessor: dict, network: Mapping[str, Any],
                         checkpoint: str) -> None:
-    """Take over mean and std, of which a config may say no other ones."""
+    """Fill in mean and std of the checkpoint, or raise if a config differs."""
     for key in ('mean', 'std'):
         kept = network['preprocessing'][key]
         if list(preprocessor.setdefault(key, kept)) != kept:
             raise CheckpointError(
-                f'{checkpoint} was trained on images normalised in another '
-                f'way: {key} is {kept} there, {preprocessor[key]} in the '
-                f'config. Leave out model.data_preprocessor.{key}.')
+                f'{checkpoint} was trained with another normalisation of '
+                f'images: {key} is {kept} there and {preprocessor[key]} in '
+                f'the config. Leave out model.data_preprocessor.{key}.')

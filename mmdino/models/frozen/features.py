@@ -1,7 +1,9 @@
 """Ways to get one feature vector an image from a frozen network.
 
-Each is called with a network (its ``backbone`` and perhaps ``neck``) and
-images (B, C, H, W), and returns features (B, D).
+Each is called with a network (the modules ``backbone`` and, optionally,
+``neck``) and images (B, C, H, W), and returns features (B, D).
+
+Letters: B images, D features or width of a token, N patch tokens, R registers.
 """
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,7 +22,7 @@ Network = Mapping[str, nn.Module]
 
 @MODELS.register_module()
 class PooledFeatures:
-    """The backbone's pooled output: as k-NN uses it, for any network."""
+    """The network's pooled output, as k-NN uses it; works for any network."""
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
         """Compute features (B, D)."""
@@ -31,13 +33,15 @@ class PooledFeatures:
 class LastBlocks:
     """The class tokens of the last blocks, each through the final norm.
 
-    ViT-S: n = 4 (arXiv 2104.14294, appendix F.2). The last block comes last.
+    They are concatenated, the last block at the end. The authors take n = 4
+    for ViT-S (arXiv 2104.14294, appendix F.2).
 
     Args:
         n: Number of blocks.
 
     Raises:
-        ValueError: On a call, if the backbone has fewer or no blocks.
+        ValueError: On a call, if the backbone has fewer than n blocks or is
+            no ViT.
     """
 
     def __init__(self, n: int = 4) -> None:
@@ -53,7 +57,11 @@ class LastBlocks:
 class ClassAndPatchFeatures:
     """The last class token and the mean patch token, interleaved.
 
-    For ViT-B. Both are taken after the final norm.
+    Both are taken after the final norm. The authors use these features for
+    ViT-B (arXiv 2104.14294, appendix F.2).
+
+    Raises:
+        ValueError: On a call, if the backbone is no ViT.
     """
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
@@ -65,8 +73,8 @@ class ClassAndPatchFeatures:
 
 class Choice(NamedTuple):
     """One of the features that DINOv2's linear classifiers choose from."""
-    blocks: int  # whose class tokens are joined, the last ones
-    mean: bool  # whether the mean patch token of the last one is joined, too
+    blocks: int  # how many last blocks' class tokens are concatenated
+    mean: bool  # whether the last block's mean patch token is appended
 
     def __str__(self) -> str:
         return f'blocks{self.blocks}' + ('_mean' if self.mean else '')
@@ -77,16 +85,17 @@ class BlocksAndMean:
     """All features that DINOv2's linear classifiers choose from, in one
     vector.
 
-    The class tokens of the last blocks and, at the end, the mean patch token
-    of the last block, all through the final norm. Each :class:`Choice` is a
-    slice of it (``dinov2/eval/linear.py``, arXiv 2304.07193, appendix B.3).
+    The vector concatenates the class tokens of the last blocks and, at the
+    end, the mean patch token of the last block, all through the final norm.
+    Each :class:`Choice` is a slice of it (``dinov2/eval/linear.py``, arXiv
+    2304.07193, appendix B.3).
 
     Args:
-        blocks: Numbers of last blocks to choose from.
+        blocks: Choices for the number of last blocks.
 
     Raises:
-        ValueError: If there is none, or one is below 1; on a call, if the
-            backbone has fewer or no blocks.
+        ValueError: If there is no choice, or one is below 1; on a call, if the
+            backbone has fewer blocks or is no ViT.
     """
 
     def __init__(self, blocks: Sequence[int] = (1, 4)) -> None:
@@ -96,14 +105,14 @@ class BlocksAndMean:
         self.blocks = tuple(blocks)
 
     def __call__(self, network: Network, images: Tensor) -> Tensor:
-        """Compute features (B, (n + 1) D), n the largest number of blocks."""
+        """Compute features (B, (n + 1) D) with n the largest of ``blocks``."""
         backbone = network['backbone']
         blocks = last_blocks(backbone, images, max(self.blocks))
         mean = patch_tokens(backbone, blocks[-1]).mean(dim=1)
         return torch.cat([*(tokens[:, 0] for tokens in blocks), mean], dim=-1)
 
     def choices(self, width: int) -> dict[Choice, slice]:
-        """List where each choice lies in features of a width (n + 1) D."""
+        """Return the slice of each choice in features of width (n + 1) D."""
         largest = max(self.blocks)
         dim = width // (largest + 1)
         return {
@@ -118,8 +127,13 @@ class BlocksAndMean:
 class ClassAndGeMFeatures:
     """The last class token and the GeM-pooled patches, for copy detection.
 
-    Both are taken after the final norm; the patch tokens are pooled by
-    :func:`gem` with this power (arXiv 2104.14294, section 4.2.1).
+    Both are taken after the final norm (arXiv 2104.14294, section 4.2.1).
+
+    Args:
+        power: Power p of :func:`gem`, which pools the patch tokens.
+
+    Raises:
+        ValueError: On a call, if the backbone is no ViT.
     """
 
     def __init__(self, power: float = 4.) -> None:
@@ -137,13 +151,13 @@ class ClassAndGeMFeatures:
 class MultiScaleFeatures:
     """The L2-normalised mean of the features of an image at several scales.
 
-    As in the authors' retrieval: the image is resized bilinearly. Images
-    need not be multiples of the patch: as a strided convolution does, the
-    pixels at the right and at the bottom that fill no patch are left out.
-    Backbones without ``patch_size`` see the whole image.
+    The image is resized bilinearly, as in the authors' retrieval. Its sides
+    need not be multiples of the patch: pixels at the right and at the bottom
+    that do not fill a patch are cut off, as a strided convolution would ignore
+    them. Backbones without ``patch_size`` see the whole image.
 
     Args:
-        scales: Fractions of the image's sides.
+        scales: Factors of the image's height and width.
 
     Raises:
         ValueError: If there is no scale or one is not positive; on a call, if
@@ -168,7 +182,8 @@ class MultiScaleFeatures:
 def interleave(first: Tensor, second: Tensor) -> Tensor:
     """Interleave two features (B, D) as (B, 2 D): a0, b0, a1, b1, ...
 
-    The order of the authors' code, which their linear weights need.
+    The authors' code has this order, which their published linear classifiers
+    expect.
     """
     return torch.stack([first, second], dim=-1).flatten(1)
 
@@ -178,17 +193,22 @@ def last_blocks(backbone: nn.Module,
                 n: int = 1) -> list[Tensor]:
     """Compute the tokens of the last ``n`` blocks, through the final norm.
 
-    Each is (B, 1 + R + N, D).
+    Args:
+        backbone: A ViT with the method ``last_blocks``.
+        images: Shape (B, C, H, W).
+        n: Number of blocks.
 
-    The class token, registers, patches.
+    Returns:
+        For each block, the last one at the end, (B, 1 + R + N, D): the class
+        token, registers and patches.
 
     Raises:
-        ValueError: If the backbone has fewer blocks, or tells no tokens.
+        ValueError: If the backbone has fewer than n blocks or is no ViT.
     """
     require_blocks(backbone)
     if not 1 <= n <= backbone.num_layers:
-        raise ValueError(f'n={n} last blocks of a backbone that has '
-                         f'{backbone.num_layers}: set model.features.n.')
+        raise ValueError(f'n={n} last blocks were asked for, but the backbone '
+                         f'has {backbone.num_layers}: set model.features.n.')
     return backbone.last_blocks(images, n)
 
 
@@ -196,13 +216,13 @@ def require_blocks(backbone: nn.Module) -> None:
     """Raise an error if a backbone gives no tokens of its last blocks.
 
     Raises:
-        ValueError: If it is no ViT.
+        ValueError: If the backbone is no ViT.
     """
     if not hasattr(backbone, 'last_blocks'):
         raise ValueError(
-            f'{type(backbone).__name__} has no method last_blocks, as '
-            'mmdino.VisionTransformer has: for other networks set '
-            "model.features=dict(type='PooledFeatures').")
+            f'{type(backbone).__name__} gives no tokens of its last blocks: '
+            'it has no method last_blocks. Use mmdino.VisionTransformer, or '
+            "set model.features=dict(type='PooledFeatures').")
     if hasattr(backbone, 'require_blocks'):
         backbone.require_blocks()
 

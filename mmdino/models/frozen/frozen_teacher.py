@@ -1,8 +1,8 @@
 """A trained network for all uses but training.
 
-B images, D features, N patch tokens, R registers, H heads; h x w patches.
+Letters: B images, D features, N patch tokens, R registers, H heads, (h, w) the
+patch grid.
 """
-
 import torch
 import torch.nn as nn
 from mmengine.model import BaseModel
@@ -21,40 +21,41 @@ from mmdino.weights.network import load_strictly, open_weights, resolve_network
 class FrozenTeacher(BaseModel):
     """The backbone and neck of a trained teacher, with all weights loaded.
 
-    Weights that are missing or left over are an error.
-
-    Nothing else is built: no student and no head. The network is the one that
-    the checkpoint tells of, and so is the normalisation; a config that is
-    given must agree. It is in eval mode always and has no gradients.
+    Weights that are missing or left over are an error. No student and no head
+    are built. The network and the normalisation of images are those stored in
+    the checkpoint; a config must agree with them. The model is always in eval
+    mode and its parameters have no gradients.
 
     Args:
-        checkpoint: A file of any format that :mod:`mmdino.weights` knows.
-            Without it ``backbone`` is needed, and the weights are random: for
-            comparison, or to be loaded.
-        backbone: Config of the backbone.
-        neck: Config of the pooling of a backbone that yields maps.
-        data_preprocessor: Config of the preprocessor.
-        features: Config of what vector an image gets, see
-            :mod:`mmdino.models.frozen.features`; by default the last output,
+        checkpoint: File of any format that :mod:`mmdino.weights` knows.
+            Without it ``backbone`` is needed, and the weights are random, for
+            a comparison or until a state dict is loaded.
+        backbone: Config of the backbone; by default that of the checkpoint.
+        neck: Config of the pooling of a backbone that yields maps; by default
+            that of the checkpoint.
+        data_preprocessor: Config of the preprocessor; by default that of the
+            checkpoint.
+        features: Config of how an image becomes one vector, see
+            :mod:`mmdino.models.frozen.features`; by default the pooled output,
             as for k-NN.
-        predict_attention: Let ``predict`` also give the class token's
+        predict_attention: Let ``predict`` also return the class token's
             attention.
-        num_heads: Attention heads of a foreign ViT, which its file does not
-            tell.
+        num_heads: Number of attention heads of a ViT whose file, written by
+            another library, does not store it.
 
     Attributes:
         network_cfg (dict): Network config, see :mod:`mmdino.weights.config`.
-        has_weights (bool): Whether they came from a checkpoint.
+        has_weights (bool): Whether the weights came from a checkpoint.
 
     Raises:
         CheckpointError: If the checkpoint and the config disagree, or a
             weight is missing, left over or of another shape.
         FileNotFoundError: If there is no such file.
-        ValueError: If there is neither a checkpoint nor a backbone, or the
-            backbone has no attention to predict.
+        ValueError: If there is neither a checkpoint nor a backbone, or
+            ``predict_attention`` is set and the backbone gives no attention.
     """
 
-    is_frozen = True  # it has nothing to train, hence nothing to wrap
+    is_frozen = True  # without gradients it needs no DDP wrapper
 
     def __init__(self,
                  checkpoint: str | None = None,
@@ -89,7 +90,9 @@ class FrozenTeacher(BaseModel):
 
     @property
     def preprocessing(self) -> dict:
-        """Return what images must be like, see :mod:`mmdino.weights.config`.
+        """Return how images must be prepared for the network.
+
+        See :mod:`mmdino.weights.config`.
         """
         return self.network_cfg['preprocessing']
 
@@ -105,14 +108,18 @@ class FrozenTeacher(BaseModel):
             super().init_weights()
 
     def train(self, mode: bool = True) -> 'FrozenTeacher':
-        """Stay in eval mode."""
+        """Stay in eval mode, whatever ``mode`` is."""
         return super().train(False)
 
     def forward(self,
                 inputs: Tensor,
                 data_samples: list[DataSample] | None = None,
                 mode: str = 'tensor') -> Tensor | list[DataSample]:
-        """Run the mode ``tensor`` (:meth:`features`) or ``predict``."""
+        """Run the mode ``tensor`` (:meth:`features`) or ``predict``.
+
+        Raises:
+            ValueError: If the mode is another one.
+        """
         if mode == 'tensor':
             return self.features(inputs)
         if mode == 'predict':
@@ -124,7 +131,7 @@ class FrozenTeacher(BaseModel):
         """Raise an error if the backbone gives no attention.
 
         Raises:
-            ValueError: If it is no ViT.
+            ValueError: If the backbone is no ViT.
         """
         require_attention(self.backbone)
 
@@ -137,10 +144,16 @@ class FrozenTeacher(BaseModel):
     def tokens(self, images: Tensor, n: int = 1) -> list[Tensor]:
         """Compute the tokens of the last blocks, in the order of the network.
 
-        Each is (B, 1 + R + N, D).
+        Args:
+            images: Normalised, (B, C, H, W).
+            n: Number of blocks.
 
-        Of the last ``n``, after the final norm: the class token, registers,
-        patches.
+        Returns:
+            For each block, (B, 1 + R + N, D) after the final norm: the class
+            token, registers and patches.
+
+        Raises:
+            ValueError: If the backbone has fewer than n blocks or is no ViT.
         """
         return last_blocks(self.backbone, images, n)
 
@@ -149,12 +162,12 @@ class FrozenTeacher(BaseModel):
         """Compute features (B, h, w, D) of the patches of images (B, C, H, W).
 
         Args:
-            images: Normalised; both sides multiples of the patch.
-            facet: 'token', after the final norm, or 'key', of the last
-                block's attention.
+            images: Normalised; height and width are multiples of the patch.
+            facet: 'token' for the tokens after the final norm, 'key' for the
+                keys of the last block's attention.
 
         Raises:
-            ValueError: If the backbone has no such facet.
+            ValueError: If the backbone does not give these features.
         """
         self.require_patches(facet)
         if facet == 'key':
@@ -168,17 +181,21 @@ class FrozenTeacher(BaseModel):
     def require_patches(self, facet: str = 'token') -> None:
         """Raise an error if the backbone gives no features of patches.
 
+        Args:
+            facet: As of :meth:`patches`.
+
         Raises:
-            ValueError: If it has not this facet.
+            ValueError: If the backbone does not give these features, or there
+                is no such facet.
         """
         needed = dict(token='tokens', key='last_keys').get(facet)
         if needed is None:
-            raise ValueError(f"facet must be 'token' or 'key', got {facet!r}")
+            raise ValueError(f"facet must be 'token' or 'key', got {facet!r}.")
         if not hasattr(self.backbone, needed):
             raise ValueError(
-                f'{type(self.backbone).__name__} has no {facet} a patch: take '
-                'a checkpoint of a ViT, such as dino_vit-s16 (`mmdino models` '
-                'lists those that are published).')
+                f'{type(self.backbone).__name__} gives no {facet} for each '
+                'patch: use a checkpoint of a ViT, such as dino_vit-s16 '
+                '(`mmdino models` lists the published ones).')
         require = dict(token='require_patches', key='require_keys')[facet]
         if hasattr(self.backbone, require):
             getattr(self.backbone, require)()
@@ -206,7 +223,10 @@ class FrozenTeacher(BaseModel):
 
 @MODEL_WRAPPERS.register_module()
 class Unwrapped:
-    """Stand in for a DDP wrapper: without gradients nothing is synchronised.
+    """Model wrapper that returns the model itself.
+
+    It takes the place of DDP for models that are not trained: without
+    gradients there is nothing to synchronise.
     """
 
     def __new__(cls, module: nn.Module) -> nn.Module:
@@ -214,8 +234,9 @@ class Unwrapped:
 
 
 def _given(given: dict) -> dict:
-    """Return the network config of a config without a checkpoint."""
+    """Return the network config of a model config without a checkpoint."""
     if not given['backbone']:
-        raise ValueError('FrozenTeacher needs a checkpoint, which tells its '
-                         'network, or a backbone: give model.checkpoint.')
+        raise ValueError('FrozenTeacher needs a checkpoint, which holds the '
+                         'config of its network, or a backbone: set '
+                         'model.checkpoint.')
     return describe_network(dict(model=given))

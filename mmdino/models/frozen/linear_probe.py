@@ -1,6 +1,7 @@
 """Linear classification of frozen features (arXiv 2104.14294, table 2).
 
-B images, D features, C classes, R top classes, E heads.
+Letters: B images, D features, C classes, R top classes, E heads (linear
+classifiers).
 """
 from collections.abc import Iterator, Sequence
 
@@ -25,34 +26,37 @@ Key = float | tuple[Choice, float]
 class LinearProbe(BaseModel):
     """Linear classifiers on a frozen backbone, one for each learning rate.
 
-    With features that leave a choice (:class:`.BlocksAndMean`), one for each
-    choice and learning rate.
-
-    Each head learns as if it were alone while the backbone runs once for all.
-    :class:`LinearProbeConstructor` gives each its learning rate, and
-    :class:`LinearProbeAccuracy` names the best. The network's weights are
-    saved with the heads, so that a probe is tested by its own checkpoint.
+    With features that offer choices (:class:`.BlocksAndMean`) there is one
+    head for each choice and learning rate. The heads are trained independently
+    of each other on features that are computed once for all.
+    :class:`LinearProbeConstructor` gives each head its learning rate, and
+    :class:`LinearProbeAccuracy` reports the best. The checkpoint of a probe
+    contains the network's weights as well, so that it can be tested alone.
 
     Args:
-        num_classes: C.
-        learning_rates: One head each, at the base batch of ``auto_scale_lr``.
-        features: Config of what the heads see; by default what the authors
-            took for such a network (:func:`official_features`).
-            :class:`.BlocksAndMean` gives them a choice, as DINOv2's have.
-        checkpoint: Of the pretraining to learn on, or of a probe to test.
-        backbone: Config of the backbone; by default the checkpoint tells.
+        num_classes: Number of classes C.
+        learning_rates: Learning rates, each for one head, at the batch size of
+            ``auto_scale_lr``.
+        features: Config of the features that the heads see; by default those
+            that the authors use for such a network
+            (:func:`official_features`). :class:`.BlocksAndMean` offers
+            choices, as in DINOv2.
+        checkpoint: File of the pretraining to train on, or of a probe to test.
+        backbone: Config of the backbone; by default that of the checkpoint.
         neck: Config of the pooling of a backbone that yields maps.
-        data_preprocessor: By default the checkpoint's.
+        data_preprocessor: Config of the preprocessor; by default that of the
+            checkpoint.
 
     Attributes:
-        keys (list): Of the E heads: the learning rate, or a
-            :class:`.Choice` and the learning rate.
+        keys (list): For each of the E heads its learning rate, or with choices
+            a pair of :class:`.Choice` and learning rate.
 
     Raises:
-        CheckpointError: If the checkpoint does not fit.
+        CheckpointError: If the checkpoint does not match the config.
+        FileNotFoundError: If there is no such file.
         ValueError: If a learning rate is repeated or not positive, there is
             none, or ``num_classes`` is not positive; in training, if there is
-            no checkpoint or a label is not below C.
+            no checkpoint or a label is not in [0, C).
     """
 
     def __init__(self,
@@ -112,7 +116,7 @@ class LinearProbe(BaseModel):
         .01."""
         if not self.network.has_weights:
             raise ValueError(
-                'A linear probe has no checkpoint to start from. Give the '
+                'The linear probe has no checkpoint to start from. Give the '
                 'file of the pretraining: --checkpoint FILE_OR_NAME, or '
                 'model.checkpoint=FILE_OR_NAME in a config.')
         super().init_weights()
@@ -129,11 +133,19 @@ class LinearProbe(BaseModel):
         """Run a mode on images (B, C, H, W): ``tensor``, ``loss`` or
         ``predict``.
 
+        Args:
+            inputs: Normalised images, (B, C, H, W).
+            data_samples: One for each image; with ``gt_label`` for ``loss``.
+            mode: 'tensor', 'loss' or 'predict'.
+
         Returns:
-            In the mode 'tensor' the frozen features (B, D); in 'loss', where
-            the samples need ``gt_label``, the loss of each head, named by its
-            key; in 'predict' the samples with ``top_classes``, a dict from
-            the key to (R,) classes, best first.
+            In the mode 'tensor' the frozen features (B, D); in 'loss' the loss
+            of each head as ``loss_`` and :func:`head_name`; in 'predict' the
+            samples with ``top_classes``, a dict from the key of each head to
+            its (R,) most likely classes, best first.
+
+        Raises:
+            ValueError: In the mode 'loss', if a label is not in [0, C).
         """
         features = self.network.features(inputs)
         if mode == 'loss':
@@ -148,9 +160,9 @@ class LinearProbe(BaseModel):
         low, high = torch.stack(labels.aminmax()).tolist()
         if not 0 <= low <= high < self.num_classes:
             raise ValueError(
-                f'The labels of a batch reach from {low} to {high}, but the '
-                f'probe has {self.num_classes} classes: set '
-                'model.num_classes.')
+                f'The labels of a batch range from {low} to {high}, but the '
+                f'probe has {self.num_classes} classes, 0 to '
+                f'{self.num_classes - 1}: set model.num_classes.')
         labels = labels.to(features.device)
         return {
             f'loss_{head_name(key)}': F.cross_entropy(logits, labels)
@@ -168,18 +180,20 @@ class LinearProbe(BaseModel):
         return data_samples
 
     def _logits(self, features: Tensor) -> Iterator[tuple[Key, Tensor]]:
-        """Key and logits (B, C) of each head."""
+        """Yield the key and the logits (B, C) of each head."""
         for key, seen, head in zip(self.keys, self._seen, self.heads):
             yield key, head(features[:, seen])
 
 
 def split_key(key: Key) -> tuple[Choice | None, float]:
-    """Split a head's key into its choice of features, if any, and its rate."""
+    """Split a head's key into its choice of features, or None, and its rate.
+    """
     return key if isinstance(key, tuple) else (None, key)
 
 
 def head_name(key: Key) -> str:
-    """Return the name of a head in the losses and accuracies."""
+    """Return the name of a head in the log, such as ``blocks4_mean_lr0.01``.
+    """
     choice, lr = split_key(key)
     return f'{choice}_lr{lr:g}' if choice else f'lr{lr:g}'
 
@@ -187,9 +201,10 @@ def head_name(key: Key) -> str:
 def official_features(backbone: nn.Module) -> dict:
     """Config of the features of the authors' linear classifiers (App. F.2).
 
-    The class tokens of the last 4 blocks of a ViT-S, of all where there are
-    fewer; of a ViT of width 768 or more the class token and the mean patch
-    token; the pooled output of other networks.
+    For a ViT of width 768 or more (ViT-B) these are the class token and the
+    mean patch token of the last block; for a smaller one (ViT-S) the class
+    tokens of the last 4 blocks, or of all if it has fewer; for other networks
+    the pooled output.
     """
     try:
         require_blocks(backbone)

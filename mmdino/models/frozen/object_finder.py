@@ -1,6 +1,6 @@
 """Unsupervised object discovery from patch features.
 
-B images; (h, w) the patch grid, D features.
+Letters: B images, D features, (h, w) the patch grid.
 """
 import torch
 from mmpretrain.structures import DataSample
@@ -18,10 +18,10 @@ class ObjectFinder(FrozenTeacher):
     LOST, Siméoni et al. 2021 (arXiv 2109.14279).
 
     Args:
-        facet: Features of a patch, see :meth:`FrozenTeacher.patches`; the
-            paper takes 'key'.
-        seeds: Patches that may join the first one, k of the paper.
-        **kwargs: As :class:`FrozenTeacher`'s.
+        facet: Which features of the patches to use, 'token' or 'key', see
+            :meth:`FrozenTeacher.patches`; the paper uses 'key'.
+        seeds: Number of candidates that may join the seed, k of the paper.
+        **kwargs: Other arguments of :class:`FrozenTeacher`.
 
     Raises:
         ValueError: If the backbone has no such features, or ``seeds`` is
@@ -32,7 +32,7 @@ class ObjectFinder(FrozenTeacher):
         super().__init__(**kwargs)
         self.require_patches(facet)
         if seeds < 1:
-            raise ValueError(f'seeds must be at least 1, got {seeds}')
+            raise ValueError(f'seeds must be at least 1, got {seeds}.')
         self.facet = facet
         self.seeds = seeds
 
@@ -49,7 +49,11 @@ class ObjectFinder(FrozenTeacher):
         return data_samples
 
     def find(self, image: Tensor) -> Tensor:
-        """Find the box (4,) in an image (C, H, W), in fractions, on the CPU.
+        """Find the box of one object in a normalised image (C, H, W).
+
+        Returns:
+            (4,) on the CPU: top, left, bottom, right, as fractions of the
+            image's height and width.
         """
         patches = self.patches(image[None], self.facet)[0].float()
         grid = tuple(patches.shape[:2])

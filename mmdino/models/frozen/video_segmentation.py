@@ -1,7 +1,9 @@
 """Video object segmentation with patch tokens, without training.
 
-Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5. F frames of
-(H, W) pixels, C channels, D features; (h, w) the patch grid.
+Caron et al. 2021 (arXiv 2104.14294), section 4.2.2 and table 5.
+
+Letters: F frames of (H, W) pixels, C channels, D features, (h, w) the patch
+grid, (H', W') pixels of the annotated masks.
 """
 from collections import deque
 
@@ -23,17 +25,18 @@ from mmdino.utils.progress import track
 class VideoSegmenter(FrozenTeacher):
     """Follow the objects of a video's first frame by a teacher's patch tokens.
 
-    Patch tokens, of the last block through the final norm, are compared with
-    those of the first and of the preceding frames, and labels follow the
-    similarity (:func:`propagate_labels`).
+    The patch tokens of a frame (of the last block, through the final norm) are
+    compared with those of the first frame and of the frames before it. Each
+    patch takes the labels of the most similar patches
+    (:func:`propagate_labels`).
 
     Args:
-        num_context: Preceding frames to look at beside the first.
-        radius: How far an object may move from any of them, in patches to each
-            side.
-        topk: Patches of the context that a patch listens to.
-        temperature: Of the cosine similarities.
-        **kwargs: As :class:`FrozenTeacher`'s.
+        num_context: Number of preceding frames to compare with, in addition
+            to the first frame.
+        radius: Patches up to this many rows and columns away are compared.
+        topk: Number of similar patches whose labels are averaged.
+        temperature: Divides the cosine similarities before the softmax.
+        **kwargs: Other arguments of :class:`FrozenTeacher`.
 
     Raises:
         ValueError: If the backbone gives no tokens, or a number is too small.
@@ -49,9 +52,8 @@ class VideoSegmenter(FrozenTeacher):
         try:
             require_blocks(self.backbone)
         except ValueError as error:
-            raise ValueError('VideoSegmenter needs a backbone with the method '
-                             'last_blocks, such as mmdino.VisionTransformer, '
-                             f'got {type(self.backbone).__name__}: '
+            raise ValueError('VideoSegmenter needs a backbone with patch '
+                             'tokens, such as mmdino.VisionTransformer: '
                              f'{error}') from error
         if min(num_context, radius) < 0 or topk < 1 or temperature <= 0:
             raise ValueError(
@@ -69,9 +71,13 @@ class VideoSegmenter(FrozenTeacher):
         """Write the masks of all frames of videos (F, C, H, W) into samples.
 
         Args:
-            data_samples: One a video, with ``first_mask`` (H', W'), uint8: 0
-                background, then the objects. They get ``pred_masks`` (F, H',
-                W'), uint8, on the CPU; the first is ``first_mask``.
+            inputs: Normalised frames of each video, (F, C, H, W).
+            data_samples: One for each video, with ``first_mask`` (H', W'),
+                uint8: 0 is background, 1, 2, ... are the objects.
+
+        Returns:
+            The samples with ``pred_masks`` (F, H', W'), uint8, on the CPU.
+            The first of these is ``first_mask``.
         """
         for frames, sample in zip(inputs, data_samples):
             mask = torch.as_tensor(sample.first_mask).cpu()
@@ -83,8 +89,10 @@ class VideoSegmenter(FrozenTeacher):
     def segment(self, frames: Tensor, mask: Tensor, name: str) -> Tensor:
         """Follow the objects of the first frame's mask (H', W').
 
-        Through frames (F, C, H, W); ``name`` is what the lines of progress
-        start with.
+        Args:
+            frames: Normalised frames, (F, C, H, W).
+            mask: (H', W'), uint8, of the first frame.
+            name: What the progress lines start with.
 
         Returns:
             Shape (F, H', W'), uint8, on the CPU.
@@ -104,7 +112,7 @@ class VideoSegmenter(FrozenTeacher):
         return torch.stack(masks)
 
     def _patch_features(self, frame: Tensor) -> Tensor:
-        """Unit features (h, w, D) of a frame (C, H, W)."""
+        """Compute unit features (h, w, D) of a frame (C, H, W)."""
         tokens = patch_tokens(self.backbone, self.tokens(frame[None])[0])[0]
         width = frame.shape[-1] // self.backbone.patch_size
         return F.normalize(tokens.float(), dim=-1).unflatten(0, (-1, width))

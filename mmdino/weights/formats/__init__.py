@@ -14,7 +14,8 @@ from mmdino.weights.infer import (LAYER_SCALE, REGISTERS, SWIGLU, dinov2_parts,
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
                                  name_keys, refuse_dinov3)
 
-# In the order in which they are tried; the authors' names are timm's too.
+# In the order in which they are tried: a file may match several, since the
+# authors' names of a ViT are timm's, too.
 FORMATS = dict(
     dinov2=Format(
         dinov2.from_dinov2,
@@ -69,7 +70,8 @@ FORMATS = dict(
         ('vit', 'dinov2', 'xcit', 'resnet', 'timm', 'other'),
         ('head.', 'neck.'),
         parts=(LAYER_SCALE, SWIGLU)))
-LONE = ('hf', 'timm', 'torchvision')  # their two ways are of a backbone
+# Formats whose conversions take the tensors of a lone backbone.
+LONE = ('hf', 'timm', 'torchvision')
 PREFIXES = dict(teacher=ours.TEACHER, student=ours.STUDENT)
 
 
@@ -79,14 +81,14 @@ def recognise(checkpoint: Mapping[str, Any],
     """Return the format of a file's content, a key of ``FORMATS``.
 
     Args:
-        checkpoint: What it holds.
+        checkpoint: Content of the file.
         path: The file.
-        network: Parts of a config, where one is given: a TimmBackbone has
-            the names of timm's model, whichever these are.
+        network: Model config with ``backbone``, if one is given. If that is a
+            TimmBackbone, the names may be those of any timm model.
 
     Raises:
-        CheckpointError: If it holds no tensors at its top or in its
-            ``state_dict``, or their names are nobody's.
+        CheckpointError: If there are no tensors at the top level or in
+            ``state_dict``, or their names are those of no known format.
     """
     state = checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, Mapping):
@@ -106,13 +108,13 @@ def recognise(checkpoint: Mapping[str, Any],
     nested = [k for k, v in state.items() if isinstance(v, Mapping)]
     if nested or not any(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(
-            f'{path} holds no tensors where they are looked for, but '
+            f'{path} holds no tensors at the top level or in state_dict, but '
             f'{name_keys(map(str, state), 6)}: save the state dict itself, '
             'as dict(state_dict=model.state_dict()).')
     raise CheckpointError(
-        f'The names in {path} are those of no format that is known '
-        f'({", ".join(FORMATS)}): {name_keys(state, 4)}. Rename them, or '
-        'convert the file with `python tools/convert_checkpoint.py SOURCE '
+        f'The names of the tensors in {path} are those of no format that is '
+        f'known ({", ".join(FORMATS)}): {name_keys(state, 4)}. Rename them, '
+        'or convert the file with `python tools/convert_checkpoint.py SOURCE '
         'TARGET --from FORMAT --to mmdino`.')
 
 
@@ -125,14 +127,15 @@ def convert(checkpoint: dict[str, Any],
     """Convert the content of a file to that of another format.
 
     Args:
-        checkpoint: What the file holds.
-        source, target: Formats, keys of ``FORMATS``.
-        which: 'teacher' or 'student': keep this network's backbone alone. By
-            default all that the target has a place for; of one network, the
-            teacher's.
+        checkpoint: Content of the file.
+        source: Format of ``checkpoint``, a key of ``FORMATS``.
+        target: Format of the result, a key of ``FORMATS``.
+        which: 'teacher' or 'student': convert the backbone of this network
+            only. By default everything that the target supports is converted;
+            if that is a single network, the teacher's.
         drop: Prefixes of tensors to leave out, such as 'fc.'.
-        network: Network config that the file tells, to compare with; by
-            default it is read off the tensors.
+        network: Network config of the file, to check the tensors against; by
+            default it is inferred from the tensors.
 
     Raises:
         CheckpointError: If a tensor is missing, left over or of another
@@ -147,7 +150,7 @@ def adapt(state: StateDict, network: dict | None,
           target: str) -> tuple[StateDict, dict | None]:
     """Adapt our state dict and network config to what a format supports.
 
-    See :func:`adapt_mask_token`; the log says what becomes another.
+    See :func:`adapt_mask_token`; the log says what was changed.
     """
     if ours.is_linear(state) or not any('backbone.' in key for key in state):
         return state, network
@@ -158,9 +161,9 @@ def adapt(state: StateDict, network: dict | None,
     state, network = adapt_mask_token(state, network, target, FORMATS[target])
     if target == 'timm' and REGISTERS in dinov2_parts(backbone):
         print_log(
-            'timm has the sum of the class token and its position embedding '
-            'in the place of the two: no feature differs, but the way back '
-            'does not tell them apart.',
+            'timm stores the sum of the class token and its position '
+            'embedding in place of the two. The features are the same, but '
+            'converting back cannot separate the two again.',
             logger='current')
     return state, network
 
@@ -171,7 +174,8 @@ def to_ours(checkpoint: dict[str, Any],
     """Convert the content of a file of the format ``source`` to our state
     dict.
 
-    timm's names of a ViT may be ours or a TimmBackbone's: ``network`` tells.
+    A ViT with timm's names becomes a VisionTransformer of ours, or a
+    TimmBackbone if ``network``, a config with ``backbone``, says so.
     """
     if source not in LONE:
         return FORMATS[source].from_(checkpoint)
@@ -191,9 +195,16 @@ def told_by_timm(state: StateDict, path: str,
                  network: dict | None) -> tuple[dict | None, Sequence[str]]:
     """Return what timm's config.json beside a file says.
 
+    Args:
+        state: Tensors of the file.
+        path: The file.
+        network: Model config with ``backbone``, if one is given; it is
+            returned as it is.
+
     Returns:
-        The network, a TimmBackbone where the tensors are not of a network of
-        ours, and prefixes of the tensors that classify.
+        The network config, a TimmBackbone if no network of ours has these
+        tensors and None if nothing is known, and the prefixes of the
+        classifier's tensors.
     """
     told = timm.read_config(osp.dirname(path))
     unused = FORMATS['timm'].classifier
@@ -226,7 +237,7 @@ def from_ours(state: StateDict,
 
 def _require_place(state: StateDict, target: str,
                    network: dict | None) -> None:
-    """Raise an error for parts that a format's library does not have."""
+    """Raise an error if a format's library lacks a part of the network."""
     if target == 'mmdino':
         return
     parts = ()

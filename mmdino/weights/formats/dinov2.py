@@ -1,12 +1,18 @@
 """Checkpoints of the authors of DINOv2, published or of their training.
 
-Three kinds: a backbone; a training's ``model`` (``student.*``, ``teacher.*``,
-``dino_loss.center`` (1, K), ``ibot_patch_loss.center`` (1, 1, K)) beside
-``optimizer`` and ``iteration``, which are not taken; and the ``teacher`` of
-one, ``backbone.*``, ``dino_head.*`` and, if patches have one of their own,
-``ibot_head.*``. A teacher becomes the student's weights, too, so that it can
-be trained from. Blocks may come in chunks, ``blocks.1.13.`` being block 13;
-they are written without.
+There are three kinds of files:
+
+- a backbone;
+- a training: ``model`` with ``student.*``, ``teacher.*``, ``dino_loss.center``
+  (1, K) and ``ibot_patch_loss.center`` (1, 1, K), beside ``optimizer`` and
+  ``iteration``, which are not converted;
+- the teacher of a training: ``teacher`` with ``backbone.*``, ``dino_head.*``
+  and, if the patches have a head of their own, ``ibot_head.*``. Its weights
+  become those of both teacher and student, so that a training can start from
+  them.
+
+Blocks may be stored in chunks, where ``blocks.1.13.`` is block 13. They are
+written without chunks.
 """
 import re
 from collections.abc import Mapping
@@ -43,7 +49,7 @@ REMEDY = 'give --which to convert one backbone alone.'
 def is_dinov2(state: Mapping[str, Any]) -> bool:
     """Return whether names are those of the authors' files.
 
-    A lone backbone of theirs always has a mask token.
+    A lone backbone is recognised by its mask token.
     """
     model, teacher = state.get('model'), state.get('teacher')
     if isinstance(model, Mapping):
@@ -74,7 +80,7 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
     """Return one network's backbone with the authors' names.
 
     Args:
-        checkpoint: What any of their files holds.
+        checkpoint: Content of any of the authors' files.
         which: 'teacher' or 'student'.
     """
     if 'teacher' in checkpoint:
@@ -87,8 +93,13 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
 def to_dinov2(state: StateDict) -> dict[str, Any]:
     """Convert to the authors' file of a backbone, a training or a teacher.
 
-    A training has centres; without them a student that equals its teacher is
-    written as the teacher alone.
+    Without heads, the backbone alone is written. With heads, a state without
+    centres whose student equals its teacher is written as a teacher, and every
+    other one as a training.
+
+    Raises:
+        CheckpointError: If the authors' files have no place for a tensor, or a
+            training lacks a head or the centre.
     """
     if not any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return to_dinov2_vit(backbone_of(state))
@@ -103,8 +114,8 @@ def to_dinov2(state: StateDict) -> dict[str, Any]:
         return dict(teacher=_to_network(state, TEACHER))
     if 'centering.center' not in state:
         raise CheckpointError(
-            "There is no centering.center, which the authors' training "
-            f'needs: {REMEDY}')
+            "The checkpoint has no centering.center, which the authors' "
+            f'training needs: {REMEDY}')
     model = {}
     for theirs, ours in NETWORKS:
         model.update(add_prefix(_to_network(state, ours), theirs))
@@ -178,7 +189,8 @@ def _to_network(state: StateDict, prefix: str) -> StateDict:
             network.update(add_prefix(head_to(head, REMEDY), theirs))
         elif ours == 'head.':
             raise CheckpointError(
-                f'There is no {prefix}head.* beside the backbone: {REMEDY}')
+                f'The checkpoint has no {prefix}head.* beside the backbone: '
+                f'{REMEDY}')
     return network
 
 
@@ -194,8 +206,8 @@ def _refuse_shards(state: StateDict) -> None:
     if any('flat_param' in key for key in state):
         raise CheckpointError(
             "The file is one rank's share of a training with FSDP, whose "
-            'weights are pieces of flat tensors: take teacher_checkpoint.pth '
-            'of the same training, which it writes below eval/.')
+            'weights are pieces of flat tensors: use teacher_checkpoint.pth, '
+            'which the same training writes below eval/.')
 
 
 def _refuse(leftover) -> None:

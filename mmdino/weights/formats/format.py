@@ -1,6 +1,7 @@
 """The interface of a checkpoint format.
 
-A ViT of DINOv2's kind has registers, layer scale, a SwiGLU or a mask token.
+A DINOv2-style ViT is one with registers, layer scale, SwiGLU or a mask token;
+these are its parts.
 """
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,27 +17,32 @@ from mmdino.weights.keys import StateDict
 
 class Format(NamedTuple):
     """The conversions between a format and our state dict."""
-    from_: Callable[[dict[str, Any]], StateDict]
-    to_: Callable[[StateDict], dict[str, Any]]
-    matches: Callable[[Mapping[str, Any]], bool]  # by the names
-    places: Sequence[str]  # families of networks that the library has
-    classifier: Sequence[str] = ()  # prefixes of what no use of ours needs
-    # How position embeddings are resized, without and with registers.
+    from_: Callable[[dict[str, Any]], StateDict]  # from a file's content
+    to_: Callable[[StateDict], dict[str, Any]]  # to a file's content
+    # Whether the names of tensors are those of this format.
+    matches: Callable[[Mapping[str, Any]], bool]
+    # Families of networks that the library has, see mmdino.weights.infer.
+    places: Sequence[str]
+    # Prefixes of tensors of classifiers, which are left out.
+    classifier: Sequence[str] = ()
+    # How the library resizes position embeddings: without, with registers.
     pos_embed_modes: tuple[str, str] = ('size', 'size')
-    # What its own files in a folder tell of a network.
+    # Reads what the library's config files in a folder say of a network.
     read_config: Callable[[str], dict] = lambda folder: {}
-    parts: Sequence[str] = ()  # of a ViT of DINOv2's kind that it may have
-    # Whether such a ViT has a mask token, given its parts: True, False or
-    # None, as it likes.
+    # Parts that the library's DINOv2-style ViTs may have.
+    parts: Sequence[str] = ()
+    # Whether the library's ViT with the given parts has a mask token: True,
+    # False, or None if both are possible.
     mask_token: Callable[[Sequence[str]], bool | None] = lambda parts: False
-    needs_layer_scale: bool = False  # where it has other parts
+    # Whether a ViT with any of the parts must have layer scale.
+    needs_layer_scale: bool = False
 
     def has_place(self, kind: str | None, parts: Sequence[str]) -> bool:
         """Return whether the library has networks of this kind.
 
         Args:
             kind: A family, see :func:`.family`.
-            parts: Of a ViT of DINOv2's kind.
+            parts: Parts of a DINOv2-style ViT.
         """
         parts = {*parts} - {MASK_TOKEN}
         lacks_scale = self.needs_layer_scale and LAYER_SCALE not in parts
@@ -52,13 +58,16 @@ def adapt_mask_token(state: StateDict, network: dict | None, name: str,
                      format_: Format) -> tuple[StateDict, dict | None]:
     """Add or remove a mask token, as the format requires.
 
-    No feature depends on it; the log says what was done.
+    The features do not depend on it. The log says what was done.
 
     Args:
-        state: Of a checkpoint of ours.
-        network: Its network config, if it is told.
-        name: Of the format.
-        format_: What is to be converted to.
+        state: State dict of a checkpoint of ours.
+        network: Its network config, if known.
+        name: Name of the target format.
+        format_: The target format.
+
+    Returns:
+        The state dict and the network config, changed if necessary.
     """
     backbone = backbone_of(state)
     parts = dinov2_parts(backbone)
@@ -76,10 +85,10 @@ def adapt_mask_token(state: StateDict, network: dict | None, name: str,
         else:
             state.pop(mask_token, None)
     print_log(
-        f'{name} needs a mask token, which the network has not: it is written '
-        'as zeros. No feature depends on it.' if wanted else
-        f'{name} has no place for the mask token: it is left out. No feature '
-        'depends on it.',
+        f'{name} needs a mask token, which the network does not have: zeros '
+        'are written. The features do not depend on it.' if wanted else
+        f'{name} has no place for the mask token: it is left out. The '
+        'features do not depend on it.',
         logger='current')
     if network:
         backbone = dict(network['backbone'], with_mask_token=wanted)

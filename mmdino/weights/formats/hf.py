@@ -14,7 +14,7 @@ from mmdino.weights.infer import (LAYER_SCALE, MASK_TOKEN, REGISTERS, SWIGLU,
 from mmdino.weights.keys import (CheckpointError, StateDict, flipped, join_qkv,
                                  rename, split_qkv)
 
-# theirs, ours with query, key and value apart
+# Pairs of their name and ours, with query, key and value in separate layers.
 NAMES = (
     ('embeddings.cls_token', 'cls_token'),
     ('embeddings.position_embeddings', 'pos_embed'),
@@ -54,7 +54,7 @@ DINOV2_NAMES = (
       )),
     NAMES[-1],
 )
-# What a model for a task puts before the names.
+# Prefixes of the names: none, or that of a model for a task.
 PREFIXES = ('', 'vit.', 'dinov2.', 'dinov2_with_registers.')
 MODEL_TYPES = ('vit', 'dinov2', 'dinov2_with_registers')
 FILE, CONFIG, PROCESSOR = ('model.safetensors', 'config.json',
@@ -97,8 +97,12 @@ def read_config(folder: str) -> dict:
     """Read config.json and preprocessor_config.json beside a file.
 
     Returns:
-        Of ``width``, ``depth``, ``num_heads``, ``norm_eps``, ``mean`` and
-        ``std`` in pixel values, those that are told.
+        A dict with those of ``width``, ``depth``, ``num_heads``, ``norm_eps``,
+        ``mean`` and ``std`` (both in pixel values) that the files give. Empty
+        without such files.
+
+    Raises:
+        CheckpointError: If the activation is not GELU.
     """
     cfg, processor = (
         load(osp.join(folder, name))
@@ -112,8 +116,9 @@ def read_config(folder: str) -> dict:
             'model_type') in MODEL_TYPES else {}
     if told and cfg.get('hidden_act', 'gelu') != 'gelu':
         raise CheckpointError(
-            f'{folder}/{CONFIG} tells of the activation {cfg["hidden_act"]!r},'
-            ' and what is read here has GELU: no network of ours fits.')
+            f'{folder}/{CONFIG} has the activation {cfg["hidden_act"]!r}, but '
+            'the ViTs of mmdino that are inferred from a file have GELU. Give '
+            '--config with the config of the network.')
     pixel = 1 / processor.get('rescale_factor', 1 / 255)
     for ours, theirs in (('mean', 'image_mean'), ('std', 'image_std')):
         if processor.get(theirs):
@@ -149,8 +154,9 @@ def configs(network: Mapping) -> dict[str, dict]:
 def vit_config(network: Mapping) -> dict:
     """Return the arguments of the config class that ``model_type`` names.
 
-    Read off the network that is built, so that heads and the epsilon of the
-    layer norms, DINO's 1e-6 and not their 1e-12, are its own.
+    They are read from the network itself, so that values such as the number
+    of heads and the epsilon of the layer norms (1e-6 in DINO, 1e-12 by default
+    in transformers) are right.
     """
     vit = build_empty(network['backbone'])
     layer, projection = vit.layers[0], vit.patch_embed.projection
@@ -201,7 +207,7 @@ def _mlp_ratio(state: StateDict) -> int:
     """Return the integer ratio that gives the width of the FFN.
 
     Raises:
-        CheckpointError: If there is none, which transformers needs.
+        CheckpointError: If there is no such integer; transformers needs one.
     """
     if SWIGLU in dinov2_parts(state):
         width, hidden = state['layers.0.ffn.w3.weight'].shape
@@ -212,6 +218,7 @@ def _mlp_ratio(state: StateDict) -> int:
     found = [ratio for ratio, size in sizes.items() if size == hidden]
     if not found:
         raise CheckpointError(
-            f"transformers' DINOv2 has no place for an FFN {hidden} wide at "
-            f'a width of {width}: its mlp_ratio is a whole number.')
+            f"transformers' DINOv2 has no place for an FFN of width {hidden} "
+            f'in a ViT of width {width}: its mlp_ratio must be an integer. '
+            'Convert to another format.')
     return found[0] if 4 not in found else 4

@@ -1,14 +1,15 @@
 """Checkpoints of the authors of iBOT.
 
-Two kinds: a backbone, and a full checkpoint of a training (``student``,
-``teacher``, ``ibot_loss``, beside ``optimizer``, ``epoch``, ``args`` and
-``fp16_scaler``, which are not taken).
+There are two kinds of files: a backbone, and a full checkpoint of a training
+(``student``, ``teacher``, ``ibot_loss``, beside ``optimizer``, ``epoch``,
+``args`` and ``fp16_scaler``, which are not converted).
 
-The two heads there share an MLP, and perhaps the last layer, which stands in
-the files twice (``last_layer``, ``last_layer2``). Ours share all or nothing:
-of two last layers a patch head with an MLP of its own is made, equal to the
-first. Their teacher, which sees no masks, has no mask token: it gets the
-student's.
+In iBOT the heads of class tokens and patches always share their MLP. They may
+also share the last layer, which is then stored twice (``last_layer``,
+``last_layer2``). In mmdino the heads are either shared as a whole or separate.
+If the two last layers differ, the patch head is separate and gets a copy of
+the MLP. The teacher of iBOT sees no masks and has no mask token: it gets that
+of the student.
 """
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-from mmdino.weights.formats.official import head_from, head_to
+from mmdino.weights.formats.official import head_from, head_to, without_ddp
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES
@@ -43,7 +44,7 @@ FIRST, SECOND = 'last_layer.', 'last_layer2.'
 def is_ibot(state: Mapping[str, Any]) -> bool:
     """Return whether names are those of a training or a student's backbone.
 
-    A teacher's backbone has the names of DINO's.
+    A teacher's backbone has the same names as one of DINO.
     """
     return FULL <= state.keys() or 'masked_embed' in state
 
@@ -58,7 +59,7 @@ def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
         raise CheckpointError(
             f'The full checkpoint lacks {name_keys(missing)}.')
     _refuse(checkpoint.keys() - FULL - NOT_WEIGHTS)
-    networks = {name: _without_ddp(checkpoint[name]) for name, _ in NETWORKS}
+    networks = {name: without_ddp(checkpoint[name]) for name, _ in NETWORKS}
     one_head = all(map(_is_shared, networks.values()))
     state = {}
     for name, prefix in NETWORKS:
@@ -68,8 +69,9 @@ def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
         state.setdefault('teacher.backbone.mask_token',
                          state['backbone.mask_token'])
     if not one_head:
-        _say('The heads of this iBOT share their MLP: the patch head gets a '
-             'copy of it, and a training moves the two apart.')
+        _say('The heads of this iBOT share their MLP. In mmdino the patch '
+             'head gets a copy of it: if training continues, the two will '
+             'differ.')
     centers = dict(checkpoint['ibot_loss'])
     for theirs, ours in CENTERS:
         if theirs in centers:
@@ -82,24 +84,28 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
     """Return one network's backbone with the authors' names.
 
     Args:
-        checkpoint: What any of their files holds.
+        checkpoint: Content of any of the authors' files.
         which: 'teacher' or 'student'.
     """
     if which not in checkpoint:
         return checkpoint.get('state_dict', checkpoint)
-    return strip_prefix(_without_ddp(checkpoint[which]), 'backbone.')
+    return strip_prefix(without_ddp(checkpoint[which]), 'backbone.')
 
 
 def to_ibot(state: StateDict) -> dict[str, Any]:
-    """Convert to the authors' file: a full one if heads and centres are there.
+    """Convert to the authors' file: a full one if there is a head.
+
+    Raises:
+        CheckpointError: If the authors' file has no place for a tensor, or a
+            full one lacks a head or a centre.
     """
     if not any(key.startswith(('head.', 'teacher.head.')) for key in state):
         return to_ibot_vit(backbone_of(state))
     centers = {ours for _, ours in CENTERS}
     missing = centers - state.keys()
     if missing:
-        raise CheckpointError(f"There is no {name_keys(missing)}, which the "
-                              f"authors' training needs: {REMEDY}")
+        raise CheckpointError(f'The checkpoint has no {name_keys(missing)}, '
+                              f"which the authors' training needs: {REMEDY}")
     leftover = [
         key for key in state if not key.startswith(PLACES) | (key in centers)
     ]
@@ -112,8 +118,8 @@ def to_ibot(state: StateDict) -> dict[str, Any]:
         if key in state
     ]
     if len(mask_tokens) == 2 and not torch.equal(*mask_tokens):
-        _say("iBOT's teacher has no mask token: that of the teacher is left "
-             'out, which no feature depends on.')
+        _say("iBOT's teacher has no mask token: that of this teacher is left "
+             'out. The features do not depend on it.')
     checkpoint = dict(
         ibot_loss=dict(
             center=state['centering.center'],
@@ -161,7 +167,8 @@ def _to_network(state: StateDict, prefix: str) -> StateDict:
     patch_head = strip_prefix(state, f'{prefix}patch_head.') or head
     if not head:
         raise CheckpointError(
-            f'There is no {prefix}head.* beside the backbone: {REMEDY}')
+            f'The checkpoint has no {prefix}head.* beside the backbone: '
+            f'{REMEDY}')
     head, patch_head = (head_to(part, REMEDY) for part in (head, patch_head))
     apart = [
         key for key, value in head.items() if key.startswith('mlp.')
@@ -169,8 +176,8 @@ def _to_network(state: StateDict, prefix: str) -> StateDict:
     ]
     if apart or {k for k in patch_head if k.startswith('mlp.')} - head.keys():
         raise CheckpointError(
-            f"iBOT's two heads share their MLP, and {prefix}patch_head has "
-            f'another than {prefix}head: {REMEDY}')
+            f"iBOT's two heads share their MLP, but {prefix}patch_head has "
+            f'another one than {prefix}head: {REMEDY}')
     second = strip_prefix(patch_head, FIRST)
     return {
         **add_prefix(to_ibot_vit(backbone_of(state, prefix)), 'backbone.'),
@@ -185,10 +192,6 @@ def _is_shared(network: StateDict) -> bool:
         strip_prefix(network, f'head.{layer}') for layer in (FIRST, SECOND))
     return first.keys() == second.keys() and all(
         torch.equal(value, second[key]) for key, value in first.items())
-
-
-def _without_ddp(state: StateDict) -> StateDict:
-    return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,8 @@ from mmdino.weights.keys import StateDict, add_prefix, flipped, rename
 BACKBONE = (('backbone.{p}', '{p}'), )
 TIMM_NAMES = (('timm_model.{p}', 'model.{p}'), )
 LINEAR = (('head.fc.{p}', 'heads.0.{p}'), )
-# XCiT's: theirs, ours. The stem is numbered and joined apart.
+# Pairs of mmpretrain's name of an XCiT and ours; the stem is numbered
+# differently.
 XCIT_NAMES = (
     ('cls_token', 'model.cls_token'),
     *((f'patch_embed.proj.{i}.{a}.{{p}}',

@@ -1,11 +1,11 @@
 """Checkpoints of the authors of DINO; iBOT and DINOv2 share their head.
 
-Four kinds: a backbone, a full checkpoint of a training (``student``,
-``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``, ``args`` and
-``fp16_scaler``), and a linear classifier (``module.linear.*`` below
-``state_dict``). Of a full checkpoint the networks and the centre are taken;
-the optimizer's state is in the order of the authors' parameter groups and is
-not.
+There are three kinds of files: a backbone; a full checkpoint of a training
+(``student``, ``teacher``, ``dino_loss``, beside ``optimizer``, ``epoch``,
+``args`` and ``fp16_scaler``); and a linear classifier (``module.linear.*``
+below ``state_dict``). The networks and the centre of a full checkpoint are
+converted. The optimizer's state is not, because it has the order of the
+authors' parameter groups.
 """
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
 PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
           'centering.')
 REMEDY = 'give --which to convert one backbone alone.'
-# Beside the weights of a linear classifier.
+# Keys beside the weights of a linear classifier; they are not converted.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
 
@@ -54,16 +54,20 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
     """Return one network's backbone with the authors' names.
 
     Args:
-        checkpoint: What any of their files of networks holds.
+        checkpoint: Content of any of the authors' files with a network.
         which: 'teacher' or 'student'.
     """
     if which not in checkpoint:
         return checkpoint.get('state_dict', checkpoint)
-    return strip_prefix(_network(checkpoint[which]), 'backbone.')
+    return strip_prefix(without_ddp(checkpoint[which]), 'backbone.')
 
 
 def to_official(state: StateDict) -> dict[str, Any]:
-    """Convert to the authors' file: a full one if heads and centre are there.
+    """Convert to the authors' file: a full one if there is a head.
+
+    Raises:
+        CheckpointError: If the authors' file has no place for a tensor, or a
+            full one lacks a head or the centre.
     """
     if is_linear(state):
         return dict(
@@ -82,7 +86,7 @@ def _from_full(checkpoint: dict[str, Any]) -> StateDict:
     _refuse(checkpoint.keys() - FULL - NOT_WEIGHTS)
     state = {}
     for name, prefix in (('student', STUDENT), ('teacher', TEACHER)):
-        network = _network(checkpoint[name])
+        network = without_ddp(checkpoint[name])
         _refuse([k for k in network if not k.startswith(PLACES[:2])])
         backbone = _backbone_from(strip_prefix(network, 'backbone.'))
         head = head_from(strip_prefix(network, 'head.'))
@@ -91,8 +95,8 @@ def _from_full(checkpoint: dict[str, Any]) -> StateDict:
     return {**state, **add_prefix(checkpoint['dino_loss'], 'centering.')}
 
 
-def _network(state: StateDict) -> StateDict:
-    """Return one network of a full checkpoint, without DDP's ``module.``."""
+def without_ddp(state: StateDict) -> StateDict:
+    """Remove the ``module.`` that DDP puts before names, where it is there."""
     return {key.removeprefix('module.'): v for key, v in state.items()}
 
 
@@ -100,8 +104,8 @@ def _to_full(state: StateDict) -> dict[str, Any]:
     checkpoint = dict(dino_loss=strip_prefix(state, 'centering.'))
     if 'center' not in checkpoint['dino_loss']:
         raise CheckpointError(
-            "There is no centering.center, which the authors' training "
-            f'needs: {REMEDY}')
+            "The checkpoint has no centering.center, which the authors' "
+            f'training needs: {REMEDY}')
     leftover = [key for key in state if not key.startswith(PLACES)]
     if leftover:
         raise CheckpointError("The authors' full checkpoint has no place for "
@@ -127,7 +131,8 @@ def _to_full(state: StateDict) -> dict[str, Any]:
 def _backbone_from(state: StateDict) -> StateDict:
     """Convert a backbone to our names.
 
-    The authors' XCiT has one name and a fused qkv of its own.
+    Compared with timm's, the authors' XCiT has another name for the position
+    embedding and one fused qkv layer in class attention.
     """
     state = {
         key.replace('pos_embeder.', 'pos_embed.'): value
@@ -154,7 +159,7 @@ def _refuse(leftover) -> None:
                               f'{name_keys(leftover)}. Is --from right?')
 
 
-# An MLP of one layer is no Sequential there.
+# In the authors' code an MLP of one layer is no nn.Sequential.
 ONE_LAYER = (('mlp.weight', 'mlp.0.weight'), ('mlp.bias', 'mlp.0.bias'))
 ORIGINAL = 'last_layer.parametrizations.weight.original1'
 
@@ -167,13 +172,18 @@ def head_from(head: StateDict) -> StateDict:
 def head_to(head: StateDict, remedy: str) -> StateDict:
     """Convert a :class:`DINOHead` to the authors' names.
 
+    Args:
+        head: Tensors of the head.
+        remedy: What to do if it is another head, for the error message.
+
     Raises:
-        CheckpointError: If it is another head; ends with the remedy.
+        CheckpointError: If it is another head.
     """
     if ORIGINAL not in head:
         raise CheckpointError(
             "The authors' full checkpoint has no place for another head than "
-            f'DINOHead, its tensors are {name_keys(head, 4)}: {remedy}')
+            f'DINOHead. The tensors of the head are {name_keys(head, 4)}: '
+            f'{remedy}')
     mlp = [key for key in head if key.startswith('mlp.')]
     single = all(key.startswith('mlp.0.') for key in mlp)
     names = ONE_LAYER + WEIGHT_NORM if single else WEIGHT_NORM

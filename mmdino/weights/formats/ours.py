@@ -1,12 +1,12 @@
 """Our own checkpoints, the intermediate form of all conversions.
 
-A flat state dict: ``backbone.*`` and ``head.*`` of the student,
-``teacher.backbone.*`` and ``teacher.head.*``, ``centering.center`` (1, K); of
-a :class:`DINOv2` perhaps ``patch_head.*`` and ``patch_centering.center``. A
-file of a lone backbone holds it as both the student's and the teacher's, so
-that it can be tested and trained from. A linear classifier is a
-:class:`LinearProbe`'s one head, ``heads.0.*``, with or without
-``network.backbone.*``.
+They are flat state dicts. The student has ``backbone.*`` and ``head.*``, the
+teacher ``teacher.backbone.*`` and ``teacher.head.*``; the centre is
+``centering.center`` (1, K). A :class:`DINOv2` may also have ``patch_head.*``
+and ``patch_centering.center``. A single backbone is stored twice, as the
+student's and as the teacher's, so that it can be tested and a training can
+start from it. A linear classifier is the only head of a :class:`LinearProbe`,
+``heads.0.*``, with or without its ``network.backbone.*``.
 """
 from collections.abc import Mapping
 from typing import Any
@@ -35,8 +35,8 @@ def from_mmdino(checkpoint: dict[str, Any]) -> StateDict:
     """Return our state dict of any of our files.
 
     Raises:
-        CheckpointError: If a tensor has no place in our models, or there is
-            no network among them.
+        CheckpointError: If a tensor belongs to none of our models, or there is
+            no backbone and no linear classifier.
     """
     state = checkpoint.get('state_dict', checkpoint)
     told = checkpoint.get('meta', {}).get('network')
@@ -45,8 +45,11 @@ def from_mmdino(checkpoint: dict[str, Any]) -> StateDict:
         return from_backbone(state)
     leftover = [key for key in state if not key.startswith(PARTS + OTHERS)]
     if leftover:
+        has_head = any('_head.' in key for key in leftover)
+        remedy = ('A segmentor or detector is loaded whole, by load_from=FILE '
+                  'in its config.' if has_head else 'Is --from right?')
         raise CheckpointError('mmdino has no place for '
-                              f'{name_keys(leftover)}. Is --from right?')
+                              f'{name_keys(leftover)}. {remedy}')
     if not is_linear(state) and not any('backbone.' in key for key in state):
         raise CheckpointError('The checkpoint has no backbone: its tensors '
                               f'are {name_keys(state) or "none"}.')
@@ -64,18 +67,18 @@ def from_backbone(backbone: StateDict) -> StateDict:
 def backbone_of(state: StateDict, network: str = TEACHER) -> StateDict:
     """Return the backbone of the network with this prefix.
 
-    A frozen network's stands for the teacher's.
+    Without a teacher, the frozen network of a probe takes its place.
 
     Raises:
-        CheckpointError: If the state has none.
+        CheckpointError: If there is no such backbone.
     """
     backbone = strip_prefix(state, f'{network}backbone.')
     if not backbone and network == TEACHER:
         backbone = strip_prefix(state, f'{FROZEN}backbone.')
     if not backbone:
         raise CheckpointError(
-            f'There is no {network}backbone to convert among the tensors, '
-            f'which are {name_keys(state, 4) or "none: it is empty"}.')
+            f'The checkpoint has no {network}backbone to convert: its tensors '
+            f'are {name_keys(state, 4) or "none"}.')
     return backbone
 
 
@@ -87,12 +90,17 @@ def is_linear(state: Mapping[str, Any]) -> bool:
 def with_network(linear: StateDict, state: StateDict) -> StateDict:
     """Join a linear classifier, ``heads.0.*``, and a network.
 
-    The result is a :class:`LinearProbe`'s.
+    Args:
+        linear: State dict of a linear classifier.
+        state: State dict of a checkpoint of ours, whose teacher's backbone is
+            taken.
 
-    Its backbone is the teacher's of ``state``, a checkpoint of ours.
+    Returns:
+        State dict of a :class:`LinearProbe`.
 
     Raises:
-        CheckpointError: If ``linear`` is no linear classifier.
+        CheckpointError: If ``linear`` is no linear classifier, or ``state``
+            has no such backbone.
     """
     if not is_linear(linear):
         raise CheckpointError('Only a linear classifier needs a backbone '
@@ -103,17 +111,17 @@ def with_network(linear: StateDict, state: StateDict) -> StateDict:
 def check_parts(state: StateDict, network: dict | None = None) -> None:
     """Compare the backbones with their network config, or an inferred one.
 
-    Without the config the architecture is read off the tensors, and the heads
-    are looked at, too: all of a foreign file has its place.
+    Without a config, the architecture is inferred from the tensors, and the
+    heads are compared as well.
 
     Raises:
-        CheckpointError: If a tensor is missing, left over or of another
-            shape; lists them.
+        CheckpointError: If tensors are missing, left over or of another shape.
+            The message lists them.
     """
     for prefix in PARTS:
         part, name = strip_prefix(state, prefix), prefix.rstrip('.')
         if part and name.endswith('backbone'):
-            # No shape depends on the number of heads.
+            # Any number of attention heads will do: no shape depends on it.
             cfg = network['backbone'] if network else backbone_cfg(part, 1)
             check_tensors(part, cfg, name)
         elif part and name.endswith('head') and not network:

@@ -1,7 +1,8 @@
 """Models of timm and torchvision's ResNet, without classifiers.
 
-A ViT, an XCiT and a ResNet are networks of ours, any other is a TimmBackbone.
-timm's config.json beside a file tells the model.
+A ViT becomes our VisionTransformer and a ResNet mmpretrain's; an XCiT and
+every other model become a TimmBackbone. timm's config.json beside a file names
+the model.
 """
 import math
 import os.path as osp
@@ -48,7 +49,7 @@ RESNET_NAMES = tuple((name, name) for name in (
     'layer{n}.{p}',
 ))
 
-# timm's name of an argument: that of a TimmBackbone.
+# Arguments of timm's models that have another name in TimmBackbone.
 RENAMED = dict(in_chans='in_channels')
 
 TIMM = [('model.{p}', '{p}')]
@@ -57,7 +58,7 @@ TIMM = [('model.{p}', '{p}')]
 def is_timm(state: Mapping[str, Any]) -> bool:
     """Return whether names are those of timm only.
 
-    Those of a ViT with a classifier, registers or layer scale, of an XCiT.
+    These are a ViT with a classifier, registers or layer scale, and an XCiT.
     """
     return ('blocks.0.norm1.weight' in state and any(
         key in state
@@ -77,8 +78,8 @@ def from_timm(state: StateDict) -> StateDict:
 def to_timm(backbone: StateDict) -> StateDict:
     """Convert our names to timm's.
 
-    With registers timm's network has the sum of the class token and its
-    position embedding in the place of the two.
+    For a ViT with registers, timm stores the sum of the class token and its
+    position embedding in place of the two.
     """
     names = dict(
         vit=flipped(VIT_NAMES),
@@ -102,11 +103,11 @@ def fits_other(state: Mapping[str, Any]) -> bool:
 
 
 def fits_vit(state: Mapping[str, Any], told: Mapping) -> bool:
-    """Return whether timm's tensors are those of a ViT that we have, too.
+    """Return whether timm's tensors fit our VisionTransformer.
 
     Args:
-        state: Without a classifier.
-        told: What config.json beside the file tells, see :func:`read_config`.
+        state: Tensors without a classifier.
+        told: Content of config.json beside the file, see :func:`read_config`.
     """
     if not told.get('is_vit', True) or 'pos_embed' not in state:
         return False
@@ -128,9 +129,9 @@ def _from_vit(state: StateDict) -> StateDict:
         pos_embed = state['pos_embed']
         if math.isqrt(pos_embed.shape[1])**2 != pos_embed.shape[1]:
             raise CheckpointError(
-                f'pos_embed has {pos_embed.shape[1]} tokens, which is no '
-                "square of patches: mmdino's VisionTransformer has no place "
-                "for it, a TimmBackbone may have (--config).")
+                f'pos_embed has {pos_embed.shape[1]} tokens, which form no '
+                "square grid of patches, as mmdino's VisionTransformer needs. "
+                'A TimmBackbone may accept it: give its config with --config.')
         state['pos_embed'] = torch.cat(
             [torch.zeros_like(state['cls_token']), pos_embed], dim=1)
     return state
@@ -139,15 +140,16 @@ def _from_vit(state: StateDict) -> StateDict:
 def read_config(folder: str) -> dict:
     """Read timm's config.json beside a file.
 
-    Of a DINOv3 timm averages patches by default: here the class token is
-    taken, which it was trained with, unless the file tells.
+    timm averages the patches of a DINOv3 by default. Here the pooling is the
+    class token, with which it was trained, unless the file names a pooling.
 
     Returns:
-        Of ``model_name``, ``kwargs`` of a :class:`TimmBackbone`,
-        ``classifier``, prefixes of its tensors, ``is_vit``, whether it
-        computes what our ViT does, ``width``, ``depth``, ``num_heads`` and
-        ``norm_eps`` of a ViT, ``mean`` and ``std`` in pixel values, ``size``
-        in pixels, those that are told.
+        A dict, empty without such a file, with those of the following that the
+        file gives: ``model_name``; ``kwargs`` of a :class:`TimmBackbone`;
+        ``classifier``, the prefixes of its tensors; ``is_vit``, whether the
+        model computes the same as our VisionTransformer; ``width``, ``depth``
+        and ``num_heads`` of a transformer; ``norm_eps`` of a ViT; ``mean`` and
+        ``std`` in pixel values; ``size``, width of the images in pixels.
     """
     path = osp.join(folder, 'config.json')
     cfg = load(path) if osp.isfile(path) else {}
@@ -198,7 +200,7 @@ def _is_vit(model: nn.Module) -> bool:
 
 
 def is_torchvision(state: Mapping[str, Any]) -> bool:
-    """Return whether names are those of a ResNet, also timm's."""
+    """Return whether names are those of a ResNet of torchvision or timm."""
     return 'layer1.0.conv1.weight' in state and 'conv1.weight' in state
 
 

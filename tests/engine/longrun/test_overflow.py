@@ -11,9 +11,10 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmdino.engine.launch import build_runner
 from tests.launching import ROOT
 from tests.ranks import run_ranks
-from tests.tiny import runner_cfg
+from tests.tiny import let_cpus_scale, runner_cfg
 
 OVERFLOWS = 2.**120  # finite, but not what it is multiplied by
+GPU_SCALER = amp_optimizer_wrapper.GradScaler
 
 
 class Snapshots(Hook):
@@ -33,12 +34,16 @@ class Snapshots(Hook):
 
 @pytest.fixture(autouse=True)
 def scaler_on_a_cpu(monkeypatch):
-    let_cpus_in(monkeypatch)
+    let_cpus_scale(monkeypatch)
 
 
-def let_cpus_in(monkeypatch):
-    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
-                        lambda: True)
+@pytest.mark.parametrize(
+    'name',
+    ['scale', 'unscale_', 'step', 'update', 'state_dict', 'load_state_dict'])
+def test_gpus_have_the_same_scaler(name):
+    """In what the wrapper calls, with both of MMEngine's distributions."""
+    kind = type(GPU_SCALER(enabled=False))
+    assert getattr(kind, name) is getattr(torch.amp.GradScaler, name)
 
 
 def train(folder, fused, scale=OVERFLOWS, accumulate=1, clip=True, **scaler):
@@ -109,7 +114,7 @@ def test_one_that_no_scale_ends_stops(fused, tmp_path, monkeypatch):
 def on_two(rank, folder, fused):
     os.chdir(ROOT)  # of the configs
     with pytest.MonkeyPatch.context() as monkeypatch:
-        let_cpus_in(monkeypatch)
+        let_cpus_scale(monkeypatch)
         runner, states = train(folder / 'run', fused, backoff_factor=2.**-60)
         scale = runner.optim_wrapper.loss_scaler.get_scale()
         overflows = [2.**120, 2.**60, 1.].index(scale)

@@ -2,6 +2,7 @@
 import torch
 
 from mmdino.evaluation import Gallery
+from mmdino.evaluation.placing import place_samples
 
 
 def samples(features, labels):
@@ -9,6 +10,13 @@ def samples(features, labels):
         dict(feature=f, gt_label=torch.tensor([c]))
         for f, c in zip(features, labels)
     ]
+
+
+def gallery_of_rank(features, labels, size):
+    """Gallery of the images rank, rank + ranks, ... of ``size``."""
+    count = len(features)
+    placing = place_samples([None] * count, [True] * count, size)
+    return Gallery.placed(features, labels, None, placing, ())
 
 
 def score(metric, gallery, queries, rank=0, ranks=1):
@@ -28,7 +36,7 @@ def score(metric, gallery, queries, rank=0, ranks=1):
     features, labels = gallery
     own = deal(len(features))
     labels = None if labels is None else labels[own]
-    metric.set_gallery(Gallery.of_rank(features[own], labels, len(features)))
+    metric.set_gallery(gallery_of_rank(features[own], labels, len(features)))
     metric.process(None, [queries[i] for i in deal(len(queries))])
     result = metric.evaluate(len(queries))
     assert metric.gallery is None

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mmdino.evaluation import Gallery
 from mmdino.evaluation.base import GalleryMetric, SampleMetric
 from mmdino.evaluation.metrics import SaveFeatures
+from tests.evaluation.metrics.dealing import gallery_of_rank
 
 
 class Squares(SampleMetric):
@@ -33,7 +33,7 @@ class Farthest(GalleryMetric):
 
 def gallery(labels=(0, 1)):
     labels = None if labels is None else torch.tensor(labels)
-    return Gallery.of_rank(torch.eye(2), labels, 2)
+    return gallery_of_rank(torch.eye(2), labels, 2)
 
 
 def test_samples_are_reduced_to_what_is_kept():

@@ -6,11 +6,12 @@ from mmdino.datasets.benchmarks.copydays import DISTRACTOR, WHITENING
 from mmdino.evaluation.base import Gallery
 from mmdino.evaluation.metrics import CopyDetectionMAP
 from mmdino.registry import METRICS
-from tests.evaluation.metrics.dealing import samples, score_alike
+from tests.evaluation.metrics.dealing import (gallery_of_rank, samples,
+                                              score_alike)
 
 
 def gallery(features, labels):
-    return Gallery.of_rank(features, labels, len(features))
+    return gallery_of_rank(features, labels, len(features))
 
 
 def test_by_hand_without_whitening():
@@ -78,7 +79,7 @@ def test_few_whitening_images_are_said(monkeypatch):
     labels = torch.tensor([0, WHITENING, WHITENING])
     CopyDetectionMAP().set_gallery(gallery(torch.randn(3, 4), labels))
     assert 'learnt on 2 images' in lines[0]
-    assert 'fewer than the 4 features' in lines[1]
+    assert 'fewer images than the 4 features' in lines[1]
 
 
 def test_errors():
@@ -99,3 +100,13 @@ def test_errors():
         metric.process(None, [dict(feature=torch.ones(2))])
     with pytest.raises(ValueError, match='got no query'):
         metric.evaluate(0)
+
+
+def test_copies_without_an_original_are_counted(monkeypatch):
+    told = []
+    monkeypatch.setattr('mmdino.evaluation.metrics.retrieval.print_log',
+                        lambda text, **_: told.append(text))
+    metric = CopyDetectionMAP()
+    assert metric.compute_metrics([.5, 1.]) == dict(map=75.) and not told
+    assert metric.compute_metrics([.5, float('nan')]) == dict(map=50.)
+    assert told[0].startswith('1 of 2 copies are left out')

@@ -3,14 +3,15 @@ from functools import partial
 import pytest
 import torch
 
-from mmdino.evaluation import Gallery, KNNAccuracy
+from mmdino.evaluation import KNNAccuracy
 from mmdino.registry import METRICS
-from tests.evaluation.metrics.dealing import samples, score_alike
+from tests.evaluation.metrics.dealing import (gallery_of_rank, samples,
+                                              score_alike)
 
 
 def gallery(size):
     """An image on each axis, of a class of its own."""
-    return Gallery.of_rank(torch.eye(size), torch.arange(size), size)
+    return gallery_of_rank(torch.eye(size), torch.arange(size), size)
 
 
 def test_accuracy_by_hand():

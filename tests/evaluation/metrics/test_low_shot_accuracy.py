@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from mmdino.evaluation import Gallery, LowShotAccuracy
+from mmdino.evaluation import LowShotAccuracy
 from mmdino.functional.low_shot import logistic_regression
-from tests.evaluation.metrics.dealing import samples, score, score_alike
+from tests.evaluation.metrics.dealing import (gallery_of_rank, samples, score,
+                                              score_alike)
 from tests.evaluation.metrics.test_knn_accuracy import points
 
 
@@ -40,8 +41,8 @@ def test_errors(monkeypatch):
     with pytest.raises(RuntimeError, match='GalleryTestLoop'):
         metric.process(None, [])
     with pytest.raises(ValueError, match='label for every gallery image'):
-        metric.set_gallery(Gallery.of_rank(torch.eye(2), None, 2))
-    metric.set_gallery(Gallery.of_rank(torch.eye(2), torch.arange(2), 2))
+        metric.set_gallery(gallery_of_rank(torch.eye(2), None, 2))
+    metric.set_gallery(gallery_of_rank(torch.eye(2), torch.arange(2), 2))
     with pytest.raises(KeyError, match='no `gt_label`.*cat.jpg'):
         metric.process(None, [dict(feature=0, img_path='cat.jpg')])
     lines = []

@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmdino.evaluation.base import Gallery
 from mmdino.evaluation.metrics import RetrievalMAP
 from mmdino.registry import METRICS
-from tests.evaluation.metrics.dealing import score_alike
+from tests.evaluation.metrics.dealing import gallery_of_rank, score_alike
 
 
 def gallery(features):
-    return Gallery.of_rank(features, None, len(features))
+    return gallery_of_rank(features, None, len(features))
 
 
 def annotation(easy=(), hard=(), junk=()):

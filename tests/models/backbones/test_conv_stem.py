@@ -45,10 +45,10 @@ def test_norm_is_a_choice():
 
 @pytest.mark.parametrize('patch_size', [1, 6, 0])
 def test_other_patches_are_refused(patch_size):
-    with pytest.raises(ValueError, match=f'patch_size is {patch_size}'):
+    with pytest.raises(ValueError, match=f'patch_size must .* {patch_size}'):
         _stem(patch_size=patch_size)
 
 
 def test_widths_that_cannot_be_halved_are_refused():
-    with pytest.raises(ValueError, match='embed_dims is 20.*multiple of 8'):
+    with pytest.raises(ValueError, match='embed_dims .*multiple of 8.*20'):
         _stem(embed_dims=20, patch_size=16)

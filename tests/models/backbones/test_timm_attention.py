@@ -133,7 +133,8 @@ def test_networks_without_attention_say_so(name, message):
 def test_an_xcit_shows_no_blocks_and_no_keys():
     backbone = build('xcit_nano_12_p16_224', depth=2)
     for ask in (backbone.require_blocks, backbone.require_keys):
-        with pytest.raises(ValueError, match='no class token of each block'):
+        with pytest.raises(
+                ValueError, match='not give the class token of each'):
             ask()
 
 

@@ -99,7 +99,7 @@ def test_tokens_of_an_xcit():
     ('resnet10t', {}, 'no tokens: it has no class token'),
     ('swin_tiny_patch4_window7_224', {}, 'no tokens'),
     ('vit_base_patch16_siglip_224', {}, 'no tokens'),
-    ('beit_base_patch16_224', VIT, "no norm of .* global_pool='token'"),
+    ('beit_base_patch16_224', VIT, "pools its .* global_pool='token'"),
 ])
 def test_models_without_tokens_say_so(name, kwargs, message):
     with torch.device('meta'):
@@ -113,7 +113,7 @@ def test_models_without_tokens_say_so(name, kwargs, message):
 
 def test_models_without_masks_say_so():
     with pytest.raises(
-            ValueError, match="xcit_nano_12_p16_224 takes no .*ConvPatch"):
+            ValueError, match="xcit_nano_12_p16_224 accepts no .*ConvPatch"):
         TimmBackbone('xcit_nano_12_p16_224', with_mask_token=True)
     images, mask = torch.zeros(1, 3, 32, 32), torch.zeros(1, 4).bool()
     with pytest.raises(

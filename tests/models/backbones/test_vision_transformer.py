@@ -127,7 +127,7 @@ def test_a_grid_that_cannot_be_known():
     wide = VisionTransformer(**dict(TINY, img_size=(32, 64)))
     weights = dict(wide.state_dict())  # without what a state dict knows
     vit = VisionTransformer(**TINY)
-    with pytest.raises(ValueError, match='32 patches, which are no square'):
+    with pytest.raises(ValueError, match='32 patches, which form no square'):
         vit.load_state_dict(weights)
     weights['pos_embed'] = torch.zeros(1, 17, 25)
     with pytest.raises(

@@ -282,5 +282,5 @@ def test_errors():
             vit.tokens(images, wrong)
     with pytest.raises(ValueError, match='num_registers must be .* got -1'):
         VisionTransformer(**TINY, num_registers=-1)
-    with pytest.raises(ValueError, match='drop_rate=0.1: SwiGLU has no drop'):
+    with pytest.raises(ValueError, match='drop_rate=0.1, but SwiGLU has no'):
         VisionTransformer(**TINY, layer_cfgs=SWIGLU, drop_rate=.1)

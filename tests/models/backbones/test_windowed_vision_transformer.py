@@ -108,7 +108,7 @@ def test_class_attention_of_windows_is_what_the_token_averages(networks):
     torch.testing.assert_close(ours, wanted)
     assert len(recorded) == 1 and recorded[0].equal(ours)
     torch.testing.assert_close(ours.sum((2, 3)) + averages, torch.ones(2, 3))
-    with pytest.raises(ValueError, match='block 2, .* windows of 3 .*32, 56'):
+    with pytest.raises(ValueError, match='block, 2, .* windows of 3 .*32, 56'):
         windowed.last_attention(images)
 
 

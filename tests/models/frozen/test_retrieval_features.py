@@ -100,5 +100,5 @@ def test_copy_detection_features():
 
 def test_copy_detection_needs_patch_tokens():
     model = build('ClassAndGeMFeatures', RESNET)
-    with pytest.raises(ValueError, match='ResNet has no method last_blocks'):
+    with pytest.raises(ValueError, match='ResNet .* no method last_blocks'):
         model.features(torch.randn(1, 3, 32, 32))

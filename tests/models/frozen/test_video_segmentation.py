@@ -74,7 +74,7 @@ def test_the_batch_may_hold_videos_of_many_lengths():
 
 def test_errors():
     timm = dict(type='mmdino.TimmBackbone', model_name='resnet10t')
-    with pytest.raises(ValueError, match='last_blocks.*TimmBackbone'):
+    with pytest.raises(ValueError, match='tokens.*resnet10t'):
         build(backbone=timm)
     for name, value in (('num_context', -1), ('radius', -1), ('topk', 0),
                         ('temperature', 0.)):

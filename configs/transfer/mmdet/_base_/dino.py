@@ -1,5 +1,5 @@
-# What detectors on DINO's backbones have in common, and the backbones by name:
-# a config puts one into the model of mmdet that it inherits.
+# Settings that detectors on DINO's backbones share, and the backbones by name.
+# A config puts one of them into the model that it inherits from mmdet.
 custom_imports = dict(
     imports=[
         'mmdino.models', 'mmdino.engine', 'mmdino.transfer.classes',
@@ -9,11 +9,11 @@ custom_imports = dict(
 custom_hooks = [dict(type='mmdino.NumClassesHook')]
 randomness = dict(seed=0)
 
-# The teacher's weights, all or an error.
+# Loads all of the teacher's weights, or raises an error.
 _teacher = dict(type='Pretrained', checkpoint=None, prefix='teacher.backbone.')
 
-# All stages are trained, their BatchNorm too, by images of all GPUs: the
-# statistics of pretraining are those of its crops.
+# All stages are trained. BatchNorm is trained as well, with the statistics of
+# all GPUs, because those of pretraining are statistics of its crops.
 _resnet50 = dict(
     _delete_=True,
     type='mmdino.ResNet',
@@ -24,7 +24,7 @@ _resnet50 = dict(
     init_cfg=_teacher)
 
 # Position embeddings stay those of 224 px and are resized in every forward
-# pass as in pretraining.
+# pass, as in pretraining.
 _vit_s16 = dict(
     _delete_=True,
     type='mmdino.VisionTransformer',
@@ -34,15 +34,15 @@ _vit_s16 = dict(
     out_type='featmap',
     drop_path_rate=0.1,
     init_cfg=_teacher)
-# A simple pyramid on the last map; a config adds the scales.
+# A simple feature pyramid on the last map; a config adds the scales.
 _vit_s16_pyramid = dict(
     _delete_=True,
     type='mmdino.SimpleFeaturePyramid',
     embed_dim=384,
     out_channels=256,
     num_outs=5)
-# Each block has a learning rate below the next one's. The rate is that of 64
-# images, whatever the number of GPUs and images on each.
+# Layer-wise decay of the learning rate, which is for a batch of 64 images over
+# all GPUs.
 _vit_optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
@@ -60,8 +60,9 @@ _vit_optim_wrapper = dict(
             '.mask_token': dict(decay_mult=0.)
         }))
 
-# Maps of four blocks, rescaled to strides 4 to 32, then FPN. Class attention
-# serves no map: a config sets find_unused_parameters.
+# Maps of four blocks, rescaled to strides 4 to 32, then FPN. The layers of
+# class attention get no gradient, so a config has to set
+# find_unused_parameters.
 _xcit_s12_p16 = dict(
     _delete_=True,
     type='mmdino.TimmFeatureMaps',

@@ -1,10 +1,11 @@
-# Fine-tuning as DeiT does it, which DINO follows: AdamW, cosine, RandAugment,
-# mixup, cutmix, label smoothing, repeated augmentation; the new layer starts
-# near zero. The checkpoint tells the network, a ViT of any size. Files beside
-# this folder give data, learning rate and epochs.
+# Fine-tuning as in DeiT, which DINO follows: AdamW with a cosine schedule,
+# RandAugment, mixup, cutmix, label smoothing and repeated augmentation. The
+# new linear layer starts near zero. The network, a ViT of any size, is stored
+# in the checkpoint. The files beside this folder set data, learning rate and
+# epochs.
 #   python tools/train.py configs/transfer/mmpretrain/finetune_cifar10.py \
 #       --checkpoint CHECKPOINT
-# The authors decay no learning rates over the layers; to do so:
+# The authors use no layer-wise decay of the learning rate; to use it:
 #   optim_wrapper.paramwise_cfg.layer_decay_rate=0.75
 _base_ = '../../../_base_/default_runtime.py'
 custom_imports = dict(
@@ -13,9 +14,9 @@ custom_imports = dict(
 model = dict(
     type='PretrainedClassifier',
     checkpoint=None,
-    drop_path_rate=0.1,  # DeiT's, of ViT-S as of ViT-B
+    drop_path_rate=0.1,  # as in DeiT, for ViT-S and ViT-B
     data_preprocessor=dict(
-        # mean and std are the checkpoint's
+        # mean and std are stored in the checkpoint
         type='mmpretrain.ClsDataPreprocessor',
         to_rgb=True),
     head=dict(
@@ -24,14 +25,14 @@ model = dict(
             type='mmpretrain.LabelSmoothLoss',
             label_smooth_val=0.1,
             mode='original'),
-        # 0.02 scaled down to a thousandth
+        # a thousandth of the usual 0.02
         init_cfg=dict(type='TruncNormal', layer='Linear', std=2e-5)),
     train_cfg=dict(augments=[
         dict(type='Mixup', alpha=0.8),
         dict(type='CutMix', alpha=1.0)
     ]))
 
-# After loading; mmpretrain's random erasing and policies know BGR uint8.
+# Steps after loading; mmpretrain's random erasing and policies need BGR uint8.
 _train_steps = [
     dict(
         type='mmpretrain.RandomResizedCrop',
@@ -40,7 +41,7 @@ _train_steps = [
         interpolation='bicubic'),
     dict(type='HorizontalFlip', prob=0.5),
     dict(
-        # its policies are named without their scope
+        # sets the scope of its policies, which are named without one
         _scope_='mmpretrain',
         type='RandAugment',
         policies='timm_increasing',

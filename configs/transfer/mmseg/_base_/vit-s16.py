@@ -1,6 +1,7 @@
-# A segmentor on a DINO ViT-S/16, the teacher's weights, all or an error; and
-# its schedule, to fine-tune as BEiT and MAE do: AdamW, each block with a
-# learning rate below the next one's. Files beside this one add the head.
+# A segmentor on a DINO ViT-S/16, which loads all of the teacher's weights or
+# raises an error, and a schedule to fine-tune it as BEiT and MAE do: AdamW
+# with layer-wise decay of the learning rate. The files beside this one add the
+# head.
 _base_ = [
     'mmseg::_base_/schedules/schedule_160k.py',
     'mmseg::_base_/default_runtime.py'
@@ -22,7 +23,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
         size=(512, 512),
-        # images of any size become whole patches, the rest is cut off again
+        # images are padded to whole patches, and predictions cropped again
         test_cfg=dict(size_divisor=16)),
     backbone=dict(
         type='mmdino.VisionTransformer',
@@ -51,12 +52,12 @@ optim_wrapper = dict(
             '.register_tokens': dict(decay_mult=0.),
             '.mask_token': dict(decay_mult=0.)
         }))
-# The second one ends with the training: train_cfg.max_iters.
+# The second scheduler ends with the training, at train_cfg.max_iters.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=1500),
     dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500, by_epoch=False)
 ]
-# 16 images, whatever the number of GPUs and images on each
+# The learning rate is for a batch of 16 images over all GPUs.
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 custom_hooks = [dict(type='mmdino.NumClassesHook')]
