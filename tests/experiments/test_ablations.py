@@ -142,7 +142,7 @@ def test_the_test_of_patches():
     assert ablation.jobs(row, 1)[2].settings != dense.settings
     plain, = find_rows('guard', ['centering'])
     assert Ablation(rows=[plain]).dense(plain) is None
-    with pytest.raises(ValueError, match='table guard has no benchmark of patches'):
+    with pytest.raises(ValueError, match='guard has no benchmark of patches'):
         Ablation(options=option, rows=[plain])
     with pytest.raises(ValueError, match="dense: .*'tset_cfg'"):
         Ablation(options={'dense.tset_cfg.k': 3}, rows=[row])
