@@ -2,7 +2,8 @@
 # file and change the three lines below; the data are
 #   DATA/{train,val}/NAME.jpg
 #   DATA/annotations/{train,val}.json    with these categories in this order
-# Boxes alone: inherit RetinaNet, whose model.bbox_head has the num_classes.
+# Boxes alone: inherit mmdino::transfer/mmdet/retinanet_vit-s16-global_coco.py,
+# whose model.bbox_head has the num_classes.
 _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
 _epochs = 25  # each sees every image four times
