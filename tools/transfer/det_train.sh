@@ -6,8 +6,8 @@
 set -euo pipefail
 source "$(dirname "$0")/train_toolbox.sh"
 
-if [ $# -ge 3 ] && ! ERROR=$("${PYTHON:-python}" -c 'import mmcv._ext' 2>&1)
-then
+if [ $# -ge 3 ] && is_installed mmdet &&
+    ! ERROR=$("${PYTHON:-python}" -c 'import mmcv._ext' 2>&1); then
     echo "mmdet needs mmcv's compiled operators, which are missing or of" \
         "another torch (${ERROR##*$'\n'}): bash tools/build_mmcv_ops.sh" >&2
     exit 1

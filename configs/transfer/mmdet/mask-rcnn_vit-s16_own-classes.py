@@ -2,7 +2,8 @@
 # file and change the three lines below. The data:
 #   DATA/{train,val}/NAME.jpg
 #   DATA/annotations/{train,val}.json    with these categories in this order
-# For boxes without masks, inherit RetinaNet and set num_classes of
+# For boxes without masks, inherit
+# mmdino::transfer/mmdet/retinanet_vit-s16-global_coco.py and set num_classes of
 # model.bbox_head.
 _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
