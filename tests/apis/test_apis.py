@@ -143,7 +143,7 @@ def test_a_packaged_model_that_is_not_there(monkeypatch, tmp_path):
     (tmp_path / 'model-index.yml').write_text(
         'Models: [{Name: mine, Config: a.py, Weights: configs/mine.pth, '
         'Results: []}]')
-    with pytest.raises(FileNotFoundError, match='without .*mine.pth'):
+    with pytest.raises(FileNotFoundError, match='lacks .*mine.pth'):
         get_model('mine')
 
 

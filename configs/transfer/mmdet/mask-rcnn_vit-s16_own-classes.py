@@ -3,8 +3,8 @@
 #   DATA/{train,val}/NAME.jpg
 #   DATA/annotations/{train,val}.json    with these categories in this order
 # For boxes without masks, inherit
-# mmdino::transfer/mmdet/retinanet_vit-s16-global_coco.py and set num_classes of
-# model.bbox_head.
+# mmdino::transfer/mmdet/retinanet_vit-s16-global_coco.py and set the
+# num_classes of its model.bbox_head.
 _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
 _epochs = 25  # each sees every image four times
