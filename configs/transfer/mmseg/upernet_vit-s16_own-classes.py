@@ -74,7 +74,7 @@ param_scheduler = [
     dict(
         type='PolyLR', power=1.0, eta_min=0.0, begin=_warm_up, by_epoch=False)
 ]
-train_cfg = dict(max_iters=_iterations, val_interval=_iterations // 10)
+_interval = max(1, _iterations // 10)  # of validations and checkpoints
+train_cfg = dict(max_iters=_iterations, val_interval=_interval)
 default_hooks = dict(
-    checkpoint=dict(
-        interval=_iterations // 10, max_keep_ckpts=2, save_best='mIoU'))
+    checkpoint=dict(interval=_interval, max_keep_ckpts=2, save_best='mIoU'))
