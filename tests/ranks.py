@@ -2,6 +2,7 @@
 import multiprocessing
 import os
 import time
+import uuid
 from pathlib import Path
 from queue import Empty
 from traceback import format_exc
@@ -30,7 +31,7 @@ def run_ranks(function: Callable, folder: Path, *args, ranks: int = 2) -> None:
     that outlives it keeps threads of gloo, which abort at exit.
     """
     torch.multiprocessing.start_processes(
-        _run_rank, (ranks, function, folder, *args),
+        _run_rank, (ranks, _new_store(folder), function, folder, *args),
         nprocs=ranks,
         start_method='forkserver')
 
@@ -57,8 +58,9 @@ class Ranks:
 
     def run(self, function: Callable, folder: Path, *args) -> None:
         """As :func:`run_ranks`."""
+        job = (_new_store(folder), function, folder, *args)
         for jobs in self.jobs:
-            jobs.put((function, folder, *args))
+            jobs.put(job)
         for _ in self.jobs:
             error = self._next_outcome()
             if error:
@@ -79,6 +81,15 @@ class Ranks:
         return 'A process has died.'
 
 
+def _new_store(folder: Path) -> str:
+    """A file for the addresses of a group that no group before has had.
+
+    One that is left over, since a process has not let go of it yet, names
+    ports that are closed.
+    """
+    return f'file://{folder}/store-{uuid.uuid4().hex}'
+
+
 def _serve(rank: int, ranks: int, jobs, outcomes) -> None:
     while True:
         job = jobs.get()
@@ -91,17 +102,14 @@ def _serve(rank: int, ranks: int, jobs, outcomes) -> None:
             outcomes.put(format_exc())
 
 
-def _run_rank(rank: int, ranks: int, function: Callable, folder: Path,
-              *args) -> None:
+def _run_rank(rank: int, ranks: int, store: str, function: Callable,
+              folder: Path, *args) -> None:
     os.environ.update(
         RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(rank))
     os.chdir(folder)
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        'gloo',
-        init_method=f'file://{folder}/store',
-        rank=rank,
-        world_size=ranks)
+        'gloo', init_method=store, rank=rank, world_size=ranks)
     function(rank, folder, *args)
     leave_process_group()
     # The system lists a joined thread for a moment longer.
