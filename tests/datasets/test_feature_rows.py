@@ -32,7 +32,7 @@ def test_damaged_files_are_refused(tmp_path):
     whole = path.read_bytes()
     for content in (b'', b'text', whole[:len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match='x.npz is no feature file'):
+        with pytest.raises(ValueError, match='x.npz is not a feature file'):
             load_features(path)
     np.savez(path, features=np.zeros(2), paths=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match='allow_pickle'):

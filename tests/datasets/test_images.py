@@ -108,7 +108,7 @@ def test_unreadable_images_are_replaced_and_counted(class_folder, messages):
     for _ in range(2):  # an epoch later: same items, no more messages
         assert contents(dataset) == [(0, 0), (3, 0), (3, 0), (3, 0),
                                      *EXPECTED[4:11], (0, 0)]
-    assert [m[:35] for m in messages] == [
+    assert [m[:36] for m in messages] == [
         f'{n} of 12 images could not be read so ' for n in (1, 2, 3)
     ]
     assert 'ant/1.png: ' in messages[0] and 'cat/3.png: ' in messages[2]
@@ -164,5 +164,5 @@ def test_missing_and_empty_folders(tmp_path, archive):
         Images(str(tmp_path), 'val')
     (tmp_path / 'empty').mkdir()
     for root, subset in ((tmp_path / 'empty', ''), (archive, 'val')):
-        with pytest.raises(ValueError, match='no image in .*accepted.*jpeg'):
+        with pytest.raises(ValueError, match='no image in .*extensions.*jpeg'):
             Images(str(root), subset, with_label=True)

@@ -35,7 +35,7 @@ def test_encrypted_archive_is_refused(tmp_path, archive):
     for header, offset in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
         data[data.find(header) + offset] |= 1
     (tmp_path / 'secret.zip').write_bytes(data)
-    with pytest.raises(ValueError, match='1 encrypted images, the first is'):
+    with pytest.raises(ValueError, match='1 encrypted images; the first is'):
         list_archive(tmp_path / 'secret.zip')
 
 

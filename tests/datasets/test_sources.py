@@ -78,7 +78,8 @@ def test_labels_of_lists_and_of_folders_do_not_mix(sources, tmp_path):
 
 def test_a_source_that_is_empty_or_missing_is_named(sources, tmp_path):
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='no image in .*empty; accepted'):
+    with pytest.raises(
+            ValueError, match='no image in .*empty; the extensions'):
         Images([*sources, str(tmp_path / 'empty')])
     with pytest.raises(FileNotFoundError, match='nowhere.*does not exist'):
         Images([*sources, str(tmp_path / 'nowhere')])

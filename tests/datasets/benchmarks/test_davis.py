@@ -123,7 +123,8 @@ def test_wrong_masks(tree):
     for array, message in ((np.zeros(
         (96, 160), np.uint8), 'first mask, has no object'), (np.ones(
             (96, 160, 3), np.uint8), "the mode RGB.*palette"), (np.ones(
-                (90, 160), np.uint8), r'\(90, 160\), the frames .*\(96, 160')):
+                (90, 160),
+                np.uint8), r'\(90, 160\), but the frames .*\(96, 160')):
         Image.fromarray(array).save(path)
         with pytest.raises(ValueError, match=message):
             LoadSequence()(item)

@@ -53,7 +53,7 @@ def test_items(voc):
 
 def test_what_is_no_annotation_is_named(voc):
     (voc / 'Annotations/000007.xml').write_text('<annotation/>')
-    with pytest.raises(ValueError, match='000007.xml is no annotation'):
+    with pytest.raises(ValueError, match='000007.xml is not an annotation'):
         VOCBoxes(str(voc))
     (voc / 'Annotations/000007.xml').unlink()
     with pytest.raises(FileNotFoundError, match='000007.xml does not exist'):
@@ -140,7 +140,7 @@ def test_the_best_box_in_the_middle():
 
 
 def test_networks_without_patches():
-    with pytest.raises(ValueError, match='no key a patch'):
+    with pytest.raises(ValueError, match='no key for each patch'):
         ObjectFinder(
             backbone=dict(type='mmpretrain.ResNet', depth=18),
             neck=dict(type='mmpretrain.GlobalAveragePooling'))
