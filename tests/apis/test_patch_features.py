@@ -111,7 +111,8 @@ def test_what_has_no_patches(teacher):
     resnet = FrozenTeacher(
         backbone=dict(type='mmpretrain.ResNet', depth=18),
         neck=dict(type='mmpretrain.GlobalAveragePooling'))
-    with pytest.raises(ValueError, match='ResNet gives no token for each patch'):
+    with pytest.raises(
+            ValueError, match='ResNet gives no token for each patch'):
         FeatureExtractor(resnet, what='patches')
     with pytest.raises(ValueError, match="'token' or 'key', got 'value'"):
         teacher.patches(torch.zeros(1, 3, 8, 8), 'value')

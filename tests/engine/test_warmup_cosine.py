@@ -60,7 +60,9 @@ def test_what_stays_constant():
 
 @pytest.mark.parametrize('warmup', [3, 4, -1])
 def test_a_warm_up_that_leaves_nothing(warmup):
-    with pytest.raises(ValueError, match='warm-up of .* must be shorter than the training of 3'):
+    with pytest.raises(
+            ValueError,
+            match='warm-up of .* must be shorter than the training of 3'):
         WarmupCosine(wrapper(), epoch_length=2, end=3, warmup_epochs=warmup)
 
 

@@ -395,7 +395,8 @@ def fail(rank, folder):
         raise OSError('no route to host')
 
     torch.hub.download_url_to_file = refuse
-    with pytest.raises(RuntimeError, match='OSError: no route to host.*download'):
+    with pytest.raises(
+            RuntimeError, match='OSError: no route to host.*download'):
         find_checkpoint('https://example.org/weights.pth')
 
 
