@@ -35,32 +35,19 @@ def read_folder(cfg: Config, root: str) -> bool:
     if not osp.isdir(root):
         raise FileNotFoundError(f'There is no folder {root!r}: name a '
                                 'folder of images.')
-    held = next((s for s in ('val', 'test') if osp.isdir(osp.join(root, s))),
-                '')
-    split = held and osp.isdir(osp.join(root, 'train'))
+    is_split = _choose_subsets(cfg, root)
     train = cfg.train_dataloader.dataset
     gallery = cfg.val_cfg.gallery_dataloader.dataset
-    queries = cfg.val_dataloader.dataset
-    for dataset in (train, gallery, queries):
-        dataset.data_root = root
-        dataset.subset = 'train' if split else ''
-        dataset.pop('images_per_class', None)
-    if split:
-        queries.subset = held
     images = Images(root, subset=gallery.subset)
     if len(images) < 2:
         raise ValueError(f'{root} has only {len(images)} image: training '
                          'needs at least two.')
     labelled = 'gt_label' in images.get_data_info(0)
     if labelled:
+        queries = cfg.val_dataloader.dataset
         queries.classes = gallery.classes = list(images.metainfo['classes'])
-    if labelled and not split:
-        chosen = np.random.default_rng(0).permutation(len(images))
-        chosen = chosen[:MAX_EVALUATED].tolist()
-        fifth = -(-len(chosen) // 5)
-        queries.indices = sorted(chosen[:fifth])
-        gallery.indices = sorted(chosen[fifth:])
-        train.indices = sorted(set(range(len(images))) - {*chosen[:fifth]})
+    if labelled and not is_split:
+        _hold_out(cfg, len(images))
     # auto_scale_lr or ScaleLRHook adapts the learning rate to the batch.
     cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
                                           len(train.get('indices', images)))
@@ -69,8 +56,41 @@ def read_folder(cfg: Config, root: str) -> bool:
             f'{root} has no class folders, which k-NN needs: the validation '
             'only computes the rank of the features.',
             logger='current')
-        queries.indices = list(range(min(MAX_EVALUATED, len(images))))
-        queries.with_label = False
-        cfg.val_cfg.gallery_dataloader = None
-        cfg.val_evaluator = dict(type='RankMe')
+        _measure_the_rank(cfg, len(images))
     return labelled
+
+
+def _choose_subsets(cfg: Config, root: str) -> bool:
+    """Point all data sets to the folder; return whether it has a split."""
+    held = next((s for s in ('val', 'test') if osp.isdir(osp.join(root, s))),
+                None)
+    is_split = held is not None and osp.isdir(osp.join(root, 'train'))
+    queries = cfg.val_dataloader.dataset
+    for dataset in (cfg.train_dataloader.dataset,
+                    cfg.val_cfg.gallery_dataloader.dataset, queries):
+        dataset.data_root = root
+        dataset.subset = 'train' if is_split else ''
+        dataset.pop('images_per_class', None)
+    if is_split:
+        queries.subset = held
+    return is_split
+
+
+def _hold_out(cfg: Config, number: int) -> None:
+    """Take a random fifth of the images as queries, and do not train on it."""
+    chosen = np.random.default_rng(0).permutation(number)
+    chosen = chosen[:MAX_EVALUATED].tolist()
+    fifth = -(-len(chosen) // 5)
+    cfg.val_dataloader.dataset.indices = sorted(chosen[:fifth])
+    cfg.val_cfg.gallery_dataloader.dataset.indices = sorted(chosen[fifth:])
+    cfg.train_dataloader.dataset.indices = sorted(
+        set(range(number)) - {*chosen[:fifth]})
+
+
+def _measure_the_rank(cfg: Config, number: int) -> None:
+    """Compute the rank of the features instead of k-NN."""
+    queries = cfg.val_dataloader.dataset
+    queries.indices = list(range(min(MAX_EVALUATED, number)))
+    queries.with_label = False
+    cfg.val_cfg.gallery_dataloader = None
+    cfg.val_evaluator = dict(type='RankMe')
