@@ -82,7 +82,7 @@ def classifier(tmp_path, checkpoint):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new('RGB', (36, 36), color).save(path)
 
-    def build(num_classes=3, epochs=2):
+    def build(num_classes=3, epochs=3):
         cfg = copy_config(
             'mmpretrain/finetune_own-classes',
             tmp_path,
@@ -101,6 +101,17 @@ def test_folders_are_learnt(classifier):
     runner.train()
     score = runner.message_hub.get_scalar('val/accuracy/top1').current()
     assert score > 60  # 33 by chance
+
+
+def test_the_warm_up_of_one_batch_an_epoch_ends(classifier):
+    cfg = classifier()
+    cfg.train_dataloader.batch_size = 100
+    cfg.default_hooks.logger.interval = 1
+    peak = cfg.optim_wrapper.optimizer.lr
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    rates = runner.message_hub.get_scalar('train/base_lr').data[0]
+    assert rates.tolist() == pytest.approx([.01 * peak, peak, peak])
 
 
 def test_another_number_of_folders_is_refused(classifier, tmp_path):

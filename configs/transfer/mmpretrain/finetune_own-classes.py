@@ -4,7 +4,7 @@
 # The learning rate is for a batch of 768 and is scaled to yours.
 _data_root = 'data/my_folders'
 _num_classes = 3
-_epochs = 1000  # 2 or more; 1000 is the authors' number for CIFAR-10
+_epochs = 1000  # 3 or more; 1000 is the authors' number for CIFAR-10
 
 _base_ = 'mmdino::transfer/mmpretrain/_base_/finetune.py'
 
@@ -30,7 +30,8 @@ val_evaluator = dict(topk=(1, ))
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=_epochs)
-_warm_up = min(5, max(1, _epochs // 10))
+# A warm-up of a single iteration would never end: two epochs or more.
+_warm_up = min(5, max(2, _epochs // 10))
 param_scheduler = [
     dict(
         type='LinearLR',
