@@ -7,7 +7,7 @@
 # num_classes of its model.bbox_head.
 _data_root = 'data/my_coco/'
 _classes = ('cat', 'dog')
-_epochs = 25  # each sees every image four times
+_epochs = 25  # 3 or more; each sees every image four times
 
 _base_ = 'mmdino::transfer/mmdet/mask-rcnn_vit-s16_coco.py'
 
@@ -35,8 +35,13 @@ test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=_epochs)
 param_scheduler = [
+    # COCO's 500 iterations can be longer than a training on few images.
     dict(
-        type='LinearLR', start_factor=0.067, by_epoch=False, begin=0, end=500),
+        type='LinearLR',
+        start_factor=0.067,
+        end=2,
+        by_epoch=True,
+        convert_to_iter_based=True),
     dict(
         type='MultiStepLR',
         by_epoch=True,
