@@ -1,6 +1,7 @@
 # ShapeScenes for CPUs, two minutes for each row on a free core: the quickstart
 # with half the images and half the width of the network, with centring and
-# many heads, two named global views, and local views that a row can switch on.
+# many heads, two named global views, and local views that a row can switch on;
+# all ten classes.
 #   python tools/ablate.py TABLE --base shapescenes
 _base_ = '../../quickstart/dino_vit-tiny_shapescenes.py'
 
@@ -21,13 +22,19 @@ train_dataloader = dict(
     batch_size=64,
     dataset=dict(
         num_images=1000,
+        classes=None,
         pipeline=dict(
             _delete_=True,
             type='MultiCrop',
             views=dict(global_1=_view, global_2=_view, local=_local),
             after=_pipeline.after)))
 
-test_cfg = dict(gallery_dataloader=dict(dataset=dict(num_images=1000)))
+_all = dict(dataset=dict(classes=None))
+val_dataloader = _all
+val_cfg = dict(gallery_dataloader=_all)
+test_dataloader = _all
+test_cfg = dict(
+    gallery_dataloader=dict(dataset=dict(num_images=1000, classes=None)))
 test_evaluator = [
     dict(type='KNNAccuracy', k=(20, )),
     # Logistic regression on all labels takes seconds, SGD would take minutes.
@@ -41,6 +48,7 @@ train_cfg = dict(max_epochs=30, val_interval=8)
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.1))
 param_scheduler = dict(end_weight_decay=1.)
 default_hooks = dict(
+    teacher=dict(momentum=0.98),
     centering=dict(teacher_temp=0.03, warmup_teacher_temp=0.03),
     logger=dict(interval=5),
     checkpoint=dict(interval=8),
