@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
@@ -224,13 +225,17 @@ def check_ending(path: str) -> None:
 def replaced(path: str) -> Iterator[str]:
     """Yield a temporary path; move its file to ``path`` if the body succeeds.
 
-    Folders that are missing are created.
+    Folders that are missing are created. The file gets the usual permissions;
+    safetensors would keep it from everyone but its owner.
     """
     folder = osp.dirname(osp.abspath(path))
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         name = osp.join(temporary, osp.basename(path))
         yield name
+        usual = Path(temporary, 'usual')
+        usual.touch()
+        os.chmod(name, usual.stat().st_mode)
         os.replace(name, path)
 
 

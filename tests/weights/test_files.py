@@ -53,6 +53,14 @@ def test_containers(official, tmp_path, ending):
         ['back.pth', 'official.pth', f'ours.{ending}'])
 
 
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+def test_a_file_has_the_usual_permissions(tmp_path, ending):
+    (tmp_path / 'usual').touch()
+    path = tmp_path / f'new.{ending}'
+    save_checkpoint(dict(weight=torch.ones(1)), str(path))
+    assert path.stat().st_mode == (tmp_path / 'usual').stat().st_mode
+
+
 def test_for_transformers(official, tmp_path):
     transformers = pytest.importorskip('transformers')
     target = str(tmp_path / 'vit' / 'model.safetensors')
