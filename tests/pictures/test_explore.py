@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from mmdino.datasets import ShapeScenes
+from mmdino.engine.configs import read_config
 from mmdino.pictures.explore import Seen, write_page
 from tests.browser import Page, needs_chromium
 from tests.pictures.test_dense_pictures import files  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 
 CLICKED = 0  # picture, in which an object is clicked
+SQUARE = 1  # the same among drawn scenes
 GREEN, BLUE, GREY = (20, 160, 60), (40, 60, 200), (128, 128, 128)
 
 
@@ -125,13 +127,18 @@ def test_layers_slider_and_address(page, tmp_path):
 @needs_chromium
 def test_a_trained_network_lights_up_objects(tmp_path):
     """A click on an object, through weights that come with mmdino."""
-    scenes = ShapeScenes(12, split='test', img_size=96)
+    trained_on = read_config('quickstart/dino_vit-tiny_shapescenes')
+    scenes = ShapeScenes(
+        12,
+        split='test',
+        img_size=192,
+        classes=trained_on.train_dataloader.dataset.classes)
     (tmp_path / 'scenes').mkdir()
     masks = []
     for i, scene in enumerate(map(scenes.get_data_info, range(12))):
         cv2.imwrite(f'{tmp_path}/scenes/{i:02}.png', scene['img'])
         # Share of the object in each of 12 x 12 patches.
-        masks.append(scene['gt_mask'].reshape(12, 8, 12, 8).mean((1, 3)))
+        masks.append(scene['gt_mask'].reshape(12, 16, 12, 16).mean((1, 3)))
     in_process('visualization/explore', tmp_path / 'scenes', '--checkpoint',
                'dino_shapescenes', '--size', 96, '--out',
                tmp_path / 'page.html')
@@ -147,9 +154,9 @@ def test_a_trained_network_lights_up_objects(tmp_path):
             return (int(left + 3 + (column + .5) / 12 * (width - 6)),
                     int(top + 3 + (row + .5) / 12 * (height - 6)))
 
-        clicked = np.argwhere(masks[CLICKED] > .99)
+        clicked = np.argwhere(masks[SQUARE] > .99)
         before = browser.screenshot().astype(int)
-        browser.click(*middle(CLICKED, *clicked[len(clicked) // 2]))
+        browser.click(*middle(SQUARE, *clicked[len(clicked) // 2]))
         after = browser.screenshot().astype(int)
     lit = np.zeros((12, 12, 12), bool)
     for i, row, column in np.ndindex(lit.shape):
@@ -157,7 +164,7 @@ def test_a_trained_network_lights_up_objects(tmp_path):
         # What is not similar is darkened.
         lit[i, row, column] = after[y, x].sum() > .9 * before[y, x].sum()
     masks = np.stack(masks)
-    others = np.arange(12) != CLICKED
+    others = np.arange(12) != SQUARE
     objects, ground = (
         np.array([lit[i][where[i]].mean() for i in np.flatnonzero(others)])
         for where in (masks > .9, masks < .1))

@@ -202,7 +202,7 @@ def test_every_row_prepares_a_config(trained, tmp_path):
             assert 'backbone' not in cfg.model  # the checkpoint tells
         assert 'data/' not in cfg.pretty_text.replace(str(tmp_path), '')
         if row.key == 'linear':
-            assert cfg.model.num_classes == 10
+            assert cfg.model.num_classes == 7
             assert cfg.model.checkpoint == trained.checkpoint
         if row.key == 'rparis':
             assert len(cfg.model.features.scales) == 3

@@ -159,11 +159,13 @@ for i, pid in enumerate(loader):
     print(int(pid), flush=True)
     if i == 3:
         break
+sys.stdin.readline()  # until the test has seen the workers alive
 {end}'''
     ],
                             cwd=ROOT,
                             text=True,
                             start_new_session=True,
+                            stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
 
@@ -171,6 +173,8 @@ for i, pid in enumerate(loader):
 def pids_of(process):
     pids = {int(process.stdout.readline()) for _ in range(4)}
     assert len(pids) == 2 and all(map(is_alive, pids))
+    process.stdin.write('\n')
+    process.stdin.flush()
     return pids
 
 
