@@ -11,8 +11,7 @@ from tests.browser import Page, needs_chromium
 from tests.pictures.test_dense_pictures import files  # noqa: F401
 from tests.tools.test_train_and_test import in_process
 
-CLICKED = 0  # picture, in which an object is clicked
-SQUARE = 1  # the same among drawn scenes
+CLICKED = 1  # picture, in which an object is clicked: a square
 GREEN, BLUE, GREY = (20, 160, 60), (40, 60, 200), (128, 128, 128)
 
 
@@ -154,9 +153,9 @@ def test_a_trained_network_lights_up_objects(tmp_path):
             return (int(left + 3 + (column + .5) / 12 * (width - 6)),
                     int(top + 3 + (row + .5) / 12 * (height - 6)))
 
-        clicked = np.argwhere(masks[SQUARE] > .99)
+        clicked = np.argwhere(masks[CLICKED] > .99)
         before = browser.screenshot().astype(int)
-        browser.click(*middle(SQUARE, *clicked[len(clicked) // 2]))
+        browser.click(*middle(CLICKED, *clicked[len(clicked) // 2]))
         after = browser.screenshot().astype(int)
     lit = np.zeros((12, 12, 12), bool)
     for i, row, column in np.ndindex(lit.shape):
@@ -164,7 +163,7 @@ def test_a_trained_network_lights_up_objects(tmp_path):
         # What is not similar is darkened.
         lit[i, row, column] = after[y, x].sum() > .9 * before[y, x].sum()
     masks = np.stack(masks)
-    others = np.arange(12) != SQUARE
+    others = np.arange(12) != CLICKED
     objects, ground = (
         np.array([lit[i][where[i]].mean() for i in np.flatnonzero(others)])
         for where in (masks > .9, masks < .1))
