@@ -5,11 +5,13 @@ Wu et al. 2018 (arXiv 1805.01978, section 3.4) with the settings of DINO
 
 Letters: Q queries, G gallery images, D features, C classes, k neighbours.
 """
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_info
 from torch import Tensor
 
 _LOW = 0xffffffff
@@ -121,11 +123,12 @@ def nearest_neighbours(queries: Tensor,
         gallery_block: Gallery images compared at once.
         device: Device of the comparison; by default that of the queries.
         progress: Wraps the range of gallery blocks, e.g. to log time left.
-        backend: 'torch', or 'faiss', which is faster on CPUs. faiss compares
-            all pairs in float32 as well, on the CPU and without the block
-            sizes, ``device`` and ``progress`` above. It sums in another
-            order: similarities may differ in the last digit, and of gallery
-            images with equal similarity to a query others may be among the k.
+        backend: 'torch', or 'faiss', which is faster on CPUs that its
+            OpenBLAS knows, and warns on others. faiss compares all pairs in
+            float32 as well, on the CPU and without the block sizes, ``device``
+            and ``progress`` above. It sums in another order: similarities may
+            differ in the last digit, and of gallery images with equal
+            similarity to a query others may be among the k.
 
     Returns:
         Similarities (Q, k) in falling order, float32, and places in the
@@ -163,6 +166,7 @@ def _by_faiss(queries: Tensor, gallery: Tensor,
     except ImportError as error:
         raise ImportError("backend='faiss' needs faiss: pip install "
                           "'mmdino[faiss]'") from error
+    _warn_of_unknown_processor()
     faiss.omp_set_num_threads(torch.get_num_threads())
     rows = (
         F.normalize(part.cpu().float(), dim=1).numpy()
@@ -170,6 +174,23 @@ def _by_faiss(queries: Tensor, gallery: Tensor,
     values, places = faiss.knn(*rows, k, metric=faiss.METRIC_INNER_PRODUCT)
     return merge_neighbours(
         torch.from_numpy(values), torch.from_numpy(places), k)
+
+
+def _warn_of_unknown_processor() -> None:
+    """Warn if the OpenBLAS in faiss-cpu uses its kernels for any processor.
+
+    These are called Prescott, have no AVX, and make faiss slower than the
+    blocks of the backend 'torch'.
+    """
+    for library in threadpool_info():
+        if ('faiss' in library['filepath']
+                and library.get('architecture') == 'Prescott'):
+            warnings.warn(
+                f'faiss brings OpenBLAS {library["version"]}, which does not '
+                'know this processor and computes without AVX: '
+                "backend='torch' is faster here. If the processor has AVX2, "
+                'OPENBLAS_CORETYPE=Haswell in the environment makes faiss '
+                'the faster one.')
 
 
 def merge_neighbours(similarities: Tensor, places: Tensor,

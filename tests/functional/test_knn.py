@@ -173,6 +173,28 @@ def test_faiss_finds_the_same_neighbours():
     assert places.tolist() == [[3, 7]]
 
 
+@pytest.mark.parametrize('folder, kernels, warned', [
+    ('faiss_cpu.libs', 'Prescott', True),
+    ('faiss_cpu.libs', 'Haswell', False),
+    ('numpy.libs', 'Prescott', False),
+])
+def test_a_slow_faiss_is_told(monkeypatch, recwarn, folder, kernels, warned):
+    pytest.importorskip('faiss')
+    library = dict(
+        filepath=f'/site/{folder}/libopenblas.so',
+        architecture=kernels,
+        version='0.3.15')
+    openmp = dict(filepath='/site/faiss_cpu.libs/libgomp.so', version=None)
+    monkeypatch.setattr('mmdino.functional.knn.threadpool_info',
+                        lambda: [openmp, library])
+    nearest_neighbours(torch.eye(3), torch.eye(3), 1, backend='faiss')
+    assert [
+        'OpenBLAS 0.3.15' in str(warning.message)
+        and "backend='torch' is faster" in str(warning.message)
+        for warning in recwarn
+    ] == [True] * warned
+
+
 def test_a_backend_that_is_not_there_is_refused(monkeypatch):
     features = torch.eye(3)
     with pytest.raises(ValueError, match="'torch' or 'faiss', got 'annoy'"):
