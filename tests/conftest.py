@@ -1,6 +1,6 @@
 """Every test starts from one seed, in float32, on one thread, in no scope."""
 import gc
-from typing import Callable, Iterator, List
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -80,15 +80,15 @@ def cache(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope='session')
-def _pairs() -> Iterator[List[Ranks]]:
-    pairs: List[Ranks] = []
+def _pairs() -> Iterator[list[Ranks]]:
+    pairs: list[Ranks] = []
     yield pairs
     for pair in pairs:
         pair.close()
 
 
 @pytest.fixture
-def two_ranks(_pairs: List[Ranks]) -> Callable:
+def two_ranks(_pairs: list[Ranks]) -> Callable:
     """``run_ranks`` by two processes that tests share: they start slowly."""
     if not _pairs or not _pairs[-1].processes[0].is_alive():
         _pairs.append(Ranks())

@@ -2,7 +2,6 @@
 import os
 import re
 from pathlib import Path
-from typing import Dict, List
 
 import numpy as np
 import torch
@@ -29,14 +28,14 @@ RENAMES = (('patch_embed.proj.', 'patch_embed.projection.'),
                             'last_layer.parametrizations.weight.original1'))
 
 
-def files(pattern: str, folder: Path = GOLDEN) -> List[Path]:
+def files(pattern: str, folder: Path = GOLDEN) -> list[Path]:
     """Golden files that match; there must be one at least."""
     found = sorted(folder.glob(pattern))
     assert found, f'no {pattern} in {folder}'
     return found
 
 
-def load(path: Path) -> Dict[str, np.ndarray]:
+def load(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as archive:
         return dict(archive)
 
@@ -52,7 +51,7 @@ def our_name(name: str) -> str:
     return re.sub(r'\bmlp\.(weight|bias)$', r'mlp.0.\1', name)
 
 
-def state(data: Dict[str, np.ndarray], prefix: str) -> Dict[str, Tensor]:
+def state(data: dict[str, np.ndarray], prefix: str) -> dict[str, Tensor]:
     """The tensors under ``prefix`` with our names."""
     return {
         our_name(key[len(prefix):]): torch.from_numpy(value)
@@ -60,7 +59,7 @@ def state(data: Dict[str, np.ndarray], prefix: str) -> Dict[str, Tensor]:
     }
 
 
-def vit_cfg(tensors: Dict[str, Tensor], num_heads: int) -> dict:
+def vit_cfg(tensors: dict[str, Tensor], num_heads: int) -> dict:
     """A VisionTransformer config of the sizes found in its state."""
     proj = tensors['patch_embed.projection.weight']
     width, channels, patch, _ = proj.shape
@@ -97,7 +96,7 @@ VIT_SETTINGS = {
 }
 
 
-def settings(data: Dict[str, np.ndarray]) -> dict:
+def settings(data: dict[str, np.ndarray]) -> dict:
     """What was set otherwise than the authors' code has it, as numbers."""
     return {
         key.partition('.')[2]: value.tolist()
@@ -105,7 +104,7 @@ def settings(data: Dict[str, np.ndarray]) -> dict:
     }
 
 
-def v2_vit(data: Dict[str, np.ndarray], prefix: str = 'state.', **told):
+def v2_vit(data: dict[str, np.ndarray], prefix: str = 'state.', **told):
     """Config and state, with our names, of a ViT of the authors' DINOv2.
 
     Args:
@@ -140,7 +139,7 @@ def v2_vit(data: Dict[str, np.ndarray], prefix: str = 'state.', **told):
     return cfg, state
 
 
-def head_cfg(tensors: Dict[str, Tensor]) -> dict:
+def head_cfg(tensors: dict[str, Tensor]) -> dict:
     """A DINOHead config of the sizes found in its state."""
     linear = [
         v for k, v in tensors.items()
@@ -158,7 +157,7 @@ def head_cfg(tensors: Dict[str, Tensor]) -> dict:
         use_bn=any('running_mean' in k for k in tensors))
 
 
-def measure(name: str) -> Dict[str, Tensor]:
+def measure(name: str) -> dict[str, Tensor]:
     """What the authors' evaluation of this name was given and computed."""
     arrays = load(GOLDEN_EVAL / f'eval_{name}.npz')
     return {key: torch.from_numpy(value) for key, value in arrays.items()}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import List
 
 import pytest
 import torch
@@ -177,7 +176,7 @@ def forked_tools() -> Iterator[None]:
         yield
 
 
-def _run_forked(command: List[str], log: Path) -> int:
+def _run_forked(command: list[str], log: Path) -> int:
     if command[1] == '-m':
         return RUN_TOOL(command, log)
     process = multiprocessing.get_context('forkserver').Process(
@@ -192,7 +191,7 @@ def _run_forked(command: List[str], log: Path) -> int:
     return process.exitcode
 
 
-def _run_in_fork(argv: List[str], log: Path, env: dict, path: List[str],
+def _run_in_fork(argv: list[str], log: Path, env: dict, path: list[str],
                  folder: str) -> None:
     with log.open('w') as file:
         for stream in (sys.stdout, sys.stderr):

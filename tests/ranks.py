@@ -3,10 +3,10 @@ import multiprocessing
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty
 from traceback import format_exc
-from typing import Callable
 
 import torch
 import torch.distributed

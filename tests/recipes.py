@@ -1,6 +1,6 @@
 """What a recipe comes to: its settings, and its schedules by iteration."""
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any
 from unittest.mock import Mock
 
 import torch
@@ -19,7 +19,7 @@ PARTS = ('model', 'train_dataloader', 'val_dataloader', 'val_cfg',
 ITERATIONS = 7  # of an epoch
 
 
-def flatten(node: Any, name: str = '') -> Dict[str, Any]:
+def flatten(node: Any, name: str = '') -> dict[str, Any]:
     """Leaves of a config by their dotted names."""
     if isinstance(node, dict) and node:
         items = node.items()
@@ -34,13 +34,13 @@ def flatten(node: Any, name: str = '') -> Dict[str, Any]:
     }
 
 
-def settings(cfg: Config) -> Dict[str, Any]:
+def settings(cfg: Config) -> dict[str, Any]:
     """All numbers of a recipe but those of its schedules."""
     parts = cfg.to_dict()
     return flatten({name: parts.get(name) for name in PARTS})
 
 
-def schedules(cfg: Config) -> Dict[str, List[float]]:
+def schedules(cfg: Config) -> dict[str, list[float]]:
     """Values at the begin of some iterations, most of them early ones.
 
     Returns:

@@ -6,7 +6,6 @@ format of tests/data/golden. What it shares with mmdino is the ViT.
 """
 import copy
 import math
-from typing import Dict
 
 import numpy as np
 import torch
@@ -84,7 +83,7 @@ class Network(nn.Module):
         return self.head(torch.cat(features)).chunk(len(views))
 
 
-def official(state: Dict[str, torch.Tensor], prefix: str) -> dict:
+def official(state: dict[str, torch.Tensor], prefix: str) -> dict:
     """Our names back to the authors', as numpy."""
     renamed = {}
     for name, value in state.items():
@@ -134,7 +133,7 @@ def half_cosine(i: int, total: int, start: float, end: float) -> float:
     return end + .5 * (start - end) * (1 + math.cos(math.pi * i / total))
 
 
-def trajectory(seed: int = 0, **changes) -> Dict[str, np.ndarray]:
+def trajectory(seed: int = 0, **changes) -> dict[str, np.ndarray]:
     """Train, and record what a golden file records (float64)."""
     setting = dict(SETTING, **changes)
     torch.manual_seed(seed)

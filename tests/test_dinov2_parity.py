@@ -279,7 +279,7 @@ def test_multipliers_of_the_authors(path, tmp_path):
     for name, value in wanted.items():
         np.testing.assert_allclose(
             ours[name], value, rtol=1e-15, atol=0, err_msg=name)
-    groups = {v for v in ours.values()}
+    groups = {*ours.values()}
     assert len(wrapper.optimizer.param_groups) == len(groups)
 
 

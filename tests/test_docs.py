@@ -92,7 +92,7 @@ def block_of(page, name):
     """A Python block of a page, by the file name that it begins with."""
     blocks = re.findall(r'```python\n(.*?)```',
                         (ROOT / f'docs/{page}.md').read_text(), re.DOTALL)
-    found, = [code for code in blocks if code.startswith(f'# {name}')]
+    found, = (code for code in blocks if code.startswith(f'# {name}'))
     return found
 
 

@@ -16,7 +16,7 @@ README = (ROOT / 'README.md').read_text()
 def block(start: str) -> str:
     """The Python block that begins with ``start``."""
     blocks = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
-    found, = [b for b in blocks if b.startswith(start)]
+    found, = (b for b in blocks if b.startswith(start))
     return found
 
 

@@ -19,7 +19,6 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Dict, List
 
 from mmengine.registry import init_default_scope
 
@@ -104,7 +103,7 @@ def main() -> None:
         run_table(ablation, rows, args)
 
 
-def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
+def plan(ablation: Ablation, rows: list[Row], seeds: list[int]) -> str:
     """Return a table of the runs and their states."""
     lines = [('row', 'seed', 'what it changes', 'state')]
     print(f'Base: {ablation.base.filename}')
@@ -127,7 +126,7 @@ def plan(ablation: Ablation, rows: List[Row], seeds: List[int]) -> str:
     return table(lines)
 
 
-def run_table(ablation: Ablation, rows: List[Row],
+def run_table(ablation: Ablation, rows: list[Row],
               args: argparse.Namespace) -> None:
     """Run the unfinished rows; write the table after each run."""
     head = describe(args, ablation)
@@ -135,7 +134,7 @@ def run_table(ablation: Ablation, rows: List[Row],
     found = [TableRow(row, {}) for row in rows]
     cases = [(place, seed) for seed in args.seeds
              for place in range(len(rows))]
-    seconds: List[float] = []
+    seconds: list[float] = []
     for number, (place, seed) in enumerate(cases):
         print(
             f'\n[{number + 1}/{len(cases)}] {args.table}/{rows[place].name}, '
@@ -164,7 +163,7 @@ def run_table(ablation: Ablation, rows: List[Row],
         sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:
+def describe(args: argparse.Namespace, ablation: Ablation) -> dict[str, str]:
     """Return what all rows have in common, for the head of the table."""
     return dict(
         table=args.table,
@@ -176,7 +175,7 @@ def describe(args: argparse.Namespace, ablation: Ablation) -> Dict[str, str]:
         classifier=ablation.classifier_title)
 
 
-def time_left(seconds: List[float], cases: int) -> str:
+def time_left(seconds: list[float], cases: int) -> str:
     """Estimate the remaining time, by the mean of the runs so far.
 
     Args:

@@ -7,7 +7,8 @@ prints the lines to put into model.data_preprocessor. Give --color-type and
 --value-range the values of LoadImage in the config.
 """
 import argparse
-from typing import Iterable, Iterator, NamedTuple, Optional, Tuple, Union
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def main() -> None:
     print(f'bgr_to_rgb = {len(stats.mean) == 3}')
 
 
-def parse_range(words: Optional[list]) -> Union[None, str, Tuple[float, ...]]:
+def parse_range(words: list | None) -> None | str | tuple[float, ...]:
     """Return the ``value_range`` of LoadImage for words of the command line.
     """
     if words is None or words[0] in ('full', 'file'):
@@ -92,7 +93,7 @@ def read(images: Images, chosen: Iterable[int]) -> Iterator[np.ndarray]:
             yield None
 
 
-def measure(pictures: Iterable[Optional[np.ndarray]]) -> Stats:
+def measure(pictures: Iterable[np.ndarray | None]) -> Stats:
     """Compute mean and standard deviation over the pixels of all images.
 
     The mean and the squared deviations of each image are merged into those of

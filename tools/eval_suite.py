@@ -16,7 +16,6 @@ import argparse
 import os.path as osp
 import sys
 from pathlib import Path
-from typing import List, Tuple
 
 from mmengine.registry import init_default_scope
 
@@ -97,7 +96,7 @@ def main() -> None:
         config=args.config or 'in the checkpoint',
         checkpoint=args.checkpoint,
         data=str(args.data))
-    outcomes: List[Outcome] = []
+    outcomes: list[Outcome] = []
     for number, row in enumerate(suite.rows, 1):
         print(f'\n[{number}/{len(suite.rows)}] {row.key}', flush=True)
         outcomes.append(
@@ -115,7 +114,7 @@ def main() -> None:
         sys.exit(f'Failed: {", ".join(failed)}.')
 
 
-def plan(suite: Suite, states: List[Tuple[str, str]]) -> str:
+def plan(suite: Suite, states: list[tuple[str, str]]) -> str:
     """Return a table of the rows and their states.
 
     Args:

@@ -10,7 +10,6 @@ that of this process, or 128 + signal if a signal killed it.
 import signal
 import sys
 from types import FrameType
-from typing import Optional
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import api
@@ -24,7 +23,7 @@ SIGNALS = [
 ]
 
 
-def pass_on(number: int, frame: Optional[FrameType]) -> None:
+def pass_on(number: int, frame: FrameType | None) -> None:
     """Let torchrun send the signal to all processes, and wait for them.
 
     Further signals are ignored: launchers and schedulers repeat them, and

@@ -7,7 +7,6 @@ split instead, with one file name a line, such as SimCLR's 1percent.txt.
 """
 import argparse
 from pathlib import Path
-from typing import List
 
 from mmdino.datasets import Images
 from mmdino.functional.low_shot import balanced_split
@@ -59,7 +58,7 @@ def main() -> None:
     print(f'{out}: {len(lines)} of {len(items)} images')
 
 
-def find(items: List[dict], names: Path) -> List[int]:
+def find(items: list[dict], names: Path) -> list[int]:
     """Return the indices of the images that a file names.
 
     Folders in the names are ignored.

@@ -18,7 +18,6 @@ import os.path as osp
 import textwrap
 import time
 from pathlib import Path
-from typing import Dict
 
 import numpy as np
 import torch
@@ -245,7 +244,7 @@ def use_folder(cfg: Config, root: Path) -> None:
         cfg.test_evaluator = []
 
 
-def score(cfg: Config, checkpoint: str) -> Dict[str, float]:
+def score(cfg: Config, checkpoint: str) -> dict[str, float]:
     """Run the config's test and return its metrics, with the baselines."""
     if not cfg.test_evaluator:
         return {}

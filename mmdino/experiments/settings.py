@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +137,7 @@ def hash_file(path: str) -> str:
     return _hash_file(os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hash_file(path: str, size: int, modified: int) -> str:
     found = hashlib.sha256()
     with open(path, 'rb') as file:

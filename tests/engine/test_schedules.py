@@ -17,7 +17,7 @@ DATA = golden.load(golden.files('schedules.npz')[0])
 
 def recorded(kind):
     """The golden values of a kind and the settings its key states."""
-    key, = [k for k in DATA if k.startswith(kind + '(')]
+    key, = (k for k in DATA if k.startswith(kind + '('))
     return DATA[key], dict(re.findall(r'(epochs|iters|warmup)=(\d+)', key))
 
 
@@ -79,7 +79,7 @@ def test_teacher_momentum(values):
 
 def test_teacher_temperature():
     data = golden.load(golden.files('loss.npz')[0])
-    key, = [k for k in data if k.startswith('teacher_temp_schedule')]
+    key, = (k for k in data if k.startswith('teacher_temp_schedule'))
     ours = [linear_warmup(epoch, 3, .04, .07) for epoch in range(10)]
     np.testing.assert_allclose(ours, data[key], rtol=0, atol=1e-12)
     assert linear_warmup(0, 0, .04, .07) == .07

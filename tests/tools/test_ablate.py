@@ -143,10 +143,9 @@ def test_progress_and_resuming(root, base, capfd):
     logs = sorted(folder.glob('train/*/*.log'))
     assert len(logs) == 2 and 'resumed epoch: 2' in logs[1].read_text()
     for part, key in (('train', 'kl'), ('test', 'knn/k20_top1')):
-        ours, kept = [
+        ours, kept = (
             json.loads((folder / part / f'{name}.json').read_text())[key]
-            for name in ('result', 'kept')
-        ]
+            for name in ('result', 'kept'))
         assert ours == kept
 
 

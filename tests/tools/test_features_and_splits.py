@@ -183,10 +183,9 @@ def test_two_processes(run, tmp_path):
     in_process('extract_features', run / 'config.py', run / 'model.pth',
                '--out', tmp_path / 'one')
     for part in ('gallery', 'queries'):
-        one, two = [
+        one, two = (
             load_features(tmp_path / folder / f'{part}.npz')
-            for folder in ('one', 'two')
-        ]
+            for folder in ('one', 'two'))
         torch.testing.assert_close(one.features, two.features)
         assert one.labels.tolist() == two.labels.tolist()
 

@@ -7,7 +7,7 @@ patches, Q queries, G gallery images.
 """
 import argparse
 import io
-from typing import Callable, Dict, List, Sequence, Tuple
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn as nn
@@ -39,13 +39,13 @@ class Photos(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> List[Tensor]:
+    def __getitem__(self, index: int) -> list[Tensor]:
         data = io.BytesIO(get(self.paths[index]))
         return self.augment(Image.open(data).convert('RGB'))
 
 
 def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
-         momentum: float) -> Callable[[], Tuple[Tensor, ...]]:
+         momentum: float) -> Callable[[], tuple[Tensor, ...]]:
     """Return a function that computes their loss.
 
     It returns the loss, its gradient (V, B, K) and the new centre (1, K).
@@ -61,7 +61,7 @@ def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
                       1, temps[0], momentum)
     module.center = module.center.to(student.dtype)
 
-    def call() -> Tuple[Tensor, ...]:
+    def call() -> tuple[Tensor, ...]:
         student.grad = None
         module.center.zero_()
         value = module(student.flatten(0, 1), teacher.flatten(0, 1), 0)
@@ -73,7 +73,7 @@ def loss(student: Tensor, teacher: Tensor, temps: Sequence[float],
 
 def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
                  features: Tensor, temps: Sequence[float], momentum: float,
-                 grid: Tuple[int, int]) -> Dict[str, Callable]:
+                 grid: tuple[int, int]) -> dict[str, Callable]:
     """Return functions of their DINOv2 code, by the name of the part.
 
     Args:
@@ -96,7 +96,7 @@ def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
     crops = dict(
         global_crops=2 * [torch.zeros(1)], local_crops=[torch.zeros(1)])
 
-    def patch_loss() -> Tuple[Tensor, Tensor]:
+    def patch_loss() -> tuple[Tensor, Tensor]:
         student.grad = None
         loss.center.zero_()
         targets = loss.softmax_center_teacher(teacher[None], temps[1])[0]
@@ -107,7 +107,7 @@ def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
         loss.apply_center_update()
         return value.detach(), student.grad
 
-    def spread() -> Tuple[Tensor, Tensor]:
+    def spread() -> tuple[Tensor, Tensor]:
         features.grad = None
         value = sum(map(koleo, features))
         value.backward()
@@ -124,7 +124,7 @@ def dinov2_parts(student: Tensor, teacher: Tensor, masks: Tensor,
 
 
 def knn(queries: Tensor, gallery: Tensor, labels: Tensor, ks: Sequence[int],
-        temperature: float, num_classes: int) -> Callable[[], List[float]]:
+        temperature: float, num_classes: int) -> Callable[[], list[float]]:
     """Compute their k-NN: top-1 in percent for each k.
 
     All queries count as class 0.
@@ -155,8 +155,8 @@ class Step:
 
     def __init__(self,
                  size: str,
-                 crops: List[Tensor],
-                 settings: Dict[str, float],
+                 crops: list[Tensor],
+                 settings: dict[str, float],
                  device: str = 'cpu') -> None:
         import main_dino
         import utils
@@ -222,7 +222,7 @@ class Frames(nn.Module):
         super().__init__()
         self.patch_embed = argparse.Namespace(patch_size=patch_size)
 
-    def get_intermediate_layers(self, tokens: Tensor, n: int) -> List[Tensor]:
+    def get_intermediate_layers(self, tokens: Tensor, n: int) -> list[Tensor]:
         return [self.tokens]
 
 

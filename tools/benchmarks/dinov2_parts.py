@@ -8,7 +8,8 @@ DINOv2's code, and the side 'straightforward' the formulas with autograd.
     python tools/benchmarks/dinov2_parts.py --reference CHECKOUT --images 8
 """
 import argparse
-from typing import Any, Callable, Dict
+from collections.abc import Callable
+from typing import Any
 
 import authors
 import torch
@@ -26,7 +27,7 @@ STUDENT_TEMP, TEACHER_TEMP, MOMENTUM = .1, .04, .9
 GRID, FEATURES = (14, 14), 768  # ViT-B/16 at 224 px
 
 
-def make_inputs(images: int, prototypes: int) -> Dict[str, Tensor]:
+def make_inputs(images: int, prototypes: int) -> dict[str, Tensor]:
     """Return masks (2 B, N), logits (M, K) and features (2, B, D).
 
     Logits and features require gradients.
@@ -59,7 +60,7 @@ def with_gradient(loss: Callable[[], Tensor],
 
 
 def straightforward(student: Tensor, teacher: Tensor, masks: Tensor,
-                    features: Tensor) -> Dict[str, Callable[[], Any]]:
+                    features: Tensor) -> dict[str, Callable[[], Any]]:
     """Return functions for the formulas, one operation after the other."""
     weights = token_weights(masks).float()
     center = torch.zeros(1, student.shape[1])
@@ -94,7 +95,7 @@ def straightforward(student: Tensor, teacher: Tensor, masks: Tensor,
 
 
 def ours(student: Tensor, teacher: Tensor, masks: Tensor,
-         features: Tensor) -> Dict[str, Callable[[], Any]]:
+         features: Tensor) -> dict[str, Callable[[], Any]]:
     """Return the same functions with mmdino's modules."""
     weights = token_weights(masks)
     centering = MeanCentering(student.shape[1], MOMENTUM)
@@ -136,7 +137,7 @@ def main(args: argparse.Namespace) -> None:
             }, images, args)
 
 
-def measure(part: str, sides: Dict[str, Callable[[], Any]], images: int,
+def measure(part: str, sides: dict[str, Callable[[], Any]], images: int,
             args: argparse.Namespace) -> None:
     """Measure time and memory of all sides of a part."""
     if len(sides) == 1:

@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple
+from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -168,7 +169,7 @@ def raises(runner) -> None:
     raise RuntimeError('out of luck')
 
 
-FAULTS: Dict[str, Callable] = {
+FAULTS: dict[str, Callable] = {
     'SIGKILL (out of memory)': is_killed,
     'an exception': raises,
     'power failure in a save': dies_in_next_save,
@@ -190,7 +191,7 @@ class Sent(NamedTuple):
         processes: Number of training processes.
         pause: Seconds between the signals.
     """
-    numbers: Tuple[signal.Signals, ...]
+    numbers: tuple[signal.Signals, ...]
     to: str
     moment: str
     who: str
@@ -400,7 +401,7 @@ def try_fault(fault: str, folder: Path, expected: dict) -> Row:
                lost(path, expected))
 
 
-def family(pid: int) -> Dict[int, int]:
+def family(pid: int) -> dict[int, int]:
     """Return a process and its descendants with their parents, on Linux."""
     parents = {}
     for stat in Path('/proc').glob('[0-9]*/stat'):
@@ -420,7 +421,7 @@ def is_running(pid: int) -> bool:
     return pid in family(pid)
 
 
-def targets(sent: Sent, root: int) -> List[int]:
+def targets(sent: Sent, root: int) -> list[int]:
     """Return the ids of the processes that get the signals."""
     if sent.to in ('trainer', 'group', 'torchrun'):
         return [root]
@@ -430,7 +431,7 @@ def targets(sent: Sent, root: int) -> List[int]:
     return [ranks[int(sent.to[-1])]]
 
 
-def send(sent: Sent, root: int, path: Path) -> Set[int]:
+def send(sent: Sent, root: int, path: Path) -> set[int]:
     """Signal a run at the moment; return the ids of all its processes."""
     assert wait_until((path.parent / 'moment').exists), path
     processes, pids = set(family(root)), targets(sent, root)
@@ -611,7 +612,7 @@ def try_malicious(folder: Path) -> Row:
                'the run' if trap.exists() else 'nothing')
 
 
-def table(rows: List[Row]) -> str:
+def table(rows: list[Row]) -> str:
     lines = [
         '| fault | what happened | lost |', '|---|---|---|',
         *(f'| {" | ".join(row)} |' for row in rows)

@@ -15,7 +15,8 @@ all rows at the end.
 import argparse
 import json
 import statistics
-from typing import Any, Callable, Dict, List
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from side_by_side import compare, parse, parser, report, timed
@@ -67,8 +68,8 @@ def on_gpu(config: str, **changes) -> DINO:
     return make_model('full', config, **changes).cuda()
 
 
-def measure_sides(config: str, crops: List[Tensor], peak: float,
-                  args: argparse.Namespace) -> Dict[str, Any]:
+def measure_sides(config: str, crops: list[Tensor], peak: float,
+                  args: argparse.Namespace) -> dict[str, Any]:
     """Measure both sides, see :func:`measure`."""
     plain = dict(
         straightforward=lambda: Straightforward(
@@ -77,8 +78,8 @@ def measure_sides(config: str, crops: List[Tensor], peak: float,
     return measure(config, plain, crops, peak, args)
 
 
-def measure_compiled(config: str, crops: List[Tensor], peak: float,
-                     args: argparse.Namespace) -> Dict[str, Any]:
+def measure_compiled(config: str, crops: list[Tensor], peak: float,
+                     args: argparse.Namespace) -> dict[str, Any]:
     """Measure ours with compiled backbones, see :func:`measure`.
 
     ``compiled_speedup`` compares it with ours without compilation, in the same
@@ -94,8 +95,8 @@ def measure_compiled(config: str, crops: List[Tensor], peak: float,
     return dict(kept, compiled_speedup=speedup)
 
 
-def measure(config: str, builds: Dict[str, Callable], crops: List[Tensor],
-            peak: float, args: argparse.Namespace) -> Dict[str, Any]:
+def measure(config: str, builds: dict[str, Callable], crops: list[Tensor],
+            peak: float, args: argparse.Namespace) -> dict[str, Any]:
     """Measure median rate, memory and fraction of the peak rate of steps.
 
     Args:
@@ -137,8 +138,8 @@ def warmed(step: Callable[[], Any], times: int = 5) -> Callable[[], Any]:
     return step
 
 
-def switches(config: str, crops: List[Tensor],
-             args: argparse.Namespace) -> Dict[str, List[float]]:
+def switches(config: str, crops: list[Tensor],
+             args: argparse.Namespace) -> dict[str, list[float]]:
     """Measure images/s and MiB of ours with each option alone, and with none.
     """
     clip = 'PerParameterClipOptimWrapper'
@@ -158,22 +159,22 @@ def switches(config: str, crops: List[Tensor],
     return table
 
 
-def show(config: str, row: Dict[str, Any]) -> None:
+def show(config: str, row: dict[str, Any]) -> None:
     """Print the results of a config as a JSON line."""
     print(json.dumps({config: row}), flush=True)
 
 
 def rate_and_memory(step: Callable[[], Any], images: int,
-                    rounds: int) -> List[float]:
+                    rounds: int) -> list[float]:
     """Measure images/s and peak MiB of a step."""
     seconds = [timed(lambda: synchronised(step)) for _ in range(rounds)]
     rate = images / statistics.median(seconds)
     return [round(rate, 1), round(peak_mib(step))]
 
 
-def unless_out_of_memory(side: Callable, config: str, crops: List[Tensor],
+def unless_out_of_memory(side: Callable, config: str, crops: list[Tensor],
                          peak: float,
-                         args: argparse.Namespace) -> Dict[str, Any]:
+                         args: argparse.Namespace) -> dict[str, Any]:
     """Measure a side, or return an error if the GPU is too small for it."""
     print(f'{config}, {side.__name__}', flush=True)
     torch._dynamo.reset()

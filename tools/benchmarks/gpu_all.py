@@ -17,10 +17,11 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Union
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ PACKAGES = ('torch', 'torchvision', 'timm', 'numpy', 'opencv-python-headless',
             'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
 CLIP = 'PerParameterClip{}OptimWrapper'
 Options = argparse.Namespace
-Found = Dict[str, Any]
+Found = dict[str, Any]
 
 
 def environment(args: Options) -> Found:
@@ -167,7 +168,7 @@ def cifar10(args: Options) -> Found:
 
 
 # A section returns its results, or yields all results so far several times.
-SECTIONS: Dict[str, Callable[[Options], Union[Found, Iterator[Found]]]] = dict(
+SECTIONS: dict[str, Callable[[Options], Found | Iterator[Found]]] = dict(
     environment=environment,
     numerics=numerics,
     overflow=overflow,
@@ -240,7 +241,7 @@ def train(args: Options,
         knn=knn_curves(folder))
 
 
-def curves(folder: Path) -> Dict[str, list]:
+def curves(folder: Path) -> dict[str, list]:
     """Return the logged figures of a training, {} if it logged nothing."""
     try:
         return read_scalars(folder)
@@ -248,24 +249,24 @@ def curves(folder: Path) -> Dict[str, list]:
         return {}
 
 
-def knn_curves(folder: Path) -> Dict[str, list]:
+def knn_curves(folder: Path) -> dict[str, list]:
     """Return the logged figures of k-NN."""
     return {k: v for k, v in curves(folder).items() if k.startswith('knn/')}
 
 
-def call(command: List[Any]) -> int:
+def call(command: list[Any]) -> int:
     """Run Python with mmdino on its path; return the exit status."""
     return subprocess.run([sys.executable, *map(str, command)],
                           env=with_mmdino()).returncode
 
 
-def with_mmdino() -> Dict[str, str]:
+def with_mmdino() -> dict[str, str]:
     """Return the environment, with this checkout first in PYTHONPATH."""
     path = [str(ROOT), os.environ.get('PYTHONPATH', '')]
     return dict(os.environ, PYTHONPATH=os.pathsep.join(path))
 
 
-def benchmark(command: List[Any]) -> Iterator[Found]:
+def benchmark(command: list[Any]) -> Iterator[Found]:
     """Run a benchmark of this folder, and print its lines as they come.
 
     Args:

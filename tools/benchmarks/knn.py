@@ -9,7 +9,6 @@ gallery once, in blocks, and, if faiss is installed, the same with faiss.
 """
 import argparse
 from importlib.util import find_spec
-from typing import Dict, Optional
 
 import authors
 import torch
@@ -25,7 +24,7 @@ KS, TEMPERATURE, CHUNKS = (10, 20, 100, 200), .07, 100
 CLASSES, WIDTH = 1000, 384
 
 
-def make_features(queries: int, gallery: int) -> Dict[str, Tensor]:
+def make_features(queries: int, gallery: int) -> dict[str, Tensor]:
     """Return random unit vectors around the centres of classes."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(CLASSES, WIDTH, generator=generator)
@@ -44,7 +43,7 @@ def make_features(queries: int, gallery: int) -> Dict[str, Tensor]:
 def straightforward(queries: Tensor,
                     gallery: Tensor,
                     labels: Tensor,
-                    chunks: int = CHUNKS) -> Dict[int, Tensor]:
+                    chunks: int = CHUNKS) -> dict[int, Tensor]:
     """Compute the class (Q,) with the most votes, for each k."""
     columns = gallery.t()
     size = max(1, len(queries) // chunks)
@@ -69,7 +68,7 @@ def vote(similarities: Tensor, labels: Tensor, k: int) -> Tensor:
 def ours(queries: Tensor,
          gallery: Tensor,
          labels: Tensor,
-         backend: str = 'torch') -> Dict[int, Tensor]:
+         backend: str = 'torch') -> dict[int, Tensor]:
     """Compute the same with mmdino's function."""
     predictions = knn_predict(
         queries, gallery, labels, KS, TEMPERATURE, backend=backend)
@@ -101,7 +100,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def chunk_mib(queries: Tensor, gallery: Tensor,
-              labels: Tensor) -> Optional[float]:
+              labels: Tensor) -> float | None:
     """Measure the extra memory of one chunk in MiB; others need no more."""
     chunk = queries[:max(1, len(queries) // CHUNKS)]
     return peak_extra_mib(

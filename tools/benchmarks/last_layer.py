@@ -5,7 +5,7 @@ Both sides are mmdino's DINO, with and without ``images_per_chunk``.
     python tools/benchmarks/last_layer.py --images 8 16 32 64
 """
 import argparse
-from typing import Callable, Dict, Tuple
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ BOTTLENECK = 256
 
 
 def make_sides(images: int, prototypes: int,
-               per_chunk: int) -> Tuple[Callable, Callable]:
+               per_chunk: int) -> tuple[Callable, Callable]:
     """Return the whole and the chunked side, which return loss and gradients.
     """
     generator = torch.Generator().manual_seed(0)
@@ -33,7 +33,7 @@ def make_sides(images: int, prototypes: int,
     targets = normal(TEACHER_VIEWS, images, prototypes).softmax(-1)
     inputs = vectors.requires_grad_(), weight.requires_grad_()
 
-    def with_gradients(loss: Tensor) -> Tuple[Tensor, ...]:
+    def with_gradients(loss: Tensor) -> tuple[Tensor, ...]:
         return loss.detach(), *torch.autograd.grad(loss, inputs)
 
     return (lambda: with_gradients(
@@ -43,7 +43,7 @@ def make_sides(images: int, prototypes: int,
                                       per_chunk)))
 
 
-def measure(images: int, args: argparse.Namespace) -> Dict[str, float]:
+def measure(images: int, args: argparse.Namespace) -> dict[str, float]:
     """Measure median times and extra memory of both sides for a batch."""
     whole, chunked = make_sides(images, args.prototypes, args.per_chunk)
     print(f'{images} images', flush=True)

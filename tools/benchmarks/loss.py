@@ -7,7 +7,7 @@ authors.
     python tools/benchmarks/loss.py --reference CHECKOUT --images 2 8 32
 """
 import argparse
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import authors
 import torch
@@ -21,10 +21,10 @@ from mmdino.utils.tool import run_tool
 
 VIEWS, TEACHER_VIEWS = 10, 2
 STUDENT_TEMP, TEACHER_TEMP, MOMENTUM = .1, .04, .9
-Result = Tuple[Tensor, Tensor, Tensor]
+Result = tuple[Tensor, Tensor, Tensor]
 
 
-def make_logits(images: int, prototypes: int) -> Tuple[Tensor, Tensor]:
+def make_logits(images: int, prototypes: int) -> tuple[Tensor, Tensor]:
     """Return student logits (V, B, K) and teacher logits (T, B, K).
 
     Those of the student require a gradient.
@@ -71,7 +71,7 @@ def ours(student: Tensor, teacher: Tensor, center: Tensor) -> Result:
 
 
 def measure(images: int, prototypes: int,
-            args: argparse.Namespace) -> Dict[str, Any]:
+            args: argparse.Namespace) -> dict[str, Any]:
     """Measure time and memory of all sides for a batch."""
     student, teacher = make_logits(images, prototypes)
     center = torch.zeros(1, prototypes)

@@ -15,7 +15,8 @@ import argparse
 import contextlib
 import logging
 import weakref
-from typing import Any, Callable, Dict
+from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import torch
@@ -134,7 +135,7 @@ class Step:
         self.model.update_teacher(.99)
 
 
-def measure(cfg: Config, images: int, device: str) -> Dict[str, float]:
+def measure(cfg: Config, images: int, device: str) -> dict[str, float]:
     """Return the MiB of both networks, of the moments, and of the peak.
 
     On a CPU also ``process_mib``: the sum of the first two and of the growth

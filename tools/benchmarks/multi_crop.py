@@ -14,8 +14,8 @@ import argparse
 import io
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict, List
 
 import authors
 import cv2
@@ -45,7 +45,7 @@ VIEWS = [(224, (.4, 1.), 1., 0.),
          (224, (.4, 1.), .1, .2)] + 8 * [(96, (.05, .4), .5, 0.)]
 
 
-def straightforward(path: str) -> List[Tensor]:
+def straightforward(path: str) -> list[Tensor]:
     """Return views (3, H, W) of one image, float32, normalised."""
     image = Image.open(io.BytesIO(get(path))).convert('RGB')
     return [one_crop(image, *view) for view in VIEWS]
@@ -111,11 +111,11 @@ def our_dataset(images: str) -> Images:
     return Images(images, pipeline=pipeline)
 
 
-def paths_of(dataset: Images) -> List[str]:
+def paths_of(dataset: Images) -> list[str]:
     return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
 
 
-def batch_straightforward(dataset: Images, seed: int = 0) -> List[Tensor]:
+def batch_straightforward(dataset: Images, seed: int = 0) -> list[Tensor]:
     """Return views (B, 3, H, W), float32, normalised."""
     np.random.seed(seed)
     views = [straightforward(path) for path in paths_of(dataset)]
@@ -128,14 +128,14 @@ def batch_ours(dataset: Images, seed: int = 0) -> dict:
     return default_collate([dataset[i] for i in range(len(dataset))])
 
 
-def normalise(batch: dict) -> List[Tensor]:
+def normalise(batch: dict) -> list[Tensor]:
     """Normalise our batch, as the data preprocessor does on the device."""
     cfg = Config.fromfile(MODEL).model.data_preprocessor
     return MODELS.build(dict(cfg, type=f'mmdino.{cfg.type}'))(batch)['inputs']
 
 
 def load_sides(dataset: Images, repeats: int,
-               args: argparse.Namespace) -> Dict[str, Callable]:
+               args: argparse.Namespace) -> dict[str, Callable]:
     """Return functions for an epoch of each side's persistent loader."""
     shared = dict(
         batch_size=8, num_workers=args.workers, persistent_workers=True)
@@ -154,7 +154,7 @@ def load_sides(dataset: Images, repeats: int,
 
 
 def crop_sides(dataset: Images,
-               args: argparse.Namespace) -> Dict[str, Callable]:
+               args: argparse.Namespace) -> dict[str, Callable]:
     """Return functions that make a batch of each side in this process."""
     sides = dict(
         straightforward=lambda: batch_straightforward(dataset),

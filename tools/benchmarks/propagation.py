@@ -8,7 +8,6 @@ works in tiles. There is no straightforward side. A frame of 480 x 832 px has
     python tools/benchmarks/propagation.py --reference CHECKOUT
 """
 import argparse
-from typing import Tuple
 
 import authors
 import torch
@@ -23,7 +22,7 @@ from mmdino.utils.tool import run_tool
 SOURCES, RADIUS, TOPK, CLASSES, WIDTH = 8, 12, 5, 4, 384
 
 
-def make_frames(grid: Tuple[int, int]) -> Tuple[Tensor, Tensor, Tensor]:
+def make_frames(grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Return unit features (h, w, D) and (S, h, w, D), and soft labels."""
     generator = torch.Generator().manual_seed(0)
     shape = (SOURCES + 1, *grid, WIDTH)

@@ -12,8 +12,8 @@ import argparse
 import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 import cv2
 import torch
@@ -53,7 +53,7 @@ TINY_SIZES = 2 * [32] + 8 * [16]
 
 
 def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
-                 repeats: int, rounds: int) -> Dict[int, float]:
+                 repeats: int, rounds: int) -> dict[int, float]:
     """Measure the images/s of the config's loader by the number of workers.
 
     The loaders take turns, one epoch each, after an epoch to warm up.
@@ -84,7 +84,7 @@ def loader_rates(dataset: Images, workers: Sequence[int], batch_size: int,
     }
 
 
-def images_of_a_core(rates: Dict[int, float], cores: int) -> float:
+def images_of_a_core(rates: dict[int, float], cores: int) -> float:
     """Return the images/s of one core that is fully used by workers.
 
     Args:
@@ -126,7 +126,7 @@ def _run_rank(rank: int, processes: int, folder: str, size: str, images: int,
     torch.distributed.destroy_process_group()
 
 
-def sizes_of(size: str) -> List[int]:
+def sizes_of(size: str) -> list[int]:
     """Return the sides of the crops of an image, in pixels."""
     return TINY_SIZES if size == 'tiny' else SIZES
 
@@ -139,7 +139,7 @@ def flops_per_image(size: str) -> int:
     return counter.get_total_flops()
 
 
-def state_bytes(model: nn.Module) -> Dict[str, int]:
+def state_bytes(model: nn.Module) -> dict[str, int]:
     """Count the bytes of the model and optimizer on a GPU, in float32.
 
     The student has parameters, gradients and the two moments of AdamW; the
@@ -152,7 +152,7 @@ def state_bytes(model: nn.Module) -> Dict[str, int]:
 
 def needs(gpus: int, gpu_images: float, batch: int, core_images: float,
           file_bytes: float, gradient: int, state: int, feature_bytes: int,
-          crop_bytes: int) -> Dict[str, float]:
+          crop_bytes: int) -> dict[str, float]:
     """Compute what data-parallel training needs so that no GPU waits.
 
     Args:

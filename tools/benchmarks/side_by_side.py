@@ -14,8 +14,9 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 import torch.distributed
@@ -108,11 +109,11 @@ def parse(parser: Parser) -> argparse.Namespace:
     return args
 
 
-def compare(sides: Dict[str, Callable[[], Any]],
+def compare(sides: dict[str, Callable[[], Any]],
             args: argparse.Namespace,
             per_round: int = 1,
             unit: str = 's',
-            warm_up: bool = True) -> Dict[str, Any]:
+            warm_up: bool = True) -> dict[str, Any]:
     """Run the sides in turn and print a line for each round.
 
     Every other round runs them in reverse order, so that it is not always the
@@ -166,7 +167,7 @@ def compare(sides: Dict[str, Callable[[], Any]],
         rounds=rounds)
 
 
-def quartiles(values: Sequence[float]) -> List[float]:
+def quartiles(values: Sequence[float]) -> list[float]:
     """Return the first and third quartile; of one value, this value twice."""
     if len(values) < 2:
         return [*values, *values]
@@ -183,7 +184,7 @@ def timed(call: Callable[[], Any],
     return clock() - start
 
 
-def peak_extra_mib(call: Callable[[], Any]) -> Optional[float]:
+def peak_extra_mib(call: Callable[[], Any]) -> float | None:
     """Return how much the process grows during a call, in MiB.
 
     It is measured by the kernel's high-water mark and so includes temporary

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Dict
 
 from side_by_side import parse, parser, report
 
@@ -57,7 +57,7 @@ def first_iteration() -> None:
     raise RuntimeError('no iteration: ' + ''.join(lines[-20:]))
 
 
-def import_shares(command: list) -> Dict[str, float]:
+def import_shares(command: list) -> dict[str, float]:
     """Return the import time of each top-level package in milliseconds."""
     lines = subprocess.run([command[0], '-X', 'importtime', *command[1:]],
                            check=True,
@@ -76,8 +76,8 @@ def children_cpu() -> float:
     return times.children_user + times.children_system
 
 
-def seconds_of(calls: Dict[str, Callable],
-               args: argparse.Namespace) -> Dict[str, float]:
+def seconds_of(calls: dict[str, Callable],
+               args: argparse.Namespace) -> dict[str, float]:
     clock = children_cpu if args.clock == 'cpu' else time.perf_counter
     seconds = {name: [] for name in calls}
     for done in range(1, args.rounds + 1):

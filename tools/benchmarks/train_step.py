@@ -13,7 +13,7 @@ other sides run in float16 with a loss scale, ours in bfloat16.
 import argparse
 import copy
 import re
-from typing import Callable, Dict, List
+from collections.abc import Callable
 
 import authors
 import torch
@@ -68,7 +68,7 @@ def make_model(size: str, config: str = 'dino_vit-s16', **changed) -> DINO:
     return build_model(config, *changes).train()
 
 
-def make_crops(images: int, sizes: List[int]) -> List[Tensor]:
+def make_crops(images: int, sizes: list[int]) -> list[Tensor]:
     """Return uint8 views (B, 3, H, W), like those of a data loader."""
     generator = torch.Generator().manual_seed(0)
     return [
@@ -92,7 +92,7 @@ class Straightforward:
 
     def __init__(self,
                  model: DINO,
-                 crops: List[Tensor],
+                 crops: list[Tensor],
                  half: bool = False) -> None:
         model = copy.deepcopy(model)
         for module in model.modules():
@@ -141,7 +141,7 @@ class Straightforward:
                     param.grad.mul_(factor)
 
     @torch.no_grad()
-    def follow(self, teacher_logits: List[Tensor]) -> None:
+    def follow(self, teacher_logits: list[Tensor]) -> None:
         """Update the centre and the teacher."""
         logits = torch.cat(teacher_logits).to(self.center.dtype)
         mean = logits.mean(0, keepdim=True)
@@ -151,7 +151,7 @@ class Straightforward:
                             self.student.parameters()):
             old.mul_(MOMENTUM).add_((1 - MOMENTUM) * new)
 
-    def loss(self, student: List[Tensor], teacher: List[Tensor]) -> Tensor:
+    def loss(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         losses = []
         for t, logits_t in enumerate(teacher):
             targets = F.softmax((logits_t - self.center) / TEACHER_TEMP, -1)
@@ -167,7 +167,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> Tensor:
     return scores.softmax(-1) @ v
 
 
-def logits(network: nn.ModuleList, crops: List[Tensor]) -> List[Tensor]:
+def logits(network: nn.ModuleList, crops: list[Tensor]) -> list[Tensor]:
     """Run the backbone once for each size, and the head once, as in DINO."""
     backbone, head = network
     sizes = sorted({crop.shape[-1] for crop in crops}, reverse=True)
@@ -190,7 +190,7 @@ class Ours:
 
     def __init__(self,
                  model: DINO,
-                 crops: List[Tensor],
+                 crops: list[Tensor],
                  wrapper: str = 'PerParameterClipOptimWrapper') -> None:
         self.model = self.network = model  # or the model wrapped in DDP
         self.batch = dict(inputs=crops, data_samples=None)
@@ -222,8 +222,8 @@ def compiled(model: DINO) -> DINO:
     return model
 
 
-def switches(size: str, crops: List[Tensor],
-             args: argparse.Namespace) -> Dict[str, list]:
+def switches(size: str, crops: list[Tensor],
+             args: argparse.Namespace) -> dict[str, list]:
     """Measure seconds and MiB of a step with each option alone."""
 
     def backbone(**changed) -> Callable[[], DINO]:
@@ -272,8 +272,8 @@ def main(args: argparse.Namespace) -> None:
     report('train_step', args, unit='images/s', images=args.images, **figures)
 
 
-def make_sides(size: str, crops: List[Tensor],
-               args: argparse.Namespace) -> Dict[str, Callable]:
+def make_sides(size: str, crops: list[Tensor],
+               args: argparse.Namespace) -> dict[str, Callable]:
     """Return the steps by the names of the sides."""
     device, half = args.device, args.device == 'cuda'
     sides = dict(

@@ -8,7 +8,6 @@ folder features/ beside FILE.png and used again. If the folder holds features
 of other settings, weights or data, it is an error.
 """
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -80,7 +79,7 @@ def main() -> None:
 def picture(dataset: Dataset,
             data: Features,
             place: int,
-            similarity: Optional[float] = None) -> Picture:
+            similarity: float | None = None) -> Picture:
     """Return an image, as resized for the network, with its class name.
 
     Args:

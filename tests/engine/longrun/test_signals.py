@@ -82,7 +82,7 @@ def figures(folder):
     """Those of the last validation, all of which the log shows."""
     log = max(folder.glob('*/vis_data/*.json'), key=os.path.getmtime)
     lines = map(json.loads, log.read_text().splitlines())
-    *_, last = [line for line in lines if 'knn/k3_top1' in line]
+    *_, last = (line for line in lines if 'knn/k3_top1' in line)
     times = ('time', 'data_time')
     return {k: v for k, v in last.items() if k not in times}
 
