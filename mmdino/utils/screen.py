@@ -1,7 +1,7 @@
 """Less output on the screen, so that what matters is seen.
 
-MMEngine writes hundreds of lines before a training begins. Here they go to
-the log file of the run only.
+MMEngine writes hundreds of lines before a training begins, and the run's name
+after every epoch. Here they go to the log file of the run only.
 """
 import functools
 import logging
@@ -18,6 +18,7 @@ DETAILS = (
     '\n------',  # the description of the environment
     'Config:\n',
     'Hooks will be executed in the following order:',
+    'Exp name: ',  # once an epoch, which may have one step
     'paramwise_options -- ',
     'Distributed training is not used, all SyncBatchNorm',
     '"FileClient" will be deprecated',

@@ -26,6 +26,19 @@ def test_a_network_is_initialised_in_silence(capsys):
     assert 'linear.weight' not in told.out + told.err
 
 
+def test_the_name_of_the_run_is_in_the_file_alone(tmp_path, capsys):
+    file = tmp_path / 'run.log'
+    with details_in_the_file_alone():
+        logger = MMLogger.get_instance(
+            'named', logger_name='named', log_file=str(file))
+    logger.info('Exp name: quickstart_20261128')
+    logger.info('what matters')
+    told = capsys.readouterr()
+    assert 'Exp name' not in told.out + told.err
+    assert 'what matters' in told.out + told.err
+    assert 'Exp name: quickstart_20261128' in file.read_text()
+
+
 def test_what_compiling_a_toolbox_says(tmp_path):
     """As of Python 3.12, where it is a SyntaxWarning that all see."""
     with warnings.catch_warnings():
