@@ -27,7 +27,7 @@ class LinearProbeAccuracy(SampleMetric):
     learning rate. The best head, the first one with the highest top-1, is
     reported as ``linear/best_top1``, ``linear/best_top5``, ``linear/best_lr``
     and, with choices of features, ``linear/best_blocks`` and
-    ``linear/best_mean`` (0 or 1). Top-5 is left out with fewer than 5 classes.
+    ``linear/best_mean`` (0 or 1). Top-5 is left out with 5 or fewer classes.
 
     Args:
         choose_on: Index of the part of a :class:`.ConcatDataset` on which the
@@ -60,8 +60,8 @@ class LinearProbeAccuracy(SampleMetric):
         """Return whether the image serves to choose a head, and the heads'
         hits.
 
-        The hits of a head are whether its first class is right and, with 5
-        classes or more, whether one of its first five is.
+        The hits of a head are whether its first class is right and, with more
+        than 5 classes, whether one of its first five is.
         """
         truth = int(sample['gt_label'])
         choosing = (

@@ -172,7 +172,7 @@ class LinearProbe(BaseModel):
     def _predict(self, features: Tensor,
                  data_samples: list[DataSample]) -> list[DataSample]:
         top = {
-            key: logits.topk(min(5, self.num_classes)).indices
+            key: logits.topk(5 if self.num_classes > 5 else 1).indices
             for key, logits in self._logits(features)
         }
         for sample, *classes in zip(data_samples, *top.values()):

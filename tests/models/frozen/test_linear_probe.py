@@ -335,6 +335,19 @@ def test_labels_beyond_the_classes_are_refused(checkpoint):
         probe(torch.ones(8, 3, 32, 32), batch()['data_samples'], mode='loss')
 
 
+@pytest.mark.parametrize('classes, ranked', [(4, 1), (5, 1), (6, 5)])
+def test_top5_needs_more_than_five_classes(classes, ranked, checkpoint):
+    probe = MODELS.build(probe_cfg(num_classes=classes, checkpoint=checkpoint))
+    sample, = probe(torch.zeros(1, 3, 16, 16), [DataSample()], 'predict')
+    assert {
+        key: len(top)
+        for key, top in sample.top_classes.items()
+    } == {
+        rate: ranked
+        for rate in RATES
+    }
+
+
 def test_learning_rates_are_said_once(tmp_path):
     cfg = Config.fromfile(ROOT / 'configs/benchmarks/linear.py').optim_wrapper
     cfg.optimizer.lr = 1.
