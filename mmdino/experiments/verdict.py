@@ -52,10 +52,15 @@ def verdict(top1: float | None,
     head = (f'k-NN {top1:.1f} % against ' + ', '.join(parts) +
             f'. On {queries} queries, differences below {margin:.1f} points '
             'may be chance.')
-    if all(top1 - value > margin for value in rivals.values()):
+    passed = [name for name, v in rivals.items() if top1 - v > margin]
+    if len(passed) == len(rivals):
         return f'{head} The training has improved the features. {advice}'
-    return (f'{head} The training has not improved the features. '
-            f'{_why(images, epochs, size)} {advice}').strip()
+    failed = 'has not improved the features'
+    if passed:
+        other, = rivals.keys() - passed
+        failed = f'has improved on {passed[0]} but has not improved on {other}'
+    return (f'{head} The training {failed}. {_why(images, epochs, size)} '
+            f'{advice}').strip()
 
 
 def _compare(gain: float, margin: float) -> str:

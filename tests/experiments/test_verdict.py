@@ -25,6 +25,9 @@ def test_a_difference_within_the_error_is_none():
     text = verdict(46., 43.8, 25.1, **OWN)
     assert 'raw pixels (43.8): hardly better' in text
     assert 'has not improved' in text
+    assert (
+        'has improved on the untrained network but has not improved on raw '
+        'pixels.') in text
 
 
 def test_without_classes_the_pictures_are_to_judge():
