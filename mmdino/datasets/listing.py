@@ -44,20 +44,24 @@ def is_image(path: str) -> bool:
     return name.lower().endswith(image_extensions()) and name[0] != '.'
 
 
-def choose_images(names: Iterable[str], place: str) -> list[str]:
+def choose_images(names: Iterable[str],
+                  place: str,
+                  prefix: str = '') -> list[str]:
     """Select the images among names, sorted; log once what is left out.
 
     An image has one of :func:`image_extensions`, in upper or lower case.
-    Hidden files are neither selected nor logged.
+    Hidden files and those in hidden folders, such as ``.ipynb_checkpoints``,
+    are neither selected nor logged.
 
     Args:
         names: Paths of files.
         place: Where the files are, for the log.
+        prefix: Beginning of all names that is asked for, also if it is hidden.
     """
     extensions, chosen, others = image_extensions(), [], Counter()
     for name in names:
         base = osp.basename(name)
-        if not base or base[0] == '.':
+        if not base or _is_hidden(name[len(prefix):]):
             continue
         if base.lower().endswith(extensions):
             chosen.append(name)
@@ -65,6 +69,11 @@ def choose_images(names: Iterable[str], place: str) -> list[str]:
             others[osp.splitext(base)[1].lower() or 'without extension'] += 1
     _tell_once(place, len(chosen), others)
     return sorted(chosen)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part[0] == '.' for part in path.split('/')
+               if part and part not in ('.', '..'))
 
 
 _told: set[tuple] = set()
@@ -86,7 +95,9 @@ def _tell_once(place: str, chosen: int, others: Counter) -> None:
 
 
 def list_folder(root: str) -> list[str]:
-    """List the images in ``root`` and its subfolders; links are followed once.
+    """List the images in ``root`` and its subfolders that are not hidden.
+
+    Links are followed once.
     """
 
     def fail(error: OSError) -> None:
@@ -99,7 +110,7 @@ def list_folder(root: str) -> list[str]:
             subfolders.clear()
             continue
         seen.add(osp.realpath(folder))
-        subfolders.sort()
+        subfolders[:] = sorted(s for s in subfolders if s[0] != '.')
         inside = osp.relpath(folder, root)
         paths += [osp.normpath(osp.join(inside, n)) for n in names]
     return choose_images((p.replace(os.sep, '/') for p in paths), f'{root}')
@@ -123,7 +134,8 @@ def list_archive(path: str, subset: str = '') -> list[str]:
             for e in archive.infolist()
             if e.filename.startswith(prefix) and not e.is_dir()
         }
-    names = choose_images(entries, osp.join(path, subset) if subset else path)
+    names = choose_images(entries,
+                          osp.join(path, subset) if subset else path, prefix)
     encrypted = [name for name in names if entries[name].flag_bits & 1]
     if encrypted:
         raise ValueError(

@@ -1,3 +1,5 @@
+from zipfile import ZipFile
+
 import pytest
 
 from mmdino.datasets.listing import (class_folders, list_archive, list_folder,
@@ -10,6 +12,26 @@ def test_folder_is_listed_nested_in_any_case(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list_folder(tmp_path) == sorted(names)
+
+
+def test_hidden_folders_hold_no_images(tmp_path):
+    """Jupyter's copies of pictures would be a class of their own."""
+    root = tmp_path / '.photos'  # hidden itself, but asked for
+    for name in ('a/0.png', 'b/1.png', '.ipynb_checkpoints/0-checkpoint.png',
+                 'b/.thumbnails/1.png'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    assert list_folder(root) == ['a/0.png', 'b/1.png']
+    with ZipFile(tmp_path / 'photos.zip', 'w') as archive:
+        for path in root.rglob('*.png'):
+            archive.write(path, path.relative_to(tmp_path).as_posix())
+            archive.write(path, f'./c/{path.relative_to(root).as_posix()}')
+    assert list_archive(tmp_path / 'photos.zip', '.photos') == [
+        'a/0.png', 'b/1.png'
+    ]
+    assert list_archive(tmp_path / 'photos.zip') == [
+        './c/a/0.png', './c/b/1.png'
+    ]
 
 
 def test_folder_links_are_followed_and_loops_end(tmp_path):
