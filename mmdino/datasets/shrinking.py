@@ -47,7 +47,7 @@ def shrink_folder(root: Path, side: int) -> Path:
         if name not in wanted:
             (folder / name).unlink()
     due = [(source, folder / name) for name, source in wanted.items()
-           if _is_older(folder / name, source)]
+           if _is_stale(folder / name, source)]
     if due:
         print_log(
             f'{len(due)} large images are shrunk once, to a short side of '
@@ -79,9 +79,14 @@ def _cache_of(root: Path, side: int) -> Path:
     return Path(cache_folder('shrunk', name))
 
 
-def _is_older(copy: Path, source: Path) -> bool:
+def _is_stale(copy: Path, source: Path) -> bool:
+    """Return whether a copy is not of the time of its image.
+
+    An image that replaces another may be older, as after ``cp -p``.
+    """
     try:
-        return copy.stat().st_mtime < source.stat().st_mtime
+        # Not each file system keeps nanoseconds.
+        return abs(copy.stat().st_mtime - source.stat().st_mtime) > 1e-3
     except OSError:
         return True
 
@@ -99,6 +104,9 @@ def _shrink(source: Path, out: Path, side: int) -> None:
             part.symlink_to(source.resolve())
         except OSError:  # a file system or a user without symbolic links
             shutil.copyfile(source, part)
+    if not part.is_symlink():
+        stat = source.stat()
+        os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     part.replace(out)
 
 

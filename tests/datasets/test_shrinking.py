@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +50,18 @@ def test_new_photos_come_and_old_ones_go(photos):
     assert shrink_folder(photos, 50) == small
     names = sorted(p.name for p in (small / 'a').iterdir())
     assert names == ['2.jpg.jpg', '4.jpg.jpg', 'other.jpg.jpg']
+
+
+def test_an_older_photo_replaces_a_newer_one(photos):
+    small, place = shrink_folder(photos, 50), photos / 'a' / '0.jpg'
+    Image.new('RGB', (300, 200), (20, 20, 20)).save(place)
+    os.utime(place, (1e9, 1e9))
+    assert shrink_folder(photos, 50) == small
+    with Image.open(small / 'a/0.jpg.jpg') as image:
+        assert image.getpixel((30, 20)) == (20, 20, 20)
+    time = (small / 'a/0.jpg.jpg').stat().st_ctime_ns
+    shrink_folder(photos, 50)
+    assert (small / 'a/0.jpg.jpg').stat().st_ctime_ns == time
 
 
 def test_photos_are_turned_as_they_are_tagged(photos):
