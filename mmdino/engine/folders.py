@@ -1,4 +1,6 @@
 """A config whose data sets all read one folder of images."""
+import logging
+import os
 import os.path as osp
 
 import numpy as np
@@ -8,13 +10,17 @@ from mmengine.logging import print_log
 from mmdino.datasets import Images
 
 MAX_EVALUATED = 10000  # largest number of images for k-NN or the rank
+# Folders of the parts of a data set, in any case; the first one that is there.
+TRAIN = ('train', 'training')
+HELD_OUT = ('val', 'valid', 'validation', 'dev', 'test', 'testing')
 
 
 def read_folder(cfg: Config, root: str) -> bool:
     """Let a config read a folder, and hold out a fifth of the labelled images.
 
-    A folder with train/ and val/, or train/ and test/, keeps this split. The
-    training set is then train/, and k-NN takes its queries from the other. If
+    A folder with train/ and val/, or train/ and another of :data:`HELD_OUT`,
+    keeps this split. The training set is then train/, and k-NN takes its
+    queries from the other; train/ alone is read as if it were the folder. If
     the images have no labels, the validation computes the rank of the features
     instead of k-NN. The batch size is reduced to the number of training
     images, if it is larger.
@@ -62,18 +68,35 @@ def read_folder(cfg: Config, root: str) -> bool:
 
 def _choose_subsets(cfg: Config, root: str) -> bool:
     """Point all data sets to the folder; return whether it has a split."""
-    held = next((s for s in ('val', 'test') if osp.isdir(osp.join(root, s))),
-                None)
-    is_split = held is not None and osp.isdir(osp.join(root, 'train'))
+    train, held = _find_split(root)
     queries = cfg.val_dataloader.dataset
     for dataset in (cfg.train_dataloader.dataset,
                     cfg.val_cfg.gallery_dataloader.dataset, queries):
         dataset.data_root = root
-        dataset.subset = 'train' if is_split else ''
+        dataset.subset = train
         dataset.pop('images_per_class', None)
-    if is_split:
+    if held:
         queries.subset = held
-    return is_split
+    return bool(held)
+
+
+def _find_split(root: str) -> tuple[str, str]:
+    """Return the folder of training images and that of held-out ones, or ''.
+    """
+    visible = [e for e in os.scandir(root) if e.name[0] != '.']
+    folders = {e.name.lower(): e.name for e in visible if e.is_dir()}
+    train, held = (next((folders[n] for n in names if n in folders), '')
+                   for names in (TRAIN, HELD_OUT))
+    if train and (held or len(visible) == 1):
+        return train, held
+    if train or held:
+        print_log(
+            f'{osp.join(root, train or held)} counts as a class: images of '
+            'training and held-out ones are told apart by folders named '
+            f'train and {" or ".join(HELD_OUT)}.',
+            logger='current',
+            level=logging.WARNING)
+    return '', ''
 
 
 def _hold_out(cfg: Config, number: int) -> None:

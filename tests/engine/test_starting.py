@@ -1,5 +1,6 @@
 """Trainings that start from trained weights, on a folder of pictures."""
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmdino.engine.configs import override, read_config
 from mmdino.engine.hooks import FreezeBackboneHook, ValidateFirstHook
 from mmdino.engine.launch import build_runner
 from mmdino.models import FrozenTeacher
-from mmdino.registry import MODELS
+from mmdino.registry import DATASETS, MODELS
 from mmdino.weights import CheckpointError, convert_file, load_checkpoint
 from mmdino.weights.adapters import is_adapter
 from tests.tiny import runner_cfg
@@ -136,6 +137,42 @@ def test_a_folder_that_is_split_and_one_that_is_not_there(tmp_path, pictures):
     assert cfg.test_dataloader.dataset.subset == 'val'
     with pytest.raises(FileNotFoundError, match="no folder 'no'"):
         override(read_config(S14), dict(data='no'))
+
+
+@pytest.mark.parametrize('names, subsets', [
+    (('train', 'valid'), ('train', 'valid', 'train')),
+    (('Train', 'Test'), ('Train', 'Test', 'Train')),
+    (('train', 'test', 'val'), ('train', 'val', 'train')),
+    (('training', ), ('training', ) * 3),
+])
+def test_parts_in_other_words(tmp_path, pictures, names, subsets):
+    for name in names:
+        (tmp_path / name).symlink_to(pictures)
+    (tmp_path / '.cache').mkdir()
+    cfg = override(read_config(S14), dict(data=str(tmp_path)))
+    parts = [
+        loader.dataset for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                                      cfg.val_cfg.gallery_dataloader)
+    ]
+    assert tuple(part.subset for part in parts) == subsets
+    assert parts[1].classes == ['a', 'b']
+    number = len(DATASETS.build(parts[0]))
+    assert number == (8 if len(names) == 1 else 10)
+    if len(names) == 1:
+        assert len(DATASETS.build(parts[1])) == 2
+
+
+def test_a_part_that_counts_as_a_class_is_told(tmp_path, pictures,
+                                               monkeypatch):
+    for name in ('train', 'others'):
+        shutil.copytree(pictures, tmp_path / name)
+    said = []
+    monkeypatch.setattr('mmdino.engine.folders.print_log',
+                        lambda text, **_: said.append(text))
+    cfg = override(read_config(S14), dict(data=str(tmp_path)))
+    assert cfg.val_dataloader.dataset.classes == ['others', 'train']
+    told, = said
+    assert 'train counts as a class' in told and 'val or valid' in told
 
 
 @pytest.mark.parametrize('kind,cause', [
