@@ -28,6 +28,10 @@ AMP = dict(
         PerNetworkClipOptimWrapper='PerNetworkClipBFloat16OptimWrapper',
         PerParameterClipOptimWrapper='PerParameterClipBFloat16OptimWrapper'))
 
+# MMEngine adds these hooks to every run, unless their entry is None.
+MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+                  'param_scheduler', 'checkpoint')
+
 
 def use_amp(cfg: Config, precision: str = 'fp16') -> None:
     """Switch a config to mixed precision.
@@ -95,7 +99,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
     if cfg.get('resume') and cfg.get('load_from'):
         require_resumable(cfg.load_from)
     cfg.default_hooks = dict(
-        cfg.get('default_hooks') or {},
+        remaining_hooks(cfg.get('default_hooks') or {}),
         network=dict(type='mmdino.NetworkHook', testing=testing),
         resume=dict(type='mmdino.ResumeHook'))
     if not issubclass(model_class(cfg), MeanTeacher):
@@ -116,6 +120,21 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
                               f'{cfg.work_dir}. The training starts from '
                               f'{start}.')
     return runner
+
+
+def remaining_hooks(hooks: dict) -> dict:
+    """Return ``default_hooks`` without those that None switches off.
+
+    MMEngine leaves out its own hooks itself, and needs to see their None.
+
+    Args:
+        hooks: Hooks by their names.
+    """
+    return {
+        name: hook
+        for name, hook in hooks.items()
+        if hook is not None or name in MMENGINE_HOOKS
+    }
 
 
 def resume_last(cfg: Config) -> None:

@@ -7,6 +7,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from mmdino import test, train
 from mmdino.engine import arguments, configs, launch
+from tests.tiny import runner_cfg
 
 
 def parse(*argv):
@@ -150,6 +151,22 @@ def test_tf32(monkeypatch):
         launch.use_tf32(cfg)
         assert torch.backends.cudnn.allow_tf32 is tf32
     assert set_to == ['high', 'highest']
+
+
+def test_none_switches_a_hook_off(tmp_path):
+    cfg = runner_cfg(tmp_path)
+    cfg.launcher = 'none'
+    cfg.merge_from_dict({
+        'default_hooks.collapse': None,
+        'default_hooks.teacher': None,
+        'default_hooks.timer': None
+    })
+    runner = launch.build_runner(configs.prepare(cfg))
+    kinds = {type(hook).__name__ for hook in runner.hooks}
+    assert not kinds & {
+        'CollapseMonitorHook', 'TeacherEMAHook', 'IterTimerHook'
+    }
+    assert {'CenteringHook', 'LoggerHook', 'NetworkHook'} <= kinds
 
 
 def test_cpus_need_torchrun():
