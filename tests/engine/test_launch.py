@@ -3,10 +3,14 @@ import argparse
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from mmdino import test, train
 from mmdino.engine import arguments, configs, launch
+from mmdino.engine.hooks import NetworkHook
+from mmdino.engine.longrun import ResumeHook
+from mmdino.registry import HOOKS
 from tests.tiny import runner_cfg
 
 
@@ -167,6 +171,38 @@ def test_none_switches_a_hook_off(tmp_path):
         'CollapseMonitorHook', 'TeacherEMAHook', 'IterTimerHook'
     }
     assert {'CenteringHook', 'LoggerHook', 'NetworkHook'} <= kinds
+
+
+@HOOKS.register_module()
+class OwnNetworkHook(NetworkHook):
+    pass
+
+
+@HOOKS.register_module()
+class OwnResumeHook(ResumeHook):
+    pass
+
+
+@HOOKS.register_module()
+class OwnStore(Hook):
+    pass
+
+
+def test_hooks_of_ones_own_take_the_place_of_ours():
+    own = dict(
+        network=dict(type='OwnNetworkHook'),
+        resume=dict(type='mmdino.OwnResumeHook', priority='LOW'))
+    cfg = Config(dict(model=dict(type='mmdino.DINO'), default_hooks=own))
+    launch.add_hooks(cfg, testing=True)
+    assert cfg.default_hooks == dict(
+        network=dict(type='OwnNetworkHook', testing=True),
+        resume=own['resume'])
+    cfg.default_hooks = dict(network=dict(type='OwnStore'), resume=None)
+    launch.add_hooks(cfg, testing=True)
+    assert cfg.default_hooks == dict(network=dict(type='OwnStore'))
+    cfg = Config(dict(model=dict(type='mmdino.FrozenTeacher')))
+    launch.add_hooks(cfg)
+    assert [*cfg.default_hooks] == ['network', 'resume', 'classes']
 
 
 def test_cpus_need_torchrun():
