@@ -29,7 +29,7 @@ def read_folder(cfg: Config, root: str) -> bool:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there are fewer than two images.
+        ValueError: If there are fewer than two images to train on.
     """
     root = osp.expanduser(root)
     if not osp.isdir(root):
@@ -48,6 +48,11 @@ def read_folder(cfg: Config, root: str) -> bool:
         queries.classes = gallery.classes = list(images.metainfo['classes'])
     if labelled and not is_split:
         _hold_out(cfg, len(images))
+        if len(train.indices) < 2:
+            raise ValueError(
+                f'{root} has only {len(images)} images, of which a fifth is '
+                f'held out and {len(train.indices)} is left: training needs '
+                'at least two. Add images, or sort them into train/ and val/.')
     # auto_scale_lr or ScaleLRHook adapts the learning rate to the batch.
     cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
                                           len(train.get('indices', images)))

@@ -138,6 +138,17 @@ def test_a_folder_that_is_split_and_one_that_is_not_there(tmp_path, pictures):
         override(read_config(S14), dict(data='no'))
 
 
+def test_a_folder_of_two_is_too_small_for_a_hold_out(tmp_path):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        Image.new('RGB', (32, 32)).save(tmp_path / name / '1.jpg')
+    with pytest.raises(ValueError, match='only 2 images, .* and 1 is left'):
+        override(read_config(S14), dict(data=str(tmp_path)))
+    Image.new('RGB', (32, 32)).save(tmp_path / 'b/2.jpg')
+    cfg = override(read_config(S14), dict(data=str(tmp_path)))
+    assert len(cfg.train_dataloader.dataset.indices) == 2
+
+
 @pytest.mark.parametrize('kind,cause', [
     ('none', '--checkpoint FILE_OR_NAME'),
     ('no file', "There is no checkpoint 'nowhere'"),
