@@ -218,7 +218,8 @@ def test_a_loop_without_epochs_is_refused(tmp_path, hook):
     with pytest.raises(
             TypeError,
             match=f'{hook.__name__} counts epochs, but '
-            'train_cfg builds a IterBasedTrainLoop'):
+            "train_cfg builds a IterBasedTrainLoop: use train_cfg.type="
+            "'ResumableTrainLoop' .*with max_epochs"):
         hook().before_train(runner)
 
 
