@@ -165,9 +165,14 @@ def complete(cfg: Config) -> Config:
 
     Args:
         cfg: Changed in place. Completing it again changes nothing.
+
+    Raises:
+        ValueError: If a type is not a name, as in MMEngine's pure-Python
+            configs.
     """
     for name in [key for key in cfg if key.startswith('_')]:
         cfg.pop(name)
+    _refuse_classes(cfg._cfg_dict)
     data = cfg.pop('data', None)
     if data:
         read_folder(cfg, data)
@@ -183,6 +188,23 @@ def complete(cfg: Config) -> Config:
         cfg.default_hooks.snapshot = dict(
             type='mmdino.TeacherSnapshotHook', **cfg.teacher_snapshots)
     return cfg
+
+
+def _refuse_classes(node: Any, path: str = '') -> None:
+    """Raise an error for a type that is a class or a function."""
+    if isinstance(node, dict):
+        kind = node.get('type')
+        if callable(kind):
+            raise ValueError(
+                f'{path}type={kind.__name__} is a class or a function: write '
+                f"types as names, such as type='{kind.__name__}', and import "
+                'modules of your own by custom_imports.')
+        children = node.items()
+    else:
+        children = enumerate(node)
+    for key, child in children:
+        if isinstance(child, (dict, list, tuple)):
+            _refuse_classes(child, f'{path}{key}.')
 
 
 def _follow_validation(cfg: Config) -> None:

@@ -35,7 +35,7 @@ def read_folder(cfg: Config, root: str) -> bool:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there are fewer than two images.
+        ValueError: If there are fewer than two images to train on.
     """
     root = osp.expanduser(root)
     if not osp.isdir(root):
@@ -54,6 +54,11 @@ def read_folder(cfg: Config, root: str) -> bool:
         queries.classes = gallery.classes = list(images.metainfo['classes'])
     if labelled and not is_split:
         _hold_out(cfg, len(images))
+        if len(train.indices) < 2:
+            raise ValueError(
+                f'{root} has only {len(images)} images, of which a fifth is '
+                f'held out and {len(train.indices)} is left: training needs '
+                'at least two. Add images, or sort them into train/ and val/.')
     # auto_scale_lr or ScaleLRHook adapts the learning rate to the batch.
     cfg.train_dataloader.batch_size = min(cfg.train_dataloader.batch_size,
                                           len(train.get('indices', images)))
@@ -85,8 +90,9 @@ def _find_split(root: str) -> tuple[str, str]:
     """
     visible = [e for e in os.scandir(root) if e.name[0] != '.']
     folders = {e.name.lower(): e.name for e in visible if e.is_dir()}
-    train, held = (next((folders[n] for n in names if n in folders), '')
-                   for names in (TRAIN, HELD_OUT))
+    train, held = (
+        next((folders[n] for n in names if n in folders), '')
+        for names in (TRAIN, HELD_OUT))
     if train and (held or len(visible) == 1):
         return train, held
     if train or held:

@@ -13,9 +13,11 @@ from mmengine.runner import Runner
 from torch.distributed.elastic.multiprocessing.errors import (ErrorHandler,
                                                               record)
 
+from mmdino.engine.hooks import NetworkHook
 from mmdino.engine.longrun.checkpoints import find_last_good
 from mmdino.engine.testing import fill_sizes, model_class
 from mmdino.models import MeanTeacher
+from mmdino.registry import HOOKS
 from mmdino.weights import require_resumable, use_safe_loading
 from mmdino.weights.io import replaced
 
@@ -27,6 +29,10 @@ AMP = dict(
     bf16=dict(
         PerNetworkClipOptimWrapper='PerNetworkClipBFloat16OptimWrapper',
         PerParameterClipOptimWrapper='PerParameterClipBFloat16OptimWrapper'))
+
+# MMEngine adds these hooks to every run, unless their entry is None.
+MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+                  'param_scheduler', 'checkpoint')
 
 
 def use_amp(cfg: Config, precision: str = 'fp16') -> None:
@@ -94,12 +100,7 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
         resume_last(cfg)
     if cfg.get('resume') and cfg.get('load_from'):
         require_resumable(cfg.load_from)
-    cfg.default_hooks = dict(
-        cfg.get('default_hooks') or {},
-        network=dict(type='mmdino.NetworkHook', testing=testing),
-        resume=dict(type='mmdino.ResumeHook'))
-    if not issubclass(model_class(cfg), MeanTeacher):
-        cfg.default_hooks.classes = dict(type='mmdino.ClassesHook')
+    add_hooks(cfg, testing)
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         distribute_on_cpu(cfg)
     if cfg.launcher != 'none' and getattr(
@@ -116,6 +117,42 @@ def build_runner(cfg: Config, testing: bool = False) -> Runner:
                               f'{cfg.work_dir}. The training starts from '
                               f'{start}.')
     return runner
+
+
+def add_hooks(cfg: Config, testing: bool = False) -> None:
+    """Add the hooks that each run has, where the config has none of the name.
+
+    Args:
+        cfg: Changed in place: ``default_hooks``. A ``network`` that is a
+            :class:`.NetworkHook`, also of a class of one's own, is told
+            ``testing``.
+        testing: Whether the model is only to be tested.
+    """
+    hooks = dict(cfg.get('default_hooks') or {})
+    hooks.setdefault('network', dict(type='mmdino.NetworkHook'))
+    hooks.setdefault('resume', dict(type='mmdino.ResumeHook'))
+    if not issubclass(model_class(cfg), MeanTeacher):
+        hooks.setdefault('classes', dict(type='mmdino.ClassesHook'))
+    network = hooks['network']
+    if isinstance(network, dict) and issubclass(
+            HOOKS.get(network['type']) or object, NetworkHook):
+        hooks['network'] = dict(dict(testing=testing), **network)
+    cfg.default_hooks = remaining_hooks(hooks)
+
+
+def remaining_hooks(hooks: dict) -> dict:
+    """Return ``default_hooks`` without those that None switches off.
+
+    MMEngine leaves out its own hooks itself, and needs to see their None.
+
+    Args:
+        hooks: Hooks by their names.
+    """
+    return {
+        name: hook
+        for name, hook in hooks.items()
+        if hook is not None or name in MMENGINE_HOOKS
+    }
 
 
 def resume_last(cfg: Config) -> None:

@@ -122,7 +122,8 @@ class KoLeoLoss(nn.Module):
         if everyone.shape[1] < 2:
             raise ValueError(
                 'KoLeoLoss needs two images at least to find a neighbour, got '
-                f'{everyone.shape[1]}: raise train_dataloader.batch_size, '
-                'look for neighbours on all ranks (all_ranks=True), or remove '
-                'model.koleo.')
+                f'{everyone.shape[1]}: if this is the rest of an epoch, set '
+                'train_dataloader.drop_last=True; otherwise raise '
+                'train_dataloader.batch_size, look for neighbours on all '
+                'ranks (all_ranks=True), or remove model.koleo.')
         return everyone, first

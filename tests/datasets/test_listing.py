@@ -26,12 +26,10 @@ def test_hidden_folders_hold_no_images(tmp_path):
         for path in root.rglob('*.png'):
             archive.write(path, path.relative_to(tmp_path).as_posix())
             archive.write(path, f'./c/{path.relative_to(root).as_posix()}')
-    assert list_archive(tmp_path / 'photos.zip', '.photos') == [
-        'a/0.png', 'b/1.png'
-    ]
-    assert list_archive(tmp_path / 'photos.zip') == [
-        './c/a/0.png', './c/b/1.png'
-    ]
+    assert list_archive(tmp_path / 'photos.zip',
+                        '.photos') == ['a/0.png', 'b/1.png']
+    assert list_archive(tmp_path /
+                        'photos.zip') == ['./c/a/0.png', './c/b/1.png']
 
 
 def test_folder_links_are_followed_and_loops_end(tmp_path):

@@ -3,10 +3,15 @@ import argparse
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from mmdino import test, train
 from mmdino.engine import arguments, configs, launch
+from mmdino.engine.hooks import NetworkHook
+from mmdino.engine.longrun import ResumeHook
+from mmdino.registry import HOOKS
+from tests.tiny import runner_cfg
 
 
 def parse(*argv):
@@ -150,6 +155,54 @@ def test_tf32(monkeypatch):
         launch.use_tf32(cfg)
         assert torch.backends.cudnn.allow_tf32 is tf32
     assert set_to == ['high', 'highest']
+
+
+def test_none_switches_a_hook_off(tmp_path):
+    cfg = runner_cfg(tmp_path)
+    cfg.launcher = 'none'
+    cfg.merge_from_dict({
+        'default_hooks.collapse': None,
+        'default_hooks.teacher': None,
+        'default_hooks.timer': None
+    })
+    runner = launch.build_runner(configs.prepare(cfg))
+    kinds = {type(hook).__name__ for hook in runner.hooks}
+    assert not kinds & {
+        'CollapseMonitorHook', 'TeacherEMAHook', 'IterTimerHook'
+    }
+    assert {'CenteringHook', 'LoggerHook', 'NetworkHook'} <= kinds
+
+
+@HOOKS.register_module()
+class OwnNetworkHook(NetworkHook):
+    pass
+
+
+@HOOKS.register_module()
+class OwnResumeHook(ResumeHook):
+    pass
+
+
+@HOOKS.register_module()
+class OwnStore(Hook):
+    pass
+
+
+def test_hooks_of_ones_own_take_the_place_of_ours():
+    own = dict(
+        network=dict(type='OwnNetworkHook'),
+        resume=dict(type='mmdino.OwnResumeHook', priority='LOW'))
+    cfg = Config(dict(model=dict(type='mmdino.DINO'), default_hooks=own))
+    launch.add_hooks(cfg, testing=True)
+    assert cfg.default_hooks == dict(
+        network=dict(type='OwnNetworkHook', testing=True),
+        resume=own['resume'])
+    cfg.default_hooks = dict(network=dict(type='OwnStore'), resume=None)
+    launch.add_hooks(cfg, testing=True)
+    assert cfg.default_hooks == dict(network=dict(type='OwnStore'))
+    cfg = Config(dict(model=dict(type='mmdino.FrozenTeacher')))
+    launch.add_hooks(cfg)
+    assert [*cfg.default_hooks] == ['network', 'resume', 'classes']
 
 
 def test_cpus_need_torchrun():

@@ -113,6 +113,25 @@ def test_twice_is_once():
     assert override(Config(before), {}).to_dict() == before
 
 
+@pytest.mark.parametrize('lines,named', [
+    (['from mmdino.models import DINO', 'model = dict(type=DINO)'
+      ], "model.type=DINO is a class .* type='DINO'"),
+    ([
+        'from mmdino.datasets import Images',
+        'val_dataloader = dict(dataset=dict(',
+        '    type="ConcatDataset", datasets=[dict(type=Images)]))'
+    ], 'val_dataloader.dataset.datasets.0.type=Images is'),
+])
+def test_a_class_as_a_type_is_refused(tmp_path, lines, named):
+    """As in MMEngine's pure-Python configs."""
+    path = tmp_path / 'pure.py'
+    path.write_text('\n'.join(lines))
+    with pytest.raises(ValueError, match=named):
+        read_config(str(path))
+    with pytest.raises(ValueError, match=named):
+        read_config(str(path), {'train_cfg.max_epochs': 1})
+
+
 def test_a_list_takes_the_place_of_a_tuple():
     """Transforms ask for a tuple, and a shell would want it quoted."""
     cfg = Config(dict(steps=[dict(size=(2, 2), names=['a'])]))

@@ -175,6 +175,17 @@ def test_a_part_that_counts_as_a_class_is_told(tmp_path, pictures,
     assert 'train counts as a class' in told and 'val or valid' in told
 
 
+def test_a_folder_of_two_is_too_small_for_a_hold_out(tmp_path):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        Image.new('RGB', (32, 32)).save(tmp_path / name / '1.jpg')
+    with pytest.raises(ValueError, match='only 2 images, .* and 1 is left'):
+        override(read_config(S14), dict(data=str(tmp_path)))
+    Image.new('RGB', (32, 32)).save(tmp_path / 'b/2.jpg')
+    cfg = override(read_config(S14), dict(data=str(tmp_path)))
+    assert len(cfg.train_dataloader.dataset.indices) == 2
+
+
 @pytest.mark.parametrize('kind,cause', [
     ('none', '--checkpoint FILE_OR_NAME'),
     ('no file', "There is no checkpoint 'nowhere'"),

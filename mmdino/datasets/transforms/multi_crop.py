@@ -33,13 +33,13 @@ class MultiCrop(BaseTransform):
     Args:
         views: A dict for each kind of view, with ``num_views`` (int; 0 leaves
             the kind out), ``crop`` (a transform or its config) and
-            ``pipeline`` (the transforms after it).
+            ``pipeline`` (the transforms after it, by default none).
         before: Transforms of the image before the crops.
         after: Transforms of the results, whose ``img`` is the list of views.
 
     Raises:
         ValueError: If there is no view, ``num_views`` is negative, or a dict
-            has an unknown key.
+            has an unknown key or lacks ``num_views`` or ``crop``.
     """
 
     def __init__(
@@ -79,11 +79,18 @@ def build_steps(steps: Sequence[Step] | dict) -> Compose:
     ])
 
 
-def _build_view(name: str, num_views: int, crop: Step,
-                pipeline: Sequence[Step], **unknown) -> list[Compose]:
+def _build_view(name: str,
+                num_views: int | None = None,
+                crop: Step | None = None,
+                pipeline: Sequence[Step] = (),
+                **unknown) -> list[Compose]:
     if unknown:
         raise ValueError(f'view {name!r} takes num_views, crop and pipeline, '
                          f'not {sorted(unknown)}')
+    if num_views is None or crop is None:
+        raise ValueError(
+            f'view {name!r} needs num_views and crop, got '
+            f'num_views={num_views} and crop={crop}: add what is None.')
     if num_views < 0:
         raise ValueError(f'num_views of the view {name!r} must not be '
                          f'negative, got {num_views}')

@@ -48,7 +48,9 @@ def require_epochs(runner: Runner, hook: Hook) -> None:
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise TypeError(
             f'{type(hook).__name__} counts epochs, but train_cfg builds a '
-            f'{type(runner.train_loop).__name__}: use by_epoch=True.')
+            f'{type(runner.train_loop).__name__}: use '
+            "train_cfg.type='ResumableTrainLoop' (or 'EpochBasedTrainLoop') "
+            'with max_epochs instead of max_iters.')
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:

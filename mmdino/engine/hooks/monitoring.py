@@ -95,9 +95,12 @@ class CollapseMonitorHook(Hook):
     def _look(self, runner: Runner, prefix: str, num_prototypes: int) -> None:
         """Check the targets whose figures have this prefix in the log."""
         hub = runner.message_hub
+        names = [f'train/{prefix}{key}' for key in MONITORS]
+        if not all(name in hub.log_scalars for name in names):
+            return  # nothing has been logged yet
         means = {
-            key: hub.get_scalar(f'train/{prefix}{key}').mean(self.interval)
-            for key in MONITORS
+            key: hub.get_scalar(name).mean(self.interval)
+            for key, name in zip(MONITORS, names)
         }
         verdict = diagnose(num_prototypes, **means)
         kind, known = summarize(verdict), f'{prefix}collapse'

@@ -27,7 +27,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             ``val_begin``, ``val_interval``, ``dynamic_intervals``.
 
     Raises:
-        TypeError: If ``dataloader`` is not a config, or has a batch sampler.
+        TypeError: If ``dataloader`` is not a config, has no sampler, or has a
+            batch sampler.
         ValueError: If ``max_epochs`` or ``val_interval`` is below 1, if there
             is no batch, or if the processes have different numbers of batches,
             so that some would wait for ever.
@@ -102,13 +103,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
 def _seeded(dataloader: dict) -> dict:
     """Wrap the data set and the sampler of a data loader's config."""
-    if not isinstance(dataloader, dict) or 'batch_sampler' in dataloader:
+    is_config = isinstance(dataloader, dict)
+    lacks = is_config and dataloader.get('sampler') is None
+    if not is_config or lacks or (dataloader.get('batch_sampler') is not None):
         raise TypeError(
             'ResumableTrainLoop needs train_dataloader as a config with a '
             'sampler and without a batch_sampler, got '
-            f'{dataloader}. For other loaders use '
-            'train_cfg.type="EpochBasedTrainLoop", which resumes only at the '
-            'start of an epoch.')
+            f'{"no sampler in " if lacks else ""}{dataloader}. For other '
+            'loaders use train_cfg.type="EpochBasedTrainLoop", which resumes '
+            'only at the start of an epoch.')
     return dict(
         dataloader,
         dataset=dict(

@@ -106,6 +106,45 @@ def norms_of_networks(networks: list[list[Tensor]],
     return list(norms)
 
 
+# Settings of torch's clipping that this one has anyway.
+IMPLIED = dict(type='norm', norm_type=2, error_if_nonfinite=False)
+
+
+def max_norm_alone(clip_grad: dict) -> dict[str, float]:
+    """Return ``clip_grad`` without settings that change nothing here.
+
+    OpenMMLab's configs often say ``norm_type=2``, which is the only norm here.
+
+    Args:
+        clip_grad: Settings, of which ``max_norm`` is needed.
+
+    Returns:
+        A dict with ``max_norm``.
+
+    Raises:
+        ValueError: If ``max_norm`` is missing or not positive, or another
+            setting asks for what this clipping does not do.
+    """
+    remedy = ("set clip_grad=dict(max_norm=...), or use torch's clipping with "
+              "optim_wrapper.type='OptimWrapper'.")
+    for key, value in clip_grad.items():
+        if key != 'max_norm' and not (key in IMPLIED
+                                      and value == IMPLIED[key]):
+            raise ValueError(
+                f'optim_wrapper.clip_grad.{key}={value!r}: clipping by '
+                f'parameter or by network has max_norm alone; {remedy}')
+    if 'max_norm' not in clip_grad:
+        raise ValueError(
+            f'optim_wrapper.clip_grad={dict(clip_grad)} has no max_norm: '
+            f'{remedy}')
+    max_norm = clip_grad['max_norm']
+    if not max_norm > 0:
+        raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
+                         f'got {max_norm}; for no clipping set '
+                         'clip_grad=None')
+    return dict(max_norm=max_norm)
+
+
 class ClipMixin:
     """Base class of optimizer wrappers with ``clip_grad=dict(max_norm=c)``.
 
@@ -119,19 +158,16 @@ class ClipMixin:
             :class:`.FSDPStrategy` sets it.
 
     Raises:
-        ValueError: If ``max_norm`` is not positive.
+        ValueError: As :func:`max_norm_alone`.
     """
 
     is_sharded = False
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, clip_grad: dict | None = None, **kwargs) -> None:
+        if clip_grad is not None:
+            clip_grad = max_norm_alone(clip_grad)
+        super().__init__(*args, clip_grad=clip_grad, **kwargs)
         self.grad_norm: Tensor | None = None
-        max_norm = (self.clip_grad_kwargs or {}).get('max_norm', 1.)
-        if not max_norm > 0:
-            raise ValueError('optim_wrapper.clip_grad.max_norm must be > 0, '
-                             f'got {max_norm}; for no clipping set '
-                             'clip_grad=None')
 
     def step(self, **kwargs) -> None:
         """Clip the gradients and make a step."""

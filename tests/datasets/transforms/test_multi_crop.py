@@ -125,11 +125,25 @@ train_dataloader = dict(dataset=dict(pipeline=dict(views=dict(
 @pytest.mark.parametrize('change, message', [
     (dict(num_views=-1), 'got -1'),
     (dict(scale=(0.1, 1.)), r"'local' takes .* not \['scale'\]"),
+    (dict(crop=None), "'local' needs num_views and crop, .* crop=None"),
+    (dict(num_views=None), "'local' needs .* num_views=None"),
 ])
 def test_rejects_wrong_views(change, message):
     views = tiny_views()
     views['local'].update(change)
     with pytest.raises(ValueError, match=message):
+        MultiCrop(views)
+
+
+def test_a_view_is_its_crop_alone(photos):
+    views = {
+        name: dict(num_views=view['num_views'], crop=view['crop'])
+        for name, view in tiny_views().items()
+    }
+    crops = MultiCrop(views).transform(dict(img=photos[0]))['img']
+    assert [len(crop) for crop in crops] == [16, 16, 8, 8, 8]
+    views['local'].pop('crop')
+    with pytest.raises(ValueError, match="'local' needs num_views and crop"):
         MultiCrop(views)
 
 

@@ -194,6 +194,16 @@ def test_uniform_output_is_reported_once(tmp_path):
     assert 'Iteration 3: the output is uniform' in log.read_text()
 
 
+def test_the_monitor_waits_for_the_first_figures(tmp_path):
+    cfg = runner_cfg(tmp_path)
+    cfg.default_hooks.collapse.update(interval=1, begin=0)
+    cfg.default_hooks.logger.interval = 3
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 4
+    assert 'collapse' in runner.message_hub.runtime_info
+
+
 @pytest.mark.parametrize('hook,args,message', [
     (TeacherEMAHook, dict(momentum=1.2), 'got 1.2'),
     (CenteringHook, dict(teacher_temp=0), 'must be > 0, got 0'),
@@ -218,7 +228,8 @@ def test_a_loop_without_epochs_is_refused(tmp_path, hook):
     with pytest.raises(
             TypeError,
             match=f'{hook.__name__} counts epochs, but '
-            'train_cfg builds a IterBasedTrainLoop'):
+            "train_cfg builds a IterBasedTrainLoop: use train_cfg.type="
+            "'ResumableTrainLoop' .*with max_epochs"):
         hook().before_train(runner)
 
 

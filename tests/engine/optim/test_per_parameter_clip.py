@@ -1,3 +1,4 @@
+import pytest
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
 
@@ -31,3 +32,31 @@ def test_wrapper_clips_and_keeps_the_norm():
     moved = torch.stack([p.detach().norm() for p in params])
     torch.testing.assert_close(moved, torch.tensor([.2, .5, .5]))
     torch.testing.assert_close(wrapper.grad_norm, 2 * weights.norm())
+
+
+def wrapper_of(kind='PerParameterClip', **clip_grad):
+    return OPTIM_WRAPPERS.build(
+        dict(
+            type=f'mmdino.{kind}OptimWrapper',
+            optimizer=torch.optim.SGD([torch.zeros(1)], lr=1.),
+            clip_grad=clip_grad))
+
+
+@pytest.mark.parametrize('kind',
+                         ['PerParameterClip', 'PerNetworkClipBFloat16'])
+def test_settings_that_change_nothing(kind):
+    wrapper = wrapper_of(
+        kind, max_norm=3., type='norm', norm_type=2., error_if_nonfinite=False)
+    assert wrapper.clip_grad_kwargs == dict(max_norm=3.)
+
+
+@pytest.mark.parametrize('clip_grad,message', [
+    (dict(max_norm=3., norm_type=1), 'clip_grad.norm_type=1: .* max_norm'),
+    (dict(max_norm=3., error_if_nonfinite=True), 'error_if_nonfinite=True'),
+    (dict(type='value', clip_value=1.), "clip_grad.type='value': .* max_norm"),
+    (dict(max_norm=3., foreach=True), 'clip_grad.foreach=True'),
+    (dict(norm_type=2), 'has no max_norm'),
+])
+def test_clipping_of_another_kind_is_refused(clip_grad, message):
+    with pytest.raises(ValueError, match=message):
+        wrapper_of(**clip_grad)
