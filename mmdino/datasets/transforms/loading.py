@@ -11,8 +11,9 @@ from mmengine import fileio
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmdino.datasets.decoding import (COLOR_TYPES, decode, from_array,
-                                      from_pillow, to_levels, used_share)
+from mmdino.datasets.decoding import (COLOR_TYPES, check_size, decode,
+                                      from_array, from_pillow, to_levels,
+                                      used_share)
 from mmdino.datasets.listing import ZIP_PREFIX
 from mmdino.registry import TRANSFORMS
 
@@ -122,8 +123,10 @@ class LoadImage(BaseTransform):
     def _read(self, results: dict) -> np.ndarray:
         image = results.get('image')
         if isinstance(image, Image.Image):
+            check_size(image.width * image.height, self.max_pixels)
             return from_pillow(image, self.color_type, self.exif_orientation)
         if image is not None:
+            check_size(int(np.prod(image.shape[:2])), self.max_pixels)
             return from_array(image, self.color_type)
         data = results.get('img_bytes')
         if data is None:
