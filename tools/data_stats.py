@@ -3,10 +3,13 @@
     python tools/data_stats.py DATA [DATA ...] --sample 5000
 
 DATA are folders, zip archives or list files, as for data_root in a config. It
-prints the lines to put into model.data_preprocessor. Give --color-type and
+prints the lines to put into model.data_preprocessor and, as errors, the files
+that it cannot read. Of more than 10,000 images it reads so many at random;
+--sample 0 reads all. Give --color-type and
 --value-range the values of LoadImage in the config.
 """
 import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +19,8 @@ from mmdino.datasets import Images
 from mmdino.datasets.transforms import UnreadableImageError
 from mmdino.utils.progress import track
 from mmdino.utils.tool import Parser, run_tool
+
+SHOWN = 20  # errors that are printed
 
 
 class Stats(NamedTuple):
@@ -85,12 +90,21 @@ def sample(count: int, size: int, seed: int) -> np.ndarray:
 
 
 def read(images: Images, chosen: Iterable[int]) -> Iterator[np.ndarray]:
-    """Yield images (H, W, C), None for those that cannot be read."""
+    """Yield images (H, W, C), None for those that cannot be read.
+
+    The first errors are printed at the end, with the number of the others.
+    """
+    errors, count = [], 0
     for index in chosen:
         try:
             yield images.prepare_data(int(index))['img']
-        except UnreadableImageError:
+        except UnreadableImageError as error:
+            errors, count = [*errors, str(error)][:SHOWN], count + 1
             yield None
+    if count > SHOWN:
+        errors.append(f'... and {count - SHOWN} more could not be read')
+    for error in errors:
+        print(error, file=sys.stderr)
 
 
 def measure(pictures: Iterable[np.ndarray | None]) -> Stats:

@@ -54,7 +54,8 @@ def main() -> None:
     ]
     out = args.out or args.root / name
     with replaced(str(out)) as part:
-        Path(part).write_text(''.join(lines))
+        Path(part).write_text(
+            ''.join(lines), encoding='utf-8', errors='surrogateescape')
     print(f'{out}: {len(lines)} of {len(items)} images')
 
 
@@ -67,7 +68,8 @@ def find(items: list[dict], names: Path) -> list[int]:
         FileNotFoundError: If there is no image of a name.
     """
     place = {Path(item['img_path']).name: i for i, item in enumerate(items)}
-    wanted = [Path(line).name for line in names.read_text().splitlines()]
+    text = names.read_text(encoding='utf-8', errors='surrogateescape')
+    wanted = [Path(line).name for line in text.splitlines()]
     missing = [name for name in wanted if name not in place]
     if missing:
         raise FileNotFoundError(

@@ -5,6 +5,7 @@ uint8, uint16 or float32. Three channels come out as BGR, as everywhere in
 OpenMMLab; any other number keeps the order of the file.
 """
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,7 +195,7 @@ def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
         image = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         return None  # OpenCV may be able to read it
-    _check_size(image.width * image.height, max_pixels)
+    check_size(image.width * image.height, max_pixels)
     if image.format == 'TIFF':
         samples = image.tag_v2.get(SAMPLES_PER_PIXEL, 1)
         bands = len(image.getbands())
@@ -206,7 +207,10 @@ def _open(data: bytes, max_pixels: int | None) -> Image.Image | None:
 
 @contextmanager
 def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
-    """Set Pillow's limit of pixels, and silence its warning, in a context."""
+    """Set Pillow's limit of pixels, and silence its warning, in a context.
+
+    Pillow's own error becomes that of :func:`check_size`.
+    """
     kept = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
@@ -214,11 +218,16 @@ def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = max_pixels // 2 + 1
         try:
             yield
+        except Image.DecompressionBombError as error:
+            pixels = int(re.search(r'\d+', str(error))[0])
+            check_size(pixels, 2 * kept if max_pixels is None else max_pixels)
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = kept
 
 
-def _check_size(pixels: int, max_pixels: int | None) -> None:
+def check_size(pixels: int, max_pixels: int | None) -> None:
+    """Raise an error for an image of more than ``max_pixels``, if given."""
     if max_pixels is not None and pixels > max_pixels:
         raise Image.DecompressionBombError(
             f'it has {pixels} pixels, and at most {max_pixels} are read: '
@@ -238,7 +247,7 @@ def _check_end(data: bytes) -> None:
 
 def _load_npy(data: bytes, max_pixels: int | None) -> np.ndarray:
     array = np.load(io.BytesIO(data), allow_pickle=False)
-    _check_size(int(np.prod(array.shape[:2])), max_pixels)
+    check_size(int(np.prod(array.shape[:2])), max_pixels)
     return array
 
 

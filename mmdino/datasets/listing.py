@@ -15,6 +15,8 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from mmengine.logging import print_log
 from PIL import Image, features
 
+from mmdino.utils.names import printable
+
 ALWAYS = ('.bmp', '.dib', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.npy',
           '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tga', '.tif', '.tiff',
           '.webp')
@@ -87,8 +89,8 @@ def _tell_once(place: str, chosen: int, others: Counter) -> None:
     kinds = ', '.join(f'{n} {kind}' for kind, n in others.most_common(8))
     more = len(others) - 8
     print_log(
-        f'{place}: {chosen} images; {others.total()} other files are left '
-        f'out: {kinds}' +
+        f'{printable(place)}: {chosen} images; {others.total()} other files '
+        f'are left out: {kinds}' +
         (f' and {more} other extensions' if more > 0 else ''),
         logger='current',
         level=logging.WARNING)
@@ -149,21 +151,18 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
 
     A line is a path that ends in an image extension and may contain spaces.
     After a space, tab or comma an integer label may follow, in every line or
-    in none. Empty lines are skipped.
+    in none. Empty lines are skipped. Names of files need not be UTF-8: such
+    bytes become surrogates, as in Python's own names of files.
 
     Returns:
         The paths, and their labels or None.
 
     Raises:
-        ValueError: If the file is not UTF-8 text, a line is not of this form,
+        ValueError: If the file is not text, a line is not of this form,
             or only some lines have a label; names the line.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = file.read().split('\n')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is neither a zip archive nor a list file '
-                         f'(UTF-8 text): {error}') from error
+    with open(path, encoding='utf-8-sig', errors='surrogateescape') as file:
+        lines = file.read().split('\n')
     extensions = image_extensions()
     pattern = _line_pattern(extensions)
     paths, labels, first = [], [], None
@@ -171,6 +170,9 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
         if not line.strip():
             continue
         match = pattern.fullmatch(line.strip())
+        if not match and printable(line) != line:
+            raise ValueError(f'{path} is neither a zip archive nor a list '
+                             f'file (UTF-8 text): line {i} is {line!r}')
         if not match:
             raise ValueError(
                 f'{path}, line {i}: {line!r} is not a path that ends in one '

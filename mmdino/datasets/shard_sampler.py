@@ -26,6 +26,7 @@ class ShardSampler(Sampler):
 
     As in MMEngine's DefaultSampler, the processes take the samples in turn:
     with any number of processes, an iteration trains on the same samples.
+    With ``num_batch_per_epoch`` of a data loader they are the first ones.
 
     Args:
         dataset: A data set with ``shard_starts``, (S + 1,), or a wrapper of
@@ -113,7 +114,10 @@ class ShardSampler(Sampler):
 
 
 def _shard_starts(dataset: Dataset) -> np.ndarray:
-    """Return ``shard_starts`` of a data set or of the one that it wraps."""
+    """Return ``shard_starts`` of a data set or of the one that it wraps.
+
+    They end at the length of the outer one.
+    """
     outer = dataset
     while not hasattr(dataset, 'shard_starts'):
         if not hasattr(dataset, 'dataset'):
@@ -122,4 +126,5 @@ def _shard_starts(dataset: Dataset) -> np.ndarray:
                 f'type="Shards", got {type(outer).__name__} with '
                 f'{type(dataset).__name__}: use DefaultSampler for it')
         dataset = dataset.dataset
-    return np.asarray(dataset.shard_starts, np.int64)
+    # MMEngine cuts a data set by its length alone.
+    return np.minimum(np.asarray(dataset.shard_starts, np.int64), len(outer))

@@ -13,6 +13,7 @@ from mmengine import fileio
 from mmdino.datasets.listing import (class_folders, join_zip_path,
                                      list_archive, list_folder, read_list)
 from mmdino.datasets.tar_shards import TarShards, list_shards
+from mmdino.utils.names import printable
 
 
 class Source(Protocol):
@@ -91,7 +92,8 @@ def open_source(root: str, subset: str = '') -> Source:
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If a file is none of these.
+        ValueError: If a file is none of these, or a list file is neither UTF-8
+            nor in the bytes of the files' names.
     """
     root = osp.expanduser(root)
     if root.endswith('.tar'):
@@ -112,7 +114,21 @@ def open_source(root: str, subset: str = '') -> Source:
             'zip archive, a list file or tar files')
     if is_zipfile(root):
         return Members(join_zip_path(root, subset), list_archive(root, subset))
-    return Files(osp.join(osp.dirname(root), subset), *read_list(root))
+    names, labels = read_list(root)
+    folder = osp.join(osp.dirname(root), subset)
+    _check_bytes(names, folder, root)
+    return Files(folder, names, labels)
+
+
+def _check_bytes(names: Sequence[str], folder: str, root: str) -> None:
+    """Raise an error if names that are not UTF-8 are not those of files."""
+    for name in names:
+        odd = not name.isascii() and printable(name) != name
+        if odd and not osp.lexists(osp.join(folder, name)):
+            raise ValueError(
+                f'{root} is not UTF-8: it names {printable(name)}, and '
+                f'{folder or "."} has no file of these bytes. Save the list '
+                'as UTF-8.')
 
 
 def label_samples(

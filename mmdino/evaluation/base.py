@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmdino.evaluation.placing import (Placing, gather_names, gather_objects,
                                        gather_rows, place_samples)
+from mmdino.utils.names import printable
 
 
 class Gallery(NamedTuple):
@@ -76,7 +77,8 @@ def say_left_out(what: str, names: Sequence[str]) -> None:
         names: Names of the images; without any, nothing is logged.
     """
     if names:
-        shown = ', '.join(names[:100]) + (', ...' if len(names) > 100 else '')
+        shown = printable(', '.join(names[:100]))
+        shown += ', ...' if len(names) > 100 else ''
         print_log(
             f'{len(names)} {what} could not be read and are left out: {shown}',
             logger='current',

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.init import trunc_normal_
 from torch.nn.utils.parametrizations import weight_norm
 
+from mmdino.models.backbones.pretrained import pretrained_cfg
 from mmdino.registry import MODELS
+from mmdino.weights.network import load_pretrained
 
 
 class _WithMLP(BaseModule):
@@ -22,13 +24,31 @@ class _WithMLP(BaseModule):
         """Initialise linear layers: truncated normal of deviation .02, biases
         0.
 
-        ``last_layer`` keeps the default initialisation of ``nn.Linear``.
+        ``last_layer`` keeps the default initialisation of ``nn.Linear``. An
+        ``init_cfg`` of type ``Pretrained`` loads all weights instead.
+
+        Raises:
+            ValueError: If such an ``init_cfg`` has no prefix.
+            CheckpointError: If its weights do not fit.
         """
+        cfg = pretrained_cfg(self.init_cfg)
+        if cfg:
+            self._load(cfg)
+            return
         super().init_weights()
         for layer in self.mlp.modules():
             if isinstance(layer, nn.Linear):
                 trunc_normal_(layer.weight, std=.02)
                 nn.init.zeros_(layer.bias)
+
+    def _load(self, cfg: dict) -> None:
+        name = type(self).__name__
+        if not cfg.get('prefix'):
+            raise ValueError(f'{name}: init_cfg={cfg} has no prefix: name the '
+                             "part of the file to load, as prefix='head.'.")
+        load_pretrained(self, cfg.get('checkpoint'), cfg['prefix'],
+                        f'init_cfg.checkpoint of {name}')
+        self._is_init = True
 
     def _check_sizes(self, **sizes: int | None) -> None:
         for name, size in sizes.items():

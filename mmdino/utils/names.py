@@ -1,4 +1,4 @@
-"""Suggestions for misspelt names."""
+"""Suggestions for misspelt names, and names in messages."""
 import difflib
 from collections.abc import Iterable
 
@@ -22,3 +22,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
             for other in difflib.get_close_matches(name.lower(), folded, 1)
         ]
     return f' Did you mean {close[0]!r}?' if close else ''
+
+
+def printable(name: object) -> str:
+    """Return a name as text that a log can write.
+
+    Python holds the bytes of a file name that are not UTF-8 as lone
+    surrogates, which no file and screen takes; they become ``\\udcff``.
+    """
+    return str(name).encode(errors='backslashreplace').decode()

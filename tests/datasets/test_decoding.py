@@ -261,6 +261,41 @@ def test_limits_can_be_moved(tmp_path, monkeypatch):
         max_bytes=10**6, max_pixels=10**4)(dict(img_path=path))['img'].size
 
 
+@pytest.mark.parametrize('limit', [700, 1199])
+def test_images_that_are_in_memory_have_the_limit_as_well(limit):
+    for image in (Image.fromarray(PHOTO), PHOTO):  # 1200 pixels
+        assert LoadImage(max_pixels=1200)(dict(image=image))['img'].size
+        with pytest.raises(
+                UnreadableImageError,
+                match=f'has 1200 pixels, and at most {limit} are read: raise '
+                'max_pixels of LoadImage'):
+            LoadImage(max_pixels=limit)(dict(image=image))
+
+
+@pytest.mark.parametrize('way', ['file', 'bytes', 'archive'])
+@pytest.mark.parametrize('limit, own', [(10, 10), (1199, 1199), (None, 1000)])
+def test_one_message_for_too_many_pixels(way, limit, own, tmp_path,
+                                         monkeypatch):
+    """Pillow's own check comes first where the excess is large."""
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 500)
+    data = encoded(Image.fromarray(PHOTO), 'PNG')
+    (tmp_path / 'x.png').write_bytes(data)
+    with ZipFile(tmp_path / 'a.zip', 'w') as archive:
+        archive.writestr('x.png', data)
+    results = {
+        'file': dict(img_path=str(tmp_path / 'x.png')),
+        'bytes': dict(img_bytes=data),
+        'archive':
+        dict(img_path=join_zip_path(str(tmp_path / 'a.zip'), 'x.png'))
+    }[way]
+    with pytest.raises(
+            UnreadableImageError,
+            match=f'it has 1200 pixels, and at most {own} are read: raise '
+            'max_pixels of LoadImage'):
+        LoadImage(max_pixels=limit)(results)
+    assert Image.MAX_IMAGE_PIXELS == 500
+
+
 @pytest.mark.parametrize('array, cause', [
     (np.zeros((2, 3, 4, 5), np.uint8), r'\(H, W\) or \(H, W, C\)'),
     (np.zeros((2, 3), complex), 'of the type complex128'),

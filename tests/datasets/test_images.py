@@ -1,6 +1,9 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmdino.datasets import Images
@@ -112,6 +115,32 @@ def test_unreadable_images_are_replaced_and_counted(class_folder, messages):
         f'{n} of 12 images could not be read so ' for n in (1, 2, 3)
     ]
     assert 'ant/1.png: ' in messages[0] and 'cat/3.png: ' in messages[2]
+
+
+def test_names_that_are_not_utf8(tmp_path, capfd, monkeypatch):
+    """They reach the file of the log, and list files hold their bytes."""
+    folder, log = tmp_path / 'odd', tmp_path / 'x.log'
+    folder.mkdir()
+    pixels = cv2.imencode('.png', np.full((8, 8, 3), 7, np.uint8))[1]
+    for name, content in ((b'\xffa', b'nothing'), (b'\xe9b', pixels)):
+        with open(os.path.join(os.fsencode(folder), name + b'.png'),
+                  'wb') as file:
+            file.write(content)
+    (tmp_path / 'list.txt').write_bytes(b'\xffa.png\n\xe9b.png\n')
+    monkeypatch.setattr(MMLogger, '_instance_dict',
+                        MMLogger._instance_dict.copy())
+    MMLogger.get_instance('odd', logger_name='odd', log_file=str(log))
+    for images in (Images(str(folder), pipeline=[dict(type='LoadImage')]),
+                   Images(
+                       str(tmp_path / 'list.txt'),
+                       'odd',
+                       pipeline=[dict(type='LoadImage')])):
+        assert [images[i]['img'][0, 0, 0] for i in range(2)] == [7, 7]
+    assert rf'the next one: {folder}/\udcffa.png: ' in log.read_text()
+    assert 'Logging error' not in capfd.readouterr().err
+    (tmp_path / 'list.txt').write_bytes(b'\xe4.png\n')
+    with pytest.raises(ValueError, match=r'not UTF-8: it names \\udce4.png'):
+        Images(str(tmp_path / 'list.txt'), 'odd').full_init()
 
 
 def test_unreadable_images_are_counted_over_workers(class_folder):

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from mmengine.dataset import DefaultSampler
+from mmengine.runner.runner import _SlicedDataset
 
 from mmdino.datasets import SeededSampler, ShardSampler
 from mmdino.datasets.seeded import iterate_default
@@ -59,6 +60,16 @@ def test_windows_of_shards():
     assert orders(sizes, 1, window=2) == [order]
     assert orders(sizes, 1, window=2, epoch=1) != [order]
     assert orders(sizes, 1, shuffle=False) == [list(range(80))]
+
+
+@pytest.mark.parametrize('length', [1, 4, 7, 13])
+@pytest.mark.parametrize('shuffle', [True, False])
+def test_a_data_set_that_is_cut_short(length, shuffle):
+    """MMEngine does so for num_batch_per_epoch."""
+    part = _SlicedDataset(Sharded(3, 4, 0, 6), length)
+    sampler = ShardSampler(part, shuffle, seed=0, window=1)
+    assert len(sampler) == length
+    assert sorted(sampler) == list(range(length))
 
 
 def test_a_data_set_without_shards():

@@ -3,7 +3,9 @@ import torch
 
 from mmdino.models import DINOHead
 from mmdino.registry import MODELS
+from mmdino.weights import CheckpointError
 from tests import golden
+from tests.tiny import model_cfg
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,27 @@ def test_batch_norm_and_depth():
     assert kinds == ['Linear', 'BatchNorm1d', 'GELU'] * 3 + ['Linear']
     single = DINOHead(8, 16, num_layers=1)
     assert [type(m).__name__ for m in single.mlp] == ['Linear']
+
+
+def test_pretrained_weights_are_loaded_whole(tmp_path):
+    model = MODELS.build(model_cfg())
+    model.init_weights()
+    state = dict(model.state_dict())
+    path = str(tmp_path / 'x.pth')
+    torch.save(dict(state_dict=state), path)
+    cfg = dict(type='Pretrained', checkpoint=path, prefix='head.')
+    other = MODELS.build(model_cfg(head__init_cfg=cfg))
+    other.init_weights()
+    for head in (other.head, other.teacher.head):
+        for name, value in head.state_dict().items():
+            assert torch.equal(value, state[f'head.{name}'])
+    del state['head.mlp.0.bias']
+    torch.save(dict(state_dict=state), path)
+    with pytest.raises(CheckpointError, match='mlp.0.bias'):
+        MODELS.build(model_cfg(head__init_cfg=cfg)).init_weights()
+    del cfg['prefix']
+    with pytest.raises(ValueError, match="no prefix: name .* prefix='head.'"):
+        MODELS.build(model_cfg(head__init_cfg=cfg)).init_weights()
 
 
 @pytest.mark.parametrize('name', ['in_channels', 'out_dim', 'num_layers'])

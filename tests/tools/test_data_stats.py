@@ -13,7 +13,7 @@ def run(capfd):
     def run(*args: str) -> str:
         in_process('data_stats', *args)
         said = capfd.readouterr()
-        return said.out + said.err
+        return said.err + said.out
 
     return run
 
@@ -43,6 +43,19 @@ def test_any_channels_and_what_is_broken(run, tmp_path, arrays):
     np.testing.assert_allclose(got['mean'], arrays.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(got['std'], arrays.std(axis=0), rtol=1e-5)
     assert got['bgr_to_rgb'] is False
+
+
+@pytest.mark.parametrize('broken, more', [(2, 0), (23, 3)])
+def test_what_is_broken_is_named(tmp_path, capfd, broken, more):
+    np.save(tmp_path / 'whole.npy', np.zeros((4, 4), np.uint8))
+    for i in range(broken):
+        (tmp_path / f'{i:02}.npy').write_bytes(b'nothing')
+    in_process('data_stats', tmp_path)
+    out, err = capfd.readouterr()
+    assert '.npy' not in out
+    named = [i for i in range(broken) if f'{tmp_path}/{i:02}.npy: ' in err]
+    assert named == list(range(min(broken, 20)))
+    assert (f'... and {more} more could not be read' in err) == bool(more)
 
 
 def test_colours_come_in_rgb_and_a_sample_is_a_sample(run, tmp_path):

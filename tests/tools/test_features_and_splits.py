@@ -1,5 +1,6 @@
 """Features saved and compared again; lists of the images with labels."""
 import json
+import os
 import shutil
 import sys
 
@@ -225,3 +226,17 @@ def test_split_files(tmp_path):
     names.write_text('b_3.png\n')
     with pytest.raises(FileNotFoundError, match='1 of the 1.*b_3.png'):
         in_process('make_split', tmp_path, '--names', names)
+
+
+def test_split_of_names_that_are_not_utf8(tmp_path):
+    png = np.zeros((4, 4, 3), np.uint8)
+    for label in ('a', 'b'):
+        folder = tmp_path / 'train' / label
+        folder.mkdir(parents=True)
+        Image.fromarray(png).save(folder / os.fsdecode(b'\xff.png'))
+    in_process('make_split', tmp_path, '--fraction', 1.)
+    assert (tmp_path / 'low-shot_1_seed0.txt').read_bytes() == (
+        b'a/\xff.png 0\nb/\xff.png 1\n')
+    (tmp_path / 'few.txt').write_bytes(b'\xff.png\n')
+    in_process('make_split', tmp_path, '--names', tmp_path / 'few.txt')
+    assert b'/\xff.png' in (tmp_path / 'low-shot_few.txt').read_bytes()

@@ -11,10 +11,12 @@ from mmengine import fileio
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmdino.datasets.decoding import (COLOR_TYPES, decode, from_array,
-                                      from_pillow, to_levels, used_share)
+from mmdino.datasets.decoding import (COLOR_TYPES, check_size, decode,
+                                      from_array, from_pillow, to_levels,
+                                      used_share)
 from mmdino.datasets.listing import ZIP_PREFIX
 from mmdino.registry import TRANSFORMS
+from mmdino.utils.names import printable
 
 # Fraction of the full range below which images count as dark. It is that of
 # 14-bit values in 16-bit files.
@@ -99,7 +101,7 @@ class LoadImage(BaseTransform):
             2, dtype=torch.int64).share_memory_().unbind()
 
     def transform(self, results: dict) -> dict:
-        name = results.get('img_path', 'the image')
+        name = printable(results.get('img_path', 'the image'))
         try:
             img = self._read(results)
             if self.value_range == 'full' and img.dtype != np.uint8:
@@ -109,8 +111,8 @@ class LoadImage(BaseTransform):
         # Decoders and zipfile raise errors of any type for damaged files.
         except Exception as error:
             raise UnreadableImageError(
-                f'{name}: {type(error).__name__}: {str(error).strip()}'
-            ) from error
+                f'{name}: {type(error).__name__}: '
+                f'{printable(error).strip()}') from error
         results.pop('img_bytes', None)
         results.pop('image', None)
         results.update(
@@ -122,8 +124,10 @@ class LoadImage(BaseTransform):
     def _read(self, results: dict) -> np.ndarray:
         image = results.get('image')
         if isinstance(image, Image.Image):
+            check_size(image.width * image.height, self.max_pixels)
             return from_pillow(image, self.color_type, self.exif_orientation)
         if image is not None:
+            check_size(int(np.prod(image.shape[:2])), self.max_pixels)
             return from_array(image, self.color_type)
         data = results.get('img_bytes')
         if data is None:
