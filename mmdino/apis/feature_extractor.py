@@ -150,11 +150,9 @@ class FeatureExtractor:
         self.model = model
         self.what = what
         self.batch_size = batch_size
-        channels = len(model.preprocessing['mean'])
-        kind = {1: 'grayscale', 3: 'color'}.get(channels, 'unchanged')
         self.load = build_steps({
             'type': 'mmdino.LoadImage',
-            'color_type': kind,
+            'color_type': model.color_type,
             **(load or {})
         })
         size = size or model.preprocessing['size']
