@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmdino.apis import FeatureExtractor
 from mmdino.datasets.transforms.loading import UnreadableImageError
+from mmdino.models import FrozenTeacher
 from mmdino.pictures import files as pictures
 from mmdino.pictures.dense import (PatchColours, draw_box, draw_matches,
                                    draw_pairs)
@@ -78,7 +79,6 @@ def test_figures(tmp_path):
 
 def save_network(path, channels=3):
     """Write a checkpoint of random weights for images of some channels."""
-    from mmdino.models import FrozenTeacher
     model = FrozenTeacher(
         backbone=dict(model_cfg()['backbone'], in_channels=channels),
         data_preprocessor=dict(
@@ -157,6 +157,20 @@ def test_a_network_of_other_channels(tool, channels, files, capsys):
         np.save(files / 'x.npy', pixels)
         with pytest.raises(ValueError, match='5 channels cannot be drawn'):
             draw(tool, files, files / 'x.npy')
+
+
+@pytest.mark.parametrize('tool', ['attention', 'discover'])
+@pytest.mark.parametrize('options, wanted', [((), 32), (('--size', 16), 16)])
+def test_size_is_by_default_that_of_the_training(tool, options, wanted, files,
+                                                 monkeypatch):
+    shapes = []
+    method = 'class_attention' if tool == 'attention' else 'patches'
+    whole = getattr(FrozenTeacher, method)
+    monkeypatch.setattr(
+        FrozenTeacher, method, lambda model, images, *args:
+        (shapes.append(images.shape), whole(model, images, *args))[1])
+    draw(tool, files, files / 'images', *options)
+    assert [min(shape[2:]) for shape in shapes] == [wanted] * 2
 
 
 def test_pixels_that_a_grey_network_gets(files):

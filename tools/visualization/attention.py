@@ -40,7 +40,8 @@ def main() -> None:
     args = parse_args()
     paths = [] if is_video(args.input) else find_images(args.input)
     model = get_model(args.config, args.checkpoint, args.device)
-    maps = AttentionMaps(model, args.size, args.mass)
+    size = model.preprocessing['size'] if args.size is None else args.size
+    maps = AttentionMaps(model, size, args.mass)
     args.out.mkdir(parents=True, exist_ok=True)
     if is_video(args.input):
         out = args.out / f'{args.input.stem}_attention.mp4'

@@ -37,9 +37,10 @@ def main() -> None:
     finder = ObjectFinder(
         checkpoint=args.checkpoint,
         **given_network(args.config)).to(pick_device(args.device))
+    size = finder.preprocessing['size'] if args.size is None else args.size
     boxes, shown = [], []
     for place, image in read_images(paths, color_type=finder.color_type):
-        inputs = network_input(finder, image, args.size)
+        inputs = network_input(finder, image, size)
         box = finder.find(inputs[0]).tolist()
         image = as_colour(image)[..., ::-1]
         height, width = image.shape[:2]
