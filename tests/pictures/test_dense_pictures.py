@@ -209,6 +209,24 @@ def test_an_image_matches_itself(files, capsys):
     assert '24 of 24 pairs, cosine 1.00 to 1.00' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('broken', ['a', 'b'])
+def test_match_needs_two_readable_images(broken, files):
+    path = files / f'images/{broken}.png'
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UnreadableImageError, match=f'{broken}.png'):
+        draw('match', files, files / 'images/a.png', files / 'images/b.png')
+
+
+@pytest.mark.parametrize('name, cause',
+                         [('', 'is a folder: name an image in it'),
+                          ('none.png', 'none.png is not there')])
+def test_match_needs_two_files(name, cause, files, capsys):
+    for paths in (('a.png', name), (name, 'a.png')):
+        with pytest.raises(SystemExit):
+            draw('match', files, *(files / 'images' / p for p in paths))
+        assert cause in capsys.readouterr().err
+
+
 def test_discover(files):
     draw('discover', files, files / 'images')
     first, second = json.loads((files / 'out/boxes.json').read_text())
