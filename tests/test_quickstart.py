@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mmdino.engine.configs import read_config
+from tests.tiny import model_cfg
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -145,6 +146,72 @@ def test_weights_show_what_they_give(tmp_path, folder, script, monkeypatch,
     assert 'k-NN top-1 among themselves' in printed
     for name in ('attention.png', 'nearest.png', 'features.npz'):
         assert (tmp_path / 'run' / name).exists() and name in printed
+
+
+def network(path, channels):
+    """Write a tiny ViT of random weights for images of some channels."""
+    from mmdino.apis.export import save_weights
+    from mmdino.models import FrozenTeacher
+    model = FrozenTeacher(
+        backbone=dict(model_cfg()['backbone'], in_channels=channels),
+        data_preprocessor=dict(
+            type='mmdino.MultiViewDataPreprocessor',
+            mean=[120.] * channels,
+            std=[60.] * channels,
+            bgr_to_rgb=False))
+    model.init_weights()
+    save_weights(model, model.network_cfg, str(path))
+    return str(path)
+
+
+def look(script, monkeypatch, capsys, data, weights, run):
+    """Evaluate weights; give the summary and what was printed."""
+    monkeypatch.setattr(sys, 'argv', [
+        'quickstart.py', '--data',
+        str(data), '--weights', weights, '--work-dir',
+        str(run)
+    ])
+    script.main()
+    printed = ' '.join(capsys.readouterr().out.split())
+    return json.loads((run / 'summary.json').read_text()), printed
+
+
+def test_images_that_cannot_be_drawn_are_compared(tmp_path, script,
+                                                  monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for name in ('a/0', 'a/1', 'b/2', 'b/3'):
+        path = tmp_path / f'data/{name}.npy'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, rng.integers(0, 256, (40, 40, 10), np.uint8))
+    told = []
+    monkeypatch.setattr('mmdino.experiments.first_look.print_log',
+                        lambda text, **_: told.append(text))
+    summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
+                            network(tmp_path / 'x.safetensors', 10),
+                            tmp_path / 'run')
+    assert 0 <= summary['knn_top1'] <= 100
+    assert told == [
+        'Images of 10 channels cannot be drawn, only those of one or three: '
+        'there are no pictures.'
+    ]
+    assert printed.endswith('run: features.npz, summary.json')
+
+
+@pytest.mark.parametrize('names, cause',
+                         [(['a/0'], 'is only one image that can be read'),
+                          (['0', '1'], 'are fewer than two classes'),
+                          (['a/0', 'a/1'], 'are fewer than two classes')])
+def test_why_there_is_no_knn(names, cause, tmp_path, script, monkeypatch,
+                             capsys):
+    for name in names:
+        path = tmp_path / f'data/{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (40, 40), (99, 9 * len(name), 0)).save(path)
+    summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
+                            network(tmp_path / 'x.safetensors', 3),
+                            tmp_path / 'run')
+    assert summary['knn_top1'] is None
+    assert f'no k-NN, because there {cause}' in printed
 
 
 @pytest.mark.parametrize('arguments,cause', [

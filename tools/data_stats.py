@@ -73,12 +73,15 @@ def main() -> None:
     print(f'bgr_to_rgb = {len(stats.mean) == 3}')
 
 
-def parse_range(words: list | None) -> None | str | tuple[float, ...]:
+def parse_range(words: list | None) -> None | str | tuple:
     """Return the ``value_range`` of LoadImage for words of the command line.
     """
     if words is None or words[0] in ('full', 'file'):
         return words and words[0]
-    return tuple(float(word) for word in words)
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        return tuple(words)  # LoadImage says what it takes
 
 
 def sample(count: int, size: int, seed: int) -> np.ndarray:

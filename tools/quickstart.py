@@ -48,6 +48,9 @@ from mmdino.weights.config import training_size
 MAX_LOOKED_AT = 500  # images in a first look: a minute on two cores
 SHRINK = 3  # short side of shrunk photos, as a multiple of the view size
 PICTURES = 8  # number of images with their attention
+LONE_IMAGE = 'there is only one image that can be read: give two or more'
+LONE_CLASS = ('there are fewer than two classes: put the images of each class '
+              'into a folder of its own')
 ROWS = (('k-NN top-1, %', 'knn_top1'), ('  untrained network',
                                         'knn_top1_untrained'),
         ('  raw pixels', 'knn_top1_pixels'), ('attention Jaccard',
@@ -127,13 +130,14 @@ def show_weights(args: argparse.Namespace) -> None:
     print(f'\n{args.weights} on {found["images"]} of {len(images)} images, in '
           f'{found["wall_s"]:.0f} s, nothing trained:')
     if found['knn_top1'] is None:
-        print('  no k-NN, because there are no classes: put the images of '
-              'each class into a folder of its own')
+        print('  no k-NN, because ' +
+              (LONE_IMAGE if found['images'] < 2 else LONE_CLASS))
     else:
         print(f'  k-NN top-1 among themselves {found["knn_top1"]:.1f} %, by '
               f'raw pixels {found["knn_top1_pixels"]:.1f} %')
-    names = ', '.join(sorted(path.name for path in folder.glob('*.png')))
-    print(f'In {folder}: {names}, features.npz, summary.json')
+    names = sorted(path.name for path in folder.glob('*.png'))
+    names += ['features.npz', 'summary.json']
+    print(f'In {folder}: {", ".join(names)}')
 
 
 def train(args: argparse.Namespace) -> None:

@@ -150,11 +150,9 @@ class FeatureExtractor:
         self.model = model
         self.what = what
         self.batch_size = batch_size
-        channels = len(model.preprocessing['mean'])
-        kind = {1: 'grayscale', 3: 'color'}.get(channels, 'unchanged')
         self.load = build_steps({
             'type': 'mmdino.LoadImage',
-            'color_type': kind,
+            'color_type': model.color_type,
             **(load or {})
         })
         size = size or model.preprocessing['size']
@@ -326,14 +324,20 @@ def _as_results(image: ImageLike, index: int) -> dict:
 class AttentionVisualizer(FeatureExtractor):
     """Compute and draw the class token's attention in the last block.
 
-    The arguments are those of :class:`FeatureExtractor`.
+    The arguments are those of :class:`FeatureExtractor`, but ``what`` can only
+    be 'features': images are resized and cropped as for these.
 
     Raises:
-        ValueError: If the model is not a VisionTransformer.
+        ValueError: If the model is not a VisionTransformer, or ``what`` is not
+            'features'.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if self.what != 'features':
+            raise ValueError(
+                f'AttentionVisualizer takes no what={self.what!r}: leave it '
+                'out, or use FeatureExtractor for patches and tokens.')
         self.model.require_attention()
         self.model.predict_attention = True
 

@@ -72,13 +72,13 @@ def add_settings(parser: argparse.ArgumentParser,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that training and testing share."""
     parser.add_argument('config', help=CONFIG)
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_run_arguments(parser)
     add_download(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of tools that run on one process or several."""
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     add_settings(parser)
     add_device(parser)
     parser.add_argument(

@@ -29,7 +29,8 @@ def load_config(args: argparse.Namespace, change: Change = None) -> Config:
     From here on, MMEngine uses the device of ``--device``.
 
     Args:
-        args: Options of :func:`.arguments.add_arguments`.
+        args: Options of :func:`.arguments.add_arguments` or of
+            :func:`.arguments.add_run_arguments`.
         change: Effect of another option on the config, see :func:`prepare`.
 
     Raises:
@@ -43,8 +44,9 @@ def load_config(args: argparse.Namespace, change: Change = None) -> Config:
                    args.cfg_options, change)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(cfg.filename or args.checkpoint))[0]
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
-        'work_dirs', name)
+    cfg.work_dir = (
+        getattr(args, 'work_dir', None) or cfg.get('work_dir')
+        or osp.join('work_dirs', name))
     return cfg
 
 

@@ -1,10 +1,12 @@
 """A first look at a checkpoint: neighbours in a folder of images."""
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.apis import AttentionVisualizer, FeatureExtractor
@@ -19,6 +21,7 @@ from mmdino.utils.progress import track
 from mmdino.weights import preprocessor_cfg
 
 K, PIXELS, DRAWN, NEIGHBOURS = 20, 32, 6, 7
+DRAWABLE = (1, 3)  # numbers of channels
 
 
 class Seen(NamedTuple):
@@ -38,12 +41,13 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
         images: The data set; its pipeline is not used.
         most: Largest number of images, which are taken evenly from all.
         folder: Folder for ``features.npz``, ``nearest.png`` and, if the
-            network is a ViT, ``attention.png``.
+            network is a ViT, ``attention.png``. Images of neither one nor
+            three channels are not drawn.
 
     Returns:
         A dict of ``images``, the number of images; and ``knn_top1`` and
         ``knn_top1_pixels``, the leave-one-out accuracy of k-NN in percent, by
-        features and by raw pixels, which is None without classes.
+        features and by raw pixels, which is None with fewer than two classes.
 
     Raises:
         UnreadableImageError: If no image can be read.
@@ -58,11 +62,7 @@ def first_look(model: FrozenTeacher, images: Images, most: int,
     save_features(
         folder / 'features.npz',
         Features(seen.features, known, names, classes and list(classes)))
-    draw_neighbours(seen, classes, folder / 'nearest.png')
-    if has_attention(model.backbone):
-        AttentionVisualizer(model).draw(
-            [names[i] for i in spread(len(names), DRAWN)],
-            out=str(folder / 'attention.png'))
+    draw(seen, model, classes, folder)
     return dict(
         images=len(names),
         knn_top1=among_themselves(seen.features, known),
@@ -105,8 +105,8 @@ def look(items: list[dict], model: FrozenTeacher) -> Seen:
 
 
 def among_themselves(features: Tensor, labels: Tensor | None) -> float | None:
-    """Compute leave-one-out k-NN top-1 in percent."""
-    if labels is None or len(labels) < 2:
+    """Compute leave-one-out k-NN top-1 in percent, None if there is none."""
+    if labels is None or len(labels.unique()) < 2:
         return None
     similarities, places = without_self(features, K)
     found = vote(similarities, places, labels, (K, ))[K]
@@ -122,6 +122,25 @@ def without_self(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # drop the last one.
     own[~own.any(1), -1] = True
     return (similarities[~own].view(-1, k), places[~own].view(-1, k))
+
+
+def draw(seen: Seen, model: FrozenTeacher, classes: Sequence[str] | None,
+         folder: Path) -> None:
+    """Draw neighbours and, by a ViT, attention, if the images can be drawn."""
+    channels = len(seen.views[0])
+    if channels not in DRAWABLE:
+        print_log(
+            f'Images of {channels} channels cannot be drawn, only those of '
+            'one or three: there are no pictures.',
+            logger='current',
+            level=logging.WARNING)
+        return
+    draw_neighbours(seen, classes, folder / 'nearest.png')
+    if has_attention(model.backbone):
+        names = [item['img_path'] for item in seen.items]
+        AttentionVisualizer(model).draw(
+            [names[i] for i in spread(len(names), DRAWN)],
+            out=str(folder / 'attention.png'))
 
 
 def draw_neighbours(seen: Seen, classes: Sequence[str] | None,

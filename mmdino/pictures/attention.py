@@ -14,9 +14,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mmdino.datasets.transforms.formatting import WholeView, to_planes
+from mmdino.datasets.decoding import from_array
 from mmdino.functional.attention import attention_jaccard, mass_threshold
 from mmdino.models import FrozenTeacher
+from mmdino.pictures.inputs import network_input
 
 RED = np.array([220, 38, 38])
 
@@ -166,20 +167,19 @@ class AttentionMaps:
         """Compute the attention (H, h, w) of the teacher's class token.
 
         Args:
-            image: (H', W', 3) uint8 BGR.
+            image: (H', W', C) in the order of LoadImage, of the network's
+                channels.
 
         Returns:
             The attention, on the CPU.
         """
-        view = WholeView(self.size, self.model.backbone.patch_size)
-        inputs = to_planes(view(dict(img=image))['img'])[None]
-        data = self.model.data_preprocessor(
-            dict(inputs=inputs, data_samples=[]))
-        return self.model.class_attention(data['inputs'])[0].cpu()
+        inputs = network_input(self.model, image, self.size)
+        return self.model.class_attention(inputs)[0].cpu()
 
     def draw(self, image: np.ndarray) -> np.ndarray:
         """Return an image (H', W', 3), uint8 BGR, with its mask in red."""
-        return self.overlay(image, self.attend(image))
+        seen = from_array(image[..., ::-1], self.model.color_type)
+        return self.overlay(image, self.attend(seen))
 
     def mask(self, attention: Tensor) -> np.ndarray:
         """Return the mask (h, w), bool, of an attention (H, h, w).

@@ -36,7 +36,8 @@ def find_images(source: Path) -> list[str]:
 
 
 def read_images(paths: Sequence[str],
-                what: str = 'Image') -> Iterator[tuple[int, np.ndarray]]:
+                what: str = 'Image',
+                color_type: str = 'color') -> Iterator[tuple[int, np.ndarray]]:
     """The images that can be read, with their progress in the log.
 
     A warning lists those that cannot be read.
@@ -44,14 +45,15 @@ def read_images(paths: Sequence[str],
     Args:
         paths: Paths of the images.
         what: What the progress lines start with.
+        color_type: As of :class:`.LoadImage`.
 
     Yields:
-        The index in ``paths`` and the image (H, W, 3), uint8 BGR.
+        The index in ``paths`` and the image (H, W, C); by default uint8 BGR.
 
     Raises:
         UnreadableImageError: At the end, if none can be read.
     """
-    load, causes = LoadImage(), []
+    load, causes = LoadImage(color_type), []
     for place, path in track(list(enumerate(paths)), what):
         try:
             image = load(dict(img_path=path))['img']

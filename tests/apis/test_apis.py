@@ -92,6 +92,16 @@ def test_attention(folder):
     assert Image.open(folder / 'out.png').size[0] > 100
 
 
+@pytest.mark.parametrize('what', ['patches', 'tokens'])
+def test_attention_is_not_of_patches(folder, what):
+    with pytest.raises(ValueError, match=f"takes no what='{what}': leave it"):
+        AttentionVisualizer(
+            str(folder / 'tiny.py'),
+            str(folder / 'lone.pth'),
+            'cpu',
+            what=what)
+
+
 def test_the_published_models():
     models = [model for model in list_models() if not model.packaged]
     assert len(models) == 17

@@ -8,11 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from mmdino.apis import FeatureExtractor
 from mmdino.datasets.transforms.loading import UnreadableImageError
+from mmdino.models import FrozenTeacher
 from mmdino.pictures import files as pictures
 from mmdino.pictures.dense import (PatchColours, draw_box, draw_matches,
                                    draw_pairs)
-from mmdino.pictures.files import count_frames, read_frames
+from mmdino.pictures.files import count_frames, read_frames, read_images
+from mmdino.pictures.inputs import as_colour, network_input
 from mmdino.weights import save_checkpoint
 from tests.tiny import model_cfg
 from tests.tools.test_train_and_test import in_process
@@ -74,11 +77,15 @@ def test_figures(tmp_path):
     assert Image.open(tmp_path / 'matches.png').size[0] > 500
 
 
-@pytest.fixture
-def files(tmp_path):
-    """A checkpoint, images of two sizes, one that is broken, a video."""
-    from mmdino.models import FrozenTeacher
-    model = FrozenTeacher(backbone=model_cfg()['backbone'])
+def save_network(path, channels=3):
+    """Write a checkpoint of random weights for images of some channels."""
+    model = FrozenTeacher(
+        backbone=dict(model_cfg()['backbone'], in_channels=channels),
+        data_preprocessor=dict(
+            type='mmdino.MultiViewDataPreprocessor',
+            mean=[120.] * channels,
+            std=[60.] * channels,
+            bgr_to_rgb=False) if channels != 3 else None)
     model.init_weights()
     state = {
         f'backbone.{k}': v
@@ -86,7 +93,14 @@ def files(tmp_path):
     }
     save_checkpoint(
         dict(state_dict=state, meta=dict(network=model.network_cfg)),
-        str(tmp_path / 'vit.pth'))
+        str(path))
+    return model
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A checkpoint, images of two sizes, one that is broken, a video."""
+    save_network(tmp_path / 'vit.pth')
     (tmp_path / 'images').mkdir()
     rng = np.random.default_rng(0)
     for name, shape in (('a', (40, 64, 3)), ('b', (50, 33, 3))):
@@ -129,6 +143,52 @@ def test_a_broken_picture_is_left_out(tool, files, capsys, monkeypatch):
         draw(tool, files, broken)
 
 
+@pytest.mark.parametrize('tool', ['attention', 'pca', 'discover', 'explore'])
+@pytest.mark.parametrize('channels', [1, 5])
+def test_a_network_of_other_channels(tool, channels, files, capsys):
+    """It reads images of its channels; grey ones are drawn in colour."""
+    save_network(files / 'vit.pth', channels)
+    if channels == 1:
+        draw(tool, files, files / 'images')
+        assert re.search(r'\b2 (folders|images|pictures)',
+                         capsys.readouterr().out)
+    elif tool != 'pca':
+        pixels = np.zeros((40, 40, channels), np.uint8)
+        np.save(files / 'x.npy', pixels)
+        with pytest.raises(ValueError, match='5 channels cannot be drawn'):
+            draw(tool, files, files / 'x.npy')
+
+
+@pytest.mark.parametrize('tool', ['attention', 'discover'])
+@pytest.mark.parametrize('options, wanted', [((), 32), (('--size', 16), 16)])
+def test_size_is_by_default_that_of_the_training(tool, options, wanted, files,
+                                                 monkeypatch):
+    shapes = []
+    method = 'class_attention' if tool == 'attention' else 'patches'
+    whole = getattr(FrozenTeacher, method)
+    monkeypatch.setattr(
+        FrozenTeacher, method, lambda model, images, *args:
+        (shapes.append(images.shape), whole(model, images, *args))[1])
+    draw(tool, files, files / 'images', *options)
+    assert [min(shape[2:]) for shape in shapes] == [wanted] * 2
+
+
+def test_pixels_that_a_grey_network_gets(files):
+    """Those that its features are computed from, and grey of a video."""
+    model = save_network(files / 'vit.pth', 1)
+    path = str(files / 'images/a.png')
+    (_, image), = read_images([path], color_type=model.color_type)
+    assert image.shape == (40, 64, 1)
+    inputs = network_input(model, image, 32)
+    extract = FeatureExtractor(model, what='patches', size=32)
+    torch.testing.assert_close(
+        model.patches(inputs)[0].float(),
+        extract(path)[0])
+    assert np.array_equal(as_colour(image)[..., 2:], image)
+    draw('attention', files, files / 'v.avi')
+    assert count_frames(files / 'out/v_attention.mp4') == 5
+
+
 def test_pca_of_a_video(files, capsys):
     draw('pca', files, files / 'v.avi')
     assert count_frames(files / 'out/v_pca.mp4') == 5
@@ -147,6 +207,24 @@ def test_an_image_matches_itself(files, capsys):
     image = files / 'images/a.png'
     draw('match', files, image, image, '--pairs', '40')
     assert '24 of 24 pairs, cosine 1.00 to 1.00' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('broken', ['a', 'b'])
+def test_match_needs_two_readable_images(broken, files):
+    path = files / f'images/{broken}.png'
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UnreadableImageError, match=f'{broken}.png'):
+        draw('match', files, files / 'images/a.png', files / 'images/b.png')
+
+
+@pytest.mark.parametrize('name, cause',
+                         [('', 'is a folder: name an image in it'),
+                          ('none.png', 'none.png is not there')])
+def test_match_needs_two_files(name, cause, files, capsys):
+    for paths in (('a.png', name), (name, 'a.png')):
+        with pytest.raises(SystemExit):
+            draw('match', files, *(files / 'images' / p for p in paths))
+        assert cause in capsys.readouterr().err
 
 
 def test_discover(files):

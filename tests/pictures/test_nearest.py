@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from mmengine.config import Config
 from PIL import Image
 
+from mmdino.pictures import nearest
 from mmdino.pictures.nearest import QUERY, RIGHT, WRONG, Picture, draw_nearest
 from tests.tools.test_features_and_splits import run  # noqa: F401
 from tests.tools.test_train_and_test import in_process
@@ -44,3 +46,45 @@ def test_tool(run):  # noqa: F811
     with pytest.raises(SystemExit):
         in_process('visualization/nearest', run / 'config.py',
                    run / 'model.pth', '-k', 0)
+
+
+@pytest.fixture
+def partly_broken(run, tmp_path):  # noqa: F811
+    """A config of image files; the gallery has a broken one before others."""
+    rng = np.random.default_rng(0)
+    for name in ('a/0', 'a/2', 'b/0', 'b/1'):
+        image = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        for folder in ('queries', 'gallery'):
+            path = tmp_path / folder / f'{name}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+    (tmp_path / 'gallery/a/1.png').write_bytes(b'no image')
+    cfg = Config.fromfile(run / 'config.py')
+    for name, loader in (('queries', cfg.test_dataloader),
+                         ('gallery', cfg.test_cfg.gallery_dataloader)):
+        loader.dataset = dict(
+            type='Images',
+            data_root=str(tmp_path / name),
+            pipeline=[
+                dict(type='LoadImage'),
+                dict(type='mmpretrain.PackInputs')
+            ])
+    cfg.dump(tmp_path / 'config.py')
+    return tmp_path
+
+
+def test_neighbours_behind_an_unreadable_image(
+        run,  # noqa: F811
+        partly_broken,
+        monkeypatch):
+    """The nearest image of each query is the query itself."""
+    drawn = []
+    monkeypatch.setattr(nearest, 'draw_nearest',
+                        lambda rows, out: drawn.extend(rows))
+    in_process('visualization/nearest', partly_broken / 'config.py',
+               run / 'model.pth', '--out', partly_broken / 'n.png', '-k', 1)
+    assert len(drawn) == 4
+    for query, neighbour in drawn:
+        assert neighbour.similarity == pytest.approx(1)
+        assert neighbour.label == query.label
+        np.testing.assert_array_equal(neighbour.image, query.image)

@@ -58,6 +58,17 @@ def test_what_is_broken_is_named(tmp_path, capfd, broken, more):
     assert (f'... and {more} more could not be read' in err) == bool(more)
 
 
+@pytest.mark.parametrize('words', [('5', ), ('low', 'high'), ('1', 'high')])
+def test_a_wrong_range_is_one_line(words, tmp_path, arrays, capfd):
+    with pytest.raises(SystemExit) as ending:
+        in_process(
+            'data_stats', tmp_path, '--value-range', *words, as_user=True)
+    assert ending.value.code == 2
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert "error: value_range must be 'full', 'file' or two numbers" in said
+    assert all(word in said for word in words)
+
+
 def test_colours_come_in_rgb_and_a_sample_is_a_sample(run, tmp_path):
     for i in range(8):
         img = np.full((6, 6, 3), (10, 20, 30 + i % 2), np.uint8)

@@ -88,6 +88,13 @@ def test_files_that_are_there_are_not_computed_again(run):
                    '--out', run / 'none')
 
 
+def test_the_folder_has_one_option(run, capsys):
+    with pytest.raises(SystemExit):
+        in_process('extract_features', run / 'config.py', run / 'model.pth',
+                   '--work-dir', run / 'x', '--out', run / 'y')
+    assert 'there is no option --work-dir' in capsys.readouterr().err
+
+
 def test_files_of_other_settings_are_refused(run):
     files, other = run / 'own', run / 'other.pth'
     shutil.copy(run / 'model.pth', other)

@@ -15,6 +15,7 @@ from mmdino.engine.arguments import add_picture_arguments
 from mmdino.pictures.attention import AttentionMaps, draw_attention
 from mmdino.pictures.files import (draw_video, find_images, is_video,
                                    name_stems, read_images, write_pictures)
+from mmdino.pictures.inputs import as_colour
 from mmdino.utils.tool import Parser, run_tool
 
 SHOWN = 12  # images in the overview
@@ -39,7 +40,8 @@ def main() -> None:
     args = parse_args()
     paths = [] if is_video(args.input) else find_images(args.input)
     model = get_model(args.config, args.checkpoint, args.device)
-    maps = AttentionMaps(model, args.size, args.mass)
+    size = model.preprocessing['size'] if args.size is None else args.size
+    maps = AttentionMaps(model, size, args.mass)
     args.out.mkdir(parents=True, exist_ok=True)
     if is_video(args.input):
         out = args.out / f'{args.input.stem}_attention.mp4'
@@ -50,8 +52,9 @@ def main() -> None:
 
 def draw_images(maps: AttentionMaps, paths: list[str], out: Path) -> None:
     shown, folders, count = [], name_stems(paths), 0
-    for count, (place, image) in enumerate(read_images(paths), 1):
-        attention = maps.attend(image)
+    images = read_images(paths, color_type=maps.model.color_type)
+    for count, (place, image) in enumerate(images, 1):
+        attention, image = maps.attend(image), as_colour(image)
         write_pictures(maps.pictures(image, attention), out / folders[place])
         if len(shown) < SHOWN:
             shown.append((image[..., ::-1], attention))

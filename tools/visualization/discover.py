@@ -10,13 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
-from mmdino.datasets.transforms import WholeView
-from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.engine.testing import given_network
 from mmdino.models import ObjectFinder
 from mmdino.pictures.dense import draw_box, draw_pairs
 from mmdino.pictures.files import find_images, read_images
+from mmdino.pictures.inputs import as_colour, network_input
 from mmdino.utils.device import pick_device
 from mmdino.utils.tool import Parser, run_tool
 from mmdino.weights.io import replaced
@@ -38,13 +37,12 @@ def main() -> None:
     finder = ObjectFinder(
         checkpoint=args.checkpoint,
         **given_network(args.config)).to(pick_device(args.device))
-    view = WholeView(args.size, finder.backbone.patch_size)
+    size = finder.preprocessing['size'] if args.size is None else args.size
     boxes, shown = [], []
-    for place, image in read_images(paths):
-        inputs = to_planes(view(dict(img=image))['img'])[None]
-        data = finder.data_preprocessor(dict(inputs=inputs, data_samples=[]))
-        box = finder.find(data['inputs'][0]).tolist()
-        image = image[..., ::-1]
+    for place, image in read_images(paths, color_type=finder.color_type):
+        inputs = network_input(finder, image, size)
+        box = finder.find(inputs[0]).tolist()
+        image = as_colour(image)[..., ::-1]
         height, width = image.shape[:2]
         sides = zip(('top', 'left', 'bottom', 'right'), box,
                     (height, width) * 2)

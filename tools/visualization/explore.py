@@ -14,13 +14,12 @@ from pathlib import Path
 import torch
 
 from mmdino.apis import get_model
-from mmdino.datasets.transforms import WholeView
-from mmdino.datasets.transforms.formatting import to_planes
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.models import FrozenTeacher
 from mmdino.models.backbones.attention import has_attention
 from mmdino.pictures.explore import Seen, write_page
 from mmdino.pictures.files import find_images, name_stems, read_images
+from mmdino.pictures.inputs import as_colour, network_input
 from mmdino.utils.tool import Parser, run_tool
 
 
@@ -51,11 +50,10 @@ def main() -> None:
     model = get_model(args.config, args.checkpoint, args.device)
     model.require_patches()
     size = args.size or model.preprocessing['size']
-    view = WholeView(size, model.backbone.patch_size)
     names = name_stems(chosen)
     pictures = [
-        look(model, view, image, names[place])
-        for place, image in read_images(chosen, 'Picture')
+        look(model, size, image, names[place])
+        for place, image in read_images(chosen, 'Picture', model.color_type)
     ]
     out = args.out
     if out.suffix != '.html':
@@ -65,17 +63,15 @@ def main() -> None:
 
 
 @torch.no_grad()
-def look(model: FrozenTeacher, view: WholeView, image, name: str) -> Seen:
-    """Compute patches, attention and feature of an image (H, W, 3; BGR)."""
-    inputs = to_planes(view(dict(img=image))['img'])[None]
-    inputs = model.data_preprocessor(dict(inputs=inputs,
-                                          data_samples=[]))['inputs']
+def look(model: FrozenTeacher, size: int, image, name: str) -> Seen:
+    """Compute patches, attention and feature of an image (H, W, C)."""
+    inputs = network_input(model, image, size)
     patches = model.patches(inputs)[0].float().cpu()
     attention = None
     if has_attention(model.backbone):
         attention = model.class_attention(inputs)[0].float().cpu()
     feature = model.features(inputs)[0].float().cpu()
-    return Seen(name, image[..., ::-1], patches, feature, attention)
+    return Seen(name, as_colour(image)[..., ::-1], patches, feature, attention)
 
 
 if __name__ == '__main__':

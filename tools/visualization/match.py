@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmdino.apis import FeatureExtractor, get_model
-from mmdino.datasets.transforms import LoadImage
+from mmdino.datasets.transforms import LoadImage, UnreadableImageError
 from mmdino.engine.arguments import add_picture_arguments
 from mmdino.functional.dense import binned_descriptors, mutual_nearest
 from mmdino.pictures.dense import draw_matches
@@ -38,6 +38,11 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.pairs < 1:
         parser.error(f'--pairs must be positive, got {args.pairs}')
+    for path in (args.first, args.second):
+        if not path.is_file():
+            parser.error(f'FIRST and SECOND must be image files, and {path} '
+                         'is ' + ('a folder: name an image in it' if path.
+                                  is_dir() else 'not there'))
     return args
 
 
@@ -48,7 +53,10 @@ def main() -> None:
         what='patches',
         size=args.size)
     paths = [args.first, args.second]
-    patches = extract(paths)
+    patches, _, _, left_out = extract.extract(paths)
+    if left_out:
+        raise UnreadableImageError('match.py needs both images: '
+                                   f'{"; ".join(left_out)}')
     pairs, alike = mutual_nearest(*(describe(p, args.bins) for p in patches))
     load = LoadImage()
     images = [load(dict(img_path=str(p)))['img'][..., ::-1] for p in paths]

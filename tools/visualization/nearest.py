@@ -85,10 +85,12 @@ def picture(dataset: Dataset,
     Args:
         dataset: Data set with ``inputs`` (3, H, W), uint8, BGR.
         data: Its features, with labels and class names.
-        place: Index of the image.
+        place: Row of the image in the features, which leave out images that
+            cannot be read.
         similarity: Similarity to the query, if it is a neighbour.
     """
-    image = torch.as_tensor(dataset[place]['inputs']).flip(0)
+    number = place if data.indices is None else int(data.indices[place])
+    image = torch.as_tensor(dataset[number]['inputs']).flip(0)
     name = None
     if data.labels is not None:
         label = int(data.labels[place])

@@ -97,6 +97,13 @@ class FrozenTeacher(BaseModel):
         return self.network_cfg['preprocessing']
 
     @property
+    def color_type(self) -> str:
+        """Return the ``color_type`` of LoadImage for the network's channels.
+        """
+        channels = len(self.preprocessing['mean'])
+        return {1: 'grayscale', 3: 'color'}.get(channels, 'unchanged')
+
+    @property
     def parts(self) -> dict[str, nn.Module]:
         """Return ``backbone`` and, if there is one, ``neck``."""
         parts = dict(backbone=self.backbone, neck=self.neck)
