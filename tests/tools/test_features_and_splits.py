@@ -225,3 +225,18 @@ def test_split_files(tmp_path):
     names.write_text('b_3.png\n')
     with pytest.raises(FileNotFoundError, match='1 of the 1.*b_3.png'):
         in_process('make_split', tmp_path, '--names', names)
+
+
+def test_a_split_of_equal_names(tmp_path):
+    for path in ('a/0.png', 'b/0.png', 'b/1.png'):
+        (tmp_path / 'train' / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'train' / path)
+    names = tmp_path / 'few.txt'
+    names.write_text('a/0.png\n\nelsewhere/1.png\n')
+    in_process('make_split', tmp_path, '--names', names)
+    assert (tmp_path /
+            'low-shot_few.txt').read_text() == 'a/0.png 0\nb/1.png 1\n'
+    for name in ('0.png', 'elsewhere/0.png'):
+        names.write_text(f'{name}\n')
+        with pytest.raises(ValueError, match="2 images .* '0.png' .*CLASS"):
+            in_process('make_split', tmp_path, '--names', names)
