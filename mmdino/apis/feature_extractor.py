@@ -1,5 +1,6 @@
 """Features and attention of images in a few lines of Python."""
 import logging
+import os
 import os.path as osp
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -26,13 +27,14 @@ from mmdino.utils.device import pick_device
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
+from mmdino.weights.io import ENDINGS
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 Images: TypeAlias = ImageLike | Sequence[ImageLike]
 
 
-def get_model(name: str | None = None,
-              checkpoint: str | None = None,
+def get_model(name: str | Path | None = None,
+              checkpoint: str | Path | None = None,
               device: str | None = None,
               num_heads: int | None = None,
               download: bool = False) -> FrozenTeacher:
@@ -60,6 +62,9 @@ def get_model(name: str | None = None,
             checkpoint, or there is no such device.
         CheckpointError: If the weights do not fit the network.
     """
+    name, checkpoint = (
+        value if value is None else osp.expanduser(os.fspath(value))
+        for value in (name, checkpoint))
     published = {model.name: model for model in list_models()}.get(name or '')
     config = published.config if published else name
     if checkpoint is None:
@@ -67,9 +72,7 @@ def get_model(name: str | None = None,
             raise ValueError(
                 'get_model needs a checkpoint or the name of a published '
                 f'model: {[m.name for m in list_models()]}')
-        is_weights = ':' in name or osp.exists(name) or published
-        if name.endswith('.py') or not is_weights:
-            find_config(name)
+        if not published and _is_config(name):
             raise ValueError(
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
@@ -80,6 +83,22 @@ def get_model(name: str | None = None,
     with downloads_allowed() if download else nullcontext():
         model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(pick_device(device))
+
+
+def _is_config(name: str) -> bool:
+    """Return whether a name is that of a config and not of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If it ends in '.py' and there is no such config.
+    """
+    if name.endswith('.py'):
+        return bool(find_config(name))
+    if ':' in name or osp.exists(name) or name.endswith(ENDINGS):
+        return False
+    try:
+        return bool(find_config(name))
+    except FileNotFoundError:  # loading says what checkpoints there are
+        return False
 
 
 class Extracted(NamedTuple):
@@ -132,8 +151,8 @@ class FeatureExtractor:
     """
 
     def __init__(self,
-                 model: str | FrozenTeacher | None,
-                 checkpoint: str | None = None,
+                 model: str | Path | FrozenTeacher | None,
+                 checkpoint: str | Path | None = None,
                  device: str | None = None,
                  batch_size: int = 32,
                  load: dict | None = None,
