@@ -21,6 +21,7 @@ from mmdino.apis.saved_features import SavedFeatures, save_features
 from mmdino.datasets.listing import list_folder
 from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
+from mmdino.functional.finite import require_finite
 from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
 from mmdino.utils.device import pick_device
@@ -196,6 +197,7 @@ class FeatureExtractor:
 
         Raises:
             UnreadableImageError: If no image can be read.
+            ValueError: If a feature is not finite.
         """
         return self.extract(images).features
 
@@ -288,9 +290,16 @@ class FeatureExtractor:
                 images[start:start + self.batch_size], start)
             causes += failed
             for _, same_size in groupby(items, lambda i: i['inputs'].shape):
-                yield from self._run(default_collate([*same_size]))
+                yield from self._finite(default_collate([*same_size]))
         if len(causes) == len(images):
             raise causes[0]
+
+    def _finite(self, batch: dict) -> list[DataSample]:
+        """Do what :meth:`_run` does; raise an error for features like NaN."""
+        samples = self._run(batch)
+        features = torch.stack([sample.feature for sample in samples])
+        require_finite(features, 'features of a batch')
+        return samples
 
     @torch.no_grad()
     def _run(self, batch: dict) -> list[DataSample]:
