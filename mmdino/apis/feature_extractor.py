@@ -50,7 +50,7 @@ def get_model(name: str | Path | None = None,
         device: 'cpu', 'cuda', 'cuda:1', ...; by default the GPU if there is
             one.
         num_heads: Number of attention heads, for ViTs of other libraries
-            whose file does not store it.
+            whose file does not store it; otherwise it must be that number.
         download: Whether to download a checkpoint that is given by name and
             not yet in the cache.
 
@@ -118,7 +118,9 @@ class FeatureExtractor:
     as in their authors' evaluation). For features, images are resized and
     centre-cropped to a square of that side. For patches and tokens, the whole
     image is resized, its short side to that size. Paths, Pillow images and
-    arrays of the same pixels give the same features. Photos are rotated as
+    arrays (H, W) or (H, W, 3) of the same pixels give the same features. The
+    alpha channel of a file or Pillow image is dropped for a network of three
+    channels, which cannot read an array (H, W, 4). Photos are rotated as
     their EXIF tag says. Images that cannot be read are left out with a
     warning.
 
@@ -140,8 +142,9 @@ class FeatureExtractor:
             size that the checkpoint stores.
 
     Raises:
-        ValueError: If ``what`` is none of the three, or the network has no
-            patches and ``what`` is not 'features'; as in :func:`get_model`.
+        ValueError: If ``what`` is none of the three, ``batch_size`` or
+            ``size`` is below 1, or the network has no patches and ``what`` is
+            not 'features'; as in :func:`get_model`.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
@@ -163,6 +166,9 @@ class FeatureExtractor:
         if what not in ('features', 'patches', 'tokens'):
             raise ValueError("what must be 'features', 'patches' or 'tokens', "
                              f'got {what!r}')
+        if batch_size < 1 or size is not None and size < 1:
+            raise ValueError('batch_size and size must be at least 1, got '
+                             f'{batch_size} and {size}')
         if not isinstance(model, FrozenTeacher):
             model = get_model(model, checkpoint, device, download=download)
         if what != 'features':
@@ -177,7 +183,7 @@ class FeatureExtractor:
             'color_type': kind,
             **(load or {})
         })
-        size = size or model.preprocessing['size']
+        size = model.preprocessing['size'] if size is None else size
         view = dict(
             type='mmdino.CenterView',
             size=size) if what == 'features' else (dict(
