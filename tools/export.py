@@ -13,7 +13,8 @@ import argparse
 import torch
 
 from mmdino.apis import get_model
-from mmdino.apis.export import FORMATS, LIMIT, default_out, export
+from mmdino.apis.export import (FORMATS, LIMIT, default_out, export,
+                                refuse_input)
 from mmdino.engine.arguments import CHECKPOINT, CONFIG, add_download
 from mmdino.utils.device import pick_device
 from mmdino.utils.tool import Parser, run_tool
@@ -35,7 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         help='file to write; by default the path of the checkpoint with the '
-        'extension of the format')
+        'extension of the format, and _half or _export before it if that is '
+        'the checkpoint itself')
     parser.add_argument(
         '--half',
         action='store_true',
@@ -72,7 +74,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    out = args.out or default_out(args.checkpoint, args.format)
+    out = args.out or default_out(args.checkpoint, args.format, args.half)
+    refuse_input(args.checkpoint, out)
     size = (args.size[0], args.size[-1]) if args.size else None
     device = pick_device(args.device)
     # torch allows TF32 in convolutions, whose rounding would fail the check.

@@ -3,9 +3,11 @@
     python tools/make_split.py data/imagenet --fraction 0.01 --seed 0
 
 writes data/imagenet/low-shot_0.01_seed0.txt. --names FILE uses a published
-split instead, with one file name a line, such as SimCLR's 1percent.txt.
+split instead, with one image a line, such as SimCLR's 1percent.txt: its path
+relative to train/, or the name of its file alone if no other has that name.
 """
 import argparse
+from collections import defaultdict
 from pathlib import Path
 
 from mmdino.datasets import Images
@@ -41,7 +43,7 @@ def main() -> None:
     images = Images(str(args.root), subset='train', with_label=True)
     items = [images.get_data_info(i) for i in range(len(images))]
     if args.names:
-        chosen = find(items, args.names)
+        chosen = find(items, args.names, args.root / 'train')
         name = f'low-shot_{args.names.stem}.txt'
     else:
         labels = [item['gt_label'] for item in items]
@@ -59,24 +61,39 @@ def main() -> None:
     print(f'{out}: {len(lines)} of {len(items)} images')
 
 
-def find(items: list[dict], names: Path) -> list[int]:
+def find(items: list[dict], names: Path, start: Path) -> list[int]:
     """Return the indices of the images that a file names.
 
-    Folders in the names are ignored.
+    An image is named by its path relative to ``start``. If there is no such
+    path, the folders are ignored, provided that one image alone has the name.
 
     Raises:
         FileNotFoundError: If there is no image of a name.
+        ValueError: If several images have a name.
     """
-    place = {Path(item['img_path']).name: i for i, item in enumerate(items)}
+    place = defaultdict(list)
+    for i, item in enumerate(items):
+        path = Path(item['img_path'])
+        place[path.name].append(i)
+        if path.name != path.relative_to(start).as_posix():
+            place[path.relative_to(start).as_posix()].append(i)
     text = names.read_text(encoding='utf-8', errors='surrogateescape')
-    wanted = [Path(line).name for line in text.splitlines()]
+    lines = text.splitlines()
+    wanted = [Path(line).as_posix() for line in lines if line.strip()]
+    wanted = [name if name in place else Path(name).name for name in wanted]
     missing = [name for name in wanted if name not in place]
     if missing:
         raise FileNotFoundError(
             f'{len(missing)} of the {len(wanted)} images of {names} do not '
             f'exist in train/; the first is {missing[0]!r}. Check ROOT, or '
             'use the split of this data set.')
-    return sorted(place[name] for name in wanted)
+    several = [name for name in wanted if len(place[name]) > 1]
+    if several:
+        raise ValueError(
+            f'{len(place[several[0]])} images in train/ have the name '
+            f'{several[0]!r} in {names}: give their paths relative to train/, '
+            'CLASS/NAME.')
+    return sorted(place[name][0] for name in wanted)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ from mmdino.registry import build_module
 from mmdino.utils.resources import require
 from mmdino.weights.config import preprocessor_cfg
 from mmdino.weights.convert import Conversion, pos_embed_modes
-from mmdino.weights.formats import dinov2, ibot, official, without
+from mmdino.weights.formats import dinov2, official, without
 from mmdino.weights.formats.hf import CONFIG, FILE, vit_config
 from mmdino.weights.formats.ours import backbone_of, is_linear
 from mmdino.weights.formats.timm import classifier, to_timm
@@ -384,7 +384,7 @@ def _filled(module: nn.Module, state: StateDict) -> nn.Module:
 # How to take the backbone out of the authors' files, by format.
 LONE_BACKBONES = dict(
     dinov2=dinov2.lone_backbone,
-    ibot=ibot.lone_backbone,
+    ibot=official.lone_backbone,
     official=official.lone_backbone)
 # Arguments of our VisionTransformer that mmpretrain's does not have.
 OWN_ARGUMENTS = ('pos_embed_mode', 'with_mask_token', 'num_registers',

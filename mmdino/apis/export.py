@@ -20,6 +20,7 @@ from mmdino.utils.resources import require
 from mmdino.weights.config import from_metadata, to_metadata
 from mmdino.weights.infer import input_channels
 from mmdino.weights.io import replaced, save_checkpoint
+from mmdino.weights.sources import find_checkpoint
 
 Size = tuple[int, int]
 LIMIT = 1e-4  # largest allowed Checked.largest
@@ -247,9 +248,33 @@ FORMATS: dict[str, tuple[str, Callable, Callable[[str], Graph]]] = {
 }
 
 
-def default_out(checkpoint: str, format_: str) -> str:
-    """Return the checkpoint's path with the extension of a format."""
-    return osp.splitext(checkpoint)[0] + FORMATS[format_][0]
+def default_out(checkpoint: str, format_: str, half: bool = False) -> str:
+    """Return the checkpoint's path with the extension of a format.
+
+    If it has this extension already, the new file is STEM_half.safetensors,
+    or STEM_export.safetensors without ``half``.
+    """
+    stem, extension = osp.splitext(checkpoint)
+    if extension == FORMATS[format_][0]:
+        stem += '_half' if half else '_export'
+    return stem + FORMATS[format_][0]
+
+
+def refuse_input(checkpoint: str, out: str) -> None:
+    """Raise an error if a file to write is the checkpoint itself.
+
+    Args:
+        checkpoint: A file, or another name of :mod:`mmdino.weights.sources`.
+        out: Path of the file to write.
+
+    Raises:
+        ValueError: If both are one file, under whatever names.
+        FileNotFoundError: As in :func:`.find_checkpoint`.
+    """
+    path = find_checkpoint(checkpoint)
+    if osp.exists(out) and osp.samefile(path, out):
+        raise ValueError(f'{out} is the checkpoint {checkpoint} itself, which '
+                         'would be overwritten: give another file to write.')
 
 
 def trace(teacher: FrozenTeacher,

@@ -1,5 +1,6 @@
 """Features and attention of images in a few lines of Python."""
 import logging
+import os
 import os.path as osp
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -20,19 +21,21 @@ from mmdino.apis.saved_features import SavedFeatures, save_features
 from mmdino.datasets.listing import list_folder
 from mmdino.datasets.transforms import UnreadableImageError, build_steps
 from mmdino.engine.testing import given_network
+from mmdino.functional.finite import require_finite
 from mmdino.models import FrozenTeacher
 from mmdino.pictures.attention import draw_attention
 from mmdino.utils.device import pick_device
 from mmdino.utils.progress import track
 from mmdino.utils.resources import find_config
 from mmdino.weights import downloads_allowed, list_models
+from mmdino.weights.io import ENDINGS
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 Images: TypeAlias = ImageLike | Sequence[ImageLike]
 
 
-def get_model(name: str | None = None,
-              checkpoint: str | None = None,
+def get_model(name: str | Path | None = None,
+              checkpoint: str | Path | None = None,
               device: str | None = None,
               num_heads: int | None = None,
               download: bool = False) -> FrozenTeacher:
@@ -47,7 +50,7 @@ def get_model(name: str | None = None,
         device: 'cpu', 'cuda', 'cuda:1', ...; by default the GPU if there is
             one.
         num_heads: Number of attention heads, for ViTs of other libraries
-            whose file does not store it.
+            whose file does not store it; otherwise it must be that number.
         download: Whether to download a checkpoint that is given by name and
             not yet in the cache.
 
@@ -60,6 +63,9 @@ def get_model(name: str | None = None,
             checkpoint, or there is no such device.
         CheckpointError: If the weights do not fit the network.
     """
+    name, checkpoint = (
+        value if value is None else osp.expanduser(os.fspath(value))
+        for value in (name, checkpoint))
     published = {model.name: model for model in list_models()}.get(name or '')
     config = published.config if published else name
     if checkpoint is None:
@@ -67,9 +73,7 @@ def get_model(name: str | None = None,
             raise ValueError(
                 'get_model needs a checkpoint or the name of a published '
                 f'model: {[m.name for m in list_models()]}')
-        is_weights = ':' in name or osp.exists(name) or published
-        if name.endswith('.py') or not is_weights:
-            find_config(name)
+        if not published and _is_config(name):
             raise ValueError(
                 f'{name!r} is a config: give the checkpoint as well. '
                 f'Published models are {[m.name for m in list_models()]}.')
@@ -80,6 +84,22 @@ def get_model(name: str | None = None,
     with downloads_allowed() if download else nullcontext():
         model = FrozenTeacher(checkpoint, num_heads=num_heads, **given)
     return model.to(pick_device(device))
+
+
+def _is_config(name: str) -> bool:
+    """Return whether a name is that of a config and not of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If it ends in '.py' and there is no such config.
+    """
+    if name.endswith('.py'):
+        return bool(find_config(name))
+    if ':' in name or osp.exists(name) or name.endswith(ENDINGS):
+        return False
+    try:
+        return bool(find_config(name))
+    except FileNotFoundError:  # loading says what checkpoints there are
+        return False
 
 
 class Extracted(NamedTuple):
@@ -98,7 +118,9 @@ class FeatureExtractor:
     as in their authors' evaluation). For features, images are resized and
     centre-cropped to a square of that side. For patches and tokens, the whole
     image is resized, its short side to that size. Paths, Pillow images and
-    arrays of the same pixels give the same features. Photos are rotated as
+    arrays (H, W) or (H, W, 3) of the same pixels give the same features. The
+    alpha channel of a file or Pillow image is dropped for a network of three
+    channels, which cannot read an array (H, W, 4). Photos are rotated as
     their EXIF tag says. Images that cannot be read are left out with a
     warning.
 
@@ -120,8 +142,9 @@ class FeatureExtractor:
             size that the checkpoint stores.
 
     Raises:
-        ValueError: If ``what`` is none of the three, or the network has no
-            patches and ``what`` is not 'features'; as in :func:`get_model`.
+        ValueError: If ``what`` is none of the three, ``batch_size`` or
+            ``size`` is below 1, or the network has no patches and ``what`` is
+            not 'features'; as in :func:`get_model`.
 
     Example:
         >>> extract = FeatureExtractor('dino_vit-s16')
@@ -132,8 +155,8 @@ class FeatureExtractor:
     """
 
     def __init__(self,
-                 model: str | FrozenTeacher | None,
-                 checkpoint: str | None = None,
+                 model: str | Path | FrozenTeacher | None,
+                 checkpoint: str | Path | None = None,
                  device: str | None = None,
                  batch_size: int = 32,
                  load: dict | None = None,
@@ -143,6 +166,9 @@ class FeatureExtractor:
         if what not in ('features', 'patches', 'tokens'):
             raise ValueError("what must be 'features', 'patches' or 'tokens', "
                              f'got {what!r}')
+        if batch_size < 1 or size is not None and size < 1:
+            raise ValueError('batch_size and size must be at least 1, got '
+                             f'{batch_size} and {size}')
         if not isinstance(model, FrozenTeacher):
             model = get_model(model, checkpoint, device, download=download)
         if what != 'features':
@@ -155,7 +181,7 @@ class FeatureExtractor:
             'color_type': model.color_type,
             **(load or {})
         })
-        size = size or model.preprocessing['size']
+        size = model.preprocessing['size'] if size is None else size
         view = dict(
             type='mmdino.CenterView',
             size=size) if what == 'features' else (dict(
@@ -175,6 +201,7 @@ class FeatureExtractor:
 
         Raises:
             UnreadableImageError: If no image can be read.
+            ValueError: If a feature is not finite.
         """
         return self.extract(images).features
 
@@ -267,9 +294,16 @@ class FeatureExtractor:
                 images[start:start + self.batch_size], start)
             causes += failed
             for _, same_size in groupby(items, lambda i: i['inputs'].shape):
-                yield from self._run(default_collate([*same_size]))
+                yield from self._finite(default_collate([*same_size]))
         if len(causes) == len(images):
             raise causes[0]
+
+    def _finite(self, batch: dict) -> list[DataSample]:
+        """Do what :meth:`_run` does; raise an error for features like NaN."""
+        samples = self._run(batch)
+        features = torch.stack([sample.feature for sample in samples])
+        require_finite(features, 'features of a batch')
+        return samples
 
     @torch.no_grad()
     def _run(self, batch: dict) -> list[DataSample]:

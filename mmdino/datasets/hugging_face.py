@@ -80,7 +80,8 @@ class HuggingFaceImages(SourceImages):
     def _open(self) -> 'ArrowPictures':
         root = osp.join(self.data_root, self.subset)
         return ArrowPictures(
-            osp.abspath(root), self.image_column, self.label_column)
+            osp.abspath(root), self.image_column, self.label_column,
+            self.with_label is not False)
 
 
 class ArrowPictures:
@@ -90,12 +91,15 @@ class ArrowPictures:
         root: The folder or the parquet file.
         image_column: See :class:`HuggingFaceImages`.
         label_column: See :class:`HuggingFaceImages`.
+        with_label: Whether to read labels; without, each is
+            :data:`NO_LABEL`.
     """
 
     def __init__(self,
                  root: str,
                  image_column: str | None = None,
-                 label_column: str | None = None) -> None:
+                 label_column: str | None = None,
+                 with_label: bool = True) -> None:
         table = open_table(root)
         self.root = root
         self.column = _image_column(table, root, image_column)
@@ -103,7 +107,8 @@ class ArrowPictures:
         self.labels = np.full(len(table), NO_LABEL)
         self.classes = None
         if label_column is not None:
-            self.labels = _labels(table, label_column)
+            if with_label:
+                self.labels = _labels(table, label_column)
             names = getattr(table.features[label_column], 'names', None)
             self.classes = names and tuple(names)
         lacking = np.flatnonzero(self.labels < 0)
@@ -216,7 +221,8 @@ def _labels(table: Any, column: str) -> np.ndarray:
     values = table.select_columns([column]).with_format('arrow')[:][column]
     if not pyarrow.types.is_integer(values.type):
         raise ValueError(f'the label column {column!r} holds {values.type} '
-                         'and not integers: name another by label_column')
+                         'and not integers: name another by label_column, or '
+                         'give with_label=False to read no labels')
     return values.fill_null(NO_LABEL).to_numpy().astype(np.int64)
 
 

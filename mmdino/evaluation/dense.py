@@ -11,6 +11,7 @@ from mmengine.runner import TestLoop, autocast
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmdino.functional.finite import require_finite
 from mmdino.functional.segmentation import (confusion, knn_scores,
                                             patch_labels, pixel_classes,
                                             ridge_classifier,
@@ -148,6 +149,7 @@ class DenseTestLoop(TestLoop):
             data = self.model.data_preprocessor(batch)
             with autocast(enabled=self.fp16):
                 patches = self.model.patches(data['inputs']).float().cpu()
+            require_finite(patches, "images' patch features")
             for rows, sample in zip(patches, data['data_samples']):
                 if self.mask_key not in sample:
                     raise KeyError(

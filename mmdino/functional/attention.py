@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 
 def mass_threshold(attention: Tensor, mass: float = 0.6) -> Tensor:
     """Keep the strongest patches that hold a share of each head's attention.
@@ -26,10 +28,12 @@ def mass_threshold(attention: Tensor, mass: float = 0.6) -> Tensor:
         (H, h, w) bool, True where a patch is kept.
 
     Raises:
-        ValueError: If ``mass`` is not in (0, 1].
+        ValueError: If ``mass`` is not in (0, 1], or the attention of a head
+            is not finite.
     """
     if not 0 < mass <= 1:
         raise ValueError(f'mass must be in (0, 1], got {mass}.')
+    require_finite(attention, 'attention maps')
     flat = attention.flatten(1).double()
     rising, order = flat.sort(dim=1, stable=True)
     share = rising.cumsum(dim=1) / rising.sum(dim=1, keepdim=True)
@@ -54,7 +58,8 @@ def attention_jaccard(attention: Tensor,
         (O,) float64 fractions, sorted by the objects' numbers.
 
     Raises:
-        ValueError: If ``attention`` is not (H, h, w) or ``mask`` not (H', W').
+        ValueError: If ``attention`` is not (H, h, w) or ``mask`` not
+            (H', W'), or as in :func:`mass_threshold`.
     """
     if attention.ndim != 3 or mask.ndim != 2:
         raise ValueError(

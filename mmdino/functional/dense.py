@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 
 class Components(NamedTuple):
     """Principal components of a set of features.
@@ -37,13 +39,14 @@ def principal_components(features: Tensor, n: int = 3) -> Components:
     sign does not change from run to run.
 
     Raises:
-        ValueError: If there are fewer than ``n`` + 1 features or ``n`` is
-            more than D.
+        ValueError: If there are fewer than ``n`` + 1 features, ``n`` is
+            more than D, or a feature is not finite.
     """
     if not 1 <= n <= features.shape[1] or len(features) <= n:
         raise ValueError(f'{n} principal components need more than {n} '
                          f'features of width {n} or more, got '
                          f'{tuple(features.shape)}.')
+    require_finite(features, 'patch features')
     features = features.double()
     mean = features.mean(dim=0)
     centred = features - mean
@@ -64,7 +67,12 @@ def mutual_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Indices (P, 2) into ``first`` and ``second``, the most similar pair
         first, and the cosine similarities (P, ) of the P pairs.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
+    for features in (first, second):
+        require_finite(features, 'patch features')
     alike = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     there, back = alike.argmax(dim=1), alike.argmax(dim=0)
     here = torch.arange(len(first), device=first.device)
@@ -123,7 +131,11 @@ def lost_box(features: Tensor,
 
     Returns:
         The box (top, left, bottom, right), in patches.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
+    require_finite(features, 'patch features')
     alike = features @ features.T
     degrees = (alike >= 0).sum(dim=1)
     order = degrees.argsort(stable=True)

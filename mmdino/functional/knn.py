@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_info
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 _LOW = 0xffffffff
 
 
@@ -277,14 +279,7 @@ def _check_features(queries: Tensor, gallery: Tensor) -> None:
         raise ValueError('Queries and gallery must be (Q, D) and (G, D), got '
                          f'{tuple(queries.shape)} and {tuple(gallery.shape)}.')
     for name, features in (('query', queries), ('gallery', gallery)):
-        # Test the sums of the rows: isfinite(features) would need a mask as
-        # large as all features.
-        bad = int((~features.sum(dim=1).isfinite()).sum())
-        if bad:
-            raise ValueError(
-                f'{bad} of {len(features)} {name} features are not finite: '
-                'the network has diverged or an image is broken. Check the '
-                'checkpoint and the images.')
+        require_finite(features, f'{name} features')
 
 
 def _merge(best: Tensor, values: Tensor, k: int, first: int) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 
 def logistic_regression(features: Tensor,
                         labels: Tensor,
@@ -36,12 +38,15 @@ def logistic_regression(features: Tensor,
         most probable first, and whether the fit converged.
 
     Raises:
-        ValueError: If the labels are all of one class.
+        ValueError: If the labels are all of one class, or a feature is not
+            finite.
     """
     from sklearn.linear_model import LogisticRegression  # a slow import
     if len(labels.unique()) < 2:
         raise ValueError('Logistic regression needs images of at least two '
                          f'classes, got {labels.unique().tolist()}.')
+    require_finite(features, 'gallery features')
+    require_finite(queries, 'query features')
     model = LogisticRegression(C=C, max_iter=max_iter)
     model.fit(F.normalize(features).numpy(), labels.numpy())
     scores = model.decision_function(F.normalize(queries).numpy())

@@ -5,6 +5,8 @@ N images, D features.
 import torch
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 EPS = 1e-7  # as in the paper
 
 
@@ -34,9 +36,7 @@ def rankme(features: Tensor) -> float:
     if features.ndim != 2 or not features.numel():
         raise ValueError('RankMe needs features of shape (N, D), at least '
                          f'one, got {tuple(features.shape)}.')
-    if not features.isfinite().all():
-        raise ValueError('RankMe got features that are not finite: the '
-                         'network has diverged or an image is broken.')
+    require_finite(features, 'features')
     features = features.double()
     if len(features) > features.shape[1]:
         squares = torch.linalg.eigvalsh(features.T @ features)

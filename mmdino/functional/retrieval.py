@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
+
 # By protocol, which annotations of a query are positives and which are junk.
 PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = dict(
     medium=(('easy', 'hard'), ('junk', )), hard=(('hard', ), ('junk', 'easy')))
@@ -28,8 +30,13 @@ def rank_gallery(query: Tensor, gallery: Tensor) -> np.ndarray:
     Args:
         query: (D,), normalised here.
         gallery: (G, D), of unit length.
+
+    Raises:
+        ValueError: If a feature is not finite.
     """
+    require_finite(query[None], 'query features')
     similarity = gallery @ F.normalize(query, dim=0)
+    require_finite(similarity[:, None], 'gallery features')
     return similarity.argsort(descending=True, stable=True).cpu().numpy()
 
 
@@ -166,9 +173,7 @@ def learn_whitening(features: Tensor, floor: float = 1e-5) -> Whitening:
         problem = ', all of them 0.' if len(features) else ': no image.'
         raise ValueError('Whitening needs features to learn from, got '
                          f'{tuple(features.shape)}{problem}')
-    if not features.isfinite().all():
-        raise ValueError('Whitening got features that are not finite: check '
-                         'the checkpoint and the images.')
+    require_finite(features, 'whitening features')
     values, vectors = torch.linalg.eigh(features.t() @ features /
                                         len(features))
     values = values.clamp(min=floor * values.max()).flip(0)

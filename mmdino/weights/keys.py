@@ -16,6 +16,22 @@ class CheckpointError(ValueError):
     """An error about a checkpoint that cannot be used as asked."""
 
 
+def refuse_leftover(leftover: Iterable[str], whose: str) -> None:
+    """Raise an error if names of an authors' file have no place in ours.
+
+    Args:
+        leftover: The names.
+        whose: What files they are, such as "authors' iBOT".
+
+    Raises:
+        CheckpointError: If there is one.
+    """
+    leftover = [*leftover]
+    if leftover:
+        raise CheckpointError(f'The {whose} has no {name_keys(leftover)}. Is '
+                              '--from right?')
+
+
 def refuse_dinov3(state: StateDict) -> None:
     """Raise an error for a DINOv3 with the names of its authors or
     transformers.

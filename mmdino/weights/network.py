@@ -200,11 +200,11 @@ def resolve_network(weights: Weights,
             ``data_preprocessor``, each optional. They must agree with the
             network config in the file, if there is one.
         num_heads: Number of attention heads of a ViT whose file does not store
-            it.
+            it. It must agree with the file or config that does.
 
     Raises:
-        CheckpointError: If the config and the file disagree, or the network
-            can be told by neither.
+        CheckpointError: If the config, the file and ``num_heads`` disagree, or
+            the network can be told by none.
     """
     given = {k: v for k, v in (given or {}).items() if v is not None}
     kept = weights.network
@@ -221,6 +221,8 @@ def resolve_network(weights: Weights,
                                weights.part('backbone'), num_heads)
     parts = {key: given[key] for key in ('backbone', 'neck') if key in given}
     network = {**kept, **parts}
+    if num_heads is not None:
+        _check_heads(weights.path, network['backbone'], num_heads)
     if 'data_preprocessor' in given:
         network = set_preprocessor(network, given['data_preprocessor'],
                                    kept['preprocessing']['size'])
@@ -370,6 +372,15 @@ def _check_backbone(weights: Weights, given: nn.Module) -> None:
         facts(build_empty(weights.network['backbone'])), facts(given), FACTS,
         f'{weights.path} is of another network',
         'Give the config of the network that was trained, or none.')
+
+
+def _check_heads(path: str, backbone: dict, num_heads: int) -> None:
+    """Compare a number of attention heads with that of a backbone's config."""
+    kept = facts(build_empty(backbone)).get('num_heads', num_heads)
+    if kept != num_heads:
+        raise CheckpointError(
+            f'The network of {path} has {kept} attention heads, not '
+            f'{num_heads}: leave the number out.')
 
 
 def _check_agreement(kept: dict, given: dict, names: dict[str, str],

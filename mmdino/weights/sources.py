@@ -18,6 +18,7 @@ complete. Offline switches such as ``HF_HUB_OFFLINE`` are respected.
 """
 import errno
 import fnmatch
+import hashlib
 import json
 import os
 import os.path as osp
@@ -25,6 +26,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import urlparse
 from urllib.request import urlopen
 
 import torch
@@ -218,7 +220,16 @@ def _first_on_node(fetch: Callable[[], str], name: str) -> str:
 
 
 def _cached(url: str) -> str:
-    return osp.join(torch.hub.get_dir(), 'checkpoints', osp.basename(url))
+    """Return the path in torch.hub's cache of the file at an address.
+
+    Published files have the name that torch.hub gives them. Any other name,
+    such as epoch_100.pth, may exist at many addresses: a hash of the whole
+    address stands before it.
+    """
+    name = osp.basename(urlparse(url).path)
+    if url not in [model.url for model in list_models()]:
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:12]}_{name}'
+    return osp.join(torch.hub.get_dir(), 'checkpoints', name)
 
 
 def _fetch_url(url: str, sha256_prefix: str | None = None) -> str:

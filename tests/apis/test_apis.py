@@ -168,6 +168,30 @@ def test_absent_files(folder, monkeypatch, tmp_path):
         get_model('dino_vit-s15', str(folder / 'lone.pth'))
 
 
+@pytest.mark.parametrize('name, message', [
+    ('work_dirs/run/epoch_100.pth', "no checkpoint 'work_dirs/run/epoch_100"),
+    ('epoch_10.safetensors', r"no checkpoint .*mean 'epoch_1.safetensors'"),
+    ('dino_vit-s15', r"no checkpoint .*mean 'dino_vit-s"),
+    ('nowhere.py', "no config 'nowhere.py'"),
+])
+def test_what_is_missing_is_said(name, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'epoch_1.safetensors').touch()
+    for given in (name, Path(name)):
+        with pytest.raises(FileNotFoundError, match=message):
+            get_model(given)
+
+
+def test_paths_and_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv('HOME', str(folder))
+    config = folder / 'tiny.py'
+    wanted = get_model(config, folder / 'lone.pth', 'cpu').state_dict()
+    found = get_model('~/tiny.py', '~/lone.pth', 'cpu').state_dict()
+    assert all(weight.equal(found[name]) for name, weight in wanted.items())
+    with pytest.raises(ValueError, match='tiny.py.* is a config'):
+        get_model(config)
+
+
 def test_weights_of_another_model(folder, tmp_path):
     path = str(tmp_path / 'xcit.pth')
     save_checkpoint(convert(states.xcit(), 'timm', 'mmdino'), path)

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 
 import pytest
 import torch
@@ -98,6 +99,25 @@ def test_weights_in_half_precision(checkpoint, tmp_path):
         assert torch.equal(read[name], weight.half())
     with pytest.raises(SystemExit, match='choose the format safetensors'):
         in_process('export', *args, 'torch-export', as_user=True)
+
+
+def test_the_checkpoint_is_not_overwritten(checkpoint, tmp_path):
+    args = ('--heads', 3, '--format', 'safetensors')
+    in_process('export', checkpoint, *args)
+    path = tmp_path / 'ours.safetensors'
+    before = path.read_bytes()
+    in_process('export', path, *args, '--half')
+    in_process('export', path, *args)
+    wide, half = (
+        load_file(tmp_path / f'ours_{word}.safetensors')
+        for word in ('export', 'half'))
+    assert {value.dtype for value in wide.values()} == {torch.float32}
+    assert {value.dtype for value in half.values()} == {torch.float16}
+    os.link(path, tmp_path / 'twin.safetensors')
+    for out in (path, tmp_path / 'twin.safetensors'):
+        with pytest.raises(SystemExit, match='is the checkpoint .* another'):
+            in_process('export', path, *args, '--out', out, as_user=True)
+    assert path.read_bytes() == before
 
 
 def test_weights_that_half_precision_cannot_hold(tmp_path):

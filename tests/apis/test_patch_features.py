@@ -116,3 +116,15 @@ def test_what_has_no_patches(teacher):
         FeatureExtractor(resnet, what='patches')
     with pytest.raises(ValueError, match="'token' or 'key', got 'value'"):
         teacher.patches(torch.zeros(1, 3, 8, 8), 'value')
+
+
+@pytest.mark.parametrize('what', ['features', 'patches', 'tokens'])
+def test_a_network_that_diverged(what, images):
+    model = FrozenTeacher(**{
+        part: model_cfg()[part]
+        for part in ('backbone', 'data_preprocessor')
+    })
+    for weight in model.parameters():
+        weight.fill_(float('nan'))
+    with pytest.raises(ValueError, match='not finite: .* diverged'):
+        FeatureExtractor(model, what=what)(images)

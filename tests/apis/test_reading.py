@@ -57,6 +57,16 @@ def test_photos_are_turned_both_ways(tmp_path, orientation):
     assert torch.equal(by_path, extract(PHOTO)) == (orientation == 1)
 
 
+def test_an_alpha_channel(tmp_path):
+    extract = extractor()
+    rgba = np.dstack([PHOTO, PHOTO[..., 0]])
+    Image.fromarray(rgba).save(tmp_path / 'x.png')
+    for image in (tmp_path / 'x.png', Image.fromarray(rgba)):
+        assert torch.equal(extract(image), extract(PHOTO))
+    with pytest.raises(UnreadableImageError, match='of 4 channels'):
+        extract(rgba)
+
+
 def test_broken_ones_are_left_out_by_name(tmp_path):
     for i in range(5):
         Image.fromarray(PHOTO // (i + 1)).save(tmp_path / f'{i}.png')
@@ -95,3 +105,14 @@ def test_settings_of_loading():
     assert (dark - light).abs().max() > .1
     eight = np.round(deep / 4095 * 255).astype(np.uint8)
     assert (extractor()(eight) - light).abs().max() < .02
+
+
+@pytest.mark.parametrize('given', [
+    dict(size=0),
+    dict(size=-8),
+    dict(batch_size=0),
+    dict(size=0, what='patches')
+])
+def test_sizes_below_one(given):
+    with pytest.raises(ValueError, match='batch_size and size must be at '):
+        extractor(**given)

@@ -86,6 +86,20 @@ def test_labels(hf, tmp_path):
         HuggingFaceImages(str(tmp_path / 'text'))
 
 
+def test_labels_that_are_not_wanted(hf, tmp_path):
+    table(
+        hf, labels=list('abcdef'),
+        label=hf.Value('string')).save_to_disk(tmp_path / 'text')
+    with pytest.raises(ValueError, match='with_label=False'):
+        HuggingFaceImages(str(tmp_path / 'text'))
+    dataset = HuggingFaceImages(str(tmp_path / 'text'), with_label=False)
+    assert len(dataset) == 6 and 'gt_label' not in dataset.get_data_info(0)
+    table(hf).save_to_disk(tmp_path / 'classes')
+    dataset = HuggingFaceImages(str(tmp_path / 'classes'), with_label=False)
+    assert dataset.CLASSES == ('cat', 'dog', 'cow')
+    assert 'gt_label' not in dataset.get_data_info(0)
+
+
 def test_columns_that_are_not_clear(hf, tmp_path):
     table(hf).rename_column('image', 'photo').save_to_disk(tmp_path / 'a')
     assert len(HuggingFaceImages(str(tmp_path / 'a'))) == 6

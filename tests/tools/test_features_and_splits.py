@@ -244,6 +244,21 @@ def test_split_of_names_that_are_not_utf8(tmp_path):
     in_process('make_split', tmp_path, '--fraction', 1.)
     assert (tmp_path / 'low-shot_1_seed0.txt').read_bytes() == (
         b'a/\xff.png 0\nb/\xff.png 1\n')
-    (tmp_path / 'few.txt').write_bytes(b'\xff.png\n')
+    (tmp_path / 'few.txt').write_bytes(b'a/\xff.png\n')
     in_process('make_split', tmp_path, '--names', tmp_path / 'few.txt')
     assert b'/\xff.png' in (tmp_path / 'low-shot_few.txt').read_bytes()
+
+
+def test_a_split_of_equal_names(tmp_path):
+    for path in ('a/0.png', 'b/0.png', 'b/1.png'):
+        (tmp_path / 'train' / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'train' / path)
+    names = tmp_path / 'few.txt'
+    names.write_text('a/0.png\n\nelsewhere/1.png\n')
+    in_process('make_split', tmp_path, '--names', names)
+    assert (tmp_path /
+            'low-shot_few.txt').read_text() == 'a/0.png 0\nb/1.png 1\n'
+    for name in ('0.png', 'elsewhere/0.png'):
+        names.write_text(f'{name}\n')
+        with pytest.raises(ValueError, match="2 images .* '0.png' .*CLASS"):
+            in_process('make_split', tmp_path, '--names', names)

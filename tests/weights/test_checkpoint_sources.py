@@ -288,6 +288,25 @@ def test_an_address_that_breaks_off_leaves_nothing(hub, tmp_path):
     assert open_weights(f'{hub.address}/x.pth').format == 'official'
 
 
+def test_one_file_name_at_several_addresses(hub):
+    for value, place in enumerate('ab'):
+        (hub.folder / place).mkdir()
+        state = {k: torch.full_like(v, value) for k, v in states.vit().items()}
+        save_file(state, hub.folder / place / 'x.safetensors')
+    with downloads_allowed():
+        paths = [
+            find_checkpoint(f'{hub.address}/{rest}')
+            for rest in ('a/x.safetensors', 'b/x.safetensors',
+                         'b/x.safetensors?download=true')
+        ]
+    read = [load_checkpoint(path)['cls_token'].unique() for path in paths]
+    assert [value.tolist() for value in read] == [[0], [1], [1]]
+    assert all(path.endswith('_x.safetensors') for path in paths)
+    hub.asked.clear()
+    assert find_checkpoint(f'{hub.address}/a/x.safetensors') == paths[0]
+    assert not hub.asked
+
+
 def test_every_failure_says_what_to_do(hub, monkeypatch, tmp_path):
     assert 'accept its licence at http' in message('hf:gated/name')
     assert 'hf auth login' in message('hf:org/none')

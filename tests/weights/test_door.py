@@ -89,6 +89,16 @@ def test_a_lone_backbone_of_ours(tmp_path):
     assert same(teacher.backbone.state_dict(), lone)
 
 
+def test_another_number_of_heads_than_the_files(tmp_path):
+    source, path = tmp_path / 'a.pth', str(tmp_path / 'b.safetensors')
+    torch.save(states.vit(), source)
+    convert_file(str(source), path, None, 'mmdino', num_heads=3)
+    for given in (None, 3):
+        assert FrozenTeacher(path, num_heads=given)
+    with pytest.raises(CheckpointError, match='has 3 attention heads, not 6'):
+        FrozenTeacher(path, num_heads=6)
+
+
 def classified(**changes):
     """A ViT with timm's classifier, as timm's own training saves it."""
     return dict(

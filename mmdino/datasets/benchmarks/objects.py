@@ -30,7 +30,7 @@ class Split(BenchmarkDataset):
         super().__init__(data_root, pipeline, test_mode=True, **kwargs)
 
     def read_split(self, kind: str, what: str) -> list[str]:
-        """Read the names in the list of the split.
+        """Read the names in the list of the split, one a line.
 
         Args:
             kind: Folder of the list in ``ImageSets``.
@@ -43,7 +43,7 @@ class Split(BenchmarkDataset):
         path = osp.join(self.data_root, 'ImageSets', kind, f'{self.split}.txt')
         self.require([path], f'the list of {what}s')
         with open(path) as file:
-            names = file.read().split()
+            names = [line.strip() for line in file if line.strip()]
         if not names:
             raise ValueError(f'{path} names no {what}: unpack the data set '
                              'again, or choose another split')

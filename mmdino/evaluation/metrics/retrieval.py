@@ -14,6 +14,7 @@ from torch import Tensor
 from mmdino.datasets.benchmarks.copydays import WHITENING
 from mmdino.evaluation.base import Gallery, GalleryMetric
 from mmdino.evaluation.baselines import PIXELS, UNTRAINED
+from mmdino.functional.finite import require_finite
 from mmdino.functional.retrieval import (Whitening, average_precision,
                                          learn_whitening, mean_scores,
                                          positive_ranks, rank_gallery,
@@ -54,8 +55,13 @@ class RetrievalMAP(GalleryMetric):
         self.ks = sorted(set(ks))
 
     def set_gallery(self, gallery: Gallery) -> None:
-        """Set the images to rank; every rank holds all, a few thousand."""
+        """Set the images to rank; every rank holds all, a few thousand.
+
+        Raises:
+            ValueError: If a feature is not finite.
+        """
         features, _ = gallery.whole()
+        require_finite(features, 'gallery features')
         self.gallery = F.normalize(features, dim=1)
 
     def keep(self, sample: dict) -> dict[str, float]:
@@ -105,9 +111,11 @@ class CopyDetectionMAP(GalleryMetric):
         """Learn the whitening, then set the images to rank.
 
         Raises:
-            ValueError: If the gallery has no originals.
+            ValueError: If the gallery has no originals, or a feature is not
+                finite.
         """
         features, labels = gallery.whole()
+        require_finite(features, 'gallery features')
         if labels is None or not (labels >= 0).any():
             raise ValueError(
                 'CopyDetectionMAP found no original in the gallery: use the '

@@ -468,6 +468,7 @@ def _store_grid(vit: VisionTransformer, state_dict: dict, prefix: str,
 def _check_multiple(name: str, size: int, patch_size: int) -> None:
     if size % patch_size:
         lower = size // patch_size * patch_size
+        sizes = f'{lower} or {lower + patch_size}' if lower else patch_size
         raise ValueError(
             f'{name} {size} is not a multiple of the patch size {patch_size}: '
-            f'use {lower or patch_size} or {lower + patch_size} pixels.')
+            f'use {sizes} pixels.')

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from mmdino.functional.finite import require_finite
 from mmdino.functional.label_propagation import (labels_to_mask,
                                                  mask_to_labels,
                                                  propagate_labels)
@@ -114,5 +115,6 @@ class VideoSegmenter(FrozenTeacher):
     def _patch_features(self, frame: Tensor) -> Tensor:
         """Compute unit features (h, w, D) of a frame (C, H, W)."""
         tokens = patch_tokens(self.backbone, self.tokens(frame[None])[0])[0]
+        require_finite(tokens, 'patch features')
         width = frame.shape[-1] // self.backbone.patch_size
         return F.normalize(tokens.float(), dim=-1).unflatten(0, (-1, width))

@@ -16,6 +16,7 @@ written without chunks.
 """
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 flipped, name_keys, rename, strip_prefix)
+                                 flipped, name_keys, refuse_leftover, rename,
+                                 strip_prefix)
 
 NAMES = (
     ('mask_token', 'mask_token'),
@@ -44,6 +46,7 @@ NETWORKS = (('student.', STUDENT), ('teacher.', TEACHER))
 PLACES = tuple(f'{network}{part}' for network in (STUDENT, TEACHER)
                for part in ('backbone.', 'head.', 'patch_head.'))
 REMEDY = 'give --which to convert one backbone alone.'
+_refuse = partial(refuse_leftover, whose="authors' DINOv2")
 
 
 def is_dinov2(state: Mapping[str, Any]) -> bool:
@@ -208,10 +211,3 @@ def _refuse_shards(state: StateDict) -> None:
             "The file is one rank's share of a training with FSDP, whose "
             'weights are pieces of flat tensors: use teacher_checkpoint.pth, '
             'which the same training writes below eval/.')
-
-
-def _refuse(leftover) -> None:
-    leftover = [*leftover]
-    if leftover:
-        raise CheckpointError("The authors' DINOv2 has no "
-                              f'{name_keys(leftover)}. Is --from right?')

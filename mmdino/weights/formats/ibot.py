@@ -12,6 +12,7 @@ the MLP. The teacher of iBOT sees no masks and has no mask token: it gets that
 of the student.
 """
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
                                          from_backbone)
 from mmdino.weights.formats.timm import VIT_NAMES
 from mmdino.weights.keys import (CheckpointError, StateDict, add_prefix,
-                                 flipped, name_keys, rename, strip_prefix)
+                                 flipped, name_keys, refuse_leftover, rename,
+                                 strip_prefix)
 
 NAMES = (
     ('masked_embed', 'mask_token'),
@@ -38,6 +40,7 @@ CENTERS = (('center', 'centering.center'), ('center2',
 PLACES = tuple(f'{network}{part}' for network in (STUDENT, TEACHER)
                for part in ('backbone.', 'head.', 'patch_head.'))
 REMEDY = 'give --which to convert one backbone alone.'
+_refuse = partial(refuse_leftover, whose="authors' iBOT")
 FIRST, SECOND = 'last_layer.', 'last_layer2.'
 
 
@@ -78,18 +81,6 @@ def from_ibot(checkpoint: dict[str, Any]) -> StateDict:
             state[ours] = centers.pop(theirs).flatten(0, -2)
     _refuse(centers)
     return state
-
-
-def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
-    """Return one network's backbone with the authors' names.
-
-    Args:
-        checkpoint: Content of any of the authors' files.
-        which: 'teacher' or 'student'.
-    """
-    if which not in checkpoint:
-        return checkpoint.get('state_dict', checkpoint)
-    return strip_prefix(without_ddp(checkpoint[which]), 'backbone.')
 
 
 def to_ibot(state: StateDict) -> dict[str, Any]:
@@ -196,10 +187,3 @@ def _is_shared(network: StateDict) -> bool:
 
 def _say(text: str) -> None:
     print_log(text, logger='current')
-
-
-def _refuse(leftover) -> None:
-    leftover = [*leftover]
-    if leftover:
-        raise CheckpointError("The authors' iBOT has no "
-                              f'{name_keys(leftover)}. Is --from right?')

@@ -9,6 +9,7 @@ authors' parameter groups.
 """
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mmdino.weights.formats.ours import (STUDENT, TEACHER, backbone_of,
@@ -17,7 +18,8 @@ from mmdino.weights.formats.timm import from_timm, is_timm, to_timm
 from mmdino.weights.infer import family
 from mmdino.weights.keys import (WEIGHT_NORM, CheckpointError, StateDict,
                                  add_prefix, flipped, join_qkv, name_keys,
-                                 rename, split_qkv, strip_prefix)
+                                 refuse_leftover, rename, split_qkv,
+                                 strip_prefix)
 
 FULL = {'student', 'teacher', 'dino_loss'}
 NOT_WEIGHTS = {'optimizer', 'epoch', 'args', 'fp16_scaler'}
@@ -25,6 +27,7 @@ LINEAR_NAMES = (('module.linear.{p}', 'heads.0.{p}'), )
 PLACES = ('backbone.', 'head.', 'teacher.backbone.', 'teacher.head.',
           'centering.')
 REMEDY = 'give --which to convert one backbone alone.'
+_refuse = partial(refuse_leftover, whose="authors' DINO")
 # Keys beside the weights of a linear classifier; they are not converted.
 LINEAR_STATE = {'epoch', 'optimizer', 'scheduler', 'best_acc'}
 
@@ -54,7 +57,8 @@ def lone_backbone(checkpoint: dict[str, Any], which: str) -> StateDict:
     """Return one network's backbone with the authors' names.
 
     Args:
-        checkpoint: Content of any of the authors' files with a network.
+        checkpoint: Content of any file with a network, of the authors of DINO
+            or of iBOT.
         which: 'teacher' or 'student'.
     """
     if which not in checkpoint:
@@ -151,12 +155,6 @@ def _backbone_to(backbone: StateDict) -> StateDict:
         re.sub('^pos_embed', 'pos_embeder', key): value
         for key, value in state.items()
     }
-
-
-def _refuse(leftover) -> None:
-    if leftover:
-        raise CheckpointError("The authors' checkpoints have no "
-                              f'{name_keys(leftover)}. Is --from right?')
 
 
 # In the authors' code an MLP of one layer is no nn.Sequential.

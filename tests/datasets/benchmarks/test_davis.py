@@ -46,6 +46,13 @@ def test_lists_the_sequences_in_the_order_of_the_split(tree):
     assert [i['sequence'] for i in build(tree, split='train')] == ['bear']
 
 
+def test_names_with_spaces(tmp_path):
+    clips = {'my kite': moving_square(frames=2)}
+    tree = write_tree(tmp_path / 'DAVIS', **clips)
+    (tree / 'ImageSets/2017/val.txt').write_text('my kite \r\n\n')
+    assert [item['sequence'] for item in build(tree)] == ['my kite']
+
+
 def test_loads_a_sequence(tree):
     DefaultScope.get_instance('test', scope_name='mmdino')
     item = build(tree, pipeline=PIPELINE)[1]

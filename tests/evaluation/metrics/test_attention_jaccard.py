@@ -20,6 +20,12 @@ def test_mean_is_over_objects_not_over_images():
     assert metric.evaluate(3) == {'attention/jaccard': pytest.approx(.5)}
 
 
+def test_a_network_that_diverged():
+    sample = dict(attention=LEFT * float('nan'), gt_mask=torch.ones(2, 2))
+    with pytest.raises(ValueError, match='1 of 1 attention .* diverged'):
+        AttentionJaccard().process(None, [sample])
+
+
 def test_errors():
     metric = AttentionJaccard()
     with pytest.raises(KeyError, match='predict_attention=True'):

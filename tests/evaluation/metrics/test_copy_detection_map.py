@@ -31,6 +31,17 @@ def test_by_hand_without_whitening():
     assert metric.gallery is None
 
 
+@pytest.mark.parametrize('whitened', [False, True])
+def test_a_network_that_diverged(whitened):
+    metric, features = CopyDetectionMAP(), torch.eye(4)
+    labels = torch.tensor([0, 1, 2, WHITENING if whitened else 3])
+    with pytest.raises(ValueError, match='4 of 4 gallery .* diverged'):
+        metric.set_gallery(gallery(features * float('nan'), labels))
+    metric.set_gallery(gallery(features, labels))
+    with pytest.raises(ValueError, match='query features are not finite'):
+        metric.process(None, samples(features[:1] * float('nan'), [0]))
+
+
 def test_whitening_is_learnt_on_its_own_images():
     """As a few lines of numpy do it."""
     rng = np.random.default_rng(0)

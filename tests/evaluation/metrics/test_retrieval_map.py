@@ -56,6 +56,17 @@ def test_by_hand():
     assert metric.gallery is None
 
 
+def test_a_network_that_diverged():
+    features, metric = torch.eye(3), RetrievalMAP()
+    with pytest.raises(ValueError, match='3 of 3 gallery .* diverged'):
+        metric.set_gallery(gallery(features * float('nan')))
+    metric.set_gallery(gallery(features))
+    query = dict(
+        feature=features[0] * float('nan'), annotation=annotation([1]))
+    with pytest.raises(ValueError, match='query features are not finite'):
+        metric.process(None, [query])
+
+
 def make(queries=7, size=20):
     generator = torch.Generator().manual_seed(0)
     rng = np.random.default_rng(0)

@@ -170,6 +170,8 @@ def test_errors():
             ValueError, match='img_size 30 .* patch size 8: use '
             '24 or 32'):
         VisionTransformer(**dict(TINY, img_size=30))
+    with pytest.raises(ValueError, match='size 8: use 8 pixels'):
+        VisionTransformer(**dict(TINY, img_size=5))
     with pytest.raises(ValueError, match='img_size 60 is not a multiple'):
         VisionTransformer(**dict(TINY, img_size=(32, 60)))
     with pytest.raises(ValueError, match='needs a class token'):
