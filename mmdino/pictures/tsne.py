@@ -3,6 +3,7 @@
 Letters: N images, M of them drawn, C classes, D features.
 """
 import csv
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmdino.datasets.feature_rows import Features
@@ -17,6 +19,7 @@ from mmdino.weights.io import replaced
 
 FEW = 40  # up to this many classes, single images are drawn as well
 SHOWN = 3000  # largest number of images drawn
+ALIKE = 1e-6  # relative difference of features that rounding explains
 
 
 class ClassMap(NamedTuple):
@@ -82,10 +85,25 @@ def map_classes(data: Features, seed: int = 0) -> ClassMap:
 
 
 def embed(features: Tensor, seed: int) -> np.ndarray:
-    """Compute positions (N, 2) by scikit-learn's t-SNE, started from PCA."""
+    """Compute positions (N, 2) by scikit-learn's t-SNE, started from PCA.
+
+    Features that are all alike have no principal components, on which t-SNE
+    crashes: these start at random, with a warning.
+    """
     from sklearn.manifold import TSNE  # a slow import
     perplexity = min(30., (len(features) - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init='pca', random_state=seed)
+    spread = (features - features[0]).abs().max()
+    alike = bool(spread <= ALIKE * features.abs().max())
+    if alike:
+        print_log(
+            f'The {len(features)} features are all alike: their map says '
+            'nothing. Check the images and the checkpoint.',
+            logger='current',
+            level=logging.WARNING)
+    tsne = TSNE(
+        perplexity=perplexity,
+        init='random' if alike else 'pca',
+        random_state=seed)
     return tsne.fit_transform(features.numpy())
 
 

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from mmdino.datasets.feature_rows import Features, save_features
-from mmdino.pictures.tsne import class_means, draw_map, map_classes, write_csv
+from mmdino.pictures.tsne import (class_means, draw_map, embed, map_classes,
+                                  write_csv)
 from tests.tools.test_train_and_test import in_process
 
 
@@ -34,6 +35,21 @@ def test_images_lie_with_their_class():
     assert (distance.argmin(axis=1) == found.labels).mean() > .95
     again = map_classes(clusters(4))
     assert np.array_equal(found.classes, again.classes)
+
+
+@pytest.mark.parametrize('noise', [0., 1e-8])
+def test_features_that_are_all_alike(monkeypatch, noise):
+    """t-SNE from principal components ends the process here."""
+    said = []
+    monkeypatch.setattr('mmdino.pictures.tsne.print_log',
+                        lambda text, **_: said.append(text))
+    generator = torch.Generator().manual_seed(0)
+    row = torch.randn(192, generator=generator)
+    noise = noise * torch.randn(8, 192, generator=generator)
+    assert np.isfinite(embed(row + noise, seed=0)).all()
+    assert len(said) == 1 and '8 features are all alike' in said[0]
+    assert np.isfinite(embed(noise + torch.randn(8, 192), seed=0)).all()
+    assert len(said) == 1
 
 
 def test_many_classes_are_drawn_by_name(tmp_path):
