@@ -197,6 +197,23 @@ def test_images_that_cannot_be_drawn_are_compared(tmp_path, script,
     assert printed.endswith('run: features.npz, summary.json')
 
 
+def test_the_parts_of_a_folder_are_no_classes(tmp_path, script, monkeypatch,
+                                              capsys):
+    rng = np.random.default_rng(0)
+    for name in ('train/a/0', 'train/b/1', 'Valid/a/2', 'Valid/b/3',
+                 'Valid/b/4'):
+        path = tmp_path / f'data/{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+    summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
+                            network(tmp_path / 'x.safetensors', 3),
+                            tmp_path / 'run')
+    assert summary['images'] == 3
+    assert 'on 3 of 3 images of Valid/, in' in printed
+    found = np.load(tmp_path / 'run/features.npz')
+    assert list(found['classes']) == ['a', 'b']
+
+
 @pytest.mark.parametrize('names, cause',
                          [(['a/0'], 'is only one image that can be read'),
                           (['0', '1'], 'are fewer than two classes'),

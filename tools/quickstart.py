@@ -32,7 +32,7 @@ from mmdino.datasets.shrinking import shrink_folder
 from mmdino.engine.arguments import (CHECKPOINT, CONFIG, add_device,
                                      add_download, add_settings)
 from mmdino.engine.configs import loaders, override, read_config
-from mmdino.engine.folders import read_folder
+from mmdino.engine.folders import find_split, read_folder
 from mmdino.engine.testing import use_checkpoint
 from mmdino.experiments.first_look import first_look
 from mmdino.experiments.jobs import write_json
@@ -122,13 +122,17 @@ def show_weights(args: argparse.Namespace) -> None:
     size = model.preprocessing['size']
     # CenterView resizes images to 8/7 of this size: half as much again is
     # enough.
-    images = Images(
-        str(shrink_folder(Path(args.data).absolute(), 3 * size // 2)))
+    shrunk = shrink_folder(Path(args.data).absolute(), 3 * size // 2)
+    # One part alone, since the names of parts are no classes.
+    train, held = find_split(args.data)
+    part = held or train
+    images = Images(str(shrunk), subset=part)
     found = first_look(model, images, MAX_LOOKED_AT, folder)
     found['wall_s'] = time.time() - start
     write_json(folder / 'summary.json', found)
-    print(f'\n{args.weights} on {found["images"]} of {len(images)} images, in '
-          f'{found["wall_s"]:.0f} s, nothing trained:')
+    print(f'\n{args.weights} on {found["images"]} of {len(images)} images'
+          f'{part and f" of {part}/"}, in {found["wall_s"]:.0f} s, '
+          'nothing trained:')
     if found['knn_top1'] is None:
         print('  no k-NN, because ' +
               (LONE_IMAGE if found['images'] < 2 else LONE_CLASS))

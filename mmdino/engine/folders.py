@@ -73,7 +73,7 @@ def read_folder(cfg: Config, root: str) -> bool:
 
 def _choose_subsets(cfg: Config, root: str) -> bool:
     """Point all data sets to the folder; return whether it has a split."""
-    train, held = _find_split(root)
+    train, held = find_split(root)
     queries = cfg.val_dataloader.dataset
     for dataset in (cfg.train_dataloader.dataset,
                     cfg.val_cfg.gallery_dataloader.dataset, queries):
@@ -85,7 +85,7 @@ def _choose_subsets(cfg: Config, root: str) -> bool:
     return bool(held)
 
 
-def _find_split(root: str) -> tuple[str, str]:
+def find_split(root: str) -> tuple[str, str]:
     """Return the folder of training images and that of held-out ones, or ''.
     """
     visible = [e for e in os.scandir(root) if e.name[0] != '.']
