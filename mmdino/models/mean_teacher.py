@@ -18,10 +18,13 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdino.models.backbones.attention import require_attention
+from mmdino.models.backbones.pretrained import pretrained_cfg
 from mmdino.models.embedding import (embed, embedding_width, require_patches,
                                      write_features)
 from mmdino.models.lora import share_base
 from mmdino.registry import build_module
+from mmdino.weights.keys import strip_prefix
+from mmdino.weights.network import load_strictly, open_weights
 
 
 class MeanTeacher(BaseSelfSupervisor):
@@ -186,10 +189,28 @@ class MeanTeacher(BaseSelfSupervisor):
             torch._foreach_copy_(*map(list, zip(*same_type)))
 
     def init_weights(self) -> None:
-        """Initialise the student and make the teacher equal to it."""
+        """Initialise the student and make the teacher equal to it.
+
+        With an ``init_cfg`` of type ``Pretrained``, load instead all weights
+        of a checkpoint, those of the teacher and the centres included.
+
+        Raises:
+            CheckpointError: If its weights do not fit.
+        """
+        cfg = pretrained_cfg(self.init_cfg)
+        if cfg:
+            self._share_base()
+            self._load(cfg)
+            return
         super().init_weights()
         self._share_base()
         self.copy_student()
+
+    def _load(self, cfg: dict) -> None:
+        path, prefix = cfg.get('checkpoint'), cfg.get('prefix') or ''
+        state = strip_prefix(open_weights(path).state, prefix)
+        load_strictly(self, state, f'{prefix}* of {path} (model.init_cfg)')
+        self._is_init = True
 
     def train(self, mode: bool = True) -> 'MeanTeacher':
         """Switch between training and evaluation mode.

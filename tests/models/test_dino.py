@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from mmdino.models import DINO
 from mmdino.models.dino import target_monitors
 from mmdino.registry import MODELS
+from mmdino.weights import CheckpointError
 from tests.ranks import run_ranks
 from tests.tiny import model_cfg
 
@@ -317,3 +318,25 @@ def test_crops_that_are_no_multiple_of_the_patch():
             match='image height 20 is not a multiple '
             'of the patch size 8: use 16 or 24'):
         build()(views(32, 32, 20), mode='loss')
+
+
+def test_all_of_a_model_is_loaded_or_nothing(tmp_path):
+    model = build()
+    model.centering.center.normal_()
+    with torch.no_grad():
+        for weight in model.teacher.parameters():
+            weight.add_(1.)
+    path, state = str(tmp_path / 'all.pth'), model.state_dict()
+    torch.save(dict(state_dict=state), path)
+    pretrained = dict(type='Pretrained', checkpoint=path)
+    other = build(init_cfg=pretrained)
+    for key, value in other.state_dict().items():
+        assert value.equal(state[key]), key
+    torch.save(
+        dict(
+            state_dict={
+                key.replace('layers.1.', 'blocks.1.'): value
+                for key, value in state.items()
+            }), path)
+    with pytest.raises(CheckpointError, match='model.init_cfg'):
+        build(init_cfg=pretrained)
