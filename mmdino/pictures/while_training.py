@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mmdino.datasets.decoding import to_levels
 from mmdino.datasets.transforms import LoadImage
 from mmdino.datasets.transforms.formatting import WholeView, to_planes
 from mmdino.engine.hooks.access import dino_model
@@ -27,8 +28,9 @@ class AttentionPicturesHook(Hook):
     the attention. The random state of the training is not changed.
 
     Args:
-        pictures: Paths of images, or a number of validation images, which are
-            chosen evenly spread.
+        pictures: Paths of images, which are read as the validation's are, or
+            a number of validation images, which are chosen evenly spread. Of
+            other than three channels the first or the first three are shown.
         interval: Number of epochs between two figures.
         size: Length in pixels of the short side to which the images of
             ``pictures`` are resized; by default they keep their size.
@@ -72,7 +74,7 @@ class AttentionPicturesHook(Hook):
             self._show(runner, runner.epoch + 1)
 
     def _read(self, runner: Runner, backbone: torch.nn.Module) -> list[Tensor]:
-        """Read the images (C, H, W), uint8, in the order of LoadImage."""
+        """Read the images (C, H, W) in the order of LoadImage."""
         if isinstance(self.pictures, int):
             if runner.val_loop is None:
                 raise ValueError(
@@ -85,7 +87,7 @@ class AttentionPicturesHook(Hook):
                 torch.as_tensor(dataset[i * len(dataset) // count]['inputs'])
                 for i in range(count)
             ]
-        load = LoadImage()
+        load = _loader(runner)
         view = WholeView(self.size, backbone.patch_size)
         return [
             to_planes(view(load(dict(img_path=str(path))))['img'])
@@ -102,11 +104,8 @@ class AttentionPicturesHook(Hook):
         model.teacher.train(is_training)
         if not is_main_process():
             return
-        shown = [
-            image.expand(3, -1, -1).flip(0).permute(1, 2, 0).numpy()
-            for image in self.images
-        ]
-        figure = draw_attention(shown, attentions)
+        figure = draw_attention([_as_rgb(image) for image in self.images],
+                                attentions)
         runner.visualizer.add_image('attention', as_array(figure),
                                     runner.epoch if epoch is None else epoch)
 
@@ -117,6 +116,33 @@ class AttentionPicturesHook(Hook):
             dict(inputs=image[None], data_samples=[]))
         attention = model.teacher.backbone.class_attention(data['inputs'])
         return attention[0].float().cpu()
+
+
+def _loader(runner: Runner) -> LoadImage:
+    """Return the LoadImage of the validation, or one for the channels."""
+    if runner.val_loop is not None:
+        pipeline = getattr(runner.val_loop.dataloader.dataset, 'pipeline',
+                           None)
+        for step in getattr(pipeline, 'transforms', ()):
+            if isinstance(step, LoadImage):
+                return step
+    mean = getattr(dino_model(runner).data_preprocessor, 'mean', None)
+    channels = 3 if mean is None else len(mean)
+    return LoadImage({1: 'grayscale', 3: 'color'}.get(channels, 'unchanged'))
+
+
+def _as_rgb(image: Tensor) -> np.ndarray:
+    """Return an image (C, H, W) in the order of LoadImage as (H, W, 3), uint8.
+
+    It shows the first three channels, in the order of the file, or the first
+    one of fewer.
+    """
+    planes = image.numpy()
+    if len(planes) == 3:
+        planes = planes[::-1]  # LoadImage gives BGR
+    elif len(planes) < 3:
+        planes = planes[:1].repeat(3, axis=0)
+    return to_levels(planes[:3].transpose(1, 2, 0), 'file')
 
 
 def as_array(figure) -> np.ndarray:

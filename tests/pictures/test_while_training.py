@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmdino.pictures.while_training import AttentionPicturesHook
+from mmdino.pictures.while_training import AttentionPicturesHook, _as_rgb
 from tests.tiny import runner_cfg
 
 
@@ -44,6 +44,36 @@ def test_the_visualizer_gets_them_and_training_is_as_without(
     for one, other in zip(runner.model.parameters(), plain.model.parameters()):
         assert torch.equal(one, other)
     assert runner.model.teacher.training == plain.model.teacher.training
+
+
+@pytest.mark.parametrize('channels', [1, 2, 4])
+def test_any_channels(channels, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 60, channels),
+                                               np.uint16)
+    path = str(tmp_path / 'x.npy')
+    np.save(path, pixels)
+    cfg = runner_cfg(tmp_path / 'run')
+    cfg.model.data_preprocessor.update(
+        mean=[0.] * channels, std=[255.] * channels, bgr_to_rgb=False)
+    cfg.model.backbone.in_channels = channels
+    runner = Runner.from_cfg(cfg)
+    hook = AttentionPicturesHook([path], size=32)
+    hook.images = hook._read(runner, runner.model.backbone)
+    assert hook.images[0].shape == (channels, 32, 48)
+    hook._show(runner)
+    file, = tmp_path.rglob('vis_image/attention_0.png')
+    assert cv2.imread(str(file)).size
+
+
+def test_the_order_of_colours():
+    """LoadImage gives blue first; other files keep their order."""
+    levels = torch.tensor([0, 128, 255, 9], dtype=torch.uint8)
+    for channels, shown in ((1, [0, 0,
+                                 0]), (2, [0, 0,
+                                           0]), (3, [255, 128,
+                                                     0]), (4, [0, 128, 255])):
+        image = levels[:channels, None, None].expand(-1, 2, 2)
+        assert (_as_rgb(image) == shown).all()
 
 
 @pytest.mark.parametrize('arguments,message', [
