@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import Dataset, Sampler
 
 from mmdino.registry import DATA_SAMPLERS, DATASETS
@@ -58,6 +58,9 @@ class SeededSampler(Sampler):
         sampler: Config of the other sampler.
         seed: Seed of the order and of the augmentations.
 
+    Raises:
+        ValueError: If the other sampler never ends.
+
     Attributes:
         start (int): Number of samples to skip at the beginning of an epoch.
     """
@@ -66,6 +69,12 @@ class SeededSampler(Sampler):
                  seed: int | None) -> None:
         self.sampler = DATA_SAMPLERS.build(
             sampler, default_args=dict(dataset=dataset, seed=seed))
+        if isinstance(self.sampler, InfiniteSampler):
+            raise ValueError(
+                f'{sampler} never ends an epoch, and ResumableTrainLoop '
+                'counts epochs: use '
+                "train_dataloader.sampler.type='DefaultSampler', or "
+                "train_cfg.type='IterBasedTrainLoop' with max_iters.")
         self.seed = seed
         self.epoch = 0
         self.start = 0

@@ -105,7 +105,7 @@ def _seeded(dataloader: dict) -> dict:
     """Wrap the data set and the sampler of a data loader's config."""
     is_config = isinstance(dataloader, dict)
     lacks = is_config and dataloader.get('sampler') is None
-    if not is_config or lacks or (dataloader.get('batch_sampler') is not None):
+    if (not is_config or lacks or dataloader.get('batch_sampler') is not None):
         raise TypeError(
             'ResumableTrainLoop needs train_dataloader as a config with a '
             'sampler and without a batch_sampler, got '

@@ -1,6 +1,7 @@
 """The data loaders that the resumable loop takes."""
 import pytest
 
+from mmdino.datasets.seeded import SeededSampler
 from mmdino.engine.longrun.loop import _seeded
 
 LOADER = dict(
@@ -24,3 +25,8 @@ def test_loaders_of_another_kind(changes, message):
     without = {k: v for k, v in LOADER.items() if k != 'sampler'}
     with pytest.raises(TypeError, match='got no sampler in '):
         _seeded(without)
+
+
+def test_a_sampler_without_end():
+    with pytest.raises(ValueError, match='never ends an epoch.*DefaultSamp'):
+        SeededSampler(range(4), dict(type='InfiniteSampler'), seed=0)
