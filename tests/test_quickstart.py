@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmdino.engine.configs import read_config
-from tests.tiny import model_cfg
+from tests.tiny import save_network
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -148,27 +148,12 @@ def test_weights_show_what_they_give(tmp_path, folder, script, monkeypatch,
         assert (tmp_path / 'run' / name).exists() and name in printed
 
 
-def network(path, channels):
-    """Write a tiny ViT of random weights for images of some channels."""
-    from mmdino.apis.export import save_weights
-    from mmdino.models import FrozenTeacher
-    model = FrozenTeacher(
-        backbone=dict(model_cfg()['backbone'], in_channels=channels),
-        data_preprocessor=dict(
-            type='mmdino.MultiViewDataPreprocessor',
-            mean=[120.] * channels,
-            std=[60.] * channels,
-            bgr_to_rgb=False))
-    model.init_weights()
-    save_weights(model, model.network_cfg, str(path))
-    return str(path)
-
-
 def look(script, monkeypatch, capsys, data, weights, run):
     """Evaluate weights; give the summary and what was printed."""
     monkeypatch.setattr(sys, 'argv', [
         'quickstart.py', '--data',
-        str(data), '--weights', weights, '--work-dir',
+        str(data), '--weights',
+        str(weights), '--work-dir',
         str(run)
     ])
     script.main()
@@ -186,9 +171,9 @@ def test_images_that_cannot_be_drawn_are_compared(tmp_path, script,
     told = []
     monkeypatch.setattr('mmdino.experiments.first_look.print_log',
                         lambda text, **_: told.append(text))
+    save_network(tmp_path / 'x.pth', 10)
     summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
-                            network(tmp_path / 'x.safetensors', 10),
-                            tmp_path / 'run')
+                            tmp_path / 'x.pth', tmp_path / 'run')
     assert 0 <= summary['knn_top1'] <= 100
     assert told == [
         'Images of 10 channels cannot be drawn, only those of one or three: '
@@ -205,9 +190,9 @@ def test_the_parts_of_a_folder_are_no_classes(tmp_path, script, monkeypatch,
         path = tmp_path / f'data/{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+    save_network(tmp_path / 'x.pth')
     summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
-                            network(tmp_path / 'x.safetensors', 3),
-                            tmp_path / 'run')
+                            tmp_path / 'x.pth', tmp_path / 'run')
     assert summary['images'] == 3
     assert 'on 3 of 3 images of Valid/, in' in printed
     found = np.load(tmp_path / 'run/features.npz')
@@ -224,9 +209,9 @@ def test_why_there_is_no_knn(names, cause, tmp_path, script, monkeypatch,
         path = tmp_path / f'data/{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (40, 40), (99, 9 * len(name), 0)).save(path)
+    save_network(tmp_path / 'x.pth')
     summary, printed = look(script, monkeypatch, capsys, tmp_path / 'data',
-                            network(tmp_path / 'x.safetensors', 3),
-                            tmp_path / 'run')
+                            tmp_path / 'x.pth', tmp_path / 'run')
     assert summary['knn_top1'] is None
     assert f'no k-NN, because there {cause}' in printed
 

@@ -9,7 +9,8 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
-from mmdino.models import MultiViewDataPreprocessor
+from mmdino.models import FrozenTeacher, MultiViewDataPreprocessor
+from mmdino.weights import save_checkpoint
 
 MODEL = dict(
     type='mmdino.DINO',
@@ -126,3 +127,23 @@ def let_cpus_scale(monkeypatch):
                         lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler',
                         torch.amp.GradScaler)
+
+
+def save_network(path, channels=3):
+    """Write a checkpoint of random weights for images of some channels."""
+    model = FrozenTeacher(
+        backbone=dict(model_cfg()['backbone'], in_channels=channels),
+        data_preprocessor=dict(
+            type='mmdino.MultiViewDataPreprocessor',
+            mean=[120.] * channels,
+            std=[60.] * channels,
+            bgr_to_rgb=False) if channels != 3 else None)
+    model.init_weights()
+    state = {
+        f'backbone.{k}': v
+        for k, v in model.backbone.state_dict().items()
+    }
+    save_checkpoint(
+        dict(state_dict=state, meta=dict(network=model.network_cfg)),
+        str(path))
+    return model

@@ -172,11 +172,11 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
         match = pattern.fullmatch(line.strip())
         if not match and printable(line) != line:
             raise ValueError(f'{path} is neither a zip archive nor a list '
-                             f'file (UTF-8 text): line {i} is {line!r}')
+                             f'file (UTF-8 text): line {i} is {line[:80]!r}')
         if not match:
             raise ValueError(
-                f'{path}, line {i}: {line!r} is not a path that ends in one '
-                f'of {", ".join(extensions)}, followed by an integer label '
+                f'{path}, line {i}: {line[:200]!r} is not a path that ends in '
+                f'one of {", ".join(extensions)}, followed by an integer label '
                 'or nothing')
         paths.append(match['path'])
         if match['label'] is not None:

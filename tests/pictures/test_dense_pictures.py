@@ -16,8 +16,7 @@ from mmdino.pictures.dense import (PatchColours, draw_box, draw_matches,
                                    draw_pairs)
 from mmdino.pictures.files import count_frames, read_frames, read_images
 from mmdino.pictures.inputs import as_colour, network_input
-from mmdino.weights import save_checkpoint
-from tests.tiny import model_cfg
+from tests.tiny import save_network
 from tests.tools.test_train_and_test import in_process
 
 
@@ -75,26 +74,6 @@ def test_figures(tmp_path):
                  tmp_path / 'matches.png')
     assert Image.open(tmp_path / 'pairs.png').size[0] > 500
     assert Image.open(tmp_path / 'matches.png').size[0] > 500
-
-
-def save_network(path, channels=3):
-    """Write a checkpoint of random weights for images of some channels."""
-    model = FrozenTeacher(
-        backbone=dict(model_cfg()['backbone'], in_channels=channels),
-        data_preprocessor=dict(
-            type='mmdino.MultiViewDataPreprocessor',
-            mean=[120.] * channels,
-            std=[60.] * channels,
-            bgr_to_rgb=False) if channels != 3 else None)
-    model.init_weights()
-    state = {
-        f'backbone.{k}': v
-        for k, v in model.backbone.state_dict().items()
-    }
-    save_checkpoint(
-        dict(state_dict=state, meta=dict(network=model.network_cfg)),
-        str(path))
-    return model
 
 
 @pytest.fixture
