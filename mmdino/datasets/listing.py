@@ -176,8 +176,8 @@ def read_list(path: str) -> tuple[list[str], list[int] | None]:
         if not match:
             raise ValueError(
                 f'{path}, line {i}: {line[:200]!r} is not a path that ends in '
-                f'one of {", ".join(extensions)}, followed by an integer label '
-                'or nothing')
+                f'one of {", ".join(extensions)}, followed by an integer '
+                'label or nothing')
         paths.append(match['path'])
         if match['label'] is not None:
             labels.append(int(match['label']))
